@@ -1,0 +1,148 @@
+//! Exact arithmetic on decimals, with a named direction for every rounding.
+
+use rust_decimal::{Decimal, RoundingStrategy};
+
+/// A calculation whose exact result does not fit, or that would divide by zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the amount is outside what can be calculated exactly")]
+pub struct InexactError;
+
+/// A text that is not a plain decimal number.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a plain decimal number such as 1250.75")]
+pub struct NotADecimal {
+    text: String,
+}
+
+/// Reads a plain decimal: digits, one dot, a leading minus. No exponent, no thousands marks, no
+/// `NaN`; at most 12 decimals and 15 digits before the dot, far beyond any venue's grid.
+pub fn parse(text: &str) -> Result<Decimal, NotADecimal> {
+    let refuse = || NotADecimal {
+        text: text.chars().take(40).collect(),
+    };
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+    let all_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    if !all_digits(whole) || !all_digits(fraction) || whole.len() > 15 || fraction.len() > 12 {
+        return Err(refuse());
+    }
+    Decimal::from_str_exact(text).map_err(|_| refuse())
+}
+
+/// `a + b`, or an error where that does not fit exactly.
+pub fn add(a: Decimal, b: Decimal) -> Result<Decimal, InexactError> {
+    let sum = a.checked_add(b).ok_or(InexactError)?;
+    // `rust_decimal` drops digits in silence when 96 bits are not enough; it keeps the scale when they are.
+    let exact = sum.scale() == a.scale().max(b.scale())
+        || (sum.checked_sub(b) == Some(a) && sum.checked_sub(a) == Some(b));
+    if !exact {
+        return Err(InexactError);
+    }
+    Ok(sum)
+}
+
+/// `a - b`, or an error where that does not fit exactly.
+pub fn sub(a: Decimal, b: Decimal) -> Result<Decimal, InexactError> {
+    add(a, -b)
+}
+
+/// `a × b`, or an error where that does not fit exactly.
+pub fn mul(a: Decimal, b: Decimal) -> Result<Decimal, InexactError> {
+    let (a, b) = (a.normalize(), b.normalize());
+    if a.is_zero() || b.is_zero() {
+        return Ok(Decimal::ZERO);
+    }
+    let product = a.checked_mul(b).ok_or(InexactError)?;
+    let digits = a.scale().checked_add(b.scale()).ok_or(InexactError)?;
+    if product.scale() == digits {
+        Ok(product)
+    } else {
+        Err(InexactError)
+    }
+}
+
+/// `a ÷ b` to 12 decimals, rounded towards zero.
+pub fn div_down(a: Decimal, b: Decimal) -> Result<Decimal, InexactError> {
+    let quotient = a.checked_div(b).ok_or(InexactError)?;
+    Ok(quotient.round_dp_with_strategy(12, RoundingStrategy::ToZero))
+}
+
+/// `a ÷ b` to 12 decimals, rounded away from zero.
+pub fn div_up(a: Decimal, b: Decimal) -> Result<Decimal, InexactError> {
+    let quotient = a.checked_div(b).ok_or(InexactError)?;
+    Ok(quotient.round_dp_with_strategy(12, RoundingStrategy::AwayFromZero))
+}
+
+/// The largest multiple of `step` that is not more than `value`; both more than zero.
+pub fn floor_to(value: Decimal, step: Decimal) -> Result<Decimal, InexactError> {
+    let rest = value.checked_rem(step).ok_or(InexactError)?;
+    sub(value, rest).map(|floored| floored.normalize())
+}
+
+/// The smallest multiple of `step` that is not less than `value`; both more than zero.
+pub fn ceil_to(value: Decimal, step: Decimal) -> Result<Decimal, InexactError> {
+    let floored = floor_to(value, step)?;
+    if floored == value {
+        Ok(floored)
+    } else {
+        add(floored, step).map(|raised| raised.normalize())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rust_decimal::dec;
+
+    use super::*;
+
+    #[test]
+    fn only_plain_decimals_are_read() {
+        assert_eq!(parse("1250.75").unwrap(), dec!(1250.75));
+        assert_eq!(parse("-0.5").unwrap(), dec!(-0.5));
+        for text in [
+            "", ".", "1.", ".5", "1e30", "NaN", "inf", "1,000", "+1", "0x1", " 1", "1 ", "--1", "1.2.3",
+        ] {
+            assert!(parse(text).is_err(), "`{text}` was read");
+        }
+        assert!(parse("1234567890123456").is_err());
+        assert!(parse("0.1234567890123").is_err());
+    }
+
+    #[test]
+    fn a_product_that_would_lose_a_digit_is_an_error() {
+        assert_eq!(mul(dec!(0.00000001), dec!(65000.1)).unwrap(), dec!(0.000650001));
+        assert_eq!(
+            mul(dec!(999999999999999.999999999999), dec!(1.000000000001)),
+            Err(InexactError)
+        );
+    }
+
+    #[test]
+    fn a_sum_that_would_lose_a_digit_is_an_error() {
+        let big = Decimal::MAX;
+
+        assert_eq!(add(big, dec!(0.1)), Err(InexactError));
+        assert_eq!(add(big, dec!(1)), Err(InexactError));
+        assert_eq!(add(dec!(0.1), dec!(0.2)).unwrap(), dec!(0.3));
+    }
+
+    proptest! {
+        #[test]
+        fn rounding_to_a_grid_brackets_the_value(units in 1..1_000_000_000_i64, step in 1..10_000_i64) {
+            let (value, step) = (Decimal::new(units, 6), Decimal::new(step, 4));
+            let (down, up) = (floor_to(value, step).unwrap(), ceil_to(value, step).unwrap());
+            prop_assert!(down <= value && value <= up);
+            prop_assert!(sub(up, down).unwrap() == Decimal::ZERO || sub(up, down).unwrap() == step.normalize());
+            prop_assert!((down % step).is_zero() && (up % step).is_zero());
+        }
+
+        #[test]
+        fn a_product_divides_back(a in 1..1_000_000_000_000_i64, b in 1..1_000_000_000_i64) {
+            let (a, b) = (Decimal::new(a, 8), Decimal::new(b, 4));
+            let product = mul(a, b).unwrap();
+            prop_assert_eq!(div_down(product, b).unwrap(), a);
+            prop_assert_eq!(div_up(product, b).unwrap(), a);
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! What an account holds because of orders that went through the gate.
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use crate::{InexactError, Pair, Quantity, decimal};
+
+/// An open position: bought through the gate and not sold yet. Spot, so never short.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    pub pair: Pair,
+    /// In the base asset.
+    pub quantity: Quantity,
+    /// What was paid for it without fees, in the quote asset.
+    pub cost: Decimal,
+}
+
+impl Position {
+    /// What one unit cost on average, in the quote asset, rounded down to 12 decimals.
+    pub fn average_price(&self) -> Result<Decimal, InexactError> {
+        decimal::div_down(self.cost, self.quantity.value())
+    }
+}
