@@ -27,6 +27,7 @@ pub mod environment;
 pub mod fill;
 pub mod ids;
 pub mod instrument;
+pub mod limits;
 pub mod money;
 pub mod order;
 pub mod pair;
@@ -44,6 +45,7 @@ pub use ids::{
     VenueOrderId,
 };
 pub use instrument::{Candle, Instrument, InstrumentStatus, Quote};
+pub use limits::{PairRule, UserLimits};
 pub use money::{Amount, Price, Quantity, Usd};
 pub use order::{IntentState, OrderKind, OrderRequest, OrderSize, OrderTerms, Side, TimeInForce};
 pub use pair::Pair;

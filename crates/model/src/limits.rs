@@ -1,0 +1,69 @@
+//! What a user may hold and lose: the same four figures for a tier, a user and a preference.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Asset, Pair, Usd};
+
+/// Which pairs may be traded. A list that is empty allows none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum PairRule {
+    /// Every pair that the venue offers.
+    All,
+    /// Every pair whose base is one of these assets, whatever it is priced in.
+    Bases(BTreeSet<Asset>),
+    /// These pairs and no others.
+    Only(BTreeSet<Pair>),
+}
+
+impl PairRule {
+    pub fn allows(&self, pair: &Pair) -> bool {
+        match self {
+            Self::All => true,
+            Self::Bases(bases) => bases.contains(pair.base()),
+            Self::Only(pairs) => pairs.contains(pair),
+        }
+    }
+
+    /// Whether everything that this allows is allowed by `wider` too.
+    pub fn is_within(&self, wider: &Self) -> bool {
+        match (self, wider) {
+            (_, Self::All) => true,
+            (Self::All, _) => false,
+            (Self::Bases(ours), Self::Bases(theirs)) => ours.is_subset(theirs),
+            (Self::Bases(ours), Self::Only(_)) => ours.is_empty(),
+            (Self::Only(pairs), _) => pairs.iter().all(|pair| wider.allows(pair)),
+        }
+    }
+}
+
+impl fmt::Display for PairRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |names: Vec<String>| {
+            if names.is_empty() {
+                "none".to_owned()
+            } else {
+                names.join(", ")
+            }
+        };
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Bases(bases) => f.write_str(&list(bases.iter().map(ToString::to_string).collect())),
+            Self::Only(pairs) => f.write_str(&list(pairs.iter().map(ToString::to_string).collect())),
+        }
+    }
+}
+
+/// Limits on what a user's accounts may do, each on its own account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserLimits {
+    /// The most an order may cost, and the most a position may have cost.
+    pub max_position: Usd,
+    /// The loss of one trading day at which entries stop; zero means that no loss is allowed.
+    pub max_daily_loss: Usd,
+    pub max_positions: u32,
+    pub pairs: PairRule,
+}
