@@ -1,1 +1,28 @@
-//! front page
+//! What an exchange can do, and what its answers mean for the one who asked.
+//!
+//! Two traits: [`MarketData`] is public and shared by all accounts of a broker; [`Broker`] trades one
+//! account with one key. Errors say what the caller can *do*, never where in the adapter they arose.
+//! [`BrokerProfile`] holds what differs between exchanges as data.
+//!
+//! [`Broker::place`] takes an [`ApprovedOrder`](bursar_controls::ApprovedOrder), which only the hard
+//! controls can make: "no order reaches an exchange unchecked" is a parameter type.
+//!
+//! Start reading at [`Broker`]. Every adapter runs the same [`contract`].
+//!
+//! # Invariants
+//!
+//! - [`Broker::place`] writes one request, once. It never retries, and neither does anything below it.
+//! - Whatever is not proved is [`PlaceError::Unknown`]: a time-out, a lost connection after the first
+//!   byte, an answer that cannot be read, an error that is not in the adapter's table.
+//! - A reading that could not be completed is an error, never a short list.
+
+pub mod contract;
+mod error;
+mod market_data;
+mod profile;
+mod trading;
+
+pub use error::{CancelError, ErrorClass, PlaceError, ReadError};
+pub use market_data::{MarketData, VenueStatus};
+pub use profile::{BrokerProfile, IdUniqueness};
+pub use trading::{Broker, CancelOutcome, KeyRights, OrderTicket, Placed, VenueOrder, VenueOrderStatus};

@@ -1,1 +1,37 @@
-//! front page
+//! Limits and switches that no user, strategy or setting can go round.
+//!
+//! A [`PermittedOrder`](bursar_permissions::PermittedOrder) comes in and leaves as an
+//! [`ApprovedOrder`] or as [`Refused`], which lists every broken rule. [`review`] is a pure
+//! function: no clock, no network, no lock. The same arguments always give the same decision, so
+//! that any decision of the past can be replayed from what was recorded with it.
+//!
+//! The same function serves three moments: the admission of an order, the last look before it is
+//! sent (with its own reservation left out of the [`Snapshot`]), and a dry run, which shows
+//! the whole trace.
+//!
+//! Start reading at [`review`]; [`Sizing`] is the step before it, [`switch`] the switches.
+//!
+//! # Invariants
+//!
+//! - Only [`review`] makes an [`ApprovedOrder`], and only a broker takes one.
+//! - What is not known refuses: a missing price is not a good price, a missing balance is neither
+//!   zero nor enough.
+//! - A limit on exposure never refuses an order that is proven to lower exposure.
+//! - What an approval reserves is its worst case: limit price, or reference price plus collar.
+//! - There is no field in a request that loosens a rule.
+
+mod policy;
+mod review;
+mod rules;
+mod sizing;
+mod snapshot;
+pub mod switch;
+
+pub use policy::Policy;
+pub use review::{ApprovedOrder, Claim, LimitKind, Refused, reduces, review, trace};
+pub use sizing::{Sizing, size};
+pub use snapshot::{
+    AccountState, DayState, Funds, Holding, KeyState, MarkHealth, Observed, PositionCount, Readiness,
+    RecentOrder, Snapshot,
+};
+pub use switch::{ClearRule, Latch, LatchCause, LatchMode, Scope};

@@ -1,0 +1,156 @@
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use strum::{Display, EnumIter, EnumString, IntoStaticStr};
+
+/// Whose fault an error is and what should slow down. Says nothing about what happened to an order.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumString,
+    EnumIter,
+    IntoStaticStr,
+)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum ErrorClass {
+    /// Our own machine: disk, memory, our own time-out before anything was sent.
+    LocalFault,
+    /// The venue was not reached: name, connection or handshake failed.
+    Connect,
+    /// It cannot be told what the venue did.
+    Ambiguous,
+    /// The venue refused the order for what it asks: funds, size, price.
+    Business,
+    /// The venue wants fewer requests.
+    Rate,
+    /// The request number was not larger than the last one: perhaps somebody else uses the key.
+    Nonce,
+    /// The key, its signature or its rights were refused.
+    Auth,
+    /// The venue is in maintenance or takes only some orders.
+    VenueState,
+    /// The venue's answer contradicts what was asked.
+    Contract,
+    /// The venue's certificate or address is not the expected one.
+    Security,
+}
+
+/// What became of an order that was to be placed. There is no other outcome than these and success.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlaceError {
+    /// Proved: not one byte of the request left this process. It may be sent later.
+    #[error("the order was not sent: {reason}")]
+    NotSent { class: ErrorClass, reason: String },
+    /// Proved: the venue refused it. The same order would be refused again.
+    #[error("the venue refused the order: `{code}`")]
+    Refused { class: ErrorClass, code: String },
+    /// Proved: the venue refused it because of too many requests.
+    #[error("the venue takes no order before {} s from now: `{code}`", .wait.as_secs())]
+    Throttled { code: String, wait: Duration },
+    /// It may be live. Never send it again: look it up.
+    #[error("the order may or may not be at the venue: {reason}")]
+    Unknown { class: ErrorClass, reason: String },
+    /// The venue says that an order with this id is there already: look it up.
+    #[error("the venue already has an order with this id: `{code}`")]
+    AlreadyThere { code: String },
+}
+
+impl PlaceError {
+    pub const fn class(&self) -> ErrorClass {
+        match self {
+            Self::NotSent { class, .. } | Self::Refused { class, .. } | Self::Unknown { class, .. } => *class,
+            Self::Throttled { .. } => ErrorClass::Rate,
+            Self::AlreadyThere { .. } => ErrorClass::Ambiguous,
+        }
+    }
+
+    /// What a person can do now.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::NotSent { .. } => "nothing was placed; check the connection to the venue".into(),
+            Self::Refused {
+                class: ErrorClass::Auth,
+                ..
+            } => "check the key: `bursar credentials check ACCOUNT`".into(),
+            Self::Refused { .. } => "nothing was placed; change the order".into(),
+            Self::Throttled { wait, .. } => format!(
+                "nothing was placed; it may be asked again in {} s",
+                wait.as_secs()
+            ),
+            Self::Unknown { .. } | Self::AlreadyThere { .. } => {
+                "do not place it again: it is looked up until it is found or proved absent".into()
+            }
+        }
+    }
+}
+
+/// Why an order could not be cancelled. A cancel may be repeated freely.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CancelError {
+    /// Try again, after the wait if there is one.
+    #[error("the cancel has to be repeated: {reason}")]
+    TryAgain {
+        class: ErrorClass,
+        reason: String,
+        wait: Option<Duration>,
+    },
+    /// The venue will not take it from this key.
+    #[error("the venue does not take the cancel: `{code}`")]
+    Refused { class: ErrorClass, code: String },
+}
+
+impl CancelError {
+    pub const fn class(&self) -> ErrorClass {
+        match self {
+            Self::TryAgain { class, .. } | Self::Refused { class, .. } => *class,
+        }
+    }
+}
+
+/// Why something could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// It may work later, after the wait if there is one.
+    #[error("the venue could not be read: {reason}")]
+    TryAgain {
+        class: ErrorClass,
+        reason: String,
+        wait: Option<Duration>,
+    },
+    /// The venue refuses this key, or this call by this key.
+    #[error("the venue refuses the key: `{code}`")]
+    Refused { class: ErrorClass, code: String },
+    /// The venue answered something that cannot be read; the whole reading is void.
+    #[error("the venue's answer to {call} cannot be read: {reason}")]
+    Unreadable { call: String, reason: String },
+}
+
+impl ReadError {
+    pub const fn class(&self) -> ErrorClass {
+        match self {
+            Self::TryAgain { class, .. } | Self::Refused { class, .. } => *class,
+            Self::Unreadable { .. } => ErrorClass::Ambiguous,
+        }
+    }
+
+    /// What a person can do now.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::TryAgain { .. } => "it is tried again by itself",
+            Self::Refused { .. } => {
+                "check the key and its rights at the venue, then run `bursar credentials check ACCOUNT`"
+            }
+            Self::Unreadable { .. } => "the venue may have changed its interface; nothing is done on a guess",
+        }
+    }
+}

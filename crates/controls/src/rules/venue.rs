@@ -1,0 +1,247 @@
+//! The venue's own rules, and what the market says.
+
+use bursar_model::{Check, Instrument, InstrumentStatus, Level, OrderKind, Pair, Side, TimeInForce, decimal};
+use rust_decimal::Decimal;
+
+use super::{Order, Rule};
+use crate::sizing::Reference;
+use crate::{Observed, Snapshot};
+
+pub(super) fn terms(order: &Order<'_>, snapshot: &Snapshot) -> Check {
+    let terms = &order.sizing.terms;
+    let is_limit = matches!(terms.kind, OrderKind::Limit { .. });
+    let fault = match (&terms.time_in_force, terms.post_only) {
+        (TimeInForce::ImmediateOrCancel, true) => {
+            Some("post-only and immediate-or-cancel exclude each other")
+        }
+        (_, true) if !is_limit => Some("post-only is for limit orders"),
+        (TimeInForce::GoodTilDate(until), _) if *until <= snapshot.now => Some("its last moment has passed"),
+        (TimeInForce::ImmediateOrCancel, _) if terms.kind.trigger().is_some() => {
+            Some("an order that waits for a trigger cannot be immediate-or-cancel")
+        }
+        _ => None,
+    };
+    Rule::new("order-terms", Level::Venue, "request")
+        .limit("terms that fit each other")
+        .observed(fault.unwrap_or("they fit"))
+        .holds(fault.is_none(), || "change the terms".into())
+}
+
+pub(crate) fn instrument_known(pair: &Pair, snapshot: &Snapshot) -> Check {
+    let rule = Rule::new(
+        "venue-pair",
+        Level::Venue,
+        format!("pairs of {}", snapshot.account.broker),
+    )
+    .limit("a pair that the venue trades");
+    match &snapshot.instrument {
+        Some(known) => rule
+            .observed(pair)
+            .aged(snapshot.age_ms(known.at))
+            .holds(true, String::new),
+        None => rule.observed(format!("`{pair}` is not known")).holds(false, || {
+            format!(
+                "check the name; {} has to list it, and `bursard run` has to have read the list",
+                snapshot.account.broker
+            )
+        }),
+    }
+}
+
+pub(super) fn instrument(order: &Order<'_>, snapshot: &Snapshot, known: &Observed<Instrument>) -> Vec<Check> {
+    let terms = &order.sizing.terms;
+    let instrument = &known.value;
+    let age = snapshot.age_ms(known.at);
+    let rule = |name: &str| Rule::new(name, Level::Venue, known.source.clone()).aged(age);
+
+    let limit_order = matches!(terms.kind, OrderKind::Limit { .. });
+    let open = match instrument.status {
+        InstrumentStatus::Online => true,
+        InstrumentStatus::PostOnly => terms.post_only,
+        InstrumentStatus::LimitOnly => limit_order,
+        InstrumentStatus::ReduceOnly => order.reducing,
+        InstrumentStatus::CancelOnly | InstrumentStatus::Closed => false,
+    };
+    let mut checks = vec![
+        rule("venue-status")
+            .limit("open for this order")
+            .observed(instrument.status)
+            .holds(open, || {
+                "wait for the venue, or use a kind of order that it takes now".into()
+            }),
+    ];
+
+    let step = instrument.quantity_increment;
+    let on_grid = (terms.quantity.value() % step.value()).is_zero();
+    checks.push(
+        rule("venue-quantity-step")
+            .limit(format!("multiples of {step}"))
+            .observed(terms.quantity)
+            .holds(on_grid, || {
+                match decimal::floor_to(terms.quantity.value(), step.value()) {
+                    Ok(floored) => format!("ask for {floored}"),
+                    Err(_) => "ask for a multiple of the step".into(),
+                }
+            }),
+    );
+    for price in [terms.kind.limit_price(), terms.kind.trigger()]
+        .into_iter()
+        .flatten()
+    {
+        let step = instrument.price_increment;
+        checks.push(
+            rule("venue-price-step")
+                .limit(format!("multiples of {step}"))
+                .observed(price)
+                .holds((price.value() % step.value()).is_zero(), || {
+                    "round the price to the venue's step".into()
+                }),
+        );
+    }
+
+    checks.push(
+        rule("venue-min-quantity")
+            .limit(format!(
+                "at least {} {}",
+                instrument.min_quantity,
+                terms.pair.base()
+            ))
+            .observed(format!("{} {}", terms.quantity, terms.pair.base()))
+            .holds(terms.quantity >= instrument.min_quantity, || {
+                "ask for more".into()
+            }),
+    );
+    let price = terms
+        .kind
+        .limit_price()
+        .or(order.sizing.reference.map(|reference| reference.price));
+    if let Some(Ok(cost)) = price.map(|price| price.cost(terms.quantity)) {
+        checks.push(
+            rule("venue-min-cost")
+                .limit(format!("at least {} {}", instrument.min_cost, terms.pair.quote()))
+                .observed(format!("{} {}", cost.normalize(), terms.pair.quote()))
+                .holds(cost >= instrument.min_cost, || "ask for more".into()),
+        );
+    }
+    checks
+}
+
+/// The middle of a fresh quote with its rate to the dollar, or the check that says what is missing.
+pub(crate) fn fresh_reference(snapshot: &Snapshot) -> Result<Reference, Check> {
+    let allowed = snapshot.policy.reference_max_age_ms;
+    let rule =
+        || Rule::new("reference-price", Level::System, "quotes").limit(format!("at most {allowed} ms old"));
+    let missing = |what: &str| {
+        rule().observed(what.to_owned()).holds(false, || {
+            "see `bursar hierarchy`: the venue's prices do not arrive".into()
+        })
+    };
+    let Some(quote) = &snapshot.quote else {
+        return Err(missing("no price is known"));
+    };
+    let Some(rate) = &snapshot.usd_rate else {
+        return Err(missing("no price of the quote asset in dollars is known"));
+    };
+    let oldest = quote.at.min(rate.at);
+    let age = snapshot.age_ms(oldest);
+    if age > allowed {
+        return Err(rule()
+            .observed(format!("{age} ms old"))
+            .aged(age)
+            .holds(false, || {
+                "wait for a fresh price; see `bursar hierarchy` if none arrives".into()
+            }));
+    }
+    let crossed = quote.bid > quote.ask;
+    let price = quote
+        .mid()
+        .map_err(|_| missing("bid and ask cannot be averaged exactly"))?;
+    if crossed {
+        return Err(missing("bid is above ask"));
+    }
+    Ok(Reference {
+        price,
+        usd_rate: rate.value,
+        at: oldest,
+    })
+}
+
+/// A market order that only lowers a position goes out without a price: a silent feed must not trap it.
+pub(super) fn reference(order: &Order<'_>, snapshot: &Snapshot) -> Check {
+    let needs_price = order.sizing.terms.kind.limit_price().is_some();
+    match fresh_reference(snapshot) {
+        Ok(reference) => Rule::new("reference-price", Level::System, "quotes")
+            .limit(format!("at most {} ms old", snapshot.policy.reference_max_age_ms))
+            .observed(format!("{} {}", reference.price, order.request.pair.quote()))
+            .aged(snapshot.age_ms(reference.at))
+            .holds(true, String::new),
+        Err(mut check) => {
+            if order.reducing && !needs_price {
+                check.verdict = bursar_model::Verdict::Exempt;
+                check.hint.clear();
+            } else if order.reducing {
+                check.hint = "use a market order to leave the position without a price".into();
+            }
+            check
+        }
+    }
+}
+
+/// A price may lie as far on the safe side as one likes; on the costly side only inside the collar.
+pub(super) fn collar(order: &Order<'_>, snapshot: &Snapshot) -> Check {
+    let percent = snapshot.policy.collar_percent;
+    let rule = Rule::new("price-collar", Level::System, "quotes");
+    let Some(price) = order.sizing.terms.kind.limit_price() else {
+        return rule
+            .observed("the order names no limit price")
+            .holds(true, String::new);
+    };
+    let Ok(reference) = fresh_reference(snapshot) else {
+        return rule
+            .observed("no fresh reference price")
+            .holds(false, || "see the rule `reference-price`".into());
+    };
+    let factor = |sign: Decimal| {
+        let share = decimal::mul(decimal::mul(percent, sign)?, Decimal::new(1, 2))?;
+        decimal::mul(reference.price.value(), decimal::add(Decimal::ONE, share)?)
+    };
+    // A triggered order's limit is judged against its trigger: the market will be there by then.
+    let anchor = order.sizing.terms.kind.trigger();
+    let (bound, holds) = match (order.sizing.terms.side, anchor) {
+        (_, Some(_)) => return rule.observed("judged at its trigger").holds(true, String::new),
+        (Side::Buy, None) => match factor(Decimal::ONE) {
+            Ok(most) => (format!("at most {}", most.normalize()), price.value() <= most),
+            Err(_) => (String::new(), false),
+        },
+        (Side::Sell, None) => match factor(Decimal::NEGATIVE_ONE) {
+            Ok(least) => (format!("at least {}", least.normalize()), price.value() >= least),
+            Err(_) => (String::new(), false),
+        },
+    };
+    rule.limit(format!("{bound} ({percent} % from {})", reference.price))
+        .observed(price)
+        .aged(snapshot.age_ms(reference.at))
+        .holds(holds, || "check the price for a slip of the hand".into())
+}
+
+pub(super) fn duplicate(order: &Order<'_>, snapshot: &Snapshot) -> Check {
+    let terms = &order.sizing.terms;
+    let window = snapshot.policy.duplicate_window_ms;
+    let twin = snapshot.recent.iter().find(|recent| {
+        recent.pair == terms.pair
+            && recent.side == terms.side
+            && recent.kind == terms.kind
+            && recent.quantity == terms.quantity
+            && snapshot.age_ms(recent.at) <= window
+    });
+    let rule = Rule::new("duplicate", Level::System, "journal").limit(format!("none within {window} ms"));
+    match twin {
+        None => rule.observed("none").holds(true, String::new),
+        Some(recent) => rule
+            .observed("the same order was just admitted")
+            .aged(snapshot.age_ms(recent.at))
+            .holds_unless(order.request.allow_repeat, false, || {
+                "wait a moment, or allow the repetition if you mean it".into()
+            }),
+    }
+}

@@ -1,0 +1,196 @@
+use bursar_model::{
+    Check, InexactError, Level, OrderKind, OrderRequest, OrderSize, OrderTerms, Price, Quantity, Side, Usd,
+    Verdict, decimal,
+};
+use jiff::Timestamp;
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use crate::rules::{broken, fresh_reference};
+use crate::{Policy, Snapshot};
+
+/// An order's exact terms and what they can cost at worst. Recorded with the order, so that the
+/// last look before sending judges the same figures as the first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sizing {
+    pub terms: OrderTerms,
+    /// The price all figures are based on, when one was known.
+    pub reference: Option<Reference>,
+    /// What the order is worth at the reference price.
+    pub notional: Usd,
+    /// What it can cost at worst, without the fee: limit price, or reference or trigger plus collar.
+    pub worst_cost: Usd,
+    /// The same in the quote asset.
+    pub worst_cost_quote: Decimal,
+    /// The venue's worst fee on that.
+    pub worst_fee: Usd,
+    /// What rounding to the venue's grid left away, of a size given in dollars.
+    pub rounded_off: Usd,
+}
+
+/// The price that sized an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reference {
+    /// In the quote asset.
+    pub price: Price,
+    /// Dollars per unit of the quote asset.
+    pub usd_rate: Price,
+    pub at: Timestamp,
+}
+
+/// Turns what was asked for into exact terms, or says which data are missing for it.
+///
+/// Dollars are converted at the middle of a fresh quote and rounded down to the venue's grid. A
+/// quantity is taken as it is: an order is never silently changed.
+pub fn size(request: &OrderRequest, snapshot: &Snapshot) -> Result<Sizing, Vec<Check>> {
+    let reference = fresh_reference(snapshot);
+    let too_large = |_: InexactError| {
+        vec![broken(
+            "order-size",
+            Level::System,
+            "an amount that can be calculated exactly".into(),
+            request.size.to_string(),
+            "request",
+            "ask for a sensible amount",
+        )]
+    };
+    let (quantity, rounded_off) = match request.size {
+        OrderSize::Quantity(quantity) => (quantity, Usd::ZERO),
+        OrderSize::Usd(usd) => {
+            let reference = reference.as_ref().map_err(|check| vec![check.clone()])?;
+            let Some(instrument) = &snapshot.instrument else {
+                return Err(vec![crate::rules::instrument_known(&request.pair, snapshot)]);
+            };
+            let step = instrument.value.quantity_increment;
+            quantity_for(usd, reference, step, request)
+                .map_err(too_large)?
+                .ok_or_else(|| {
+                    vec![broken(
+                        "order-size",
+                        Level::Venue,
+                        format!("at least one step of {step} {}", request.pair.base()),
+                        usd.to_string(),
+                        "request",
+                        "ask for more",
+                    )]
+                })?
+        }
+    };
+    let terms = OrderTerms {
+        pair: request.pair.clone(),
+        side: request.side,
+        kind: request.kind.clone(),
+        quantity,
+        time_in_force: request.time_in_force,
+        post_only: request.post_only,
+    };
+    let taker_fee = snapshot
+        .instrument
+        .as_ref()
+        .map_or(Decimal::ZERO, |known| known.value.taker_fee_percent);
+    figures(terms, reference.ok(), rounded_off, taker_fee, &snapshot.policy).map_err(too_large)
+}
+
+/// How many steps of the grid `usd` buys, and what is left of it.
+fn quantity_for(
+    usd: Usd,
+    reference: &Reference,
+    step: Quantity,
+    request: &OrderRequest,
+) -> Result<Option<(Quantity, Usd)>, InexactError> {
+    // A limit price is what the caller means to pay; otherwise the market's.
+    let price = request
+        .kind
+        .limit_price()
+        .or(request.kind.trigger())
+        .unwrap_or(reference.price);
+    let unit_usd = decimal::mul(price.value(), reference.usd_rate.value())?;
+    let exact = decimal::div_down(usd.amount(), unit_usd)?;
+    let floored = decimal::floor_to(exact, step.value())?;
+    let Ok(quantity) = Quantity::new(floored) else {
+        return Ok(None);
+    };
+    let spent = Usd::new(decimal::mul(floored, unit_usd)?);
+    Ok(Some((quantity, usd.minus(spent)?)))
+}
+
+fn figures(
+    terms: OrderTerms,
+    reference: Option<Reference>,
+    rounded_off: Usd,
+    taker_fee_percent: Decimal,
+    policy: &Policy,
+) -> Result<Sizing, InexactError> {
+    let rate = reference.map_or(Decimal::ONE, |reference| reference.usd_rate.value());
+    let base_price = reference.map(|reference| reference.price);
+    let hundredth = Decimal::new(1, 2);
+    let collar = decimal::add(Decimal::ONE, decimal::mul(policy.collar_percent, hundredth)?)?;
+    let worst_price = match (terms.side, &terms.kind) {
+        (_, OrderKind::Limit { price }) => Some(price.value()),
+        (_, OrderKind::StopLossLimit { price, .. } | OrderKind::TakeProfitLimit { price, .. }) => {
+            Some(price.value())
+        }
+        (Side::Buy, OrderKind::StopLoss { trigger } | OrderKind::TakeProfit { trigger }) => {
+            Some(decimal::mul(trigger.value(), collar)?)
+        }
+        (Side::Buy, OrderKind::Market) => base_price
+            .map(|price| decimal::mul(price.value(), collar))
+            .transpose()?,
+        // A sell spends the base asset, not money; what it is worth is told at the market's price.
+        (Side::Sell, OrderKind::Market | OrderKind::StopLoss { .. } | OrderKind::TakeProfit { .. }) => {
+            base_price.map(Price::value)
+        }
+    };
+    let usd_of = |price: Option<Decimal>| -> Result<Usd, InexactError> {
+        let Some(price) = price else { return Ok(Usd::ZERO) };
+        let quote = decimal::mul(price, terms.quantity.value())?;
+        Ok(Usd::new(decimal::mul(quote, rate)?).rounded_up())
+    };
+    let worst_cost = usd_of(worst_price)?;
+    let worst_cost_quote = match worst_price {
+        Some(price) => decimal::mul(price, terms.quantity.value())?,
+        None => Decimal::ZERO,
+    };
+    let notional = usd_of(terms.kind.limit_price().or(base_price).map(Price::value))?;
+    let worst_fee = worst_cost
+        .times(decimal::mul(taker_fee_percent, hundredth)?)?
+        .rounded_up();
+    Ok(Sizing {
+        terms,
+        reference,
+        notional,
+        worst_cost,
+        worst_cost_quote,
+        worst_fee,
+        rounded_off,
+    })
+}
+
+impl Sizing {
+    /// What the trace of a dry run says of the conversion.
+    pub(crate) fn check(&self, snapshot: &Snapshot) -> Check {
+        let observed = match self.reference {
+            Some(reference) => format!(
+                "{} {} at {} is {}; at worst {} and a fee of {}; {} left by rounding",
+                self.terms.quantity,
+                self.terms.pair.base(),
+                reference.price,
+                self.notional,
+                self.worst_cost,
+                self.worst_fee,
+                self.rounded_off
+            ),
+            None => format!("{} {}", self.terms.quantity, self.terms.pair.base()),
+        };
+        Check {
+            rule: "sizing".into(),
+            level: Level::System,
+            verdict: Verdict::Passed,
+            limit: String::new(),
+            observed,
+            source: "reference price".into(),
+            age_ms: self.reference.map(|reference| snapshot.age_ms(reference.at)),
+            hint: String::new(),
+        }
+    }
+}

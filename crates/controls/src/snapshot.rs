@@ -1,0 +1,171 @@
+use bursar_model::{
+    AccountId, AccountMode, BrokerId, Instrument, OrderKind, Pair, Price, Quantity, Quote, Side, Usd, UserId,
+    UserLimits,
+};
+use jiff::Timestamp;
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use crate::{Latch, Policy};
+
+/// A value, when we learned it, and from where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed<T> {
+    pub value: T,
+    pub at: Timestamp,
+    pub source: String,
+}
+
+/// Whether an account may trade at all: only after a complete look at its venue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Readiness {
+    Ready,
+    NotReady { state: String },
+}
+
+/// What is known of the account's exchange key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyState {
+    /// The venue was asked for the key's rights and they are fit for trading.
+    Admitted {
+        checked_at: Timestamp,
+    },
+    /// A paper account has no key.
+    NotNeeded,
+    Missing,
+    Refused {
+        reason: String,
+    },
+}
+
+/// The account and what stands between it and its venue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountState {
+    pub id: AccountId,
+    pub user: UserId,
+    pub broker: BrokerId,
+    pub mode: AccountMode,
+    pub readiness: Readiness,
+    pub key: KeyState,
+}
+
+/// What the gateway's own ledger holds of the order's pair in this account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holding {
+    /// In the base asset.
+    pub quantity: Decimal,
+    /// In the base asset: what other sells may still take.
+    pub reserved_for_sale: Decimal,
+    /// What the open lots cost.
+    pub cost: Usd,
+    /// What other buys may still cost at worst.
+    pub reserved_cost: Usd,
+}
+
+impl Holding {
+    /// What a further sell may take without selling anything twice.
+    pub fn sellable(&self) -> Decimal {
+        self.quantity
+            .checked_sub(self.reserved_for_sale)
+            .unwrap_or_default()
+            .max(Decimal::ZERO)
+    }
+}
+
+/// Open positions of the user, over all accounts, counting those that buys may still open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PositionCount {
+    pub open: u32,
+    /// Whether the order's account and pair is already one of them.
+    pub includes_this: bool,
+}
+
+/// Whether the open positions can be valued.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MarkHealth {
+    /// Every open position has a fresh mark; the age of the oldest.
+    Fresh {
+        oldest_ms: i64,
+    },
+    Stale {
+        pair: Pair,
+        age_ms: i64,
+    },
+    Missing {
+        pair: Pair,
+    },
+    /// Nothing is open, so that nothing needs a mark.
+    NothingOpen,
+}
+
+/// The user's trading day so far.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DayState {
+    /// Names the day, for example `2026-11-20`.
+    pub key: String,
+    /// The day's loss, never negative.
+    pub loss: Usd,
+    /// What other admitted entries may lose at worst.
+    pub reserved_loss: Usd,
+    /// What somebody allowed on top of the limit, for today.
+    pub extra_allowance: Usd,
+    pub marks: MarkHealth,
+}
+
+/// What the account's last balance says is free, of the assets that the order would spend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Funds {
+    /// In the quote asset, less what orders not yet seen by the venue will take.
+    pub quote: Decimal,
+    /// In the base asset.
+    pub base: Decimal,
+}
+
+/// An order of the same account admitted a short while ago.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecentOrder {
+    pub pair: Pair,
+    pub side: Side,
+    pub kind: OrderKind,
+    pub quantity: Quantity,
+    pub at: Timestamp,
+}
+
+/// Everything that decides on one order, at one moment, read in one transaction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    pub now: Timestamp,
+    pub policy: Policy,
+    pub account: AccountState,
+    /// The switches that are on and cover the account.
+    pub switches: Vec<Latch>,
+    /// The tightest of tier, user and preferences.
+    pub limits: UserLimits,
+    pub holding: Holding,
+    pub positions: PositionCount,
+    /// Orders of the account that work or may work at the venue.
+    pub open_orders: u32,
+    /// Entries of the account admitted in this trading day.
+    pub entries_today: u32,
+    pub day: DayState,
+    /// What the account is worth.
+    pub equity: Option<Observed<Usd>>,
+    pub funds: Option<Observed<Funds>>,
+    pub instrument: Option<Observed<Instrument>>,
+    pub quote: Option<Quote>,
+    /// Dollars per unit of the quote asset: exactly one when that is the dollar.
+    pub usd_rate: Option<Observed<Price>>,
+    /// Admitted within the duplicate window.
+    pub recent: Vec<RecentOrder>,
+    /// Whether an order of the same pair and side may or may not be at the venue.
+    pub unresolved: bool,
+}
+
+impl Snapshot {
+    pub(crate) fn age_ms(&self, at: Timestamp) -> i64 {
+        self.now.as_millisecond().saturating_sub(at.as_millisecond())
+    }
+}

@@ -1,0 +1,240 @@
+//! Switches: persisted stops with a scope, a mode, a cause and a rule for clearing them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use bursar_model::{AccountId, BrokerId, LatchId, UserId};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use strum::{Display, EnumIter, EnumString, IntoStaticStr};
+
+/// What a switch stops.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum Scope {
+    Global,
+    Broker(BrokerId),
+    User(UserId),
+    Account(AccountId),
+}
+
+impl Scope {
+    /// Whether a switch of this scope covers an account.
+    pub fn covers(&self, account: &AccountId, user: &UserId, broker: &BrokerId) -> bool {
+        match self {
+            Self::Global => true,
+            Self::Broker(id) => id == broker,
+            Self::User(id) => id == user,
+            Self::Account(id) => id == account,
+        }
+    }
+
+    /// `global`, `broker`, `user` or `account`.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Global => "global",
+            Self::Broker(_) => "broker",
+            Self::User(_) => "user",
+            Self::Account(_) => "account",
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Global => f.write_str("global"),
+            Self::Broker(id) => write!(f, "broker:{id}"),
+            Self::User(id) => write!(f, "user:{id}"),
+            Self::Account(id) => write!(f, "account:{id}"),
+        }
+    }
+}
+
+/// A text that names no scope.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a scope: write `global`, `broker:ID`, `user:ID` or `account:ID`")]
+pub struct InvalidScope(String);
+
+impl FromStr for Scope {
+    type Err = InvalidScope;
+    fn from_str(text: &str) -> Result<Self, InvalidScope> {
+        let refuse = || InvalidScope(text.chars().take(80).collect());
+        if text == "global" {
+            return Ok(Self::Global);
+        }
+        let (kind, id) = text.split_once(':').ok_or_else(refuse)?;
+        match kind {
+            "broker" => id.parse().map(Self::Broker).map_err(|_| refuse()),
+            "user" => id.parse().map(Self::User).map_err(|_| refuse()),
+            "account" => id.parse().map(Self::Account).map_err(|_| refuse()),
+            _ => Err(refuse()),
+        }
+    }
+}
+
+impl From<Scope> for String {
+    fn from(scope: Scope) -> Self {
+        scope.to_string()
+    }
+}
+
+impl TryFrom<String> for Scope {
+    type Error = InvalidScope;
+    fn try_from(text: String) -> Result<Self, InvalidScope> {
+        text.parse()
+    }
+}
+
+/// What a switch stops, from mild to strict; the order of the variants is the order of strictness.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumString,
+    EnumIter,
+    IntoStaticStr,
+)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum LatchMode {
+    /// No new risk; working orders stay.
+    Pause,
+    /// No new risk; working orders that would add risk are cancelled.
+    ReduceOnly,
+    /// Nothing is sent but cancels; all our working orders are cancelled.
+    Halt,
+    /// As halt, and positions are closed by the gateway itself.
+    Flatten,
+}
+
+impl LatchMode {
+    /// Whether an order proven to lower a position may still be sent by anybody.
+    pub const fn allows_reducing(self) -> bool {
+        match self {
+            Self::Pause | Self::ReduceOnly => true,
+            Self::Halt | Self::Flatten => false,
+        }
+    }
+}
+
+/// Why a switch is on.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumString,
+    EnumIter,
+    IntoStaticStr,
+)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum LatchCause {
+    /// A person.
+    Manual,
+    /// The day's loss reached its limit.
+    DailyLoss,
+    /// Too many errors of the venue or of the credential.
+    AutoDisable,
+    /// Orders, fills or balances contradict what we recorded.
+    Reconciliation,
+    /// An invariant of the gateway itself was found broken.
+    SelfCheck,
+    /// The rights of the exchange key changed, or the key was refused.
+    KeyRights,
+    /// The store was put back from a backup.
+    Restored,
+}
+
+/// What turns a switch off.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClearRule {
+    /// A person, with a reason.
+    Manual,
+    /// By itself when the trading day `day` has ended.
+    DayBoundary { day: String },
+}
+
+/// One trip of a switch. Never overwritten; "on" means that nobody cleared it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Latch {
+    pub id: LatchId,
+    pub scope: Scope,
+    pub mode: LatchMode,
+    pub cause: LatchCause,
+    pub reason: String,
+    pub tripped_by: String,
+    pub tripped_at: Timestamp,
+    pub clear_rule: ClearRule,
+}
+
+impl Latch {
+    /// The command that turns it off, for people.
+    pub fn release_hint(&self) -> String {
+        match &self.clear_rule {
+            ClearRule::Manual => format!(
+                "run `bursar release {} --reason …` when the cause is gone",
+                self.id
+            ),
+            ClearRule::DayBoundary { day } => {
+                format!("it clears when trading day {day} ends; to allow more today, run `bursar loss allow`")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_reads_and_writes_the_same() {
+        for text in [
+            "global",
+            "broker:kraken",
+            "user:mara_ilves",
+            "account:kraken-ilves",
+        ] {
+            assert_eq!(text.parse::<Scope>().unwrap().to_string(), text);
+        }
+        for text in ["", "all", "user:", "user:Mara", "global:x", "x:y"] {
+            assert!(text.parse::<Scope>().is_err(), "`{text}` was read");
+        }
+    }
+
+    #[test]
+    fn modes_are_ordered_by_strictness() {
+        assert!(LatchMode::Pause < LatchMode::ReduceOnly);
+        assert!(LatchMode::ReduceOnly < LatchMode::Halt);
+        assert!(LatchMode::Halt < LatchMode::Flatten);
+    }
+
+    #[test]
+    fn a_scope_covers_its_own_and_nothing_else() {
+        let (account, user, broker) = (
+            "kraken-ilves".parse().unwrap(),
+            "mara_ilves".parse().unwrap(),
+            "kraken".parse().unwrap(),
+        );
+        let covers = |scope: &str| scope.parse::<Scope>().unwrap().covers(&account, &user, &broker);
+
+        assert!(covers("global") && covers("broker:kraken") && covers("user:mara_ilves"));
+        assert!(covers("account:kraken-ilves"));
+        assert!(!covers("broker:coinbase") && !covers("user:tomas_brandt") && !covers("account:kraken-main"));
+    }
+}

@@ -1,0 +1,349 @@
+use bursar_model::{AccountId, AccountStatus, Check, Level, OrderRequest, Rights, UserId, Verdict};
+use serde::{Deserialize, Serialize};
+
+use crate::UserPermissions;
+
+/// On whose word an order is given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Caller {
+    /// The person at the machine, who can open the store.
+    Operator,
+    /// The gateway's own trading cycle of the account.
+    Strategy { name: String },
+    /// The gateway closing positions while a flatten switch is on. Only ever reduces.
+    Flattener,
+    /// Somebody with a membership of the account, or its owner.
+    Member { user: UserId, rights: Rights },
+}
+
+impl Caller {
+    /// What this caller may do with the account at hand.
+    pub const fn rights(&self) -> Rights {
+        match self {
+            Self::Operator => Rights::ALL,
+            Self::Strategy { .. } | Self::Flattener => Rights {
+                view: true,
+                trade: true,
+                manage: false,
+            },
+            Self::Member { rights, .. } => *rights,
+        }
+    }
+}
+
+impl std::fmt::Display for Caller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Operator => f.write_str("operator"),
+            Self::Strategy { name } => write!(f, "strategy {name}"),
+            Self::Flattener => f.write_str("flattener"),
+            Self::Member { user, .. } => write!(f, "user {user}"),
+        }
+    }
+}
+
+/// What the permission to trade depends on, read in the transaction that acts.
+#[derive(Clone, Copy, Debug)]
+pub struct TradingContext<'a> {
+    pub caller: &'a Caller,
+    pub account: &'a AccountId,
+    pub account_status: AccountStatus,
+    /// The account's owner.
+    pub user: &'a UserId,
+    pub user_enabled: bool,
+    pub permissions: &'a UserPermissions,
+    /// Whether the ledger proves that the order only lowers a position.
+    pub reducing: bool,
+}
+
+/// An order whose caller may trade the account and the pair.
+///
+/// The fields are private and [`permit`] is the only constructor, so holding one proves that the
+/// permission was checked. It is not `Clone`: one permission admits one order.
+///
+/// ```compile_fail,E0451
+/// # fn forge(request: bursar_model::OrderRequest, account: bursar_model::AccountId, user: bursar_model::UserId, caller: bursar_permissions::Caller) {
+/// let forged = bursar_permissions::PermittedOrder { request, account, user, caller, trace: vec![] };
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "a permission does nothing until the hard controls review it"]
+pub struct PermittedOrder {
+    request: OrderRequest,
+    account: AccountId,
+    user: UserId,
+    caller: Caller,
+    trace: Vec<Check>,
+}
+
+impl PermittedOrder {
+    pub const fn request(&self) -> &OrderRequest {
+        &self.request
+    }
+
+    pub const fn account(&self) -> &AccountId {
+        &self.account
+    }
+
+    /// The account's owner, whose limits count.
+    pub const fn user(&self) -> &UserId {
+        &self.user
+    }
+
+    pub const fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// What each permission rule said, in order.
+    pub fn trace(&self) -> &[Check] {
+        &self.trace
+    }
+}
+
+/// Checks that the caller may place `request`; a refusal is the whole trace with all broken rules.
+pub fn permit(request: OrderRequest, context: TradingContext<'_>) -> Result<PermittedOrder, Vec<Check>> {
+    let trace = trace(&request, context);
+    if trace.iter().any(|check| check.verdict == Verdict::Broken) {
+        return Err(trace);
+    }
+    Ok(PermittedOrder {
+        request,
+        account: context.account.clone(),
+        user: context.user.clone(),
+        caller: context.caller.clone(),
+        trace,
+    })
+}
+
+/// What each permission rule says of `request`, passed rules too, in a fixed order.
+pub fn trace(request: &OrderRequest, context: TradingContext<'_>) -> Vec<Check> {
+    vec![
+        trade_right(context),
+        account_active(context),
+        user_enabled(context),
+        pair_allowed(request, context),
+    ]
+}
+
+fn trade_right(context: TradingContext<'_>) -> Check {
+    let may_trade =
+        context.caller.rights().trade && (context.reducing || *context.caller != Caller::Flattener);
+    Check {
+        rule: "trade-right".into(),
+        level: Level::Grant,
+        verdict: if may_trade {
+            Verdict::Passed
+        } else {
+            Verdict::Broken
+        },
+        limit: "trade".into(),
+        observed: format!(
+            "{} {}",
+            context.caller,
+            if may_trade { "may trade" } else { "may not trade" }
+        ),
+        source: "memberships".into(),
+        age_ms: None,
+        hint: if may_trade {
+            String::new()
+        } else {
+            "ask the owner of the account for the right `trade`".into()
+        },
+    }
+}
+
+fn account_active(context: TradingContext<'_>) -> Check {
+    let (verdict, hint) = match context.account_status {
+        AccountStatus::Active => (Verdict::Passed, String::new()),
+        AccountStatus::Suspended if context.reducing => (Verdict::Exempt, String::new()),
+        AccountStatus::Suspended => (
+            Verdict::Broken,
+            format!("see `bursar account show {}`", context.account),
+        ),
+        AccountStatus::Closed => (
+            Verdict::Broken,
+            "a closed account trades no more; add a new one".into(),
+        ),
+    };
+    Check {
+        rule: "account-active".into(),
+        level: Level::Account,
+        verdict,
+        limit: AccountStatus::Active.to_string(),
+        observed: context.account_status.to_string(),
+        source: format!("account {}", context.account),
+        age_ms: None,
+        hint,
+    }
+}
+
+fn user_enabled(context: TradingContext<'_>) -> Check {
+    let verdict = match (context.user_enabled, context.reducing) {
+        (true, _) => Verdict::Passed,
+        (false, true) => Verdict::Exempt,
+        (false, false) => Verdict::Broken,
+    };
+    Check {
+        rule: "user-enabled".into(),
+        level: Level::User,
+        verdict,
+        limit: "enabled".into(),
+        observed: if context.user_enabled {
+            "enabled"
+        } else {
+            "disabled"
+        }
+        .into(),
+        source: format!("user {}", context.user),
+        age_ms: None,
+        hint: match verdict {
+            Verdict::Broken => format!("run `bursar user enable {}`", context.user),
+            Verdict::Passed | Verdict::Exempt => String::new(),
+        },
+    }
+}
+
+fn pair_allowed(request: &OrderRequest, context: TradingContext<'_>) -> Check {
+    let pairs = &context.permissions.limits.pairs;
+    let verdict = match (pairs.allows(&request.pair), context.reducing) {
+        (true, _) => Verdict::Passed,
+        (false, true) => Verdict::Exempt,
+        (false, false) => Verdict::Broken,
+    };
+    Check {
+        rule: "pair-allowed".into(),
+        level: Level::User,
+        verdict,
+        limit: pairs.to_string(),
+        observed: request.pair.to_string(),
+        source: format!("permissions of {}", context.user),
+        age_ms: None,
+        hint: match verdict {
+            Verdict::Broken => format!(
+                "trade an allowed pair, or run `bursar permissions set {} --pairs …`",
+                context.user
+            ),
+            Verdict::Passed | Verdict::Exempt => String::new(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bursar_model::{OrderSize, PairRule, Side, Usd, UserLimits};
+
+    struct World {
+        caller: Caller,
+        account: AccountId,
+        status: AccountStatus,
+        user: UserId,
+        enabled: bool,
+        permissions: UserPermissions,
+        reducing: bool,
+    }
+
+    fn world() -> World {
+        World {
+            caller: Caller::Operator,
+            account: "kraken-ilves".parse().unwrap(),
+            status: AccountStatus::Active,
+            user: "mara_ilves".parse().unwrap(),
+            enabled: true,
+            permissions: UserPermissions::new(UserLimits {
+                max_position: Usd::ZERO,
+                max_daily_loss: Usd::ZERO,
+                max_positions: 0,
+                pairs: PairRule::Only(["BTC-USD".parse().unwrap()].into()),
+            }),
+            reducing: false,
+        }
+    }
+
+    impl World {
+        fn broken(&self, pair: &str) -> Vec<String> {
+            let size = OrderSize::Usd("10".parse().unwrap());
+            let request = OrderRequest::market(pair.parse().unwrap(), Side::Buy, size);
+            let context = TradingContext {
+                caller: &self.caller,
+                account: &self.account,
+                account_status: self.status,
+                user: &self.user,
+                user_enabled: self.enabled,
+                permissions: &self.permissions,
+                reducing: self.reducing,
+            };
+            match permit(request, context) {
+                Ok(_) => vec![],
+                Err(trace) => trace
+                    .into_iter()
+                    .filter(|c| c.verdict == Verdict::Broken)
+                    .map(|c| c.rule)
+                    .collect(),
+            }
+        }
+    }
+
+    #[test]
+    fn e14_only_listed_pairs_may_be_traded() {
+        assert!(world().broken("BTC-USD").is_empty());
+        assert_eq!(world().broken("DOGE-USD"), ["pair-allowed"]);
+    }
+
+    #[test]
+    fn e2_an_empty_list_of_pairs_allows_none() {
+        let mut world = world();
+        world.permissions.limits.pairs = PairRule::Only([].into());
+
+        assert_eq!(world.broken("BTC-USD"), ["pair-allowed"]);
+    }
+
+    #[test]
+    fn a_refusal_lists_every_broken_rule() {
+        let mut world = world();
+        world.enabled = false;
+        world.status = AccountStatus::Suspended;
+        world.caller = Caller::Member {
+            user: "tomas_brandt".parse().unwrap(),
+            rights: Rights {
+                view: true,
+                trade: false,
+                manage: true,
+            },
+        };
+
+        assert_eq!(
+            world.broken("DOGE-USD"),
+            ["trade-right", "account-active", "user-enabled", "pair-allowed"]
+        );
+    }
+
+    #[test]
+    fn d15_a_reducing_order_passes_a_disabled_user_and_a_pair_that_is_no_longer_listed() {
+        let mut world = world();
+        world.enabled = false;
+        world.reducing = true;
+
+        assert!(world.broken("DOGE-USD").is_empty());
+    }
+
+    #[test]
+    fn a_closed_account_trades_nothing() {
+        let mut world = world();
+        world.status = AccountStatus::Closed;
+        world.reducing = true;
+
+        assert_eq!(world.broken("BTC-USD"), ["account-active"]);
+    }
+
+    #[test]
+    fn the_flattener_never_adds_risk() {
+        let mut world = world();
+        world.caller = Caller::Flattener;
+
+        assert_eq!(world.broken("BTC-USD"), ["trade-right"]);
+        world.reducing = true;
+        assert!(world.broken("BTC-USD").is_empty());
+    }
+}
