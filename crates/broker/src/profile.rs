@@ -12,7 +12,7 @@ pub enum IdUniqueness {
 }
 
 /// What differs between exchanges, as data. No profile, no trading.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct BrokerProfile {
     pub broker: BrokerId,
     pub id_uniqueness: IdUniqueness,

@@ -57,7 +57,7 @@ pub fn size(request: &OrderRequest, snapshot: &Snapshot) -> Result<Sizing, Vec<C
     let (quantity, rounded_off) = match request.size {
         OrderSize::Quantity(quantity) => (quantity, Usd::ZERO),
         OrderSize::Usd(usd) => {
-            let reference = reference.as_ref().map_err(|check| vec![check.clone()])?;
+            let reference = reference.as_ref().map_err(|check| vec![Check::clone(check)])?;
             let Some(instrument) = &snapshot.instrument else {
                 return Err(vec![crate::rules::instrument_known(&request.pair, snapshot)]);
             };

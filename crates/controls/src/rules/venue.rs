@@ -127,14 +127,14 @@ pub(super) fn instrument(order: &Order<'_>, snapshot: &Snapshot, known: &Observe
 }
 
 /// The middle of a fresh quote with its rate to the dollar, or the check that says what is missing.
-pub(crate) fn fresh_reference(snapshot: &Snapshot) -> Result<Reference, Check> {
+pub(crate) fn fresh_reference(snapshot: &Snapshot) -> Result<Reference, Box<Check>> {
     let allowed = snapshot.policy.reference_max_age_ms;
     let rule =
         || Rule::new("reference-price", Level::System, "quotes").limit(format!("at most {allowed} ms old"));
-    let missing = |what: &str| {
-        rule().observed(what.to_owned()).holds(false, || {
+    let missing = |what: &str| -> Box<Check> {
+        Box::new(rule().observed(what.to_owned()).holds(false, || {
             "see `bursar hierarchy`: the venue's prices do not arrive".into()
-        })
+        }))
     };
     let Some(quote) = &snapshot.quote else {
         return Err(missing("no price is known"));
@@ -145,12 +145,10 @@ pub(crate) fn fresh_reference(snapshot: &Snapshot) -> Result<Reference, Check> {
     let oldest = quote.at.min(rate.at);
     let age = snapshot.age_ms(oldest);
     if age > allowed {
-        return Err(rule()
-            .observed(format!("{age} ms old"))
-            .aged(age)
-            .holds(false, || {
-                "wait for a fresh price; see `bursar hierarchy` if none arrives".into()
-            }));
+        let stale = rule().observed(format!("{age} ms old")).aged(age);
+        return Err(Box::new(stale.holds(false, || {
+            "wait for a fresh price; see `bursar hierarchy` if none arrives".into()
+        })));
     }
     let crossed = quote.bid > quote.ask;
     let price = quote
@@ -182,7 +180,7 @@ pub(super) fn reference(order: &Order<'_>, snapshot: &Snapshot) -> Check {
             } else if order.reducing {
                 check.hint = "use a market order to leave the position without a price".into();
             }
-            check
+            *check
         }
     }
 }
