@@ -1,0 +1,112 @@
+//! One record of the trail.
+
+use std::ops::Deref;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::encoding::{self, DecodeError};
+use crate::{Action, Actor, Data, Hash, Outcome, StoreId, Subject};
+
+/// The version of the format that this code writes.
+pub const VERSION: u64 = 1;
+
+/// Everything that a record says, and the hash covers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    pub store: StoreId,
+    /// From 1, without a gap.
+    pub seq: u64,
+    /// In UTC, to the microsecond, by the writer's clock.
+    pub at: Timestamp,
+    /// Which process wrote it.
+    pub node: String,
+    /// Which ownership of the account it was written under; zero where there is only one owner.
+    pub epoch: u64,
+    pub actor: Actor,
+    pub request: Option<String>,
+    pub parent: Option<String>,
+    pub subject: Subject,
+    pub action: Action,
+    pub outcome: Outcome,
+    pub reason: Option<String>,
+    pub before: Option<Hash>,
+    pub after: Option<Hash>,
+    pub data: Data,
+    /// The hash of the record before this one.
+    pub prev: Hash,
+}
+
+/// An [`Entry`] with its place in the chain proved by its hash. Made by [`crate::chain`] or read
+/// back by [`Record::open`]; nothing else makes one.
+///
+/// ```compile_fail,E0451
+/// # fn forbidden(entry: bursar_audit::Entry) {
+/// let forged = bursar_audit::Record { entry, hash: bursar_audit::Hash::ZERO };
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Record {
+    #[serde(flatten)]
+    entry: Entry,
+    hash: Hash,
+}
+
+/// A record as a store keeps it. Not checked: that is what [`crate::Verifier`] is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredRecord {
+    pub seq: u64,
+    pub hash: Hash,
+    /// The canonical bytes of the entry.
+    pub body: Vec<u8>,
+}
+
+impl Record {
+    pub(crate) fn seal(entry: Entry) -> Self {
+        let hash = Hash::of_record(&encoding::encode(&entry));
+        Self { entry, hash }
+    }
+
+    pub const fn hash(&self) -> Hash {
+        self.hash
+    }
+
+    pub const fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// What the store keeps.
+    pub fn to_stored(&self) -> StoredRecord {
+        StoredRecord {
+            seq: self.entry.seq,
+            hash: self.hash,
+            body: encoding::encode(&self.entry),
+        }
+    }
+
+    /// Reads a stored record back, and checks that it is one: canonical bytes, the hash of these
+    /// bytes, the number that they carry. Whether it fits its neighbours is the verifier's question.
+    pub fn open(stored: &StoredRecord) -> Result<Self, DecodeError> {
+        let entry = encoding::decode(&stored.body)?;
+        if Hash::of_record(&stored.body) != stored.hash {
+            return Err(DecodeError::Hash);
+        }
+        if entry.seq != stored.seq {
+            return Err(DecodeError::Number {
+                stored: stored.seq,
+                inside: entry.seq,
+            });
+        }
+        Ok(Self {
+            entry,
+            hash: stored.hash,
+        })
+    }
+}
+
+impl Deref for Record {
+    type Target = Entry;
+    fn deref(&self) -> &Entry {
+        &self.entry
+    }
+}
