@@ -1,0 +1,48 @@
+//! Why a fill could not be booked.
+
+use bursar_model::{AccountId, FillId, InexactError, Pair, Price};
+
+/// Nothing was booked. Each variant is something different for the caller to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerError {
+    /// The fill is in the book already: nothing to do.
+    #[error("fill `{fill}` is booked already")]
+    AlreadyBooked { fill: FillId },
+    /// The venue told two different stories under one id: an incident.
+    #[error("fill `{fill}` was booked before with other facts")]
+    Contradiction { fill: FillId },
+    /// The caller handed over rows of another account or pair: a defect of the caller.
+    #[error("fill `{fill}` of `{account}` on `{pair}` does not belong to these lots")]
+    Foreign {
+        fill: FillId,
+        account: AccountId,
+        pair: Pair,
+    },
+    /// The same lot twice among the open lots: the caller's rows are broken.
+    #[error("lot `{lot}` is among the open lots twice")]
+    RepeatedLot { lot: FillId },
+    /// A dollar is a dollar: the caller valued it at something else.
+    #[error("`{pair}` is priced in dollars, but a dollar was valued at `{rate}`")]
+    WrongRate { pair: Pair, rate: Price },
+    /// The amounts are outside what can be calculated exactly: an incident.
+    #[error("the fill cannot be booked exactly")]
+    Inexact(#[from] InexactError),
+}
+
+impl LedgerError {
+    /// What the operator can do now.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::AlreadyBooked { .. } => "nothing: the fill counts once".to_owned(),
+            Self::Contradiction { fill } => {
+                format!("compare fill `{fill}` with the venue's trade history before trading on")
+            }
+            Self::Foreign { .. } | Self::RepeatedLot { .. } | Self::WrongRate { .. } => {
+                "stop the account and report a defect: its rows contradict each other".to_owned()
+            }
+            Self::Inexact(_) => {
+                "stop the account and look at the fill: its amounts are beyond any venue's grid".to_owned()
+            }
+        }
+    }
+}

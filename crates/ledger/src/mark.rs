@@ -1,0 +1,169 @@
+//! The price at which an open position is valued.
+
+use bursar_model::{InexactError, Price, Quantity, Quote, Usd, decimal};
+use jiff::{SignedDuration, Timestamp};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use crate::rounding::{usd_down, usd_up};
+
+/// A mark older than this is stale, unless the settings say otherwise.
+pub const STALE_AFTER: SignedDuration = SignedDuration::from_secs(30);
+
+/// A spread wider than this part of the middle is too wide to believe in the middle.
+pub const WIDE_SPREAD_PERCENT: Decimal = Decimal::ONE;
+
+/// What one unit of a pair's base asset is worth now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// In the quote asset.
+    pub price: Price,
+    /// Dollars per unit of the quote asset.
+    pub usd_rate: Price,
+    /// When the older of the two was received.
+    pub at: Timestamp,
+}
+
+/// The mark of a pair at the beginning of a trading day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpeningMark {
+    /// In the quote asset.
+    pub price: Price,
+    /// Dollars per unit of the quote asset.
+    pub usd_rate: Price,
+    /// Whether it was fresh at the boundary. When not, it is the last one before, and the day says that
+    /// its basis is uncertain.
+    pub is_fresh: bool,
+}
+
+/// What is known about the value of open positions. The worst of several counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MarkState {
+    /// Every open position has a fresh mark, or there is none.
+    #[default]
+    Fresh,
+    /// Valued, but at a price that is too old to add risk on.
+    Stale,
+    /// A price is missing; the position is valued at its basis, which says nothing.
+    Missing,
+}
+
+impl Mark {
+    /// The middle of `quote`; where the spread is wider than [`WIDE_SPREAD_PERCENT`] of the middle, or
+    /// bid and ask are crossed, the lower of the two, because everything held is long.
+    ///
+    /// `rate_at` is when `usd_rate` was received; the mark is as old as the older of the two.
+    pub fn from_quote(quote: &Quote, usd_rate: Price, rate_at: Timestamp) -> Result<Self, InexactError> {
+        let mid = quote.mid()?;
+        let spread = decimal::sub(quote.ask.value(), quote.bid.value())?;
+        let widest = decimal::mul(
+            mid.value(),
+            decimal::mul(WIDE_SPREAD_PERCENT, Decimal::new(1, 2))?,
+        )?;
+        let is_believable = spread >= Decimal::ZERO && spread <= widest;
+        Ok(Self {
+            price: if is_believable {
+                mid
+            } else {
+                quote.bid.min(quote.ask)
+            },
+            usd_rate,
+            at: quote.at.min(rate_at),
+        })
+    }
+
+    /// How old the mark is; negative when it is from the future.
+    pub fn age(&self, now: Timestamp) -> SignedDuration {
+        now.duration_since(self.at)
+    }
+
+    /// Stale after `stale_after`, and also when it claims to be from that far in the future: a clock
+    /// that was set back must not make an old price look fresh.
+    pub fn state(&self, now: Timestamp, stale_after: SignedDuration) -> MarkState {
+        if self.age(now).abs() > stale_after {
+            MarkState::Stale
+        } else {
+            MarkState::Fresh
+        }
+    }
+
+    /// What `quantity` is worth, in dollars, rounded down.
+    pub fn value_usd(&self, quantity: Quantity) -> Result<Usd, InexactError> {
+        usd_down(self.price.cost(quantity)?, self.usd_rate)
+    }
+}
+
+impl OpeningMark {
+    /// What `quantity` was worth when the day began, in dollars, rounded up: a higher beginning is a
+    /// bigger loss.
+    pub fn basis_usd(&self, quantity: Quantity) -> Result<Usd, InexactError> {
+        usd_up(self.price.cost(quantity)?, self.usd_rate)
+    }
+
+    /// The mark for the boundary at `start`: the last one received until then.
+    pub fn at_boundary(last: &Mark, start: Timestamp, stale_after: SignedDuration) -> Self {
+        Self {
+            price: last.price,
+            usd_rate: last.usd_rate,
+            is_fresh: last.state(start, stale_after) == MarkState::Fresh,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quote(bid: &str, ask: &str) -> Quote {
+        Quote {
+            pair: "BTC-USD".parse().unwrap(),
+            bid: bid.parse().unwrap(),
+            ask: ask.parse().unwrap(),
+            last: ask.parse().unwrap(),
+            at: "2026-03-02T10:00:00Z".parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn d25_a_wide_or_crossed_spread_is_read_against_us() {
+        let one: Price = "1".parse().unwrap();
+        for (bid, ask, expected) in [
+            ("99.5", "100.5", "100"), // exactly 1 %
+            ("99.49", "100.51", "99.49"),
+            ("100", "100", "100"),
+            ("100.2", "100", "100"),
+            ("1", "1000", "1"),
+        ] {
+            let quote = quote(bid, ask);
+
+            let mark = Mark::from_quote(&quote, one, quote.at).unwrap();
+
+            assert_eq!(mark.price.to_string(), expected, "bid {bid}, ask {ask}");
+        }
+    }
+
+    #[test]
+    fn i18_a_mark_ages_in_both_directions() {
+        let quote = quote("100", "100");
+        let mark = Mark::from_quote(&quote, "1".parse().unwrap(), quote.at).unwrap();
+        for (now, expected) in [
+            ("2026-03-02T10:00:30Z", MarkState::Fresh),
+            ("2026-03-02T10:00:30.001Z", MarkState::Stale),
+            ("2026-03-02T09:59:30Z", MarkState::Fresh),
+            ("2026-03-02T09:59:29.999Z", MarkState::Stale),
+        ] {
+            assert_eq!(mark.state(now.parse().unwrap(), STALE_AFTER), expected, "{now}");
+        }
+    }
+
+    #[test]
+    fn i18_a_mark_is_as_old_as_the_older_of_price_and_rate() {
+        let quote = quote("100", "100");
+        let rate_at = "2026-03-02T09:59:00Z".parse().unwrap();
+
+        let mark = Mark::from_quote(&quote, "1.08".parse().unwrap(), rate_at).unwrap();
+
+        assert_eq!(mark.state(quote.at, STALE_AFTER), MarkState::Stale);
+    }
+}

@@ -1,0 +1,286 @@
+//! How an account or a user has done.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use bursar_model::{AccountId, InexactError, Pair, Usd, VenueOrderId, decimal};
+use jiff::Timestamp;
+use rust_decimal::{Decimal, RoundingStrategy};
+use serde::{Deserialize, Serialize};
+
+use crate::{ClosedLot, DayKey};
+
+/// Trades and what they brought. A trade is everything that one order closed, however many fills and
+/// lots that took; it is won when it gained after the fees of both purchase and sale.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    pub trades: u64,
+    pub wins: u64,
+    /// Trades that lost. The rest came out even.
+    pub losses: u64,
+    /// Without fees.
+    pub realised: Usd,
+    /// Of what was closed: the fees of what is still open are not in it.
+    pub fees: Usd,
+}
+
+/// Results of closed lots, in total, by pair and by trading day.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statistics {
+    pub total: Tally,
+    pub by_pair: BTreeMap<Pair, Tally>,
+    /// Results count on the day of each closing; a trade counts on the day of its last one.
+    pub by_day: BTreeMap<DayKey, Tally>,
+    /// What the best trade gained after fees; `None` without trades.
+    pub best: Option<Usd>,
+    /// What the worst trade gained after fees: negative when it lost.
+    pub worst: Option<Usd>,
+    pub last_closed_at: Option<Timestamp>,
+}
+
+/// Won trades out of all, exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WinRate {
+    pub wins: u64,
+    /// Never zero.
+    pub trades: u64,
+}
+
+/// The value of an account at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EquityPoint {
+    pub at: Timestamp,
+    pub equity: Usd,
+}
+
+/// The deepest fall from a peak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drawdown {
+    pub peak: EquityPoint,
+    pub trough: EquityPoint,
+    /// From peak to trough; more than zero.
+    pub amount: Usd,
+    /// Of the peak, rounded up to 2 decimals; `None` when the peak was not above zero.
+    pub percent: Option<Decimal>,
+}
+
+/// Counts closed lots of one or several accounts, in any order.
+pub fn statistics<'a>(closed: impl IntoIterator<Item = &'a ClosedLot>) -> Result<Statistics, InexactError> {
+    let mut trades: BTreeMap<(&AccountId, &Pair, &VenueOrderId), Trade> = BTreeMap::new();
+    let mut result = Statistics::default();
+    for part in closed {
+        let key = (&part.account, &part.pair, &part.order);
+        let trade = trades.entry(key).or_insert(Trade {
+            net: Usd::ZERO,
+            last: (part.closed_at, part.closed_day),
+        });
+        trade.net = trade.net.plus(part.net_usd()?)?;
+        trade.last = trade.last.max((part.closed_at, part.closed_day));
+        result.total.add_result(part)?;
+        result
+            .by_pair
+            .entry(part.pair.clone())
+            .or_default()
+            .add_result(part)?;
+        result
+            .by_day
+            .entry(part.closed_day)
+            .or_default()
+            .add_result(part)?;
+    }
+    for ((_, pair, _), trade) in trades {
+        result.total.add_trade(trade.net);
+        result
+            .by_pair
+            .entry(pair.clone())
+            .or_default()
+            .add_trade(trade.net);
+        result
+            .by_day
+            .entry(trade.last.1)
+            .or_default()
+            .add_trade(trade.net);
+        result.best = result.best.max(Some(trade.net));
+        result.worst = Some(result.worst.map_or(trade.net, |worst| worst.min(trade.net)));
+        result.last_closed_at = result.last_closed_at.max(Some(trade.last.0));
+    }
+    Ok(result)
+}
+
+struct Trade {
+    net: Usd,
+    last: (Timestamp, DayKey),
+}
+
+impl Tally {
+    /// What was gained after fees.
+    pub fn net(&self) -> Result<Usd, InexactError> {
+        self.realised.minus(self.fees)
+    }
+
+    /// `None` before the first trade: no trades is not a rate of zero.
+    pub const fn win_rate(&self) -> Option<WinRate> {
+        if self.trades == 0 {
+            return None;
+        }
+        Some(WinRate {
+            wins: self.wins,
+            trades: self.trades,
+        })
+    }
+
+    fn add_result(&mut self, part: &ClosedLot) -> Result<(), InexactError> {
+        self.realised = self.realised.plus(part.realised_usd)?;
+        self.fees = self.fees.plus(part.fees_usd)?;
+        Ok(())
+    }
+
+    fn add_trade(&mut self, net: Usd) {
+        self.trades = self.trades.saturating_add(1);
+        if net > Usd::ZERO {
+            self.wins = self.wins.saturating_add(1);
+        } else if net.is_negative() {
+            self.losses = self.losses.saturating_add(1);
+        }
+    }
+}
+
+impl WinRate {
+    /// In percent, rounded down to 2 decimals: 100 only when every trade was won.
+    pub fn percent(self) -> Decimal {
+        let exact = Decimal::from(self.wins)
+            .checked_mul(Decimal::ONE_HUNDRED)
+            .and_then(|hundredfold| hundredfold.checked_div(Decimal::from(self.trades)));
+        exact
+            .unwrap_or_default()
+            .round_dp_with_strategy(2, RoundingStrategy::ToZero)
+    }
+}
+
+impl fmt::Display for WinRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut percent = self.percent();
+        percent.rescale(2);
+        f.pad(&format!("{percent} %"))
+    }
+}
+
+/// The value of an account that began with `start`, after each closing fill. Open positions stay at
+/// cost; an account's own records of its equity say more where they exist.
+pub fn equity_curve<'a>(
+    start: EquityPoint,
+    closed: impl IntoIterator<Item = &'a ClosedLot>,
+) -> Result<Vec<EquityPoint>, InexactError> {
+    let mut closed: Vec<&ClosedLot> = closed.into_iter().collect();
+    closed.sort_by(|a, b| (a.closed_at, &a.closed_by, &a.lot).cmp(&(b.closed_at, &b.closed_by, &b.lot)));
+    let mut curve = vec![start];
+    let mut last = start;
+    let mut last_fill = None;
+    for part in closed {
+        last = EquityPoint {
+            at: part.closed_at,
+            equity: last.equity.plus(part.net_usd()?)?,
+        };
+        // A fill that closed several lots is one step, not a staircase.
+        if last_fill == Some((&part.account, &part.closed_by)) {
+            curve.pop();
+        }
+        curve.push(last);
+        last_fill = Some((&part.account, &part.closed_by));
+    }
+    Ok(curve)
+}
+
+/// The deepest fall of a curve, in dollars; `None` when it never fell. The points are in order of
+/// time; of two falls of the same depth the earlier counts.
+pub fn drawdown(curve: &[EquityPoint]) -> Result<Option<Drawdown>, InexactError> {
+    let mut peak: Option<EquityPoint> = None;
+    let mut deepest: Option<Drawdown> = None;
+    for point in curve {
+        let high = match peak {
+            Some(high) if high.equity >= point.equity => high,
+            _ => *point,
+        };
+        peak = Some(high);
+        let amount = high.equity.minus(point.equity)?;
+        if amount > deepest.map_or(Usd::ZERO, |fall| fall.amount) {
+            deepest = Some(Drawdown {
+                peak: high,
+                trough: *point,
+                amount,
+                percent: percent_up(amount, high.equity)?,
+            });
+        }
+    }
+    Ok(deepest)
+}
+
+fn percent_up(amount: Usd, of: Usd) -> Result<Option<Decimal>, InexactError> {
+    if of <= Usd::ZERO {
+        return Ok(None);
+    }
+    let hundredfold = decimal::mul(amount.amount(), Decimal::ONE_HUNDRED)?;
+    let percent = decimal::div_up(hundredfold, of.amount())?;
+    Ok(Some(
+        percent.round_dp_with_strategy(2, RoundingStrategy::AwayFromZero),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use rust_decimal::dec;
+
+    use super::*;
+
+    fn curve(values: &[Decimal]) -> Vec<EquityPoint> {
+        let start: Timestamp = "2026-03-02T00:00:00Z".parse().unwrap();
+        (0..)
+            .zip(values)
+            .map(|(hour, value)| EquityPoint {
+                at: start + jiff::SignedDuration::from_hours(hour),
+                equity: Usd::new(*value),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn o1_a_win_rate_is_exact_and_never_shown_too_high() {
+        for (wins, trades, shown) in [
+            (2, 3, "66.66 %"),
+            (1, 2, "50.00 %"),
+            (99_999, 100_000, "99.99 %"),
+            (5, 5, "100.00 %"),
+            (0, 7, "0.00 %"),
+        ] {
+            assert_eq!(WinRate { wins, trades }.to_string(), shown);
+        }
+        assert_eq!(Tally::default().win_rate(), None);
+    }
+
+    #[test]
+    fn o4_drawdown_is_the_deepest_fall_from_a_peak() {
+        let points = curve(&[
+            dec!(1000),
+            dec!(1200),
+            dec!(1100),
+            dec!(1500),
+            dec!(1300),
+            dec!(1600),
+            dec!(1450),
+        ]);
+
+        let fall = drawdown(&points).unwrap().unwrap();
+
+        assert_eq!((fall.peak, fall.trough), (points[3], points[4]));
+        assert_eq!(fall.amount, Usd::new(dec!(200)));
+        assert_eq!(fall.percent, Some(dec!(13.34)));
+    }
+
+    #[test]
+    fn o4_a_curve_that_never_falls_has_no_drawdown() {
+        assert_eq!(drawdown(&curve(&[dec!(1), dec!(1), dec!(2)])).unwrap(), None);
+        assert_eq!(drawdown(&[]).unwrap(), None);
+        let below_zero = drawdown(&curve(&[dec!(-1), dec!(-3)])).unwrap().unwrap();
+        assert_eq!((below_zero.amount, below_zero.percent), (Usd::new(dec!(2)), None));
+    }
+}
