@@ -1,1 +1,68 @@
-//! front page
+//! Exchange keys, sealed at rest. Signing happens in here; no secret leaves.
+//!
+//! ```text
+//! unlock key (file, passphrase, recovery code) → ROOT → keyring → data key → exchange key
+//! ```
+//!
+//! Each arrow is one layer of XChaCha20-Poly1305 with a random nonce, a commitment to its key, and
+//! the place that it belongs to: store, row, account, broker, mode and version. Moved anywhere else
+//! it does not open.
+//!
+//! A store is made with [`KeyStore::init`] and found again with [`KeyStore::open`]. An exchange key
+//! is entered as [`CredentialMaterial`], staged so that the exchange can be asked about it, sealed
+//! to a [`SealedRecord`], stored by whoever implements [`Vault`], and used through a [`Signer`].
+//!
+//! Start reading at [`KeyStore`].
+//!
+//! # Invariants
+//!
+//! - No function returns the secret of an exchange key, or a key of the store.
+//! - Keys are made in an empty store only. A missing key or header is an error that names what is
+//!   missing, never a reason to make a new one.
+//! - Opening fails in one way, whatever was changed.
+//! - An unlock key does not lie where the store or its backups lie.
+//!
+//! # What is absent
+//!
+//! - Memory is wiped but not locked: it may be swapped out, so switch swap off or encrypt it. The
+//!   cipher and the hashes may leave traces of a key on the stack.
+//! - Rotation of the store's own keys, further kinds of slots, adding and removing slots, backups,
+//!   and the work after a deletion (new wrapping key, tombstones). The stored form has numbers for
+//!   all of them.
+
+mod cipher;
+mod credential;
+pub mod hardening;
+mod header;
+mod init;
+mod key_file;
+mod key_store;
+mod keyring;
+mod memory;
+mod names;
+mod passphrase;
+mod recovery;
+mod secret;
+mod signer;
+#[cfg(test)]
+mod test_entropy;
+mod unlock;
+mod vault;
+
+pub use cipher::{PassphraseCost, SealedBytes};
+pub use credential::{CredentialMaterial, Field, InvalidMaterial, StagedCredential};
+pub use init::{InitError, Initialisation, NewSlot};
+pub use key_file::{KeyFile, KeyFileError};
+pub use key_store::{
+    KeyStore, LoadError, MacError, MacPurpose, Proof, ProveError, SealError, SealState, StageError, StoreMac,
+};
+pub use memory::MemoryVault;
+pub use names::{Fingerprint, InvalidName, KeyId, KeyPurpose, SlotId, StoreId};
+pub use passphrase::{WeakPassphrase, check_passphrase};
+pub use recovery::{NotConfirmed, RecoveryCode, RecoveryCodeError, RecoveryConfirmed, RevealedCode};
+pub use secret::Secret;
+pub use signer::{SecretEncoding, SignError, Signer};
+pub use unlock::{SlotLabel, UnlockError, UnlockMaterial};
+pub use vault::{
+    CredentialFacts, CredentialPlace, Header, Salt, SealedRecord, SealedSlot, SlotKind, Vault, VaultError,
+};

@@ -1,0 +1,578 @@
+//! The key store itself: sealed or unsealed, and what it can do when it is unsealed.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use bursar_model::{CredentialId, Entropy};
+use jiff::Timestamp;
+
+use crate::cipher::{Binding, CannotOpen, hmac_sha256, open, seal};
+use crate::credential::{
+    CredentialMaterial, FIELDS, InvalidMaterial, OpenCredential, PublicKey, StagedCredential,
+};
+use crate::header::{OpenKeys, open_under};
+use crate::init::{InitError, Initialisation, NewSlot, whole_milliseconds};
+use crate::names::{KeyId, KeyPurpose, SlotId, StoreId};
+use crate::secret::Key;
+use crate::signer::{SecretEncoding, SignError, Signer};
+use crate::unlock::{UnlockError, UnlockMaterial, unlock};
+use crate::vault::{CredentialFacts, CredentialPlace, Header, SealedRecord, Vault, VaultError};
+
+/// The keys of one store. A handle: clones share one state.
+#[derive(Clone)]
+pub struct KeyStore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    vault: Arc<dyn Vault>,
+    entropy: Arc<dyn Entropy>,
+    store: StoreId,
+    keys: RwLock<Option<OpenKeys>>,
+    forgotten: RwLock<BTreeSet<CredentialId>>,
+}
+
+/// Whether exchange keys can be used. More states will follow: on the way in and on the way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SealState {
+    /// No key is in memory. Nothing can be signed.
+    Sealed,
+    Unsealed,
+}
+
+impl KeyStore {
+    /// Begins to make the keys of a new store: see [`Initialisation`].
+    ///
+    /// # Errors
+    ///
+    /// [`InitError::Exists`] and [`InitError::HoldsCiphertext`] for a store that is not empty;
+    /// what is wrong with a slot.
+    pub async fn init(
+        vault: Arc<dyn Vault>,
+        entropy: Arc<dyn Entropy>,
+        now: Timestamp,
+        slots: Vec<NewSlot>,
+    ) -> Result<Initialisation, InitError> {
+        Initialisation::begin(vault, entropy, now, slots).await
+    }
+
+    /// Finds the store's header. The key store is sealed until [`KeyStore::unlock`].
+    ///
+    /// # Errors
+    ///
+    /// [`UnlockError::NoHeader`] where there is none: nothing is ever made anew here.
+    pub async fn open(vault: Arc<dyn Vault>, entropy: Arc<dyn Entropy>) -> Result<Self, UnlockError> {
+        let store = read_header(vault.as_ref()).await?.store;
+        Ok(Self::with_keys(vault, entropy, store, None))
+    }
+
+    pub(crate) fn unsealed(
+        vault: Arc<dyn Vault>,
+        entropy: Arc<dyn Entropy>,
+        store: StoreId,
+        keys: OpenKeys,
+    ) -> Self {
+        Self::with_keys(vault, entropy, store, Some(keys))
+    }
+
+    fn with_keys(
+        vault: Arc<dyn Vault>,
+        entropy: Arc<dyn Entropy>,
+        store: StoreId,
+        keys: Option<OpenKeys>,
+    ) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                vault,
+                entropy,
+                store,
+                keys: RwLock::new(keys),
+                forgotten: RwLock::default(),
+            }),
+        }
+    }
+
+    pub fn store_id(&self) -> StoreId {
+        self.shared.store
+    }
+
+    pub fn state(&self) -> SealState {
+        match *self.shared.keys() {
+            Some(_) => SealState::Unsealed,
+            None => SealState::Sealed,
+        }
+    }
+
+    /// Unseals the store with one of its slots, and tells which. A passphrase takes about 0.2 s
+    /// of computing on this task.
+    ///
+    /// # Errors
+    ///
+    /// See [`UnlockError`]; the state stays as it was.
+    pub async fn unlock(&self, material: &UnlockMaterial) -> Result<SlotId, UnlockError> {
+        let header = self.header().await?;
+        let (slot, keys) = unlock(&header, material)?;
+        *self.shared.keys.write().unwrap_or_else(PoisonError::into_inner) = Some(keys);
+        Ok(slot)
+    }
+
+    /// Proves that a slot works, by opening the check and the keyring through it. Changes nothing;
+    /// works on a sealed store too.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeyStore::unlock`].
+    pub async fn prove_slot(&self, material: &UnlockMaterial) -> Result<SlotId, UnlockError> {
+        let header = self.header().await?;
+        unlock(&header, material).map(|(slot, _)| slot)
+    }
+
+    /// Drops every key from memory. Signers stop working at once.
+    pub fn lock(&self) {
+        *self.shared.keys.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Takes over an exchange key that was entered. Nothing is stored: the result can sign, so
+    /// that the exchange can be asked what the key may do.
+    ///
+    /// # Errors
+    ///
+    /// [`StageError::Sealed`], so that nobody is asked in vain; [`StageError::Invalid`] for what
+    /// cannot be an exchange key.
+    pub fn stage(&self, material: &CredentialMaterial) -> Result<StagedCredential, StageError> {
+        if self.state() == SealState::Sealed {
+            return Err(StageError::Sealed);
+        }
+        Ok(StagedCredential::new(material)?)
+    }
+
+    /// Seals a new exchange key for the one place where it may be used. The caller stores the
+    /// record, together with whatever must be written with it. `key_rights`: what the exchange
+    /// said the key may do.
+    ///
+    /// # Errors
+    ///
+    /// See [`SealError`].
+    pub fn seal(
+        &self,
+        staged: StagedCredential,
+        place: CredentialPlace,
+        key_rights: &str,
+        now: Timestamp,
+    ) -> Result<SealedRecord, SealError> {
+        let id = CredentialId::random(self.shared.entropy.as_ref());
+        self.shared.seal(&staged, id, 1, place, key_rights, now)
+    }
+
+    /// As [`KeyStore::seal`], for the next version of a credential: the same id and place, a new
+    /// key from the exchange.
+    ///
+    /// # Errors
+    ///
+    /// See [`SealError`].
+    pub fn seal_next(
+        &self,
+        staged: StagedCredential,
+        previous: &CredentialFacts,
+        key_rights: &str,
+        now: Timestamp,
+    ) -> Result<SealedRecord, SealError> {
+        let version = previous.version.checked_add(1).ok_or(SealError::TooLong)?;
+        let place = previous.place.clone();
+        self.shared
+            .seal(&staged, previous.id, version, place, key_rights, now)
+    }
+
+    /// A signer for a stored credential, to be used at `place` and nowhere else. Opens the record
+    /// once to prove it and to learn the public key id; the secret is dropped again.
+    ///
+    /// # Errors
+    ///
+    /// [`SignError::CannotOpen`] for a record of another place, among others.
+    pub fn signer(
+        &self,
+        record: SealedRecord,
+        place: &CredentialPlace,
+    ) -> Result<Arc<dyn Signer>, SignError> {
+        if record.facts.place != *place {
+            return Err(SignError::CannotOpen);
+        }
+        let public_key = self
+            .shared
+            .open(&record)?
+            .public_key()
+            .map_err(|_| SignError::CannotOpen)?;
+        Ok(Arc::new(StoredSigner {
+            shared: Arc::clone(&self.shared),
+            record,
+            public_key,
+        }))
+    }
+
+    /// As [`KeyStore::signer`], for the record that the vault holds under `id`.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::NotFound`] where there is none.
+    pub async fn load_signer(
+        &self,
+        id: CredentialId,
+        place: &CredentialPlace,
+    ) -> Result<Arc<dyn Signer>, LoadError> {
+        let record = self.shared.vault.get(id).await?;
+        let record = record.ok_or(LoadError::NotFound { id })?;
+        if record.facts.id != id {
+            return Err(SignError::CannotOpen.into());
+        }
+        Ok(self.signer(record, place)?)
+    }
+
+    /// Deletes a credential from the vault; its signers stop working.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vault::delete`].
+    pub async fn delete(&self, id: CredentialId, version: u64) -> Result<(), VaultError> {
+        self.shared.vault.delete(id, version).await?;
+        self.forget(id);
+        Ok(())
+    }
+
+    /// Stops the signers of a credential that was deleted by other means, for good: ids are never
+    /// used again.
+    pub fn forget(&self, id: CredentialId) {
+        self.shared
+            .forgotten
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id);
+    }
+
+    /// HMAC-SHA-256 with a purpose key of the store, which stays inside. `generation`: `None` for
+    /// the newest, which new things are made with.
+    ///
+    /// # Errors
+    ///
+    /// [`MacError::Sealed`], and [`MacError::NoSuchKey`] for a generation that is gone.
+    pub fn mac(
+        &self,
+        purpose: MacPurpose,
+        generation: Option<u32>,
+        message: &[&[u8]],
+    ) -> Result<StoreMac, MacError> {
+        let keys = self.shared.keys();
+        let keyring = &keys.as_ref().ok_or(MacError::Sealed)?.keyring;
+        let purpose = purpose.key();
+        let (id, key) = match generation {
+            None => keyring.newest(purpose),
+            Some(generation) => {
+                let id = KeyId { purpose, generation };
+                keyring.key(id).map(|key| (id, key))
+            }
+        }
+        .ok_or(MacError::NoSuchKey)?;
+        Ok(StoreMac {
+            key: id,
+            tag: hmac_sha256(key, message),
+        })
+    }
+
+    /// Opens everything in the vault with the keys in memory, for `doctor`.
+    ///
+    /// # Errors
+    ///
+    /// [`ProveError::Damaged`] if the header itself does not open; a credential that does not
+    /// open is listed in the proof.
+    pub async fn prove(&self) -> Result<Proof, ProveError> {
+        let header = read_header(self.shared.vault.as_ref())
+            .await
+            .map_err(|error| match error {
+                UnlockError::Vault { source } => ProveError::Vault { source },
+                _ => ProveError::Damaged,
+            })?;
+        self.prove_header(&header)?;
+        let mut proof = Proof::default();
+        for facts in self.shared.vault.list().await? {
+            let Some(record) = self.shared.vault.get(facts.id).await? else {
+                // Deleted since it was listed.
+                continue;
+            };
+            if record.facts == facts && self.shared.open(&record).is_ok() {
+                proof.opened = proof.opened.saturating_add(1);
+            } else {
+                proof.damaged.push(facts);
+            }
+        }
+        Ok(proof)
+    }
+
+    fn prove_header(&self, header: &Header) -> Result<(), ProveError> {
+        let keys = self.shared.keys();
+        let root = &keys.as_ref().ok_or(ProveError::Sealed)?.root;
+        let root = Key::copied(root.expose()).ok_or(ProveError::Damaged)?;
+        if header.store != self.shared.store {
+            return Err(ProveError::Damaged);
+        }
+        open_under(header, root)
+            .map(drop)
+            .map_err(|_| ProveError::Damaged)
+    }
+
+    async fn header(&self) -> Result<Header, UnlockError> {
+        read_header(self.shared.vault.as_ref()).await
+    }
+}
+
+impl fmt::Debug for KeyStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyStore")
+            .field("store", &self.shared.store)
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
+}
+
+async fn read_header(vault: &dyn Vault) -> Result<Header, UnlockError> {
+    let header = vault.load_header().await?.ok_or(UnlockError::NoHeader)?;
+    if header.format == Header::FORMAT {
+        Ok(header)
+    } else {
+        Err(UnlockError::Format {
+            found: header.format,
+            known: Header::FORMAT,
+        })
+    }
+}
+
+impl Shared {
+    fn keys(&self) -> RwLockReadGuard<'_, Option<OpenKeys>> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn seal(
+        &self,
+        staged: &StagedCredential,
+        id: CredentialId,
+        version: u64,
+        place: CredentialPlace,
+        key_rights: &str,
+        now: Timestamp,
+    ) -> Result<SealedRecord, SealError> {
+        let keys = self.keys();
+        let keyring = &keys.as_ref().ok_or(SealError::Sealed)?.keyring;
+        let (kek_id, kek) = keyring.newest(KeyPurpose::Kek).ok_or(SealError::Sealed)?;
+        let facts = CredentialFacts {
+            id,
+            place,
+            version,
+            created_at: whole_milliseconds(now),
+            public_key_hint: staged.public_key_hint().to_owned(),
+            key_rights: key_rights.to_owned(),
+        };
+        let entropy = self.entropy.as_ref();
+        let data_key = Key::random(entropy);
+        let wrapped = bound(self.store, &facts, FIELDS, Layer::DataKey(kek_id), |binding| {
+            seal(kek, binding, data_key.expose(), entropy)
+        });
+        let ciphertext = bound(self.store, &facts, FIELDS, Layer::Fields, |binding| {
+            seal(&data_key, binding, staged.plain.expose(), entropy)
+        });
+        Ok(SealedRecord {
+            facts,
+            fields: FIELDS,
+            kek: kek_id,
+            data_key: wrapped.map_err(|_| SealError::TooLong)?,
+            ciphertext: ciphertext.map_err(|_| SealError::TooLong)?,
+        })
+    }
+
+    fn open(&self, record: &SealedRecord) -> Result<OpenCredential, SignError> {
+        let facts = &record.facts;
+        let forgotten = self.forgotten.read().unwrap_or_else(PoisonError::into_inner);
+        if forgotten.contains(&facts.id) {
+            return Err(SignError::Gone);
+        }
+        drop(forgotten);
+        let keys = self.keys();
+        let keyring = &keys.as_ref().ok_or(SignError::Sealed)?.keyring;
+        let kek = match record.kek.purpose {
+            KeyPurpose::Kek => keyring.key(record.kek),
+            _ => None,
+        }
+        .ok_or(SignError::CannotOpen)?;
+        open_record(self.store, record, kek).map_err(|CannotOpen| SignError::CannotOpen)
+    }
+}
+
+fn open_record(store: StoreId, record: &SealedRecord, kek: &Key) -> Result<OpenCredential, CannotOpen> {
+    let facts = &record.facts;
+    if record.fields != FIELDS {
+        return Err(CannotOpen);
+    }
+    let data_key = bound(
+        store,
+        facts,
+        record.fields,
+        Layer::DataKey(record.kek),
+        |binding| open(kek, binding, &record.data_key),
+    )?;
+    let data_key = Key::copied(data_key.expose()).ok_or(CannotOpen)?;
+    let plain = bound(store, facts, record.fields, Layer::Fields, |binding| {
+        open(&data_key, binding, &record.ciphertext)
+    })?;
+    OpenCredential::parse(plain)
+}
+
+/// The two layers of a credential.
+enum Layer {
+    /// The data key, wrapped with a key of the keyring.
+    DataKey(KeyId),
+    /// The fields, sealed with the data key.
+    Fields,
+}
+
+/// What a layer of a credential is bound to: its whole place and every public fact.
+fn bound<T>(
+    store: StoreId,
+    facts: &CredentialFacts,
+    fields: u16,
+    layer: Layer,
+    then: impl FnOnce(&Binding<'_>) -> T,
+) -> T {
+    let (purpose, wrapping_key) = match layer {
+        Layer::DataKey(kek) => ("dek", kek.to_string()),
+        Layer::Fields => ("credential", format!("dek#{}", facts.version)),
+    };
+    let created_at = facts.created_at.to_string();
+    then(&Binding {
+        purpose,
+        store,
+        table: "credential",
+        row: &facts.id.to_string(),
+        account: facts.place.account.as_str(),
+        broker: facts.place.broker.as_str(),
+        fields,
+        version: facts.version,
+        wrapping_key: &wrapping_key,
+        facts: &[
+            <&str>::from(facts.place.mode).as_bytes(),
+            created_at.as_bytes(),
+            facts.public_key_hint.as_bytes(),
+            facts.key_rights.as_bytes(),
+        ],
+    })
+}
+
+/// Signs with a stored credential: opened for one signature, dropped at once.
+struct StoredSigner {
+    shared: Arc<Shared>,
+    record: SealedRecord,
+    public_key: PublicKey,
+}
+
+impl Signer for StoredSigner {
+    fn public_key(&self) -> &str {
+        self.public_key.as_str()
+    }
+
+    fn hmac_sha512(&self, encoding: SecretEncoding, message: &[&[u8]]) -> Result<[u8; 64], SignError> {
+        self.shared.open(&self.record)?.hmac_sha512(encoding, message)
+    }
+}
+
+/// What a purpose key of the store may authenticate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MacPurpose {
+    /// The API keys that we hand out.
+    ApiKeyPepper,
+    Session,
+    /// Pseudonyms of people in the audit trail.
+    AuditPseudonym,
+}
+
+impl MacPurpose {
+    const fn key(self) -> KeyPurpose {
+        match self {
+            Self::ApiKeyPepper => KeyPurpose::ApiKeyPepper,
+            Self::Session => KeyPurpose::SessionMac,
+            Self::AuditPseudonym => KeyPurpose::AuditPii,
+        }
+    }
+}
+
+/// A tag, and the key it was made with.
+pub struct StoreMac {
+    pub key: KeyId,
+    pub tag: [u8; 32],
+}
+
+/// What [`KeyStore::prove`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proof {
+    /// How many credentials open.
+    pub opened: usize,
+    /// Those that do not.
+    pub damaged: Vec<CredentialFacts>,
+}
+
+/// Why an exchange key was not taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StageError {
+    #[error("the key store is sealed")]
+    Sealed,
+    #[error("what was entered is not an exchange key")]
+    Invalid {
+        #[from]
+        source: InvalidMaterial,
+    },
+}
+
+/// Why an exchange key was not sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SealError {
+    #[error("the key store is sealed")]
+    Sealed,
+    #[error("the exchange key is too long to be sealed")]
+    TooLong,
+}
+
+/// Why there is no signer.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("there is no credential `{id}`")]
+    NotFound { id: CredentialId },
+    #[error("the credential cannot be used")]
+    Sign {
+        #[from]
+        source: SignError,
+    },
+    #[error("the credential cannot be read")]
+    Vault {
+        #[from]
+        source: VaultError,
+    },
+}
+
+/// Why nothing was authenticated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MacError {
+    #[error("the key store is sealed")]
+    Sealed,
+    #[error("the key store has no key of this generation")]
+    NoSuchKey,
+}
+
+/// Why the key store could not be proved.
+#[derive(Debug, thiserror::Error)]
+pub enum ProveError {
+    #[error("the key store is sealed")]
+    Sealed,
+    #[error("the key store header was changed, damaged, or is of another store")]
+    Damaged,
+    #[error("the key store cannot be read")]
+    Vault {
+        #[from]
+        source: VaultError,
+    },
+}

@@ -1,0 +1,91 @@
+//! A vault in memory.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bursar_model::CredentialId;
+
+use crate::vault::{CredentialFacts, Header, SealedRecord, Vault, VaultError};
+
+/// A [`Vault`] that forgets everything when it is dropped: for embedders that keep their own copy,
+/// and for tests.
+#[derive(Debug, Default)]
+pub struct MemoryVault {
+    contents: Mutex<Contents>,
+}
+
+#[derive(Debug, Default)]
+struct Contents {
+    header: Option<Header>,
+    records: BTreeMap<CredentialId, SealedRecord>,
+}
+
+impl MemoryVault {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Every write replaces a whole value, so what a panicking thread left behind is still whole.
+    fn contents(&self) -> MutexGuard<'_, Contents> {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn expect_version(row: String, expected: Option<u64>, found: Option<u64>) -> Result<(), VaultError> {
+    if expected == found {
+        Ok(())
+    } else {
+        Err(VaultError::Conflict { row, expected, found })
+    }
+}
+
+#[async_trait]
+impl Vault for MemoryVault {
+    async fn load_header(&self) -> Result<Option<Header>, VaultError> {
+        Ok(self.contents().header.clone())
+    }
+
+    async fn store_header(&self, header: &Header, expected: Option<u64>) -> Result<(), VaultError> {
+        let mut contents = self.contents();
+        let found = contents.header.as_ref().map(|header| header.version);
+        expect_version(Header::ROW.to_owned(), expected, found)?;
+        if expected.is_none() && !contents.records.is_empty() {
+            return Err(VaultError::HoldsCiphertext);
+        }
+        contents.header = Some(header.clone());
+        Ok(())
+    }
+
+    async fn put(&self, record: &SealedRecord, expected: Option<u64>) -> Result<(), VaultError> {
+        let mut contents = self.contents();
+        let id = record.facts.id;
+        let found = contents.records.get(&id).map(|record| record.facts.version);
+        expect_version(id.to_string(), expected, found)?;
+        contents.records.insert(id, record.clone());
+        Ok(())
+    }
+
+    async fn get(&self, id: CredentialId) -> Result<Option<SealedRecord>, VaultError> {
+        Ok(self.contents().records.get(&id).cloned())
+    }
+
+    async fn list(&self) -> Result<Vec<CredentialFacts>, VaultError> {
+        let mut facts: Vec<CredentialFacts> = self
+            .contents()
+            .records
+            .values()
+            .map(|record| record.facts.clone())
+            .collect();
+        facts.sort_by_key(|facts| (facts.created_at, facts.id));
+        Ok(facts)
+    }
+
+    async fn delete(&self, id: CredentialId, expected: u64) -> Result<(), VaultError> {
+        let mut contents = self.contents();
+        let found = contents.records.get(&id).map(|record| record.facts.version);
+        expect_version(id.to_string(), Some(expected), found)?;
+        contents.records.remove(&id);
+        Ok(())
+    }
+}

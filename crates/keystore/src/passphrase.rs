@@ -1,0 +1,118 @@
+//! Which passphrases are too easy to guess.
+
+use std::collections::BTreeSet;
+
+use crate::secret::Secret;
+
+const SHORTEST: usize = 12;
+const FEWEST_DIFFERENT: usize = 6;
+/// What guessing begins with. A passphrase must be long enough without any of them.
+const GUESSED_FIRST: [&str; 14] = [
+    "password",
+    "passphrase",
+    "passwort",
+    "bursar",
+    "qwerty",
+    "qwertz",
+    "asdfgh",
+    "letmein",
+    "welcome",
+    "iloveyou",
+    "admin",
+    "secret",
+    "changeme",
+    "trustno1",
+];
+
+/// Why a passphrase is too weak to guard exchange keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WeakPassphrase {
+    #[error("the passphrase has fewer than {SHORTEST} characters")]
+    Short,
+    #[error("the passphrase has fewer than {FEWEST_DIFFERENT} different characters")]
+    FewCharacters,
+    #[error("the passphrase repeats a shorter text")]
+    Repeated,
+    #[error("the passphrase is mostly a run of neighbouring characters")]
+    Run,
+    #[error("the passphrase is mostly a word that is guessed first")]
+    GuessedFirst,
+    #[error("the passphrase is not text in UTF-8")]
+    NotText,
+}
+
+impl WeakPassphrase {
+    /// What the operator can do now.
+    pub const fn hint(&self) -> &'static str {
+        "take five or more random words, or 16 or more random characters from a password manager"
+    }
+}
+
+/// Refuses what is guessed soon in spite of the stretching. Passing it proves nothing good.
+///
+/// # Errors
+///
+/// The first rule that the passphrase breaks.
+pub fn check_passphrase(passphrase: &Secret) -> Result<(), WeakPassphrase> {
+    let text = std::str::from_utf8(passphrase.expose()).map_err(|_| WeakPassphrase::NotText)?;
+    let length = text.chars().count();
+    if length < SHORTEST {
+        return Err(WeakPassphrase::Short);
+    }
+    let different: BTreeSet<char> = text.chars().collect();
+    if different.len() < FEWEST_DIFFERENT {
+        return Err(WeakPassphrase::FewCharacters);
+    }
+    if (1..=length / 2).any(|period| text.chars().skip(period).eq(text.chars().take(length - period))) {
+        return Err(WeakPassphrase::Repeated);
+    }
+    let neighbours = text
+        .chars()
+        .zip(text.chars().skip(1))
+        .filter(|(left, right)| u32::from(*left).abs_diff(u32::from(*right)) <= 1)
+        .count();
+    if neighbours * 2 > length {
+        return Err(WeakPassphrase::Run);
+    }
+    let guessed = GUESSED_FIRST
+        .iter()
+        .filter(|word| contains_ignoring_case(passphrase.expose(), word.as_bytes()))
+        .map(|word| word.len())
+        .sum::<usize>();
+    if guessed > 0 && length < SHORTEST + guessed {
+        return Err(WeakPassphrase::GuessedFirst);
+    }
+    Ok(())
+}
+
+/// Without making a lower-case copy of the secret.
+fn contains_ignoring_case(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len())
+        .any(|window| window.eq_ignore_ascii_case(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str) -> Result<(), WeakPassphrase> {
+        check_passphrase(&Secret::from_text(text.to_owned()))
+    }
+
+    #[test]
+    fn weak_passphrases_are_refused_with_their_reason() {
+        assert_eq!(check("tr0ub4dor&3"), Err(WeakPassphrase::Short));
+        assert_eq!(check("ababcabcabbacc"), Err(WeakPassphrase::FewCharacters));
+        assert_eq!(check("k7!mQzk7!mQzk7!mQz"), Err(WeakPassphrase::Repeated));
+        assert_eq!(check("abcdefghijklmnop"), Err(WeakPassphrase::Run));
+        assert_eq!(check("9876543210zyx"), Err(WeakPassphrase::Run));
+        assert_eq!(check("MyPassword2026!"), Err(WeakPassphrase::GuessedFirst));
+    }
+
+    #[test]
+    fn five_words_and_random_characters_pass() {
+        assert_eq!(check("walnut harbour violin eleven moss"), Ok(()));
+        assert_eq!(check("vR9#kd2!Lw0xPq7z"), Ok(()));
+        assert_eq!(check("grüne Möwen fliegen über Nacht"), Ok(()));
+    }
+}

@@ -1,0 +1,187 @@
+//! Trying an unlock key on the slots of a header.
+
+use std::fmt;
+
+use crate::cipher::stretch;
+use crate::header::{OpenKeys, fingerprint, fits, open_with};
+use crate::key_file::{KeyFile, KeyFileError};
+use crate::names::{Fingerprint, SlotId};
+use crate::recovery::RecoveryCode;
+use crate::secret::Secret;
+use crate::vault::{Header, SealedSlot, SlotKind, VaultError};
+
+/// What a store is unlocked with. More kinds will follow.
+#[derive(Debug)]
+pub enum UnlockMaterial {
+    File(KeyFile),
+    Passphrase(Secret),
+    Recovery(RecoveryCode),
+}
+
+impl UnlockMaterial {
+    /// The kind of slot that it fits.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::File(_) => "file",
+            Self::Passphrase(_) => "passphrase",
+            Self::Recovery(_) => "recovery",
+        }
+    }
+}
+
+/// A slot, as it is named in errors and in status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlotLabel {
+    pub id: SlotId,
+    pub fingerprint: Fingerprint,
+}
+
+impl From<&SealedSlot> for SlotLabel {
+    fn from(slot: &SealedSlot) -> Self {
+        Self {
+            id: slot.id.clone(),
+            fingerprint: slot.fingerprint,
+        }
+    }
+}
+
+impl fmt::Display for SlotLabel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` (key fingerprint `{}`)", self.id, self.fingerprint)
+    }
+}
+
+fn list(slots: &[SlotLabel]) -> String {
+    let names: Vec<String> = slots.iter().map(ToString::to_string).collect();
+    names.join(", ")
+}
+
+/// Why a store stays sealed, by what the operator can do. Names slots and fingerprints, which are
+/// public; never a key or a passphrase.
+#[derive(Debug, thiserror::Error)]
+pub enum UnlockError {
+    /// The key file is missing or breaks a rule.
+    #[error(
+        "no unlock key could be read; looked for the key of slot {}",
+        list(looked_for)
+    )]
+    KeyFile {
+        looked_for: Vec<SlotLabel>,
+        source: KeyFileError,
+    },
+    /// No slot of this kind has this key.
+    #[error(
+        "the {kind} key{} fits no slot; looked for the key of slot {}",
+        offered.map(|print| format!(" with fingerprint `{print}`")).unwrap_or_default(),
+        list(looked_for)
+    )]
+    WrongKey {
+        kind: &'static str,
+        looked_for: Vec<SlotLabel>,
+        /// What the key given would be called in the first of these slots. Told of key files
+        /// only: the fingerprint of a mistyped passphrase would help to guess the right one.
+        offered: Option<Fingerprint>,
+    },
+    /// The store has no slot of this kind.
+    #[error("the store has no {kind} slot; it has {}", list(slots))]
+    NoSuchSlot {
+        kind: &'static str,
+        slots: Vec<SlotLabel>,
+    },
+    /// The key is right, what it should open is damaged.
+    #[error("the key fits slot {slot}, but what it opens was changed or damaged")]
+    Damaged { slot: SlotLabel },
+    /// The store has no header. It is never made anew: its keys would be lost for good.
+    #[error("the store holds no key store header")]
+    NoHeader,
+    /// The header was written by a newer release.
+    #[error("the key store header has format {found}; this release reads format {known}")]
+    Format { found: u16, known: u16 },
+    #[error("the key store header cannot be read")]
+    Vault {
+        #[source]
+        source: VaultError,
+    },
+}
+
+impl UnlockError {
+    /// What the operator can do now.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::KeyFile { source, .. } => source.hint(),
+            Self::WrongKey { .. } => {
+                "find the key with the fingerprint named, or unlock with the recovery code".to_owned()
+            }
+            Self::NoSuchSlot { .. } => "unlock with one of the slots named".to_owned(),
+            Self::Damaged { .. } => {
+                "try another slot; if none opens, put the store back from a backup".to_owned()
+            }
+            Self::NoHeader => {
+                "check that the data directory is the right one; a store that is lost comes back from a \
+                 backup, a new one is made by `bursar init`"
+                    .to_owned()
+            }
+            Self::Format { .. } => "run the release that wrote this store, or a newer one".to_owned(),
+            Self::Vault { source } => source.hint().to_owned(),
+        }
+    }
+}
+
+impl From<VaultError> for UnlockError {
+    fn from(source: VaultError) -> Self {
+        Self::Vault { source }
+    }
+}
+
+/// Which slot fits, and what it opens.
+pub(crate) fn unlock(header: &Header, material: &UnlockMaterial) -> Result<(SlotId, OpenKeys), UnlockError> {
+    let kind = material.kind();
+    let slots: Vec<&SealedSlot> = header
+        .slots
+        .iter()
+        .filter(|slot| slot.kind.name() == kind)
+        .collect();
+    let looked_for: Vec<SlotLabel> = slots.iter().map(|slot| SlotLabel::from(*slot)).collect();
+    let Some(first) = slots.first() else {
+        return Err(UnlockError::NoSuchSlot {
+            kind,
+            slots: header.slots.iter().map(SlotLabel::from).collect(),
+        });
+    };
+    let mut offered = None;
+    let opened = match material {
+        UnlockMaterial::File(file) => {
+            let key = file.read().map_err(|source| UnlockError::KeyFile {
+                looked_for: looked_for.clone(),
+                source,
+            })?;
+            offered = Some(fingerprint(&key, header.store, &first.id));
+            slots
+                .iter()
+                .find(|slot| fits(header, slot, &key))
+                .map(|slot| (slot, open_with(header, slot, &key)))
+        }
+        UnlockMaterial::Recovery(code) => slots
+            .iter()
+            .find(|slot| fits(header, slot, code.key()))
+            .map(|slot| (slot, open_with(header, slot, code.key()))),
+        UnlockMaterial::Passphrase(passphrase) => slots.iter().find_map(|slot| {
+            let SlotKind::Passphrase { salt, cost } = &slot.kind else {
+                return None;
+            };
+            let key = stretch(passphrase, salt.as_bytes(), *cost)?;
+            fits(header, slot, &key).then(|| (slot, open_with(header, slot, &key)))
+        }),
+    };
+    match opened {
+        Some((slot, Ok(keys))) => Ok((slot.id.clone(), keys)),
+        Some((slot, Err(_))) => Err(UnlockError::Damaged {
+            slot: SlotLabel::from(*slot),
+        }),
+        None => Err(UnlockError::WrongKey {
+            kind,
+            looked_for,
+            offered,
+        }),
+    }
+}

@@ -1,0 +1,228 @@
+//! What is kept, and where: the header of a store, its sealed credentials, and the trait that a
+//! store implements.
+
+use std::error::Error;
+
+use async_trait::async_trait;
+use bursar_model::{AccountId, AccountMode, BrokerId, CredentialId};
+use data_encoding::HEXLOWER;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::cipher::{PassphraseCost, SealedBytes};
+use crate::names::{Fingerprint, KeyId, SlotId, StoreId};
+
+/// Where sealed things are kept: one header and any number of credentials. Holds no key and needs
+/// none.
+///
+/// Each method is one transaction. Sealing is separate from storing, so that a store may offer
+/// more: writing a [`SealedRecord`] together with its audit record in one transaction of its own.
+#[async_trait]
+pub trait Vault: Send + Sync {
+    /// `None` if the store was never initialised.
+    async fn load_header(&self) -> Result<Option<Header>, VaultError>;
+
+    /// Writes the header over the one with version `expected`.
+    ///
+    /// `None` means that the store must be empty: if it has a header this is a
+    /// [`VaultError::Conflict`], and if it holds any credential a [`VaultError::HoldsCiphertext`],
+    /// found in the same transaction. A key made where ciphertext lies would hide that the right
+    /// one is lost.
+    async fn store_header(&self, header: &Header, expected: Option<u64>) -> Result<(), VaultError>;
+
+    /// Writes a credential over the version `expected`; `None` means that it must be new.
+    async fn put(&self, record: &SealedRecord, expected: Option<u64>) -> Result<(), VaultError>;
+
+    async fn get(&self, id: CredentialId) -> Result<Option<SealedRecord>, VaultError>;
+
+    /// The public facts of every credential, oldest first.
+    async fn list(&self) -> Result<Vec<CredentialFacts>, VaultError>;
+
+    /// Deletes the version `expected`, overwriting its sealed bytes where the engine can.
+    async fn delete(&self, id: CredentialId, expected: u64) -> Result<(), VaultError>;
+}
+
+/// Why a vault did not do what was asked, by what the caller can do.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// Nothing was changed. Read again, then decide again.
+    #[error(
+        "`{row}` changed meanwhile: expected {}, found {}",
+        version_text(*.expected),
+        version_text(*.found)
+    )]
+    Conflict {
+        row: String,
+        expected: Option<u64>,
+        found: Option<u64>,
+    },
+    /// Nothing was changed: a header may not be made beside sealed credentials.
+    #[error("the store holds sealed keys but no header")]
+    HoldsCiphertext,
+    /// What is stored cannot be read.
+    #[error("`{row}` in the store is damaged")]
+    Damaged {
+        row: String,
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The store did not answer. A write may or may not have happened: read again.
+    #[error("the store cannot be reached")]
+    Unavailable { source: Box<dyn Error + Send + Sync> },
+}
+
+impl VaultError {
+    /// What the operator can do now.
+    pub const fn hint(&self) -> &'static str {
+        match self {
+            Self::Conflict { .. } => "another process wrote at the same time; run the command again",
+            Self::HoldsCiphertext => "put the whole store back from a backup; never initialise over it",
+            Self::Damaged { .. } => "run `bursar doctor`, then put the store back from a backup",
+            Self::Unavailable { .. } => "check that the store's disk or server is there, then run it again",
+        }
+    }
+}
+
+fn version_text(version: Option<u64>) -> String {
+    version.map_or_else(|| "none".to_owned(), |version| format!("version {version}"))
+}
+
+/// Everything about a store's keys but the credentials: public, apart from what is sealed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Header {
+    /// The number of this form of header. See [`Header::FORMAT`].
+    pub format: u16,
+    pub store: StoreId,
+    /// Counted up at every write. Bound to the keyring.
+    pub version: u64,
+    /// In whole milliseconds.
+    pub created_at: Timestamp,
+    /// The generation of ROOT that all of this is sealed with.
+    pub root: KeyId,
+    /// The purpose keys, sealed with ROOT.
+    pub keyring: SealedBytes,
+    /// Known text sealed with ROOT: what `doctor` opens to prove that a slot works.
+    pub check: SealedBytes,
+    /// The ways to ROOT, oldest first. Never empty.
+    pub slots: Vec<SealedSlot>,
+}
+
+impl Header {
+    pub const FORMAT: u16 = 1;
+    /// The row that the header is known by in errors and in what it is bound to.
+    pub const ROW: &str = "header";
+}
+
+/// ROOT, sealed with one unlock key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SealedSlot {
+    pub id: SlotId,
+    pub version: u64,
+    /// In whole milliseconds.
+    pub created_at: Timestamp,
+    /// Names the unlock key that fits.
+    pub fingerprint: Fingerprint,
+    pub kind: SlotKind,
+    pub root: SealedBytes,
+}
+
+/// How a slot's unlock key is come by. More kinds will follow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    rename_all = "kebab-case",
+    rename_all_fields = "kebab-case",
+    deny_unknown_fields
+)]
+pub enum SlotKind {
+    /// 32 random bytes in a file of the operator's.
+    File,
+    /// Stretched from a passphrase.
+    Passphrase { salt: Salt, cost: PassphraseCost },
+    /// The code that was shown once.
+    Recovery,
+}
+
+impl SlotKind {
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Passphrase { .. } => "passphrase",
+            Self::Recovery => "recovery",
+        }
+    }
+}
+
+/// Sixteen random bytes, written in hex.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Salt([u8; 16]);
+
+impl Salt {
+    pub(crate) const fn new(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Salt {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        HEXLOWER
+            .decode(text.as_bytes())
+            .ok()
+            .and_then(|bytes| bytes.try_into().ok())
+            .map(Self)
+            .ok_or("a salt is 32 hex digits in lower case")
+    }
+}
+
+impl From<Salt> for String {
+    fn from(salt: Salt) -> Self {
+        HEXLOWER.encode(&salt.0)
+    }
+}
+
+/// The one place where an exchange key may be used.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CredentialPlace {
+    pub account: AccountId,
+    pub broker: BrokerId,
+    /// Fixed when the account was made: a key of a paper account never opens for a live one.
+    pub mode: AccountMode,
+}
+
+/// What anybody with access to the account may know of its exchange key. Every field is bound to
+/// the sealed key: change one, and the key does not open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CredentialFacts {
+    pub id: CredentialId,
+    pub place: CredentialPlace,
+    /// 1 at first, one more at every write.
+    pub version: u64,
+    /// In whole milliseconds, so that no store cuts it.
+    pub created_at: Timestamp,
+    /// The last four characters of the public key id; empty for a very short id.
+    pub public_key_hint: String,
+    /// What the exchange said the key may do when it was admitted.
+    pub key_rights: String,
+}
+
+/// An exchange key as it is stored: public facts and sealed bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SealedRecord {
+    pub facts: CredentialFacts,
+    /// The number of the form of the sealed fields.
+    pub fields: u16,
+    /// Which key the data key is wrapped with.
+    pub kek: KeyId,
+    /// The data key of this record alone. Destroy it, and the record is gone for good.
+    pub data_key: SealedBytes,
+    pub ciphertext: SealedBytes,
+}
