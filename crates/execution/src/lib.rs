@@ -1,1 +1,63 @@
-//! front page
+//! Takes an order through permission, control, journal and broker: at most once, whatever crashes.
+//!
+//! A caller hands a [`Proposal`] to the [`Gateway`]. The [`Journal`] decides on it and records the
+//! decision in one transaction; only then does the caller get its answer. The account's [`Desk`]
+//! takes it from there: it records that the order is about to be sent, sends it once, and records
+//! what became of it. What cannot be told is *unknown*: a state, not an error, which ends only by
+//! evidence ([`absence`]).
+//!
+//! Start reading at [`machine`], the life of an intent as a table; then [`decide`](decide()), the one
+//! pure function behind admission, dispatch and dry run; then [`Desk`].
+//!
+//! # Invariants
+//!
+//! - No request is written before the decision to write it is on disk.
+//! - One intent, one id at the venue, at most one attempt.
+//! - Reservations go exactly when an intent ends; an unknown order keeps its own.
+//! - A fill is booked once; positions, the day's loss and its switch move in the same transaction.
+//! - A switch that is on is seen by every later dispatch, in every process that has the store open.
+
+pub mod absence;
+mod day;
+mod decide;
+pub mod errors;
+mod intent;
+mod journal;
+pub mod machine;
+
+pub use absence::{Absence, AbsenceEvidence, NegativeLook};
+pub use day::{UserDay, day_state, loss_latch};
+pub use decide::{
+    Decision, Facts, HeldPosition, Preview, Reserved, decide, equity, key_without_record, preview, snapshot,
+    strictest, usd_rate,
+};
+pub use intent::{Admission, Attempt, Cancel, CancelState, Dispatch, ExternalOrder, Intent, Proposal};
+pub use journal::{
+    AccountBalances, Conditions, Connection, ConnectionState, Journal, JournalError, LatchClearance,
+    LatchRecord, Outcome, cancels_working, withdraws_unsent,
+};
+
+use bursar_controls::{ClearRule, Latch, LatchCause, LatchMode, Scope};
+
+/// A switch that is to be turned on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewLatch {
+    pub scope: Scope,
+    pub mode: LatchMode,
+    pub cause: LatchCause,
+    pub reason: String,
+    pub clear_rule: ClearRule,
+}
+
+/// What booking fills changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Booked {
+    /// Fills that were not known before and belong to our orders.
+    pub new: usize,
+    /// Fills of orders that are not ours: recorded, never booked.
+    pub external: usize,
+    /// Our intents that changed.
+    pub intents: Vec<Intent>,
+    /// Switches that the new loss tripped.
+    pub tripped: Vec<Latch>,
+}

@@ -1,0 +1,152 @@
+//! Proof of absence: the only way by which an order that was perhaps sent is declared not placed.
+//!
+//! A single "not found" proves nothing. Venues answer from replicas, and may hold a request in a
+//! queue. What proves is this: the venue's own clock has passed the last moment at which it could
+//! accept the attempt, and after that two complete looks, apart from each other, found nothing.
+
+use std::time::Duration;
+
+use bursar_broker::BrokerProfile;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// How far the venue's clock may be ahead of what it tells.
+const SKEW_ALLOWANCE: SignedDuration = SignedDuration::from_secs(2);
+/// How far apart the two looks are at least.
+const APART: SignedDuration = SignedDuration::from_secs(10);
+
+/// One complete look at the venue that did not find the order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NegativeLook {
+    /// The venue's time before the look began, as the venue told it.
+    pub venue_time: Timestamp,
+    /// Our time when the look began.
+    pub started_at: Timestamp,
+}
+
+/// Two looks that together prove that an order never reached the venue's book.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AbsenceEvidence {
+    pub acceptance_bound: Timestamp,
+    pub first: NegativeLook,
+    pub second: NegativeLook,
+}
+
+/// What a collection of looks amounts to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absence {
+    Proved(AbsenceEvidence),
+    /// Look again, not before this moment of the venue's time.
+    NotYet {
+        next_look: Timestamp,
+    },
+    /// The attempt is older than the venue's lists reach: only a person can decide.
+    OutOfReach,
+}
+
+/// The first moment, in the venue's time, at which a look counts.
+pub fn counts_from(acceptance_bound: Timestamp, profile: &BrokerProfile) -> Timestamp {
+    later(
+        later(acceptance_bound, SKEW_ALLOWANCE),
+        signed(profile.visibility_lag),
+    )
+}
+
+/// Judges the negative looks made so far, oldest first.
+pub fn judge(
+    dispatched_at: Timestamp,
+    acceptance_bound: Timestamp,
+    looks: &[NegativeLook],
+    profile: &BrokerProfile,
+) -> Absence {
+    let from = counts_from(acceptance_bound, profile);
+    let mut counting = looks.iter().filter(|look| look.venue_time > from);
+    let Some(first) = counting.next() else {
+        return Absence::NotYet { next_look: from };
+    };
+    let retention_ends = later(dispatched_at, signed(profile.retention));
+    let apart = later(first.venue_time, APART);
+    match counting.find(|look| look.venue_time >= apart) {
+        Some(second) if second.venue_time < retention_ends => Absence::Proved(AbsenceEvidence {
+            acceptance_bound,
+            first: *first,
+            second: *second,
+        }),
+        Some(_) => Absence::OutOfReach,
+        None => Absence::NotYet { next_look: apart },
+    }
+}
+
+fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+}
+
+fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
+    at.saturating_add(by).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bursar_broker::IdUniqueness;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_750_000_000 + second).unwrap()
+    }
+
+    fn profile() -> BrokerProfile {
+        BrokerProfile {
+            broker: "kraken".parse().unwrap(),
+            id_uniqueness: IdUniqueness::OpenOrders,
+            acceptance: Duration::from_secs(5),
+            visibility_lag: Duration::from_secs(30),
+            retention: Duration::from_secs(24 * 3600),
+            client_order_id: |intent| intent.to_string().parse().unwrap(),
+        }
+    }
+
+    fn look(second: i64) -> NegativeLook {
+        NegativeLook {
+            venue_time: at(second),
+            started_at: at(second),
+        }
+    }
+
+    fn judged(looks: &[NegativeLook]) -> Absence {
+        judge(at(0), at(5), looks, &profile())
+    }
+
+    #[test]
+    fn looks_before_the_bound_and_the_lag_prove_nothing() {
+        let early: Vec<NegativeLook> = (0..=37).map(look).collect();
+
+        assert_eq!(judged(&early), Absence::NotYet { next_look: at(37) });
+    }
+
+    #[test]
+    fn one_look_proves_nothing() {
+        assert_eq!(judged(&[look(38)]), Absence::NotYet { next_look: at(48) });
+    }
+
+    #[test]
+    fn two_looks_too_close_together_prove_nothing() {
+        assert_eq!(
+            judged(&[look(38), look(47)]),
+            Absence::NotYet { next_look: at(48) }
+        );
+    }
+
+    #[test]
+    fn two_looks_apart_prove() {
+        let Absence::Proved(evidence) = judged(&[look(10), look(38), look(40), look(48)]) else {
+            panic!("not proved")
+        };
+
+        assert_eq!((evidence.first, evidence.second), (look(38), look(48)));
+    }
+
+    #[test]
+    fn beyond_the_venues_memory_only_a_person_decides() {
+        assert_eq!(judged(&[look(38), look(24 * 3600)]), Absence::OutOfReach);
+    }
+}

@@ -1,0 +1,121 @@
+//! A user's trading day in the shape in which the rules and the reports want it.
+
+use bursar_controls::{ClearRule, DayState, LatchCause, LatchMode, MarkHealth, Scope};
+use bursar_ledger::{DayLoss, DayVerdict, Mark, MarkState, TradingDay};
+use bursar_model::{InexactError, Pair, Usd, UserId};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::NewLatch;
+
+/// A user's trading day, as a status line shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserDay {
+    pub user: UserId,
+    pub day: TradingDay,
+    pub realised: Usd,
+    pub unrealised_change: Usd,
+    pub fees: Usd,
+    /// Never negative.
+    pub loss: Usd,
+    pub limit: Usd,
+    /// What somebody allowed on top of the limit, for today.
+    pub extra_allowance: Usd,
+    /// Whether a position was carried into the day without a fresh price to start from.
+    pub basis_uncertain: bool,
+}
+
+/// The day's figures for the rules. `marks` are the pairs with open positions and what prices them.
+pub fn day_state(
+    day: &TradingDay,
+    loss: &DayLoss,
+    extra_allowance: Usd,
+    marks: &[(Pair, Option<Mark>)],
+    stale_after: SignedDuration,
+    now: Timestamp,
+) -> Result<DayState, InexactError> {
+    Ok(DayState {
+        key: day.key.to_string(),
+        loss: loss.loss()?,
+        reserved_loss: Usd::ZERO,
+        extra_allowance,
+        marks: health(marks, stale_after, now),
+    })
+}
+
+fn health(marks: &[(Pair, Option<Mark>)], stale_after: SignedDuration, now: Timestamp) -> MarkHealth {
+    let mut oldest = None;
+    for (pair, mark) in marks {
+        let Some(mark) = mark else {
+            return MarkHealth::Missing { pair: pair.clone() };
+        };
+        let age_ms = i64::try_from(mark.age(now).as_millis()).unwrap_or(i64::MAX);
+        if mark.state(now, stale_after) != MarkState::Fresh {
+            return MarkHealth::Stale {
+                pair: pair.clone(),
+                age_ms,
+            };
+        }
+        oldest = oldest.max(Some(age_ms));
+    }
+    oldest.map_or(MarkHealth::NothingOpen, |oldest_ms| MarkHealth::Fresh {
+        oldest_ms,
+    })
+}
+
+/// The switch that the day's loss trips, if it reached its limit. `limit` includes what was allowed
+/// on top.
+pub fn loss_latch(user: &UserId, day: &TradingDay, loss: Usd, limit: Usd) -> Option<NewLatch> {
+    match bursar_ledger::trip(loss, Some(limit)) {
+        DayVerdict::Fine | DayVerdict::Warn80 => None,
+        DayVerdict::Tripped => Some(NewLatch {
+            scope: Scope::User(user.clone()),
+            mode: LatchMode::ReduceOnly,
+            cause: LatchCause::DailyLoss,
+            reason: format!("{loss} lost in trading day {}, limit {limit}", day.key),
+            clear_rule: ClearRule::DayBoundary {
+                day: day.key.to_string(),
+            },
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day() -> TradingDay {
+        bursar_ledger::Boundary::utc_midnight()
+            .day_at("2026-03-02T12:00:00Z".parse().unwrap())
+            .unwrap()
+    }
+
+    fn latch(loss: &str, limit: &str) -> Option<NewLatch> {
+        loss_latch(
+            &"mara_ilves".parse().unwrap(),
+            &day(),
+            loss.parse().unwrap(),
+            limit.parse().unwrap(),
+        )
+    }
+
+    #[test]
+    fn g8_reaching_the_limit_trips_and_blocks_entries_not_exits() {
+        assert!(latch("149.99", "150").is_none());
+
+        let latch = latch("150", "150").unwrap();
+        assert_eq!(latch.mode, LatchMode::ReduceOnly);
+        assert!(latch.mode.allows_reducing());
+        assert_eq!(
+            latch.clear_rule,
+            ClearRule::DayBoundary {
+                day: "2026-03-02".into()
+            }
+        );
+    }
+
+    #[test]
+    fn a_limit_of_zero_allows_no_loss_at_all() {
+        assert!(latch("0", "0").is_some());
+    }
+}

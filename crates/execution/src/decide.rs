@@ -1,0 +1,361 @@
+//! From what the store knows to a decision: permission, then hard controls, in one pure function.
+//!
+//! Three callers, one function: the admission of an order, the last look before it is sent, and a dry
+//! run. The store reads [`Facts`] inside its transaction and hands them over.
+
+use bursar_controls::{
+    AccountState, ApprovedOrder, DayState, Funds, Holding, KeyState, LatchMode, LimitKind, Observed, Policy,
+    PositionCount, Readiness, RecentOrder, Refused, Sizing, Snapshot,
+};
+use bursar_model::{
+    AccountId, AccountMode, Asset, BalanceKind, Check, InexactError, Instrument, IntentId, OrderRequest,
+    Pair, Price, Quote, Side, Usd, Verdict, decimal,
+};
+use bursar_permissions::{Caller, TradingContext, UserPermissions};
+use jiff::Timestamp;
+use rust_decimal::Decimal;
+
+use crate::{AccountBalances, Connection, ConnectionState};
+
+/// A position of the user's, as the limits see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldPosition {
+    pub account: AccountId,
+    pub pair: Pair,
+    /// In the base asset.
+    pub quantity: Decimal,
+    /// What it cost, without fees.
+    pub cost: Usd,
+}
+
+/// What an unresolved order of the user's holds of a limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reserved {
+    pub intent: IntentId,
+    pub account: AccountId,
+    pub pair: Pair,
+    pub kind: LimitKind,
+    /// In the unit of the kind.
+    pub amount: Decimal,
+}
+
+/// Everything the store knows that bears on one order, read in one transaction.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    pub policy: Policy,
+    pub account: bursar_auth::Account,
+    pub user_enabled: bool,
+    pub permissions: UserPermissions,
+    pub preferences: bursar_config::Preferences,
+    pub connection: Option<Connection>,
+    pub key: KeyState,
+    /// Every switch that is on.
+    pub latches: Vec<bursar_controls::Latch>,
+    pub instrument: Option<Observed<Instrument>>,
+    /// Of the account's broker: the order's pair, and the pairs that price its quote asset in dollars.
+    pub quotes: Vec<Quote>,
+    pub balances: Option<AccountBalances>,
+    /// The user's, over all accounts.
+    pub positions: Vec<HeldPosition>,
+    /// The user's, over all accounts, without the order that is decided on.
+    pub reserved: Vec<Reserved>,
+    /// The user's trading day, without reservations.
+    pub day: DayState,
+    pub entries_today: u32,
+    /// Orders of the account that work or may work, without the one that is decided on.
+    pub open_orders: u32,
+    /// Of the account, within the duplicate window, without the order that is decided on.
+    pub recent: Vec<RecentOrder>,
+    /// Of the account: pair and side of orders that may or may not be at the venue.
+    pub unresolved: Vec<(Pair, Side)>,
+}
+
+/// What the rules said, and the order if all of them passed.
+#[derive(Debug)]
+pub enum Decision {
+    Approved(Box<ApprovedOrder>),
+    Denied {
+        refused: Refused,
+        sizing: Option<Box<Sizing>>,
+    },
+}
+
+/// What a dry run shows.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Preview {
+    pub allowed: bool,
+    pub order: String,
+    pub sizing: Option<Sizing>,
+    pub reducing: bool,
+    /// Every rule, passed ones too.
+    pub trace: Vec<Check>,
+}
+
+/// Decides on an order. `recorded` is the sizing of an order that was admitted before, so that its
+/// worst case is judged by the figures it was reserved with.
+pub fn decide(
+    request: &OrderRequest,
+    caller: &Caller,
+    recorded: Option<Sizing>,
+    facts: &Facts,
+    now: Timestamp,
+) -> Decision {
+    let snapshot = snapshot(request, facts, now);
+    let refuse = |trace, sizing: Option<Sizing>| Decision::Denied {
+        refused: Refused {
+            account: facts.account.id().clone(),
+            order: request.to_string(),
+            trace,
+        },
+        sizing: sizing.map(Box::new),
+    };
+    let context = TradingContext {
+        caller,
+        account: facts.account.id(),
+        account_status: facts.account.status,
+        user: facts.account.owner(),
+        user_enabled: facts.user_enabled,
+        permissions: &facts.permissions,
+        reducing: bursar_controls::reduces(request, &snapshot),
+    };
+    let sized = recorded.map_or_else(|| bursar_controls::size(request, &snapshot), Ok);
+    let sizing = match sized {
+        Ok(sizing) => sizing,
+        Err(missing) => {
+            let mut trace = bursar_permissions::trace(request, context);
+            trace.extend(missing);
+            return refuse(trace, None);
+        }
+    };
+    match bursar_permissions::permit(request.clone(), context) {
+        Ok(permitted) => match bursar_controls::review(permitted, sizing.clone(), &snapshot) {
+            Ok(approved) => Decision::Approved(Box::new(approved)),
+            Err(refused) => Decision::Denied {
+                refused,
+                sizing: Some(Box::new(sizing)),
+            },
+        },
+        Err(mut trace) => {
+            // Not permitted; the caller still learns of everything else that stands in the way.
+            trace.extend(bursar_controls::trace(request, caller, &sizing, &snapshot));
+            refuse(trace, Some(sizing))
+        }
+    }
+}
+
+/// The same decision with its whole trace, for a dry run.
+pub fn preview(request: &OrderRequest, caller: &Caller, facts: &Facts, now: Timestamp) -> Preview {
+    let reducing = bursar_controls::reduces(request, &snapshot(request, facts, now));
+    let (allowed, trace, sizing) = match decide(request, caller, None, facts, now) {
+        Decision::Approved(approved) => (true, approved.trace().to_vec(), Some(approved.sizing().clone())),
+        Decision::Denied { refused, sizing } => (false, refused.trace, sizing.map(|sizing| *sizing)),
+    };
+    debug_assert_eq!(
+        allowed,
+        trace.iter().all(|check| check.verdict != Verdict::Broken)
+    );
+    Preview {
+        allowed,
+        order: request.to_string(),
+        sizing,
+        reducing,
+        trace,
+    }
+}
+
+/// The facts as the hard controls want to see them.
+pub fn snapshot(request: &OrderRequest, facts: &Facts, now: Timestamp) -> Snapshot {
+    let account = &facts.account;
+    let covers = |latch: &&bursar_controls::Latch| {
+        latch
+            .scope
+            .covers(account.id(), account.owner(), account.broker())
+    };
+    Snapshot {
+        now,
+        policy: facts.policy.clone(),
+        account: AccountState {
+            id: account.id().clone(),
+            user: account.owner().clone(),
+            broker: account.broker().clone(),
+            mode: account.mode(),
+            readiness: readiness(facts.connection.as_ref()),
+            key: facts.key.clone(),
+        },
+        switches: facts.latches.iter().filter(covers).cloned().collect(),
+        limits: facts.preferences.effective(&facts.permissions.limits),
+        holding: holding(&request.pair, facts),
+        positions: position_count(&request.pair, facts),
+        open_orders: facts.open_orders,
+        entries_today: facts.entries_today,
+        day: DayState {
+            reserved_loss: reserved_loss(facts),
+            ..facts.day.clone()
+        },
+        equity: facts.balances.as_ref().and_then(|balances| {
+            balances.equity.map(|value| Observed {
+                value,
+                at: balances.at,
+                source: "balance".into(),
+            })
+        }),
+        funds: funds(&request.pair, facts),
+        instrument: facts.instrument.clone(),
+        quote: facts
+            .quotes
+            .iter()
+            .find(|quote| quote.pair == request.pair)
+            .cloned(),
+        usd_rate: usd_rate(request.pair.quote(), &facts.quotes, now),
+        recent: facts.recent.clone(),
+        unresolved: facts
+            .unresolved
+            .iter()
+            .any(|(pair, side)| *pair == request.pair && *side == request.side),
+    }
+}
+
+fn readiness(connection: Option<&Connection>) -> Readiness {
+    match connection {
+        Some(connection) if connection.state == ConnectionState::Ready => Readiness::Ready,
+        Some(connection) if connection.cause.is_empty() => Readiness::NotReady {
+            state: connection.state.to_string(),
+        },
+        Some(connection) => Readiness::NotReady {
+            state: format!("{}: {}", connection.state, connection.cause),
+        },
+        None => Readiness::NotReady {
+            state: "never connected".into(),
+        },
+    }
+}
+
+fn holding(pair: &Pair, facts: &Facts) -> Holding {
+    let ours = facts
+        .positions
+        .iter()
+        .find(|held| held.account == *facts.account.id() && held.pair == *pair);
+    let reserved = |kind| {
+        facts
+            .reserved
+            .iter()
+            .filter(|row| row.account == *facts.account.id() && row.pair == *pair && row.kind == kind)
+            .try_fold(Decimal::ZERO, |sum, row| decimal::add(sum, row.amount))
+            // What cannot be added up is as much as there can be.
+            .unwrap_or(Decimal::MAX)
+    };
+    Holding {
+        quantity: ours.map_or(Decimal::ZERO, |held| held.quantity),
+        reserved_for_sale: reserved(LimitKind::SaleQuantity),
+        cost: ours.map_or(Usd::ZERO, |held| held.cost),
+        reserved_cost: Usd::new(reserved(LimitKind::PositionCost)),
+    }
+}
+
+fn position_count(pair: &Pair, facts: &Facts) -> PositionCount {
+    let mut keys: Vec<(&AccountId, &Pair)> = facts
+        .positions
+        .iter()
+        .map(|held| (&held.account, &held.pair))
+        .collect();
+    keys.extend(
+        facts
+            .reserved
+            .iter()
+            .filter(|row| row.kind == LimitKind::Positions)
+            .map(|row| (&row.account, &row.pair)),
+    );
+    keys.sort_unstable();
+    keys.dedup();
+    PositionCount {
+        open: u32::try_from(keys.len()).unwrap_or(u32::MAX),
+        includes_this: keys.binary_search(&(facts.account.id(), pair)).is_ok(),
+    }
+}
+
+fn reserved_loss(facts: &Facts) -> Usd {
+    let sum = facts
+        .reserved
+        .iter()
+        .filter(|row| row.kind == LimitKind::DayLoss)
+        .try_fold(Decimal::ZERO, |sum, row| decimal::add(sum, row.amount));
+    Usd::new(sum.unwrap_or(Decimal::MAX))
+}
+
+/// What the last balance says is free, of the order's two assets. `None` until a balance was read.
+fn funds(pair: &Pair, facts: &Facts) -> Option<Observed<Funds>> {
+    let known = facts.balances.as_ref()?;
+    let free = |asset: &Asset| {
+        known
+            .balances
+            .iter()
+            .filter(|balance| balance.asset == *asset && balance.kind == BalanceKind::Spendable)
+            .try_fold(Decimal::ZERO, |sum, balance| {
+                decimal::add(sum, balance.available())
+            })
+            .unwrap_or_default()
+    };
+    let value = Funds {
+        quote: free(pair.quote()),
+        base: free(pair.base()),
+    };
+    Some(Observed {
+        value,
+        at: known.at,
+        source: "balance".into(),
+    })
+}
+
+/// Dollars per unit of `asset`, from the venue's own prices: exactly one for the dollar itself.
+pub fn usd_rate(asset: &Asset, quotes: &[Quote], now: Timestamp) -> Option<Observed<Price>> {
+    let source = |text: &str| text.to_owned();
+    if asset.is_usd() {
+        let one = Price::new(Decimal::ONE).ok()?;
+        return Some(Observed {
+            value: one,
+            at: now,
+            source: source("the dollar itself"),
+        });
+    }
+    let direct = quotes
+        .iter()
+        .find(|quote| quote.pair.base() == asset && quote.pair.quote().is_usd())?;
+    let value = direct.mid().ok()?;
+    Some(Observed {
+        value,
+        at: direct.at,
+        source: direct.pair.to_string(),
+    })
+}
+
+/// What an account is worth in dollars: every spendable or locked holding at the middle of its quote.
+/// `None` when a holding worth counting has no price.
+pub fn equity(balances: &[bursar_model::Balance], quotes: &[Quote], now: Timestamp) -> Option<Usd> {
+    let worth = |balance: &bursar_model::Balance| -> Option<Result<Usd, InexactError>> {
+        if balance.total <= Decimal::ZERO {
+            return Some(Ok(Usd::ZERO));
+        }
+        let rate = usd_rate(&balance.asset, quotes, now)?;
+        Some(decimal::mul(balance.total, rate.value.value()).map(|usd| Usd::new(usd).rounded_down()))
+    };
+    balances
+        .iter()
+        .try_fold(Usd::ZERO, |sum, balance| match balance.kind {
+            // What cannot be spent does not make an order's cap larger.
+            BalanceKind::Locked => Some(sum),
+            BalanceKind::Spendable => sum.plus(worth(balance)?.ok()?).ok(),
+        })
+}
+
+/// The strictest mode of the switches that cover an account, for status lines.
+pub fn strictest<'a>(latches: impl IntoIterator<Item = &'a bursar_controls::Latch>) -> Option<LatchMode> {
+    latches.into_iter().map(|latch| latch.mode).max()
+}
+
+/// What a key check means for an account of this mode that has none.
+pub const fn key_without_record(mode: AccountMode) -> KeyState {
+    match mode {
+        AccountMode::Paper => KeyState::NotNeeded,
+        AccountMode::Live | AccountMode::Shadow => KeyState::Missing,
+    }
+}

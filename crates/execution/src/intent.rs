@@ -1,0 +1,145 @@
+//! The durable records: an intent, a request to cancel one, an order that is not ours.
+
+use bursar_broker::{VenueOrder, VenueOrderStatus};
+use bursar_controls::Sizing;
+use bursar_model::{
+    AccountId, BrokerId, Check, ClientOrderId, IntentId, IntentState, OrderRequest, UserId, VenueOrderId,
+};
+use bursar_permissions::Caller;
+use jiff::Timestamp;
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use strum::{Display, EnumIter, EnumString, IntoStaticStr};
+
+/// What somebody wants to have ordered, on its way into the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposal {
+    pub intent: IntentId,
+    pub account: AccountId,
+    pub caller: Caller,
+    pub request: OrderRequest,
+    /// The id that the order will bear at the venue; see the broker's profile.
+    pub client_order_id: ClientOrderId,
+    /// The same caller and key always name the same intent.
+    pub idempotency_key: Option<String>,
+    /// The trading cycle that asked, when one did.
+    pub cycle: Option<u64>,
+}
+
+/// One order that somebody wanted, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    pub id: IntentId,
+    pub account: AccountId,
+    pub user: UserId,
+    pub broker: BrokerId,
+    pub caller: Caller,
+    pub request: OrderRequest,
+    /// `None` when the order was refused before it could be sized.
+    pub sizing: Option<Sizing>,
+    pub state: IntentState,
+    /// Why it is in this state, in a few words; empty where the state says it all.
+    pub cause: String,
+    pub client_order_id: ClientOrderId,
+    pub venue_order_id: Option<VenueOrderId>,
+    pub reducing: bool,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    /// After this it is not sent any more.
+    pub valid_until: Timestamp,
+    /// When the attempt was recorded.
+    pub dispatched_at: Option<Timestamp>,
+    /// After this the venue cannot accept the attempt any more.
+    pub acceptance_bound: Option<Timestamp>,
+    /// In the base asset: the sum of the booked fills.
+    pub filled: Decimal,
+    /// In the base asset: what the venue says was filled.
+    pub venue_filled: Decimal,
+    /// How the order ended at the venue, while fills are still to be booked.
+    pub closing: Option<VenueOrderStatus>,
+    /// What every rule said when it was admitted or refused.
+    pub trace: Vec<Check>,
+}
+
+/// What became of a proposal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Recorded and reserved; it may be sent.
+    Approved(Intent),
+    /// Recorded and refused; the trace names every broken rule.
+    Denied(Intent),
+    /// The same idempotency key named this intent before.
+    Repeated(Intent),
+}
+
+impl Admission {
+    pub const fn intent(&self) -> &Intent {
+        match self {
+            Self::Approved(intent) | Self::Denied(intent) | Self::Repeated(intent) => intent,
+        }
+    }
+}
+
+/// What is to be recorded with the decision to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Random; recognises our own commit when its answer was lost.
+    pub token: [u8; 16],
+    /// The venue must not accept the order after this, in the venue's time.
+    pub acceptance_bound: Timestamp,
+}
+
+/// What the journal says when an intent is to be sent.
+#[derive(Debug)]
+pub enum Dispatch {
+    /// It is recorded: send it, once.
+    Send(Box<bursar_controls::ApprovedOrder>),
+    /// It is over, one way or another; nothing may be sent.
+    Over(Box<Intent>),
+}
+
+/// Where a request to cancel stands.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumString,
+    EnumIter,
+    IntoStaticStr,
+)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum CancelState {
+    Requested,
+    /// Asked of the venue at least once; repeated until the order is over.
+    Sent,
+    Done,
+    /// The order was over before the cancel took effect.
+    Moot,
+}
+
+/// A durable request to cancel an order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cancel {
+    pub intent: IntentId,
+    pub account: AccountId,
+    pub client_order_id: ClientOrderId,
+    pub state: CancelState,
+    pub reason: String,
+    pub requested_at: Timestamp,
+    pub sent_at: Option<Timestamp>,
+}
+
+/// A working order at the venue that did not go through the gate: known, counted, never touched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExternalOrder {
+    pub account: AccountId,
+    pub order: VenueOrder,
+    pub first_seen: Timestamp,
+}

@@ -1,0 +1,318 @@
+//! Where everything durable about orders is kept.
+//!
+//! Where several things must change together, there is one operation for it, and it is one
+//! transaction: the change, its reservations, its audit record and whatever switch must trip. Each
+//! operation answers only after the transaction is on disk.
+
+use std::error::Error;
+
+use async_trait::async_trait;
+use bursar_auth::Act;
+use bursar_broker::{ErrorClass, VenueOrder};
+use bursar_controls::{Latch, LatchMode, Policy};
+use bursar_model::{
+    AccountId, Balance, BrokerId, Fill, Instrument, IntentId, LatchId, Quote, Usd, UserId, VenueOrderId,
+};
+use bursar_permissions::UserPermissions;
+use jiff::Timestamp;
+
+use crate::machine::Forbidden;
+use crate::{
+    AbsenceEvidence, Admission, Attempt, Booked, Cancel, Dispatch, ExternalOrder, Intent, NewLatch, Preview,
+    Proposal, UserDay,
+};
+
+/// Why the journal did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    #[error("there is no {kind} `{id}`")]
+    NotFound { kind: &'static str, id: String },
+    /// Somebody else was faster, or it was done before: read again, do not repeat.
+    #[error("order `{intent}` changed meanwhile")]
+    Stale {
+        intent: IntentId,
+        #[source]
+        source: Forbidden,
+    },
+    /// The same idempotency key with another order.
+    #[error("the idempotency key `{key}` already names another order")]
+    KeyReused { key: String },
+    /// Nothing may be assumed: if it was a change, read again before anything else.
+    #[error("the store cannot be used")]
+    Unavailable {
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
+
+impl JournalError {
+    pub fn unavailable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Unavailable {
+            source: source.into(),
+        }
+    }
+
+    /// What a person can do now.
+    pub const fn hint(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } => "list what there is with `bursar orders` or `bursar latches`",
+            Self::Stale { .. } => "look at it again with `bursar order show`",
+            Self::KeyReused { .. } => "use a new key for a new order",
+            Self::Unavailable { .. } => "check the disk and the store's place, then try again",
+        }
+    }
+}
+
+/// What happened to an intent that was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Proved: not one byte left. Only the process that held the attempt may say so.
+    NotSent {
+        token: [u8; 16],
+        reason: String,
+    },
+    Accepted {
+        venue_order_id: VenueOrderId,
+    },
+    /// Proved: refused by the venue.
+    Refused {
+        code: String,
+    },
+    /// It cannot be told.
+    Lost {
+        reason: String,
+    },
+    /// Looked for completely and proved absent.
+    Absent(AbsenceEvidence),
+    /// The venue contradicts what was recorded; the account is latched.
+    Contradiction {
+        facts: String,
+    },
+}
+
+/// Orders, fills, positions and switches of all accounts.
+#[async_trait]
+pub trait Journal: Send + Sync {
+    /// Decides on an order and records the decision, its reservations and its audit record. Reads
+    /// limits, permissions and switches inside the transaction.
+    async fn admit(&self, proposal: Proposal, now: Timestamp) -> Result<Admission, JournalError>;
+
+    /// What [`admit`](Self::admit) would say now. Records nothing.
+    async fn preview(&self, proposal: &Proposal, now: Timestamp) -> Result<Preview, JournalError>;
+
+    /// Looks at everything again and records that the order is about to be sent; or ends it: too old,
+    /// no longer allowed, or an account that only shadows.
+    async fn dispatch(
+        &self,
+        intent: IntentId,
+        attempt: Attempt,
+        now: Timestamp,
+    ) -> Result<Dispatch, JournalError>;
+
+    /// Records what became of an attempt.
+    async fn conclude(
+        &self,
+        intent: IntentId,
+        outcome: Outcome,
+        now: Timestamp,
+    ) -> Result<Intent, JournalError>;
+
+    /// Records what the venue says of orders of an account: ours are matched by the id that we gave
+    /// them, found or ended; the others are recorded as external. Returns our intents that changed.
+    async fn observe(
+        &self,
+        account: &AccountId,
+        orders: Vec<VenueOrder>,
+        now: Timestamp,
+    ) -> Result<Vec<Intent>, JournalError>;
+
+    /// Books executions: each once, whatever the number of times it is reported. Moves reservations
+    /// into positions, calculates the day's loss and trips its switch, ends orders whose fills are
+    /// complete: all in one transaction.
+    async fn book(
+        &self,
+        account: &AccountId,
+        fills: Vec<Fill>,
+        now: Timestamp,
+    ) -> Result<Booked, JournalError>;
+
+    /// At the start of the process that sends: everything that may have been on its way becomes
+    /// unknown. Returns the account's unresolved intents.
+    async fn recover(&self, account: &AccountId, now: Timestamp) -> Result<Vec<Intent>, JournalError>;
+
+    async fn intent(&self, id: IntentId) -> Result<Intent, JournalError>;
+
+    /// Intents of an account that are not over, oldest first.
+    async fn unresolved(&self, account: &AccountId) -> Result<Vec<Intent>, JournalError>;
+
+    /// Intents, newest first.
+    async fn intents(&self, account: Option<&AccountId>, limit: u32) -> Result<Vec<Intent>, JournalError>;
+
+    /// Takes an unsent order back at once, or records that it is to be cancelled at the venue.
+    /// Never refused by a rule; asking twice changes nothing.
+    async fn request_cancel(&self, intent: IntentId, act: &Act) -> Result<Cancel, JournalError>;
+
+    /// Cancels of an account that are not over.
+    async fn pending_cancels(&self, account: &AccountId) -> Result<Vec<Cancel>, JournalError>;
+
+    async fn cancel_sent(&self, intent: IntentId, now: Timestamp) -> Result<(), JournalError>;
+
+    async fn external_orders(&self, account: &AccountId) -> Result<Vec<ExternalOrder>, JournalError>;
+
+    /// Turns a switch on, takes back unsent orders in its scope and asks for the cancels that its
+    /// mode wants. A switch that is on already gets another row beside it.
+    async fn trip(&self, latch: NewLatch, act: &Act) -> Result<Latch, JournalError>;
+
+    /// Turns one switch off. The reason is in the act.
+    async fn release(&self, id: LatchId, act: &Act) -> Result<Latch, JournalError>;
+
+    /// The switches that are on, strictest first.
+    async fn latches(&self) -> Result<Vec<Latch>, JournalError>;
+
+    /// Every switch there ever was, newest first, with who cleared it.
+    async fn latch_history(&self, limit: u32) -> Result<Vec<LatchRecord>, JournalError>;
+
+    /// Counts a fault of a venue or a key, and trips a switch when there were too many in the window.
+    async fn note_error(
+        &self,
+        account: &AccountId,
+        class: ErrorClass,
+        code: &str,
+        now: Timestamp,
+    ) -> Result<Option<Latch>, JournalError>;
+
+    /// How far the account's history at the venue was read completely.
+    async fn checkpoint(&self, account: &AccountId) -> Result<Option<Timestamp>, JournalError>;
+
+    async fn set_checkpoint(&self, account: &AccountId, at: Timestamp) -> Result<(), JournalError>;
+}
+
+/// A switch with its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LatchRecord {
+    pub latch: Latch,
+    pub cleared: Option<LatchClearance>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LatchClearance {
+    pub by: String,
+    pub at: Timestamp,
+    pub note: String,
+}
+
+/// What the rules depend on besides orders: settings of users, the policy, and what the venues say.
+#[async_trait]
+pub trait Conditions: Send + Sync {
+    async fn policy(&self) -> Result<Policy, JournalError>;
+    async fn set_policy(&self, policy: &Policy, act: &Act) -> Result<(), JournalError>;
+
+    async fn permissions(&self, user: &UserId) -> Result<UserPermissions, JournalError>;
+    async fn set_permissions(
+        &self,
+        user: &UserId,
+        permissions: &UserPermissions,
+        act: &Act,
+    ) -> Result<(), JournalError>;
+    async fn preferences(&self, user: &UserId) -> Result<bursar_config::Preferences, JournalError>;
+    async fn set_preferences(
+        &self,
+        user: &UserId,
+        preferences: &bursar_config::Preferences,
+        act: &Act,
+    ) -> Result<(), JournalError>;
+
+    /// Allows more loss for the user's current trading day; today's figure stays what it is.
+    async fn allow_loss(&self, user: &UserId, extra: Usd, act: &Act) -> Result<UserDay, JournalError>;
+
+    async fn put_instruments(
+        &self,
+        broker: &BrokerId,
+        instruments: &[Instrument],
+        now: Timestamp,
+    ) -> Result<(), JournalError>;
+    async fn instruments(&self, broker: &BrokerId) -> Result<Vec<Instrument>, JournalError>;
+    /// Also writes the marks of a trading day that begins with these prices.
+    async fn put_quotes(&self, broker: &BrokerId, quotes: &[Quote]) -> Result<(), JournalError>;
+    async fn quotes(&self, broker: &BrokerId) -> Result<Vec<Quote>, JournalError>;
+
+    /// `equity` is `None` while a holding cannot be valued.
+    async fn put_balances(
+        &self,
+        account: &AccountId,
+        balances: &[Balance],
+        equity: Option<Usd>,
+        now: Timestamp,
+    ) -> Result<(), JournalError>;
+    async fn balances(&self, account: &AccountId) -> Result<Option<AccountBalances>, JournalError>;
+
+    /// Where an account's connection stands; only `ready` may trade.
+    async fn put_connection(&self, account: &AccountId, connection: &Connection) -> Result<(), JournalError>;
+    async fn connections(&self) -> Result<Vec<(AccountId, Connection)>, JournalError>;
+    /// At the start of the daemon, before anything is connected: nothing is known of any account.
+    async fn forget_connections(&self, now: Timestamp) -> Result<(), JournalError>;
+
+    /// Waits until something in the store changed after `seen`, and returns the new count. Looks at
+    /// least every 100 ms, so that what another process wrote is seen as well.
+    async fn changed(&self, seen: u64) -> u64;
+}
+
+/// What an account has at its venue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountBalances {
+    pub balances: Vec<Balance>,
+    pub equity: Option<Usd>,
+    pub at: Timestamp,
+}
+
+/// Where an account's connection to its venue stands.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Connection {
+    pub state: ConnectionState,
+    /// Why it failed or is degraded; empty otherwise.
+    pub cause: String,
+    pub since: Timestamp,
+}
+
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+    strum::Display,
+    strum::EnumString,
+    strum::EnumIter,
+    strum::IntoStaticStr,
+)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum ConnectionState {
+    /// No key is stored.
+    NotConfigured,
+    Connecting,
+    /// Looked at completely; orders may be sent.
+    Ready,
+    /// Connected, but something that matters does not arrive; nothing new is sent.
+    Degraded,
+    Failed,
+    /// The daemon is not running, or does not run this account.
+    Stopped,
+}
+
+/// What the mode of a switch asks of working orders.
+pub const fn cancels_working(mode: LatchMode, reducing: bool) -> bool {
+    match mode {
+        LatchMode::Pause => false,
+        LatchMode::ReduceOnly => !reducing,
+        LatchMode::Halt | LatchMode::Flatten => true,
+    }
+}
+
+/// Whether a switch of this mode takes back an order that was admitted and not sent.
+pub const fn withdraws_unsent(mode: LatchMode, reducing: bool) -> bool {
+    !(reducing && mode.allows_reducing())
+}
