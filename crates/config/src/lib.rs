@@ -1,1 +1,41 @@
-//! front page
+//! Settings: a text goes in, checked [`Settings`] come out, or every mistake with its line.
+//!
+//! Every value has a default, so that an empty text is a complete configuration. Each setting is
+//! declared once, in its section, with its default, its check and its explanation; reading,
+//! [`Settings::to_toml`] and [`schema`] all follow that one declaration.
+//!
+//! Nothing here reads a file, the environment or the time: the binaries do, and hand over the text.
+//! Whether a named time zone exists is therefore their question too.
+//!
+//! Start reading at [`Settings`]; what a user may wish for is in [`Preferences`].
+//!
+//! # Invariants
+//!
+//! - A name that is not known, and a name that comes twice, is refused: a limit with a slip of the
+//!   pen in its name would otherwise be no limit.
+//! - Amounts and percentages are exact decimals, whether they are written `2.5` or `"2.5"`.
+//! - No default of a tier is above its ceiling.
+//! - Preferences can only tighten.
+
+mod nearest;
+mod node;
+pub mod preferences;
+mod reader;
+mod render;
+mod rules;
+mod section;
+pub mod sections;
+pub mod settings;
+pub mod values;
+
+pub use preferences::{Preferences, TooLoose};
+pub use reader::{ConfigError, Problem};
+pub use rules::Warning;
+pub use sections::accounts::Accounts;
+pub use sections::brokers::{Broker, Brokers, MasterPolicy, RateTier};
+pub use sections::controls::{Caps, Day, Errors, Gate};
+pub use sections::log::{Log, LogFormat, LogLevel};
+pub use sections::strategy::{Balance, Risk, RiskLimits, Strategy};
+pub use sections::tiers::{Assets, LimitSettings, TierLimits, TierPairs, TierSettings, Tiers};
+pub use settings::{Settings, Store, check, schema};
+pub use values::{BaseUrl, Milliseconds, Name, Seconds, StoreUrl, Text, ZoneName};

@@ -1,0 +1,121 @@
+//! What a user wishes for, inside what they are allowed.
+
+use bursar_model::{RiskLevel, Usd, UserLimits};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+/// A user's own settings. They tighten and never loosen: what they leave out, and what is looser
+/// than the user's permissions, has no effect on any limit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Preferences {
+    /// The most a position should cost.
+    pub max_position_usd: Option<Usd>,
+    /// Open positions at the same time.
+    pub max_positions: Option<u32>,
+    pub risk_level: RiskLevel,
+    /// Sell what falls from its highest price.
+    pub trailing_stop: bool,
+    /// How far it may fall; the strategy's own figure when it is left out.
+    pub trailing_stop_percent: Option<Decimal>,
+    /// Sell what has risen enough.
+    pub take_profit: bool,
+    /// How far it must rise; the strategy's own figure when it is left out.
+    pub take_profit_percent: Option<Decimal>,
+    /// Put profits to work: size orders by today's equity, not by what was deposited.
+    pub auto_compound: bool,
+    pub notify_on_trade: bool,
+    pub notify_on_profit_target: bool,
+    pub notify_on_stop_loss: bool,
+}
+
+impl Default for Preferences {
+    fn default() -> Self {
+        Self {
+            max_position_usd: None,
+            max_positions: None,
+            risk_level: RiskLevel::Medium,
+            trailing_stop: true,
+            trailing_stop_percent: None,
+            take_profit: false,
+            take_profit_percent: None,
+            auto_compound: false,
+            notify_on_trade: true,
+            notify_on_profit_target: true,
+            notify_on_stop_loss: true,
+        }
+    }
+}
+
+/// A wish that cannot be kept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TooLoose {
+    #[error("max_position_usd is {wished}, but {allowed} is allowed")]
+    Position { wished: Usd, allowed: Usd },
+    #[error("max_positions is {wished}, but {allowed} are allowed")]
+    Positions { wished: u32, allowed: u32 },
+    #[error("{name} is {wished}, but a percentage above 0 and up to 100 belongs there")]
+    Percent { name: &'static str, wished: Decimal },
+    #[error("max_position_usd is {wished}, but an amount that is not negative belongs there")]
+    Negative { wished: Usd },
+}
+
+impl TooLoose {
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Position { .. } | Self::Positions { .. } => {
+                "ask for less, or have the limit raised first with `bursar permissions set`"
+            }
+            Self::Percent { .. } | Self::Negative { .. } => "correct the value, or leave it out",
+        }
+    }
+}
+
+impl Preferences {
+    /// The limits with these wishes: of each figure, the tighter one.
+    #[must_use]
+    pub fn effective(&self, limits: &UserLimits) -> UserLimits {
+        let position = self.max_position_usd.unwrap_or(limits.max_position);
+        let positions = self.max_positions.unwrap_or(limits.max_positions);
+        UserLimits {
+            max_position: position.min(limits.max_position),
+            max_daily_loss: limits.max_daily_loss,
+            max_positions: positions.min(limits.max_positions),
+            pairs: limits.pairs.clone(),
+        }
+    }
+
+    /// Whether these wishes can be kept inside `limits`.
+    ///
+    /// # Errors
+    ///
+    /// With every wish that cannot.
+    pub fn validate_within(&self, limits: &UserLimits) -> Result<(), Vec<TooLoose>> {
+        let mut wrong = Vec::new();
+        if let Some(wished) = self.max_position_usd {
+            let allowed = limits.max_position;
+            if wished.is_negative() {
+                wrong.push(TooLoose::Negative { wished });
+            } else if wished > allowed {
+                wrong.push(TooLoose::Position { wished, allowed });
+            }
+        }
+        if let Some(wished) = self.max_positions {
+            let allowed = limits.max_positions;
+            if wished > allowed {
+                wrong.push(TooLoose::Positions { wished, allowed });
+            }
+        }
+        let percentages = [
+            ("trailing_stop_percent", self.trailing_stop_percent),
+            ("take_profit_percent", self.take_profit_percent),
+        ];
+        for (name, percent) in percentages {
+            let fits = |percent: &Decimal| *percent > Decimal::ZERO && *percent <= Decimal::ONE_HUNDRED;
+            if let Some(wished) = percent.filter(|percent| !fits(percent)) {
+                wrong.push(TooLoose::Percent { name, wished });
+            }
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    }
+}

@@ -1,0 +1,130 @@
+//! One section per broker, all with the same defaults.
+
+use std::collections::BTreeMap;
+
+use bursar_model::BrokerId;
+use serde::Serialize;
+use serde_json::{Value, json};
+use toml::Spanned;
+use toml::de::DeValue;
+
+use crate::node::{Node, shortened, word_node};
+use crate::reader::Reader;
+use crate::section::{any, section};
+use crate::values::{BaseUrl, Milliseconds};
+
+/// The settings of each broker that has any; a broker without has the defaults.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Brokers(pub BTreeMap<BrokerId, Broker>);
+
+impl Brokers {
+    pub fn of(&self, broker: &BrokerId) -> Broker {
+        self.0.get(broker).cloned().unwrap_or_default()
+    }
+}
+
+word_node! {
+    /// What happens when a user account connects while its broker's master account does not.
+    MasterPolicy {
+        /// It connects, and everybody is told.
+        #[default]
+        Warn,
+        /// It waits for the master.
+        Require,
+        /// It connects, and nothing is said.
+        Off,
+    }
+}
+
+word_node! {
+    /// How many requests the exchange allows the account, by what the exchange calls it.
+    RateTier {
+        #[default]
+        Starter,
+        Intermediate,
+        Pro,
+    }
+}
+
+section! {
+    /// One broker.
+    pub struct Broker {
+        /// Where the broker is reached, if not where it always is. Needs `allow_custom_url`: whoever
+        /// answers there sees signed orders.
+        pub base_url: Option<BaseUrl> = None, any;
+        /// Says that `base_url` is meant. Every status shows it.
+        pub allow_custom_url: bool = false, any;
+        /// When a user account connects without its master: "warn", "require" (it waits) or "off".
+        pub master_policy: MasterPolicy = MasterPolicy::Warn, any;
+        /// How many requests the exchange allows: "starter", "intermediate" or "pro".
+        pub rate_tier: RateTier = RateTier::Starter, any;
+        /// The exchange must refuse an order that reaches it later than this after it was sent.
+        pub deadline_ms: Milliseconds = Milliseconds(5_000), deadline;
+        /// How long a connection may take to be made.
+        pub connect_timeout_ms: Milliseconds = Milliseconds(3_000), Milliseconds::some;
+        /// How long an answer may take.
+        pub request_timeout_ms: Milliseconds = Milliseconds(10_000), Milliseconds::some;
+    }
+}
+
+fn deadline(value: &Milliseconds) -> Result<(), String> {
+    (2_000..=60_000)
+        .contains(&value.0)
+        .then_some(())
+        .ok_or_else(|| format!("is {}, but a time from 2000 to 60000 belongs here", value.0))
+}
+
+impl Node for Brokers {
+    fn read_over(&mut self, value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) {
+        let DeValue::Table(table) = value.get_ref() else {
+            reader.wrong(format_args!(
+                "is a {}, but a section for each broker belongs here",
+                value.get_ref().type_str()
+            ));
+            return;
+        };
+        for (key, value) in table {
+            match key.get_ref().parse::<BrokerId>() {
+                Ok(id) => reader.within(id.clone().as_str(), key.span(), |reader| {
+                    self.0.entry(id).or_default().read_over(value, reader);
+                }),
+                Err(error) => reader.problem(Some(key.span()), shortened(&error.to_string())),
+            }
+        }
+    }
+
+    fn written(&self) -> Option<String> {
+        None
+    }
+
+    fn schema(&self) -> Value {
+        json!({
+            "type": "object",
+            "propertyNames": { "pattern": "^[a-z0-9][a-z0-9_-]{0,63}$" },
+            "additionalProperties": Broker::default().schema(),
+        })
+    }
+
+    fn render_section(&self, path: &str, doc: &[&str], out: &mut String) {
+        if !self.0.is_empty() {
+            for (id, broker) in &self.0 {
+                broker.render_section(&format!("{path}.{id}"), &[], out);
+            }
+            return;
+        }
+        // A section that is there for each broker is shown as an example, switched off.
+        let mut example = String::new();
+        Broker::default().render_section(&format!("{path}.NAME"), doc, &mut example);
+        for line in example.lines() {
+            let is_comment = line.is_empty() || line.starts_with('#');
+            out.push_str(if is_comment { "" } else { "#" });
+            out.push_str(line);
+            out.push('\n');
+        }
+    }
+
+    fn names(&self, path: &str, names: &mut Vec<String>) {
+        Broker::default().names(&format!("{path}.NAME"), names);
+    }
+}
