@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bursar_model::{FillId, InexactError, Quantity, Usd, VenueOrderId, decimal};
+use bursar_model::{AccountId, FillId, InexactError, Pair, Quantity, Usd, VenueOrderId, decimal};
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -111,6 +111,7 @@ pub fn replay<'a>(
 }
 
 impl Replayed {
+    /// Takes in what `fill` did, as the newest of its pair.
     pub(crate) fn absorb(&mut self, fill: &LedgerFill, applied: Applied) {
         self.lots = applied.lots_after;
         self.closed.extend(applied.closed);
@@ -124,11 +125,7 @@ impl Replayed {
     }
 }
 
-pub(crate) fn belongs(
-    account: &bursar_model::AccountId,
-    pair: &bursar_model::Pair,
-    fill: &LedgerFill,
-) -> Result<(), LedgerError> {
+fn belongs(account: &AccountId, pair: &Pair, fill: &LedgerFill) -> Result<(), LedgerError> {
     if *account == fill.account && *pair == fill.fill.pair {
         return Ok(());
     }

@@ -66,9 +66,13 @@ impl fmt::Display for DayKey {
 impl FromStr for DayKey {
     type Err = DayError;
     fn from_str(text: &str) -> Result<Self, DayError> {
-        text.parse().map(Self).map_err(|_| DayError::NotADay {
-            text: text.chars().take(40).collect(),
-        })
+        // One way to write a day: the parser would also read a date out of a longer text.
+        match text.parse::<Date>() {
+            Ok(date) if date.to_string() == text => Ok(Self(date)),
+            _ => Err(DayError::NotADay {
+                text: text.chars().take(40).collect(),
+            }),
+        }
     }
 }
 
@@ -306,6 +310,14 @@ mod tests {
                 (at(start), at(end), length),
                 "{now}"
             );
+        }
+    }
+
+    #[test]
+    fn a_day_is_written_in_one_way() {
+        assert_eq!("2026-03-29".parse::<DayKey>().unwrap().to_string(), "2026-03-29");
+        for text in ["", "20260329", "2026-3-29", "2026-02-30", "2026-03-29T10:00:00"] {
+            assert!(text.parse::<DayKey>().is_err(), "`{text}` was accepted");
         }
     }
 
