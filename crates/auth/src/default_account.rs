@@ -1,10 +1,10 @@
 //! Which account a caller gets who names none.
 
-use bursar_model::{AccountId, UserId};
+use bursar_model::{AccountId, Right, UserId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Account, Membership, Right, rights_on};
+use crate::{Account, Membership, rights_on};
 
 /// Why an account is the default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -115,7 +115,8 @@ mod tests {
         let twin = || account("own-b", "mara_ilves", 20);
         let theirs = || account("theirs", "tomas_brandt", 1);
         let theirs_newer = || account("theirs-newer", "tomas_brandt", 2);
-        let cases: [(&str, Option<&str>, Vec<Account>, Vec<Membership>); 11] = [
+        type Case = (&'static str, Option<&'static str>, Vec<Account>, Vec<Membership>);
+        let cases: [Case; 11] = [
             ("nothing at all", None, vec![], vec![]),
             ("somebody else's only", None, vec![theirs()], vec![]),
             ("set", Some("own"), vec![own(), older()], vec![]),

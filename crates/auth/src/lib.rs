@@ -32,6 +32,6 @@ pub use default_account::{ChosenBy, DefaultAccount, choose_default};
 pub use directory::{Directory, DirectoryError, Record};
 pub use membership::{Membership, MembershipStatus, rights_on};
 pub use principal::{Act, InvalidPrincipal, Principal, PrincipalName};
-pub use rights::{InvalidRights, Right, Rights, may_grant};
+pub use rights::may_grant;
 pub use text::{DisplayName, Email, InvalidText};
 pub use user::{AccountType, NewUser, User, UserChange};

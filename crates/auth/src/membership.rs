@@ -1,11 +1,11 @@
 //! An account shared with somebody who does not own it.
 
-use bursar_model::{AccountId, UserId};
+use bursar_model::{AccountId, Rights, UserId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
-use crate::{Account, Rights};
+use crate::Account;
 
 /// Whether a membership counts.
 #[derive(

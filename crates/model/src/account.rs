@@ -49,6 +49,28 @@ word! {
     Tier { Basic, Pro, Enterprise }
 }
 
+/// What somebody may do with an account. Trade includes view; manage includes view, not trade.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Rights {
+    pub view: bool,
+    pub trade: bool,
+    pub manage: bool,
+}
+
+impl Rights {
+    pub const NONE: Self = Self {
+        view: false,
+        trade: false,
+        manage: false,
+    };
+    /// An owner's rights.
+    pub const ALL: Self = Self {
+        view: true,
+        trade: true,
+        manage: true,
+    };
+}
+
 /// How much of an account a strategy may risk at once.
 #[derive(
     Clone,

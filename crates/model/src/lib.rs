@@ -32,8 +32,9 @@ pub mod money;
 pub mod order;
 pub mod pair;
 pub mod position;
+pub mod rights;
 
-pub use account::{AccountMode, AccountRole, AccountStatus, RiskLevel, Tier};
+pub use account::{AccountMode, AccountRole, AccountStatus, Rights, RiskLevel, Tier};
 pub use asset::Asset;
 pub use balance::{Balance, BalanceKind};
 pub use check::{Check, Level, Verdict};
@@ -50,3 +51,4 @@ pub use money::{Amount, Price, Quantity, Usd};
 pub use order::{IntentState, OrderKind, OrderRequest, OrderSize, OrderTerms, Side, TimeInForce};
 pub use pair::Pair;
 pub use position::Position;
+pub use rights::{InvalidRights, Right};
