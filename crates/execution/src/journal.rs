@@ -157,6 +157,9 @@ pub trait Journal: Send + Sync {
 
     async fn cancel_sent(&self, intent: IntentId, now: Timestamp) -> Result<(), JournalError>;
 
+    /// What the account holds because of orders that went through the gate.
+    async fn positions(&self, account: &AccountId) -> Result<Vec<bursar_model::Position>, JournalError>;
+
     async fn external_orders(&self, account: &AccountId) -> Result<Vec<ExternalOrder>, JournalError>;
 
     /// Turns a switch on, takes back unsent orders in its scope and asks for the cancels that its

@@ -20,7 +20,10 @@
 pub mod absence;
 mod day;
 mod decide;
+mod desk;
 pub mod errors;
+mod feed;
+mod gateway;
 mod intent;
 mod journal;
 pub mod machine;
@@ -31,6 +34,9 @@ pub use decide::{
     Decision, Facts, HeldPosition, Preview, Reserved, decide, equity, key_without_record, preview, snapshot,
     strictest, usd_rate,
 };
+pub use desk::{Desk, DeskError, DeskHealth, DeskParts, DeskSettings};
+pub use feed::Feed;
+pub use gateway::{Gateway, GatewayError, OrderIntent};
 pub use intent::{Admission, Attempt, Cancel, CancelState, Dispatch, ExternalOrder, Intent, Proposal};
 pub use journal::{
     AccountBalances, Conditions, Connection, ConnectionState, Journal, JournalError, LatchClearance,
