@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     fn day() -> TradingDay {
-        bursar_ledger::Boundary::utc_midnight()
+        bursar_ledger::Boundary::utc()
             .day_at("2026-03-02T12:00:00Z".parse().unwrap())
             .unwrap()
     }
