@@ -320,7 +320,15 @@ impl KeyStore {
     }
 
     async fn header(&self) -> Result<Header, UnlockError> {
-        read_header(self.shared.vault.as_ref()).await
+        let header = read_header(self.shared.vault.as_ref()).await?;
+        if header.store == self.shared.store {
+            Ok(header)
+        } else {
+            Err(UnlockError::OtherStore {
+                expected: self.shared.store,
+                found: header.store,
+            })
+        }
     }
 }
 

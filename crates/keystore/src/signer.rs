@@ -1,5 +1,7 @@
 //! The one thing an exchange key does: sign.
 
+use std::fmt;
+
 /// Signs requests with an exchange key that nobody sees.
 ///
 /// An adapter holds a signer, never a secret. The signers of this crate open the secret for one
@@ -51,5 +53,12 @@ impl SignError {
                 "copy the secret from the exchange again and enter it with `bursar credentials set`"
             }
         }
+    }
+}
+
+/// So that an adapter that holds a signer can be printed without showing whose key it is.
+impl fmt::Debug for dyn Signer + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Signer(..)")
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::cipher::stretch;
 use crate::header::{OpenKeys, fingerprint, fits, open_with};
 use crate::key_file::{KeyFile, KeyFileError};
-use crate::names::{Fingerprint, SlotId};
+use crate::names::{Fingerprint, SlotId, StoreId};
 use crate::recovery::RecoveryCode;
 use crate::secret::Secret;
 use crate::vault::{Header, SealedSlot, SlotKind, VaultError};
@@ -94,6 +94,9 @@ pub enum UnlockError {
     /// The store has no header. It is never made anew: its keys would be lost for good.
     #[error("the store holds no key store header")]
     NoHeader,
+    /// The store was replaced by another one while this process ran.
+    #[error("the store is not the one that was opened: expected `{expected}`, found `{found}`")]
+    OtherStore { expected: StoreId, found: StoreId },
     /// The header was written by a newer release.
     #[error("the key store header has format {found}; this release reads format {known}")]
     Format { found: u16, known: u16 },
@@ -121,6 +124,7 @@ impl UnlockError {
                  backup, a new one is made by `bursar init`"
                     .to_owned()
             }
+            Self::OtherStore { .. } => "restart this process".to_owned(),
             Self::Format { .. } => "run the release that wrote this store, or a newer one".to_owned(),
             Self::Vault { source } => source.hint().to_owned(),
         }
