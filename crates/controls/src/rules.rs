@@ -22,6 +22,13 @@ pub(crate) struct Order<'a> {
     pub(crate) reducing: bool,
 }
 
+impl Order<'_> {
+    /// A sell adds no exposure: whether it is covered is a rule of its own, and the only one it needs.
+    pub(crate) fn is_sell(&self) -> bool {
+        self.request.side == bursar_model::Side::Sell
+    }
+}
+
 /// Every rule, in the order in which a person wants to read them.
 pub(crate) fn all(order: &Order<'_>, snapshot: &Snapshot) -> Vec<Check> {
     let mut checks = vec![

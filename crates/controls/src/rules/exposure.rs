@@ -51,7 +51,7 @@ fn order_size(order: &Order<'_>, snapshot: &Snapshot) -> Check {
     Rule::new("order-size", Level::User, permissions(snapshot))
         .limit(limit)
         .observed(format!("{} at worst", order.sizing.worst_cost))
-        .holds_unless(order.reducing, order.sizing.worst_cost <= limit, || {
+        .holds_unless(order.is_sell(), order.sizing.worst_cost <= limit, || {
             fits(limit, order, snapshot)
         })
 }
@@ -63,11 +63,11 @@ fn position_size(order: &Order<'_>, snapshot: &Snapshot) -> Check {
     let rule = Rule::new("position-size", Level::User, permissions(snapshot)).limit(limit);
     exact(
         rule,
-        order.reducing,
+        order.is_sell(),
         taken.and_then(|taken| taken.plus(order.sizing.worst_cost)),
         |rule, after| {
             rule.observed(format!("{after} at worst after this order"))
-                .holds_unless(order.reducing, after <= limit, || {
+                .holds_unless(order.is_sell(), after <= limit, || {
                     match taken.and_then(|taken| limit.minus(taken)) {
                         Ok(left) => fits(left.max(Usd::ZERO), order, snapshot),
                         Err(_) => "ask for less".into(),
@@ -88,7 +88,7 @@ fn position_count(order: &Order<'_>, snapshot: &Snapshot) -> Check {
     Rule::new("position-count", Level::User, permissions(snapshot))
         .limit(limit)
         .observed(format!("{after} after this order"))
-        .holds_unless(order.reducing, count.includes_this || after <= limit, || {
+        .holds_unless(order.is_sell(), count.includes_this || after <= limit, || {
             "close a position first".into()
         })
 }
@@ -98,7 +98,7 @@ fn open_orders(order: &Order<'_>, snapshot: &Snapshot) -> Check {
     Rule::new("open-orders", Level::System, "journal")
         .limit(limit)
         .observed(format!("{} work already", snapshot.open_orders))
-        .holds_unless(order.reducing, snapshot.open_orders < limit, || {
+        .holds_unless(order.is_sell(), snapshot.open_orders < limit, || {
             "cancel an order first".into()
         })
 }
@@ -111,7 +111,7 @@ fn entries(order: &Order<'_>, snapshot: &Snapshot) -> Check {
             "{} in trading day {}",
             snapshot.entries_today, snapshot.day.key
         ))
-        .holds_unless(order.reducing, snapshot.entries_today < limit, || {
+        .holds_unless(order.is_sell(), snapshot.entries_today < limit, || {
             "wait for the next trading day".into()
         })
 }
@@ -137,11 +137,11 @@ fn day_loss(order: &Order<'_>, snapshot: &Snapshot) -> Check {
         Level::User,
         format!("ledger, trading day {}", snapshot.day.key),
     );
-    exact(rule, order.reducing, loss_limit(snapshot), |rule, limit| {
+    exact(rule, order.is_sell(), loss_limit(snapshot), |rule, limit| {
         let loss = snapshot.day.loss;
         rule.limit(format!("less than {limit}"))
             .observed(format!("{loss} lost today"))
-            .holds_unless(order.reducing, loss < limit, || {
+            .holds_unless(order.is_sell(), loss < limit, || {
                 format!(
                     "entries stop until the next trading day; see `bursar loss show {}`",
                     snapshot.account.user
@@ -163,7 +163,7 @@ fn marks(order: &Order<'_>, snapshot: &Snapshot) -> Check {
         snapshot.day.marks,
         MarkHealth::NothingOpen | MarkHealth::Fresh { .. }
     );
-    rule.holds_unless(order.reducing, fresh, || {
+    rule.holds_unless(order.is_sell(), fresh, || {
         "today's loss is not known without it; wait for prices".into()
     })
 }
@@ -184,13 +184,13 @@ fn loss_headroom(order: &Order<'_>, snapshot: &Snapshot) -> Check {
             .plus(worst_loss(order.sizing, snapshot)?)?;
         Ok((limit, after))
     };
-    exact(rule, order.reducing, figures(), |rule, (limit, after)| {
+    exact(rule, order.is_sell(), figures(), |rule, (limit, after)| {
         rule.limit(limit)
             .observed(format!(
                 "{after} if this order and those before it lose {} %",
                 snapshot.policy.stress_percent.normalize()
             ))
-            .holds_unless(order.reducing, after <= limit, || "ask for less".into())
+            .holds_unless(order.is_sell(), after <= limit, || "ask for less".into())
     })
 }
 
@@ -199,7 +199,7 @@ fn cap_amount(order: &Order<'_>, snapshot: &Snapshot) -> Check {
     Rule::new("cap-order-amount", Level::System, "policy")
         .limit(limit)
         .observed(format!("{} at worst", order.sizing.worst_cost))
-        .holds_unless(order.reducing, order.sizing.worst_cost <= limit, || {
+        .holds_unless(order.is_sell(), order.sizing.worst_cost <= limit, || {
             fits(limit, order, snapshot)
         })
 }
@@ -211,7 +211,7 @@ fn cap_equity(order: &Order<'_>, snapshot: &Snapshot) -> Check {
         return rule
             .limit(format!("{percent} % of equity"))
             .observed("the equity is not known")
-            .holds_unless(order.reducing, false, || {
+            .holds_unless(order.is_sell(), false, || {
                 "wait until the account's balance has been read".into()
             });
     };
@@ -219,7 +219,7 @@ fn cap_equity(order: &Order<'_>, snapshot: &Snapshot) -> Check {
     let fresh = age <= snapshot.policy.balance_max_age_ms;
     exact(
         rule.aged(age),
-        order.reducing,
+        order.is_sell(),
         equity.value.percent(percent),
         |rule, limit| {
             rule.limit(format!("{limit} ({percent} % of {})", equity.value))
@@ -228,7 +228,7 @@ fn cap_equity(order: &Order<'_>, snapshot: &Snapshot) -> Check {
                     order.sizing.worst_cost,
                     if fresh { "" } else { "; the equity is stale" }
                 ))
-                .holds_unless(order.reducing, fresh && order.sizing.worst_cost <= limit, || {
+                .holds_unless(order.is_sell(), fresh && order.sizing.worst_cost <= limit, || {
                     if fresh {
                         fits(limit, order, snapshot)
                     } else {
@@ -246,7 +246,7 @@ fn funds(order: &Order<'_>, snapshot: &Snapshot) -> Check {
         return rule
             .limit("a known balance")
             .observed("no balance is known")
-            .holds_unless(order.reducing, false, || {
+            .holds_unless(order.is_sell(), false, || {
                 "wait until the account's balance has been read".into()
             });
     };
@@ -261,7 +261,7 @@ fn funds(order: &Order<'_>, snapshot: &Snapshot) -> Check {
                 terms.pair.base()
             ))
             .aged(age)
-            .holds_unless(order.reducing, true, String::new),
+            .holds_unless(order.is_sell(), true, String::new),
         Side::Buy => {
             let fee = order.sizing.reference.map_or(Ok(Decimal::ZERO), |reference| {
                 decimal::div_up(order.sizing.worst_fee.amount(), reference.usd_rate.value())

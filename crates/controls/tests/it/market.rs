@@ -1,0 +1,143 @@
+//! What the venue and its prices allow.
+
+use bursar_controls::RecentOrder;
+use bursar_model::{InstrumentStatus, OrderKind, OrderSize, Side, TimeInForce};
+
+use crate::world::{ago, broken, buy, decide, holding, limit, now, quote, sell, world};
+
+#[test]
+fn d21_a_price_older_than_thirty_seconds_refuses() {
+    let mut world = world();
+    world.quote = Some(quote("59999.9", "60000.1", 30_000));
+    assert!(broken(buy("100"), &world).is_empty());
+
+    world.quote = Some(quote("59999.9", "60000.1", 30_001));
+    assert_eq!(broken(buy("100"), &world), ["reference-price"]);
+
+    world.quote = None;
+    assert_eq!(broken(buy("100"), &world), ["reference-price"]);
+}
+
+#[test]
+fn a_crossed_quote_is_no_price() {
+    let mut world = world();
+    world.quote = Some(quote("60001", "60000", 1_000));
+
+    assert_eq!(broken(buy("100"), &world), ["reference-price"]);
+}
+
+#[test]
+fn a_price_on_the_costly_side_stays_inside_the_collar() {
+    let mut world = world();
+    assert!(broken(limit(buy("100"), "61200"), &world).is_empty());
+    assert_eq!(broken(limit(buy("100"), "61200.1"), &world), ["price-collar"]);
+    // As far below as one likes: the worst that can happen is that it is never filled.
+    assert!(broken(limit(buy("100"), "30000"), &world).is_empty());
+
+    world.holding = holding("0.01".parse().unwrap());
+    assert!(broken(limit(sell("0.01"), "58800"), &world).is_empty());
+    assert_eq!(broken(limit(sell("0.01"), "58799.9"), &world), ["price-collar"]);
+    assert!(broken(limit(sell("0.01"), "90000"), &world).is_empty());
+}
+
+#[test]
+fn the_venues_grid_and_minimums_hold() {
+    let world = world();
+    let mut order = limit(buy("100"), "60000.05");
+    assert_eq!(broken(order.clone(), &world), ["venue-price-step"]);
+
+    order = limit(buy("100"), "60000");
+    order.size = OrderSize::Quantity("0.00004".parse().unwrap());
+    assert_eq!(broken(order.clone(), &world), ["venue-min-quantity"]);
+
+    order = limit(buy("100"), "1000");
+    order.size = OrderSize::Quantity("0.0001".parse().unwrap());
+    assert_eq!(broken(order, &world), ["venue-min-cost"]);
+}
+
+#[test]
+fn a_pair_the_venue_does_not_list_is_refused() {
+    let mut world = world();
+    world.instrument = None;
+
+    assert_eq!(broken(buy("100"), &world), ["venue-pair"]);
+}
+
+#[test]
+fn each_state_of_a_pair_lets_through_what_it_says() {
+    let mut world = world();
+    world.holding = holding("0.01".parse().unwrap());
+    let mut post = limit(buy("100"), "59000");
+    post.post_only = true;
+    let orders = [
+        ("market buy", buy("100")),
+        ("limit buy", limit(buy("100"), "59000")),
+        ("post-only buy", post),
+        ("market sell", sell("0.01")),
+    ];
+
+    let mut table = String::new();
+    for status in <InstrumentStatus as strum::IntoEnumIterator>::iter() {
+        world.instrument.as_mut().unwrap().value.status = status;
+        for (name, order) in &orders {
+            let passes = broken(order.clone(), &world).is_empty();
+            table.push_str(&format!(
+                "{status:<12} {name:<14} {}\n",
+                if passes { "passes" } else { "refused" }
+            ));
+        }
+    }
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn terms_that_exclude_each_other_are_refused() {
+    let world = world();
+    let mut market = buy("100");
+    market.post_only = true;
+    assert_eq!(broken(market, &world), ["order-terms"]);
+
+    let mut both = limit(buy("100"), "59000");
+    both.post_only = true;
+    both.time_in_force = TimeInForce::ImmediateOrCancel;
+    assert_eq!(broken(both, &world), ["order-terms"]);
+
+    let mut past = limit(buy("100"), "59000");
+    past.time_in_force = TimeInForce::GoodTilDate(now());
+    assert_eq!(broken(past, &world), ["order-terms"]);
+}
+
+#[test]
+fn the_same_order_again_is_taken_for_a_slip_unless_it_is_meant() {
+    let mut world = world();
+    let terms = decide(buy("100"), &world).unwrap().terms().clone();
+    world.recent = vec![RecentOrder {
+        pair: terms.pair,
+        side: Side::Buy,
+        kind: OrderKind::Market,
+        quantity: terms.quantity,
+        at: ago(2_000),
+    }];
+
+    assert_eq!(broken(buy("100"), &world), ["duplicate"]);
+    assert!(broken(buy("101"), &world).is_empty());
+
+    let mut meant = buy("100");
+    meant.allow_repeat = true;
+    assert!(broken(meant, &world).is_empty());
+
+    world.recent[0].at = ago(2_001);
+    assert!(broken(buy("100"), &world).is_empty());
+}
+
+#[test]
+fn an_approval_ages() {
+    let world = world();
+
+    assert_eq!(
+        decide(buy("100"), &world).unwrap().valid_until(),
+        now() + jiff::SignedDuration::from_secs(5)
+    );
+    let resting = decide(limit(buy("100"), "59000"), &world).unwrap();
+    assert_eq!(resting.valid_until(), now() + jiff::SignedDuration::from_secs(30));
+}

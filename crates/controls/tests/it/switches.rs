@@ -1,0 +1,69 @@
+//! Every mode at every scope against every kind of order.
+
+use bursar_controls::LatchMode;
+use bursar_permissions::Caller;
+use strum::IntoEnumIterator;
+
+use crate::world::{buy, decide_as, holding, latch, sell, world};
+
+#[test]
+fn g1_g2_each_mode_at_each_scope_stops_what_it_says() {
+    let mut world = world();
+    world.holding = holding("0.01".parse().unwrap());
+    let callers = [("operator", Caller::Operator), ("flattener", Caller::Flattener)];
+
+    let mut table = String::new();
+    for scope in [
+        "global",
+        "broker:kraken",
+        "user:mara_ilves",
+        "account:kraken-ilves",
+    ] {
+        for mode in LatchMode::iter() {
+            world.switches = vec![latch(scope, mode)];
+            for (name, caller) in &callers {
+                let passes = |order| {
+                    if decide_as(caller, order, &world).is_ok() {
+                        "passes"
+                    } else {
+                        "refused"
+                    }
+                };
+                table.push_str(&format!(
+                    "{scope:<21} {mode:<12} {name:<10} entry {:<8} exit {}\n",
+                    passes(buy("100")),
+                    passes(sell("0.01"))
+                ));
+            }
+        }
+    }
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn the_strictest_of_several_switches_decides() {
+    let mut world = world();
+    world.holding = holding("0.01".parse().unwrap());
+    world.switches = vec![
+        latch("user:mara_ilves", LatchMode::Pause),
+        latch("global", LatchMode::Halt),
+    ];
+
+    assert!(decide_as(&Caller::Operator, sell("0.01"), &world).is_err());
+    world.switches.pop();
+    assert!(decide_as(&Caller::Operator, sell("0.01"), &world).is_ok());
+}
+
+#[test]
+fn the_flattener_passes_only_flatten() {
+    let mut world = world();
+    world.holding = holding("0.01".parse().unwrap());
+    world.switches = vec![
+        latch("account:kraken-ilves", LatchMode::Flatten),
+        latch("global", LatchMode::Halt),
+    ];
+
+    assert!(decide_as(&Caller::Flattener, sell("0.01"), &world).is_err());
+    world.switches.pop();
+    assert!(decide_as(&Caller::Flattener, sell("0.01"), &world).is_ok());
+}
