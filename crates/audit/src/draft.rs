@@ -107,7 +107,7 @@ impl Subject {
     }
 }
 
-/// A record as far as its caller knows it. [`crate::chain`] adds the rest.
+/// A record as far as its caller knows it. [`crate::chain()`] adds the rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft {
     pub(crate) actor: Actor,

@@ -353,3 +353,6 @@ impl Reader<'_> {
         Hash::try_from(self.cbor.bytes()?).map(Some).map_err(malformed)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,14 +1,14 @@
 //! The audit trail: one record per decision, each carrying the hash of the one before.
 //!
 //! Whoever changes something fills in a [`Draft`]: who, what, on what, with which outcome. The store
-//! turns it into a [`Record`] with [`chain`], inside the transaction that makes the change, so that
+//! turns it into a [`Record`] with [`chain()`], inside the transaction that makes the change, so that
 //! change and record are there together or not at all. Anybody can check the whole trail afterwards
 //! with a [`Verifier`], on a copy, with nothing but the bytes.
 //!
 //! Not here: where records are kept ([`Log`] is the seam for reading; appending belongs to the
 //! store's own transactions), signatures, and the delivery of records elsewhere.
 //!
-//! Start reading at [`Draft`] and [`chain`].
+//! Start reading at [`Draft`] and [`chain()`].
 //!
 //! # Invariants
 //!

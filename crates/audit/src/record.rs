@@ -37,7 +37,7 @@ pub struct Entry {
     pub prev: Hash,
 }
 
-/// An [`Entry`] with its place in the chain proved by its hash. Made by [`crate::chain`] or read
+/// An [`Entry`] with its place in the chain proved by its hash. Made by [`crate::chain()`] or read
 /// back by [`Record::open`]; nothing else makes one.
 ///
 /// ```compile_fail,E0451
@@ -108,5 +108,91 @@ impl Deref for Record {
     type Target = Entry;
     fn deref(&self) -> &Entry {
         &self.entry
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{ActorKind, Draft, Head, Origin, chain};
+
+    fn record() -> Record {
+        let origin = Origin {
+            store: StoreId::from_uuid(Uuid::from_u128(1)),
+            node: "node-1".to_owned(),
+            epoch: 3,
+        };
+        let draft = Draft::new(
+            Actor::new(ActorKind::User, Some("mara_ilves")),
+            Action::IntentDenied,
+        )
+        .on(Subject::account(&"kraken-ilves".parse().unwrap()))
+        .denied("order-size")
+        .with(
+            Data::new()
+                .text("limit", "200.00 USD")
+                .texts("rules", ["order-size"]),
+        );
+        let at = "2026-03-02T09:00:00.123456789Z".parse().unwrap();
+        chain(&Head::EMPTY, &origin, at, draft).unwrap()
+    }
+
+    #[test]
+    fn a_record_is_kept_to_the_microsecond_and_reads_back_the_same() {
+        let record = record();
+
+        assert_eq!(record.at.to_string(), "2026-03-02T09:00:00.123456Z");
+        assert_eq!(Record::open(&record.to_stored()).unwrap(), record);
+    }
+
+    #[test]
+    fn q1_a_record_shows_who_did_what_to_whom_and_why() {
+        insta::assert_snapshot!(serde_json::to_string_pretty(&record()).unwrap(), @r#"
+        {
+          "store": "00000000-0000-0000-0000-000000000001",
+          "seq": 1,
+          "at": "2026-03-02T09:00:00.123456Z",
+          "node": "node-1",
+          "epoch": 3,
+          "actor": {
+            "kind": "user",
+            "id": "mara_ilves",
+            "credential": null,
+            "session": null,
+            "source": null
+          },
+          "request": null,
+          "parent": null,
+          "subject": {
+            "account": "kraken-ilves"
+          },
+          "action": "intent.denied",
+          "outcome": "denied",
+          "reason": "order-size",
+          "before": null,
+          "after": null,
+          "data": {
+            "limit": "200.00 USD",
+            "rules": [
+              "order-size"
+            ]
+          },
+          "prev": "0000000000000000000000000000000000000000000000000000000000000000",
+          "hash": "a204a7fa93027e542133fbde734592ed5f8f120b16111db4ff3d689b12f33777"
+        }
+        "#);
+    }
+
+    #[test]
+    fn a_record_under_another_number_is_refused() {
+        let mut stored = record().to_stored();
+        stored.seq = 2;
+
+        assert_eq!(
+            Record::open(&stored),
+            Err(DecodeError::Number { stored: 2, inside: 1 })
+        );
     }
 }
