@@ -144,6 +144,44 @@ mod tests {
     }
 
     #[test]
+    fn i19_a_day_begins_with_what_it_was_worth_rounded_up_and_stands_at_what_it_is_worth_rounded_down() {
+        // Exactly 0.0000000000025 dollars: 13 decimals.
+        let (price, usd_rate) = ("0.00000025".parse().unwrap(), "0.00001".parse().unwrap());
+        let one: Quantity = "1".parse().unwrap();
+        let at = "2026-03-02T10:00:00Z".parse().unwrap();
+        let opening = OpeningMark {
+            price,
+            usd_rate,
+            is_fresh: true,
+        };
+
+        let value = Mark { price, usd_rate, at }.value_usd(one).unwrap();
+
+        assert_eq!(value.to_string(), "0.000000000002 USD");
+        assert_eq!(opening.basis_usd(one).unwrap().to_string(), "0.000000000003 USD");
+    }
+
+    #[test]
+    fn d25_the_boundary_takes_the_last_mark_and_says_whether_it_was_fresh() {
+        let start: Timestamp = "2026-03-03T00:00:00Z".parse().unwrap();
+        for (seconds_before, is_fresh) in [(0, true), (30, true), (31, false), (86_400, false)] {
+            let last = Mark {
+                price: "100".parse().unwrap(),
+                usd_rate: "1".parse().unwrap(),
+                at: start - SignedDuration::from_secs(seconds_before),
+            };
+
+            let opening = OpeningMark::at_boundary(&last, start, STALE_AFTER);
+
+            assert_eq!(
+                (opening.price, opening.is_fresh),
+                (last.price, is_fresh),
+                "{seconds_before} s"
+            );
+        }
+    }
+
+    #[test]
     fn i18_a_mark_ages_in_both_directions() {
         let quote = quote("100", "100");
         let mark = Mark::from_quote(&quote, "1".parse().unwrap(), quote.at).unwrap();

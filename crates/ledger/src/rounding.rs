@@ -151,6 +151,13 @@ mod tests {
     }
 
     #[test]
+    fn i19_a_part_is_never_more_than_the_whole() {
+        let total = dec!(0.0000000000005);
+
+        assert_eq!(share(total, quantity(dec!(1)), quantity(dec!(2))).unwrap(), total);
+    }
+
+    #[test]
     fn i19_a_rebate_rounds_towards_nothing() {
         let rate = price(dec!(0.333333333333));
 

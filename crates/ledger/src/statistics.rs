@@ -277,6 +277,15 @@ mod tests {
     }
 
     #[test]
+    fn o4_a_fall_begins_at_the_first_of_equal_peaks() {
+        let points = curve(&[dec!(100), dec!(100), dec!(90), dec!(90)]);
+
+        let fall = drawdown(&points).unwrap().unwrap();
+
+        assert_eq!((fall.peak, fall.trough), (points[0], points[2]));
+    }
+
+    #[test]
     fn o4_a_curve_that_never_falls_has_no_drawdown() {
         assert_eq!(drawdown(&curve(&[dec!(1), dec!(1), dec!(2)])).unwrap(), None);
         assert_eq!(drawdown(&[]).unwrap(), None);

@@ -167,6 +167,11 @@ fn d25_the_accounts_of_a_user_are_added_and_the_less_certain_decides() {
     assert_eq!(both, gained.plus(&lost).unwrap());
     assert_eq!(lost.plus(&unknown).unwrap().marks, MarkState::Missing);
     assert_eq!(lost.plus(&lost).unwrap().pairs.len(), 1);
+    let mut uncertain = lost.clone();
+    uncertain.pairs[0].basis_uncertain = true;
+    assert!(lost.plus(&uncertain).unwrap().basis_uncertain);
+    assert!(uncertain.plus(&gained).unwrap().basis_uncertain);
+    assert!(!both.basis_uncertain);
 }
 
 /// Trades of yesterday and today that never sell more than is held, in cents and hundredths, with

@@ -52,6 +52,24 @@ fn d25_average_cost_sells_a_bit_of_everything() {
 }
 
 #[test]
+fn a_lot_whose_cost_was_averaged_keeps_that_cost_under_the_other_method() {
+    let averaged = book(
+        LotMethod::AverageCost,
+        &fills(&[
+            buy(1, dec!(1), dec!(100)),
+            buy(2, dec!(1), dec!(20)),
+            sell(3, dec!(1), dec!(60)),
+        ]),
+    );
+    let half = sell(4, dec!(0.5), dec!(60)).build();
+
+    let applied = apply_fill(averaged.lots(&pair("BTC-USD")), &half, LotMethod::Fifo).unwrap();
+
+    assert_eq!(applied.closed[0].cost, dec!(30));
+    assert_eq!(applied.lots_after[0].cost, dec!(30));
+}
+
+#[test]
 fn i19_a_fee_in_kind_shrinks_the_lot_and_is_paid_once() {
     let bought = buy(1, dec!(1), dec!(100)).fee(dec!(0.002), "BTC").build();
     let sold = sell(2, dec!(0.998), dec!(100)).build();
@@ -114,6 +132,40 @@ fn i7_a_purchase_that_arrives_after_its_sale_is_put_in_its_place() {
     assert!(replayed.lots.is_empty() && replayed.sold_external.is_empty());
     assert_eq!(replayed.closed[0].realised, dec!(10));
     assert_eq!(replay([&sold, &bought], LotMethod::Fifo).unwrap(), replayed);
+}
+
+#[test]
+fn i7_at_the_same_instant_what_was_bought_can_be_sold() {
+    // The venue's ids say nothing about which of the two was first.
+    let mut sold = sell(1, dec!(1), dec!(110));
+    sold.at = second(2);
+    let both = fills(&[buy(2, dec!(1), dec!(100)), sold]);
+
+    let replayed = replay(&both, LotMethod::Fifo).unwrap();
+
+    assert!(replayed.lots.is_empty() && replayed.sold_external.is_empty());
+}
+
+#[test]
+fn i19_dust_sold_in_pieces_never_costs_more_than_it_did() {
+    // A quarter of the smallest amount per unit: the first piece rounds up to all of it.
+    let rate = dec!(0.0000000001);
+    let bought = buy(1, dec!(4), dec!(0.0025)).pair("PEPE-BTC", rate).build();
+    let mut lots = apply_fill(&[], &bought, LotMethod::Fifo).unwrap().lots_after;
+    let whole = lots[0].cost_usd;
+    let mut charged = Usd::ZERO;
+    for number in 2..6 {
+        let piece = sell(number, dec!(1), dec!(0.0025)).pair("PEPE-BTC", rate).build();
+        let applied = apply_fill(&lots, &piece, LotMethod::Fifo).unwrap();
+        charged = charged.plus(applied.closed[0].cost_usd).unwrap();
+        assert!(applied.lots_after.iter().all(|lot| !lot.cost_usd.is_negative()));
+        lots = applied.lots_after;
+    }
+
+    assert_eq!(
+        (whole, charged),
+        (usd(dec!(0.000000000001)), usd(dec!(0.000000000001)))
+    );
 }
 
 #[test]
