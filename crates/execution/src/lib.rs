@@ -27,6 +27,7 @@ mod gateway;
 mod intent;
 mod journal;
 pub mod machine;
+pub mod settings;
 
 pub use absence::{Absence, AbsenceEvidence, NegativeLook};
 pub use day::{UserDay, day_state, loss_latch};
