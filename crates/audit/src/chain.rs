@@ -139,3 +139,49 @@ pub fn chain(head: &Head, origin: &Origin, at: Timestamp, draft: Draft) -> Resul
         prev: head.hash,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Action, Actor, ActorKind};
+
+    fn next(seq: u64) -> Result<Record, ChainError> {
+        let head = Head {
+            seq,
+            hash: Hash::of(b"x"),
+        };
+        let origin = Origin {
+            store: StoreId::from_uuid(Uuid::from_u128(1)),
+            node: "node-1".to_owned(),
+            epoch: 0,
+        };
+        let draft = Draft::new(Actor::new(ActorKind::Daemon, None), Action::DaemonStarted);
+        chain(&head, &origin, Timestamp::UNIX_EPOCH, draft)
+    }
+
+    #[test]
+    fn a_record_takes_the_next_number_and_the_hash_before_it() {
+        let record = next(41).unwrap();
+
+        assert_eq!((record.seq, record.prev), (42, Hash::of(b"x")));
+    }
+
+    #[test]
+    fn numbers_end_where_a_store_can_keep_no_larger_one() {
+        let last = u64::try_from(i64::MAX).unwrap();
+
+        assert_eq!(next(last - 1).unwrap().seq, last);
+        assert_eq!(next(last), Err(ChainError::Full { seq: last }));
+        assert_eq!(next(u64::MAX), Err(ChainError::Full { seq: u64::MAX }));
+    }
+
+    #[test]
+    fn a_head_reads_back_from_what_somebody_noted() {
+        let head = Head::of(&next(6).unwrap());
+
+        assert_eq!(head.to_string().parse::<Head>().unwrap(), head);
+        for text in ["", "7", "7:", "x:00", &format!("-1:{}", head.hash)] {
+            assert!(text.parse::<Head>().is_err(), "`{text}` was accepted");
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! How one setting is read, written and described.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::str::FromStr;
 
@@ -24,6 +24,11 @@ pub(crate) trait Node {
     /// The JSON Schema of the value.
     fn schema(&self) -> Value;
 
+    /// What could be written here, where there is nothing to write.
+    fn example(&self) -> Option<String> {
+        None
+    }
+
     /// Writes a section, its header included; a single setting has none to write.
     fn render_section(&self, _path: &str, _doc: &[&str], _out: &mut String) {}
 
@@ -33,7 +38,20 @@ pub(crate) trait Node {
     }
 }
 
-/// The longest piece of a wrong value that a message repeats.
+/// What a value is, in words.
+pub(crate) fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number with decimals",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date or time",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a section",
+    }
+}
+
+/// A piece of a wrong value, as far as a message repeats it.
 pub(crate) fn shortened(text: &str) -> String {
     text.chars()
         .take(60)
@@ -51,7 +69,7 @@ fn read_decimal(value: &DeValue<'_>) -> Result<Decimal, String> {
         DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str(),
         DeValue::Float(float) => float.as_str(),
         DeValue::String(text) => text,
-        other => return Err(format!("is a {}, but a number belongs here", other.type_str())),
+        other => return Err(format!("is {}, but a number belongs here", kind(other))),
     };
     decimal::parse(text).map_err(|_| {
         format!(
@@ -110,8 +128,8 @@ impl Node for u32 {
                 )),
             },
             other => reader.wrong(format_args!(
-                "is a {}, but a whole number belongs here",
-                other.type_str()
+                "is {}, but a whole number belongs here",
+                kind(other)
             )),
         }
     }
@@ -129,10 +147,7 @@ impl Node for bool {
     fn read_over(&mut self, value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) {
         match value.get_ref() {
             DeValue::Boolean(value) => *self = *value,
-            other => reader.wrong(format_args!(
-                "is a {}, but true or false belongs here",
-                other.type_str()
-            )),
+            other => reader.wrong(format_args!("is {}, but true or false belongs here", kind(other))),
         }
     }
 
@@ -160,8 +175,8 @@ pub(crate) fn read_text<T: FromStr<Err: Display>>(
         },
         other => {
             reader.wrong(format_args!(
-                "is a {}, but a text in quotes belongs here",
-                other.type_str()
+                "is {}, but a text in quotes belongs here",
+                kind(other)
             ));
             None
         }
@@ -239,7 +254,7 @@ pub(crate) fn read_word(
 ) -> Option<usize> {
     let said = match value.get_ref() {
         DeValue::String(text) => format!("`{}`", shortened(text)),
-        other => format!("a {}", other.type_str()),
+        other => kind(other).to_owned(),
     };
     let index = words
         .iter()
@@ -319,24 +334,23 @@ pub(crate) fn read_set<T: FromStr<Err: Display> + Ord + Display>(
 ) -> Option<BTreeSet<T>> {
     let DeValue::Array(items) = value.get_ref() else {
         reader.wrong(format_args!(
-            "is a {}, but a list such as [\"A\", \"B\"] belongs here",
-            value.get_ref().type_str()
+            "is {}, but a list such as [\"A\", \"B\"] belongs here",
+            kind(value.get_ref())
         ));
         return None;
     };
-    let mut set = BTreeSet::new();
+    let mut set = BTreeMap::new();
     for item in items {
         let parsed: T = read_text(item, reader)?;
-        if let Some(twice) = set.replace(parsed) {
-            let written = item.get_ref().as_str().unwrap_or_default();
+        let written = shortened(item.get_ref().as_str().unwrap_or_default());
+        if let Some(before) = set.insert(parsed, written.clone()) {
             reader.wrong(format_args!(
-                "names `{twice}` twice, here as `{}`",
-                shortened(written)
+                "names the same twice: as `{before}` and as `{written}`"
             ));
             return None;
         }
     }
-    Some(set)
+    Some(set.into_keys().collect())
 }
 
 pub(crate) fn written_set<T: Display>(set: &BTreeSet<T>) -> String {

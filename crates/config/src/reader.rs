@@ -121,7 +121,8 @@ impl<'t> Reader<'t> {
         let problem = Problem {
             line: position.map(|(line, _)| line),
             column: position.map(|(_, column)| column),
-            message,
+            // A wrong name may hold anything; a message stays on its line.
+            message: message.replace(char::is_control, "?"),
         };
         self.problems.push((order, problem));
     }

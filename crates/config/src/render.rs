@@ -24,8 +24,16 @@ pub(crate) fn header(path: &str, doc: &[&str], out: &mut String) {
 }
 
 pub(crate) fn setting(doc: &[&str], name: &str, written: &str, out: &mut String) {
-    comment(doc, out);
-    out.push_str(&format!("{name} = {written}\n"));
+    let mut explained = String::new();
+    comment(doc, &mut explained);
+    explained.push_str(&format!("{name} = "));
+    // What was explained once is not explained for every tier again.
+    if out.contains(&explained) {
+        explained = format!("{name} = ");
+    }
+    out.push_str(&explained);
+    out.push_str(written);
+    out.push('\n');
 }
 
 fn comment(doc: &[&str], out: &mut String) {

@@ -34,8 +34,8 @@ macro_rules! section {
             ) {
                 let toml::de::DeValue::Table(table) = value.get_ref() else {
                     reader.wrong(format_args!(
-                        "is a {}, but it is a section with settings of its own",
-                        value.get_ref().type_str()
+                        "is {}, but it is a section with settings of its own",
+                        $crate::node::kind(value.get_ref())
                     ));
                     return;
                 };
@@ -63,6 +63,8 @@ macro_rules! section {
                 $(
                     if let Some(written) = $crate::node::Node::written(&self.$field) {
                         $crate::render::setting(&[$($field_doc),*], stringify!($field), &written, out);
+                    } else if let Some(example) = $crate::node::Node::example(&self.$field) {
+                        $crate::render::setting(&[$($field_doc),*], concat!("#", stringify!($field)), &example, out);
                     }
                 )+
                 $(

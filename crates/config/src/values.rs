@@ -221,6 +221,10 @@ impl Node for Option<BaseUrl> {
             .map(|url| toml::Value::String(url.to_string()).to_string())
     }
 
+    fn example(&self) -> Option<String> {
+        Some("\"https://HOST\"".to_owned())
+    }
+
     fn schema(&self) -> Value {
         serde_json::json!({ "type": "string", "format": "uri" })
     }

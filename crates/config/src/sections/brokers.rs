@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use toml::Spanned;
 use toml::de::DeValue;
 
-use crate::node::{Node, shortened, word_node};
+use crate::node::{Node, kind, word_node};
 use crate::reader::Reader;
 use crate::section::{any, section};
 use crate::values::{BaseUrl, Milliseconds};
@@ -79,8 +79,8 @@ impl Node for Brokers {
     fn read_over(&mut self, value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) {
         let DeValue::Table(table) = value.get_ref() else {
             reader.wrong(format_args!(
-                "is a {}, but a section for each broker belongs here",
-                value.get_ref().type_str()
+                "is {}, but a section for each broker belongs here",
+                kind(value.get_ref())
             ));
             return;
         };
@@ -89,7 +89,7 @@ impl Node for Brokers {
                 Ok(id) => reader.within(id.clone().as_str(), key.span(), |reader| {
                     self.0.entry(id).or_default().read_over(value, reader);
                 }),
-                Err(error) => reader.problem(Some(key.span()), shortened(&error.to_string())),
+                Err(error) => reader.problem(Some(key.span()), error.to_string()),
             }
         }
     }

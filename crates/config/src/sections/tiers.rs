@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use toml::Spanned;
 use toml::de::DeValue;
 
-use crate::node::{Node, read_set, shortened, written_set};
+use crate::node::{Node, kind, read_set, shortened, written_set};
 use crate::reader::Reader;
 use crate::section::{any, not_negative, section};
 
@@ -49,7 +49,7 @@ section! {
         pub max_daily_loss_usd: Usd = Usd::ZERO, not_negative;
         /// Open positions at the same time.
         pub max_positions: u32 = 0, any;
-        /// What may be traded: "all", "top" (the list of [assets]), { bases = ["BTC"] } for every
+        /// What may be traded: "all", "top" (the list in the section `assets`), { bases = ["BTC"] } for every
         /// pair of these assets, or { only = ["BTC-USD"] }.
         pub pairs: TierPairs = TierPairs::Only(BTreeSet::new()), any;
     }
@@ -176,8 +176,8 @@ impl Node for TierPairs {
                 }
             }
             other => reader.wrong(format_args!(
-                "is a {}, but \"all\", \"top\" or a table such as {{ bases = [\"BTC\"] }} belongs here",
-                other.type_str()
+                "is {}, but \"all\", \"top\" or a table such as {{ bases = [\"BTC\"] }} belongs here",
+                kind(other)
             )),
         }
     }
