@@ -1,9 +1,9 @@
-use bursar_config::{LogFormat, MasterPolicy, Settings, TierPairs, schema};
+use bursar_config::{ConfigError, LogFormat, MasterPolicy, Settings, TierPairs, schema};
 use bursar_model::{Asset, PairRule, RiskLevel, Tier, UserLimits};
 use rust_decimal::{Decimal, dec};
 
-fn parse(text: &str) -> Settings {
-    Settings::parse(text, "bursar.toml").unwrap()
+fn parse(text: &str) -> Result<Settings, ConfigError> {
+    Settings::parse(text, "bursar.toml")
 }
 
 fn shown(limits: &UserLimits) -> String {
@@ -86,12 +86,12 @@ fn d10_risk_levels_have_written_effects() {
 
 #[test]
 fn an_empty_text_is_a_complete_configuration() {
-    assert_eq!(parse(""), Settings::default());
+    assert_eq!(parse("").unwrap(), Settings::default());
 }
 
 #[test]
 fn what_a_text_leaves_out_keeps_its_default() {
-    let settings = parse("[tiers.pro.default]\nmax_position_usd = 150\n[log]\nformat = \"json\"\n");
+    let settings = parse("[tiers.pro.default]\nmax_position_usd = 150\n[log]\nformat = \"json\"\n").unwrap();
 
     let pro = settings.tier(Tier::Pro);
     assert_eq!(pro.default.max_position.amount(), dec!(150));
@@ -111,7 +111,7 @@ fn i19_an_amount_is_exact_in_quotes_or_without() {
         ("1_0", dec!(10)),
         ("25", Decimal::from(25)),
     ] {
-        let settings = parse(&format!("[tiers.basic.default]\nmax_position_usd = {text}\n"));
+        let settings = parse(&format!("[tiers.basic.default]\nmax_position_usd = {text}\n")).unwrap();
         assert_eq!(
             settings.tiers.basic.default.max_position_usd.amount(),
             amount,
@@ -126,7 +126,7 @@ fn i19_an_amount_is_exact_in_quotes_or_without() {
 
 #[test]
 fn a_broker_without_a_section_has_the_defaults() {
-    let settings = parse("[brokers.kraken]\nmaster_policy = \"require\"\n");
+    let settings = parse("[brokers.kraken]\nmaster_policy = \"require\"\n").unwrap();
     let kraken = settings.brokers.of(&"kraken".parse().unwrap());
     let coinbase = settings.brokers.of(&"coinbase".parse().unwrap());
 
@@ -162,10 +162,10 @@ master_policy = "off"
 trade_percent = 0.25
 "#;
     for text in ["", changed] {
-        let settings = parse(text);
-        assert_eq!(parse(&settings.to_toml()), settings);
+        let settings = parse(text).unwrap();
+        assert_eq!(parse(&settings.to_toml()).unwrap(), settings);
     }
-    assert_ne!(parse(changed), Settings::default());
+    assert_ne!(parse(changed).unwrap(), Settings::default());
 }
 
 #[test]
