@@ -1,0 +1,46 @@
+//! Lines for people, each with the level at which it is logged.
+
+use serde::Serialize;
+
+/// One line of a report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Line {
+    pub level: LineLevel,
+    pub text: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LineLevel {
+    Info,
+    Warning,
+}
+
+impl Line {
+    pub fn info(text: impl Into<String>) -> Self {
+        Self {
+            level: LineLevel::Info,
+            text: text.into(),
+        }
+    }
+
+    pub fn warning(text: impl Into<String>) -> Self {
+        Self {
+            level: LineLevel::Warning,
+            text: text.into(),
+        }
+    }
+
+    /// Writes the line to the log.
+    pub fn log(&self) {
+        match self.level {
+            LineLevel::Info => tracing::info!("{}", self.text),
+            LineLevel::Warning => tracing::warn!("{}", self.text),
+        }
+    }
+}
+
+/// The lines as one text, each ended.
+pub(crate) fn text(lines: &[Line]) -> String {
+    lines.iter().map(|line| format!("{}\n", line.text)).collect()
+}
