@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fmt;
 
 use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
@@ -34,10 +35,9 @@ impl Canary {
         if let Ok(decoded) = BASE64.decode(secret.as_bytes()) {
             forms.extend(encodings(&decoded));
         }
-        forms.sort();
-        forms.dedup();
-        // Shorter texts turn up by chance.
-        forms.retain(|(_, bytes)| bytes.len() >= 8);
+        // Shorter texts turn up by chance; a form equal to an earlier one adds nothing.
+        let mut seen = BTreeSet::new();
+        forms.retain(|(_, bytes)| bytes.len() >= 8 && seen.insert(bytes.clone()));
         Self {
             name: name.to_owned(),
             forms,
