@@ -159,6 +159,17 @@ pub enum InvalidMaterial {
     Characters { field: Field },
 }
 
+impl InvalidMaterial {
+    /// What the operator can do now.
+    pub const fn hint(&self) -> &'static str {
+        match self {
+            Self::Empty { .. } | Self::TooLong { .. } | Self::Characters { .. } => {
+                "copy it from the exchange again, whole and alone"
+            }
+        }
+    }
+}
+
 fn check_length(field: Field, value: &Secret, longest: usize) -> Result<(), InvalidMaterial> {
     if value.is_empty() {
         Err(InvalidMaterial::Empty { field })

@@ -7,13 +7,13 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use bursar_model::{CredentialId, Entropy};
 use jiff::Timestamp;
 
-use crate::cipher::{Binding, CannotOpen, hmac_sha256, open, seal};
-use crate::credential::{
-    CredentialMaterial, FIELDS, InvalidMaterial, OpenCredential, PublicKey, StagedCredential,
-};
+use crate::cipher::{CannotOpen, hmac_sha256};
+use crate::credential::{CredentialMaterial, OpenCredential, PublicKey, StagedCredential};
+use crate::errors::{LoadError, MacError, ProveError, SealError, StageError};
 use crate::header::{OpenKeys, open_under};
 use crate::init::{InitError, Initialisation, NewSlot, whole_milliseconds};
 use crate::names::{KeyId, KeyPurpose, SlotId, StoreId};
+use crate::record::{open_record, seal_record};
 use crate::secret::Key;
 use crate::signer::{SecretEncoding, SignError, Signer};
 use crate::unlock::{UnlockError, UnlockMaterial, unlock};
@@ -161,8 +161,15 @@ impl KeyStore {
         key_rights: &str,
         now: Timestamp,
     ) -> Result<SealedRecord, SealError> {
-        let id = CredentialId::random(self.shared.entropy.as_ref());
-        self.shared.seal(&staged, id, 1, place, key_rights, now)
+        let facts = CredentialFacts {
+            id: CredentialId::random(self.shared.entropy.as_ref()),
+            place,
+            version: 1,
+            created_at: whole_milliseconds(now),
+            public_key_hint: staged.public_key_hint().to_owned(),
+            key_rights: key_rights.to_owned(),
+        };
+        self.shared.seal(&staged, facts)
     }
 
     /// As [`KeyStore::seal`], for the next version of a credential: the same id and place, a new
@@ -178,10 +185,15 @@ impl KeyStore {
         key_rights: &str,
         now: Timestamp,
     ) -> Result<SealedRecord, SealError> {
-        let version = previous.version.checked_add(1).ok_or(SealError::TooLong)?;
-        let place = previous.place.clone();
-        self.shared
-            .seal(&staged, previous.id, version, place, key_rights, now)
+        let facts = CredentialFacts {
+            id: previous.id,
+            place: previous.place.clone(),
+            version: previous.version.checked_add(1).ok_or(SealError::TooLong)?,
+            created_at: whole_milliseconds(now),
+            public_key_hint: staged.public_key_hint().to_owned(),
+            key_rights: key_rights.to_owned(),
+        };
+        self.shared.seal(&staged, facts)
     }
 
     /// A signer for a stored credential, to be used at `place` and nowhere else. Opens the record
@@ -358,41 +370,10 @@ impl Shared {
         self.keys.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn seal(
-        &self,
-        staged: &StagedCredential,
-        id: CredentialId,
-        version: u64,
-        place: CredentialPlace,
-        key_rights: &str,
-        now: Timestamp,
-    ) -> Result<SealedRecord, SealError> {
+    fn seal(&self, staged: &StagedCredential, facts: CredentialFacts) -> Result<SealedRecord, SealError> {
         let keys = self.keys();
         let keyring = &keys.as_ref().ok_or(SealError::Sealed)?.keyring;
-        let (kek_id, kek) = keyring.newest(KeyPurpose::Kek).ok_or(SealError::Sealed)?;
-        let facts = CredentialFacts {
-            id,
-            place,
-            version,
-            created_at: whole_milliseconds(now),
-            public_key_hint: staged.public_key_hint().to_owned(),
-            key_rights: key_rights.to_owned(),
-        };
-        let entropy = self.entropy.as_ref();
-        let data_key = Key::random(entropy);
-        let wrapped = bound(self.store, &facts, FIELDS, Layer::DataKey(kek_id), |binding| {
-            seal(kek, binding, data_key.expose(), entropy)
-        });
-        let ciphertext = bound(self.store, &facts, FIELDS, Layer::Fields, |binding| {
-            seal(&data_key, binding, staged.plain.expose(), entropy)
-        });
-        Ok(SealedRecord {
-            facts,
-            fields: FIELDS,
-            kek: kek_id,
-            data_key: wrapped.map_err(|_| SealError::TooLong)?,
-            ciphertext: ciphertext.map_err(|_| SealError::TooLong)?,
-        })
+        seal_record(self.store, keyring, staged, facts, self.entropy.as_ref())
     }
 
     fn open(&self, record: &SealedRecord) -> Result<OpenCredential, SignError> {
@@ -404,72 +385,8 @@ impl Shared {
         drop(forgotten);
         let keys = self.keys();
         let keyring = &keys.as_ref().ok_or(SignError::Sealed)?.keyring;
-        let kek = match record.kek.purpose {
-            KeyPurpose::Kek => keyring.key(record.kek),
-            _ => None,
-        }
-        .ok_or(SignError::CannotOpen)?;
-        open_record(self.store, record, kek).map_err(|CannotOpen| SignError::CannotOpen)
+        open_record(self.store, keyring, record).map_err(|CannotOpen| SignError::CannotOpen)
     }
-}
-
-fn open_record(store: StoreId, record: &SealedRecord, kek: &Key) -> Result<OpenCredential, CannotOpen> {
-    let facts = &record.facts;
-    if record.fields != FIELDS {
-        return Err(CannotOpen);
-    }
-    let data_key = bound(
-        store,
-        facts,
-        record.fields,
-        Layer::DataKey(record.kek),
-        |binding| open(kek, binding, &record.data_key),
-    )?;
-    let data_key = Key::copied(data_key.expose()).ok_or(CannotOpen)?;
-    let plain = bound(store, facts, record.fields, Layer::Fields, |binding| {
-        open(&data_key, binding, &record.ciphertext)
-    })?;
-    OpenCredential::parse(plain)
-}
-
-/// The two layers of a credential.
-enum Layer {
-    /// The data key, wrapped with a key of the keyring.
-    DataKey(KeyId),
-    /// The fields, sealed with the data key.
-    Fields,
-}
-
-/// What a layer of a credential is bound to: its whole place and every public fact.
-fn bound<T>(
-    store: StoreId,
-    facts: &CredentialFacts,
-    fields: u16,
-    layer: Layer,
-    then: impl FnOnce(&Binding<'_>) -> T,
-) -> T {
-    let (purpose, wrapping_key) = match layer {
-        Layer::DataKey(kek) => ("dek", kek.to_string()),
-        Layer::Fields => ("credential", format!("dek#{}", facts.version)),
-    };
-    let created_at = facts.created_at.to_string();
-    then(&Binding {
-        purpose,
-        store,
-        table: "credential",
-        row: &facts.id.to_string(),
-        account: facts.place.account.as_str(),
-        broker: facts.place.broker.as_str(),
-        fields,
-        version: facts.version,
-        wrapping_key: &wrapping_key,
-        facts: &[
-            <&str>::from(facts.place.mode).as_bytes(),
-            created_at.as_bytes(),
-            facts.public_key_hint.as_bytes(),
-            facts.key_rights.as_bytes(),
-        ],
-    })
 }
 
 /// Signs with a stored credential: opened for one signature, dropped at once.
@@ -522,65 +439,4 @@ pub struct Proof {
     pub opened: usize,
     /// Those that do not.
     pub damaged: Vec<CredentialFacts>,
-}
-
-/// Why an exchange key was not taken over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StageError {
-    #[error("the key store is sealed")]
-    Sealed,
-    #[error("what was entered is not an exchange key")]
-    Invalid {
-        #[from]
-        source: InvalidMaterial,
-    },
-}
-
-/// Why an exchange key was not sealed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SealError {
-    #[error("the key store is sealed")]
-    Sealed,
-    #[error("the exchange key is too long to be sealed")]
-    TooLong,
-}
-
-/// Why there is no signer.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    #[error("there is no credential `{id}`")]
-    NotFound { id: CredentialId },
-    #[error("the credential cannot be used")]
-    Sign {
-        #[from]
-        source: SignError,
-    },
-    #[error("the credential cannot be read")]
-    Vault {
-        #[from]
-        source: VaultError,
-    },
-}
-
-/// Why nothing was authenticated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum MacError {
-    #[error("the key store is sealed")]
-    Sealed,
-    #[error("the key store has no key of this generation")]
-    NoSuchKey,
-}
-
-/// Why the key store could not be proved.
-#[derive(Debug, thiserror::Error)]
-pub enum ProveError {
-    #[error("the key store is sealed")]
-    Sealed,
-    #[error("the key store header was changed, damaged, or is of another store")]
-    Damaged,
-    #[error("the key store cannot be read")]
-    Vault {
-        #[from]
-        source: VaultError,
-    },
 }

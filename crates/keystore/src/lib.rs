@@ -11,6 +11,7 @@
 //! A store is made with [`KeyStore::init`] and found again with [`KeyStore::open`]. An exchange key
 //! is entered as [`CredentialMaterial`], staged so that the exchange can be asked about it, sealed
 //! to a [`SealedRecord`], stored by whoever implements [`Vault`], and used through a [`Signer`].
+//! Who writes a vault runs [`check_vault`] on it.
 //!
 //! Start reading at [`KeyStore`].
 //!
@@ -31,7 +32,9 @@
 //!   all of them.
 
 mod cipher;
+mod contract;
 mod credential;
+mod errors;
 pub mod hardening;
 mod header;
 mod init;
@@ -41,6 +44,7 @@ mod keyring;
 mod memory;
 mod names;
 mod passphrase;
+mod record;
 mod recovery;
 mod secret;
 mod signer;
@@ -50,12 +54,12 @@ mod unlock;
 mod vault;
 
 pub use cipher::{PassphraseCost, SealedBytes};
+pub use contract::{BrokenPromise, check_vault};
 pub use credential::{CredentialMaterial, Field, InvalidMaterial, StagedCredential};
+pub use errors::{LoadError, MacError, ProveError, SealError, StageError};
 pub use init::{InitError, Initialisation, NewSlot};
 pub use key_file::{KeyFile, KeyFileError};
-pub use key_store::{
-    KeyStore, LoadError, MacError, MacPurpose, Proof, ProveError, SealError, SealState, StageError, StoreMac,
-};
+pub use key_store::{KeyStore, MacPurpose, Proof, SealState, StoreMac};
 pub use memory::MemoryVault;
 pub use names::{Fingerprint, InvalidName, KeyId, KeyPurpose, SlotId, StoreId};
 pub use passphrase::{WeakPassphrase, check_passphrase};

@@ -172,6 +172,16 @@ pub enum RecoveryCodeError {
     Group { number: usize },
 }
 
+impl RecoveryCodeError {
+    /// What the operator can do now.
+    pub const fn hint(&self) -> &'static str {
+        match self {
+            Self::Length => "type all groups, as they were shown",
+            Self::Group { .. } => "compare this group with what you wrote down",
+        }
+    }
+}
+
 /// Why a recovery code does not count as written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotConfirmed {
@@ -179,6 +189,16 @@ pub enum NotConfirmed {
     Group { number: usize },
     #[error("the same group was given twice")]
     SameGroup,
+}
+
+impl NotConfirmed {
+    /// What the operator can do now.
+    pub const fn hint(&self) -> &'static str {
+        match self {
+            Self::Group { .. } => "compare it with the code on the screen, and correct what you wrote down",
+            Self::SameGroup => "type the two groups that were asked for",
+        }
+    }
 }
 
 const fn is_separator(character: u8) -> bool {

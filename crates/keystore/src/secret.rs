@@ -225,6 +225,17 @@ mod tests {
     }
 
     #[test]
+    fn i5_what_holds_a_secret_is_wiped_when_it_is_dropped() {
+        fn wiped_on_drop(_: &impl zeroize::ZeroizeOnDrop) {}
+
+        wiped_on_drop(&Secret::zeroed(1).0);
+        wiped_on_drop(&*Key::zeroed().0);
+        let mut scratch = [7_u8; 4];
+        wipe(&mut scratch);
+        assert_eq!(scratch, [0; 4]);
+    }
+
+    #[test]
     fn reading_stops_at_the_limit() {
         assert_eq!(Secret::read(&mut &b"1234"[..], 4).unwrap().expose(), b"1234");
 

@@ -1,11 +1,12 @@
 //! I16: what is sealed opens in its place, whole, or not at all.
 
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bursar_keystore::{
     CredentialFacts, Header, KeyStore, LoadError, MemoryVault, NewSlot, PassphraseCost, RecoveryCode,
-    SealedBytes, SealedRecord, SignError, SlotKind, UnlockMaterial, Vault, VaultError,
+    SealedBytes, SealedRecord, SignError, SlotKind, UnlockError, UnlockMaterial, Vault, VaultError,
 };
 use bursar_model::{AccountMode, CredentialId, Entropy};
 
@@ -338,6 +339,36 @@ async fn i16_a_changed_passphrase_slot_does_not_open() {
     for other in changed {
         assert!(!unlocks(&other, &passphrase).await, "{:?}", other.slots[1]);
     }
+}
+
+/// The bytes of a recovery code, put into a key file, fit a slot only of their own kind.
+#[tokio::test]
+async fn i16_a_slot_cannot_be_relabelled_as_another_kind() {
+    let world = World::new(12);
+    let (_, code) = world.init_with(vec![World::passphrase_slot()]).await;
+    let header = world.vault.load_header().await.unwrap().unwrap();
+    let mut crockford = data_encoding::Specification::new();
+    crockford.symbols.push_str("0123456789ABCDEFGHJKMNPQRSTVWXYZ");
+    let crockford = crockford.encoding().unwrap();
+    let key: Vec<u8> = code
+        .split('-')
+        .flat_map(|group| crockford.decode(group.as_bytes()).unwrap()[..4].to_vec())
+        .collect();
+    let path = world.path("config/unlock.key");
+    std::fs::write(&path, key).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o400)).unwrap();
+    let recovery = UnlockMaterial::Recovery(RecoveryCode::parse(&secret(&code)).unwrap());
+    assert!(unlocks(&header, &recovery).await);
+
+    let mut relabelled = header;
+    relabelled.slots[1].kind = SlotKind::File;
+    let vault = Arc::new(MemoryVault::new());
+    vault.store_header(&relabelled, None).await.unwrap();
+    let store = KeyStore::open(vault, world.entropy.clone()).await.unwrap();
+    let error = store.unlock(&world.file_key()).await.unwrap_err();
+
+    // The key fits, by its fingerprint; the slot still does not open.
+    assert!(matches!(error, UnlockError::Damaged { .. }), "{error:?}");
 }
 
 #[tokio::test]

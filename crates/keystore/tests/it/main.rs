@@ -18,4 +18,6 @@ mod recovery;
 #[cfg(test)]
 mod unlocking;
 #[cfg(test)]
+mod vaults;
+#[cfg(test)]
 mod world;

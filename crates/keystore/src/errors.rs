@@ -1,0 +1,131 @@
+//! What can go wrong with an unlocked store, by what the caller can do.
+
+use bursar_model::CredentialId;
+
+use crate::cipher::TooLong;
+use crate::credential::InvalidMaterial;
+use crate::signer::SignError;
+use crate::vault::VaultError;
+
+/// Why an exchange key was not taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StageError {
+    #[error("the key store is sealed")]
+    Sealed,
+    #[error("what was entered is not an exchange key")]
+    Invalid {
+        #[from]
+        source: InvalidMaterial,
+    },
+}
+
+impl StageError {
+    /// What the operator can do now.
+    pub const fn hint(&self) -> &'static str {
+        match self {
+            Self::Sealed => "unlock the key store",
+            Self::Invalid { source } => source.hint(),
+        }
+    }
+}
+
+/// Why an exchange key was not sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SealError {
+    #[error("the key store is sealed")]
+    Sealed,
+    #[error("the exchange key is too long to be sealed")]
+    TooLong,
+    /// The keyring was written without a wrapping key.
+    #[error("the key store has no key to seal with")]
+    NoKey,
+}
+
+impl SealError {
+    /// What the operator can do now.
+    pub const fn hint(&self) -> &'static str {
+        match self {
+            Self::Sealed => "unlock the key store",
+            Self::TooLong => "copy the key from the exchange again",
+            Self::NoKey => "run `bursar doctor`, then put the store back from a backup",
+        }
+    }
+}
+
+impl From<TooLong> for SealError {
+    fn from(_: TooLong) -> Self {
+        Self::TooLong
+    }
+}
+
+/// Why there is no signer.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("there is no credential `{id}`")]
+    NotFound { id: CredentialId },
+    #[error("the credential cannot be used")]
+    Sign {
+        #[from]
+        source: SignError,
+    },
+    #[error("the credential cannot be read")]
+    Vault {
+        #[from]
+        source: VaultError,
+    },
+}
+
+impl LoadError {
+    /// What the operator can do now.
+    pub const fn hint(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } => "look at `bursar credentials list`",
+            Self::Sign { source } => source.hint(),
+            Self::Vault { source } => source.hint(),
+        }
+    }
+}
+
+/// Why nothing was authenticated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MacError {
+    #[error("the key store is sealed")]
+    Sealed,
+    #[error("the key store has no key of this generation")]
+    NoSuchKey,
+}
+
+impl MacError {
+    /// What the operator can do now.
+    pub const fn hint(&self) -> &'static str {
+        match self {
+            Self::Sealed => "unlock the key store",
+            Self::NoSuchKey => "what was made with this key is no longer accepted; make it again",
+        }
+    }
+}
+
+/// Why the key store could not be proved.
+#[derive(Debug, thiserror::Error)]
+pub enum ProveError {
+    #[error("the key store is sealed")]
+    Sealed,
+    #[error("the key store header was changed, damaged, or is of another store")]
+    Damaged,
+    #[error("the key store cannot be read")]
+    Vault {
+        #[from]
+        source: VaultError,
+    },
+}
+
+impl ProveError {
+    /// What the operator can do now.
+    pub const fn hint(&self) -> &'static str {
+        match self {
+            Self::Sealed => "unlock the key store",
+            Self::Damaged => "put the store back from a backup",
+            Self::Vault { source } => source.hint(),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! One exchange key as it is stored: fields under a data key of their own, the data key under a key
+//! of the keyring. Pure: nothing here stores or remembers.
+
+use bursar_model::Entropy;
+
+use crate::cipher::{Binding, CannotOpen, open, seal};
+use crate::credential::{FIELDS, OpenCredential, StagedCredential};
+use crate::errors::SealError;
+use crate::keyring::Keyring;
+use crate::names::{KeyId, KeyPurpose, StoreId};
+use crate::secret::Key;
+use crate::vault::{CredentialFacts, SealedRecord};
+
+pub(crate) fn seal_record(
+    store: StoreId,
+    keyring: &Keyring,
+    staged: &StagedCredential,
+    facts: CredentialFacts,
+    entropy: &dyn Entropy,
+) -> Result<SealedRecord, SealError> {
+    let (kek_id, kek) = keyring.newest(KeyPurpose::Kek).ok_or(SealError::NoKey)?;
+    let plain = Key::random(entropy);
+    let data_key = bound(store, &facts, FIELDS, Layer::DataKey(kek_id), |binding| {
+        seal(kek, binding, plain.expose(), entropy)
+    })?;
+    let ciphertext = bound(store, &facts, FIELDS, Layer::Fields, |binding| {
+        seal(&plain, binding, staged.plain.expose(), entropy)
+    })?;
+    Ok(SealedRecord {
+        facts,
+        fields: FIELDS,
+        kek: kek_id,
+        data_key,
+        ciphertext,
+    })
+}
+
+pub(crate) fn open_record(
+    store: StoreId,
+    keyring: &Keyring,
+    record: &SealedRecord,
+) -> Result<OpenCredential, CannotOpen> {
+    let facts = &record.facts;
+    if record.fields != FIELDS || record.kek.purpose != KeyPurpose::Kek {
+        return Err(CannotOpen);
+    }
+    let kek = keyring.key(record.kek).ok_or(CannotOpen)?;
+    let data_key = bound(
+        store,
+        facts,
+        record.fields,
+        Layer::DataKey(record.kek),
+        |binding| open(kek, binding, &record.data_key),
+    )?;
+    let data_key = Key::copied(data_key.expose()).ok_or(CannotOpen)?;
+    let plain = bound(store, facts, record.fields, Layer::Fields, |binding| {
+        open(&data_key, binding, &record.ciphertext)
+    })?;
+    OpenCredential::parse(plain)
+}
+
+/// The two layers of a credential.
+enum Layer {
+    /// The data key, wrapped with a key of the keyring.
+    DataKey(KeyId),
+    /// The fields, sealed with the data key.
+    Fields,
+}
+
+/// What a layer of a credential is bound to: its whole place and every public fact.
+fn bound<T>(
+    store: StoreId,
+    facts: &CredentialFacts,
+    fields: u16,
+    layer: Layer,
+    then: impl FnOnce(&Binding<'_>) -> T,
+) -> T {
+    let (purpose, wrapping_key) = match layer {
+        Layer::DataKey(kek) => ("dek", kek.to_string()),
+        Layer::Fields => ("credential", format!("dek#{}", facts.version)),
+    };
+    let created_at = facts.created_at.to_string();
+    then(&Binding {
+        purpose,
+        store,
+        table: "credential",
+        row: &facts.id.to_string(),
+        account: facts.place.account.as_str(),
+        broker: facts.place.broker.as_str(),
+        fields,
+        version: facts.version,
+        wrapping_key: &wrapping_key,
+        facts: &[
+            <&str>::from(facts.place.mode).as_bytes(),
+            created_at.as_bytes(),
+            facts.public_key_hint.as_bytes(),
+            facts.key_rights.as_bytes(),
+        ],
+    })
+}
