@@ -19,10 +19,12 @@
 pub mod contract;
 mod error;
 mod market_data;
+mod nonce;
 mod profile;
 mod trading;
 
 pub use error::{CancelError, ErrorClass, PlaceError, ReadError};
 pub use market_data::{MarketData, VenueStatus};
+pub use nonce::{NonceFloor, NonceFloorError};
 pub use profile::{BrokerProfile, IdUniqueness};
 pub use trading::{Broker, CancelOutcome, KeyRights, OrderTicket, Placed, VenueOrder, VenueOrderStatus};

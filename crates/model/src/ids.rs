@@ -171,6 +171,14 @@ random_id! {
     CredentialId, "credential"
 }
 
+/// The intent's id as it stands, 36 characters: always the same, and a fit id at every venue that
+/// takes UUIDs.
+impl From<IntentId> for ClientOrderId {
+    fn from(intent: IntentId) -> Self {
+        Self(intent.to_string().into())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,6 +209,15 @@ mod tests {
         let error = "X".repeat(10_000).parse::<UserId>().unwrap_err();
 
         assert!(error.to_string().len() < 200);
+    }
+
+    #[test]
+    fn the_client_order_id_of_an_intent_is_its_uuid() {
+        let intent: IntentId = "6D1B345E-2821-40e2-ad83-4ecb18a06876".parse().unwrap();
+        let id = ClientOrderId::from(intent);
+
+        assert_eq!(id.as_str(), "6d1b345e-2821-40e2-ad83-4ecb18a06876");
+        assert_eq!(id.as_str().parse::<ClientOrderId>().unwrap(), id);
     }
 
     #[test]

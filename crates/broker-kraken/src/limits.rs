@@ -1,0 +1,431 @@
+//! Kraken's two limits, modelled here so that they are not met there.
+//!
+//! A counter per key for readings, and a counter per account and pair for orders, where taking back
+//! a young order is dear. Both fall with time. We stay below 80 % of either and keep a part for what
+//! must always go: looking an order up, leaving a position, cancelling.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bursar_model::{ClientOrderId, Pair};
+use serde::{Deserialize, Serialize};
+use strum::{Display, EnumIter, EnumString, IntoStaticStr};
+use tokio::time::Instant;
+
+/// How far Kraken has verified an account: decides its limits. Kraken does not tell, so it is a
+/// setting.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumString,
+    EnumIter,
+    IntoStaticStr,
+)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum KrakenTier {
+    #[default]
+    Starter,
+    Intermediate,
+    Pro,
+}
+
+/// Thousandths of a point, and thousandths of a point per second.
+struct Figures {
+    reads_max: u64,
+    reads_decay: u64,
+    orders_max: u64,
+    orders_decay: u64,
+}
+
+impl KrakenTier {
+    const fn figures(self) -> Figures {
+        match self {
+            Self::Starter => Figures {
+                reads_max: 15_000,
+                reads_decay: 330,
+                orders_max: 60_000,
+                orders_decay: 1_000,
+            },
+            Self::Intermediate => Figures {
+                reads_max: 20_000,
+                reads_decay: 500,
+                orders_max: 125_000,
+                orders_decay: 2_340,
+            },
+            Self::Pro => Figures {
+                reads_max: 20_000,
+                reads_decay: 1_000,
+                orders_max: 180_000,
+                orders_decay: 3_750,
+            },
+        }
+    }
+
+    /// How long to read nothing after Kraken said that it was too much.
+    const fn pause(self) -> Duration {
+        match self {
+            Self::Starter => Duration::from_secs(15),
+            Self::Intermediate => Duration::from_secs(10),
+            Self::Pro => Duration::from_secs(5),
+        }
+    }
+}
+
+/// How much of a limit a request may use up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Share {
+    /// 60 %.
+    Ordinary,
+    /// 80 %: for looking an order up, and for leaving a position.
+    Reserved,
+}
+
+impl Share {
+    fn of(self, max: u64) -> u64 {
+        let tenths = match self {
+            Self::Ordinary => 6,
+            Self::Reserved => 8,
+        };
+        max.saturating_mul(tenths) / 10
+    }
+}
+
+/// A level that requests raise and time lowers.
+#[derive(Clone, Copy, Debug)]
+struct Level {
+    points: u64,
+    at: Instant,
+    closed_until: Instant,
+}
+
+impl Level {
+    fn new(now: Instant) -> Self {
+        Self {
+            points: 0,
+            at: now,
+            closed_until: now,
+        }
+    }
+
+    fn settle(&mut self, decay: u64, now: Instant) {
+        let elapsed = now.saturating_duration_since(self.at);
+        let gone = u64::try_from(elapsed.as_micros())
+            .unwrap_or(u64::MAX)
+            .saturating_mul(decay)
+            / 1_000_000;
+        // A part of a thousandth is not lost: the moment moves only by what was taken off.
+        let used = Duration::from_micros(gone.saturating_mul(1_000_000).div_ceil(decay.max(1)));
+        self.points = self.points.saturating_sub(gone);
+        self.at = later(self.at, used).min(now);
+    }
+
+    /// Takes `cost`, or tells how long to wait for it.
+    fn take(&mut self, cost: u64, cap: u64, decay: u64, now: Instant) -> Result<(), Duration> {
+        self.settle(decay, now);
+        let closed = self.closed_until.saturating_duration_since(now);
+        let over = self.points.saturating_add(cost).saturating_sub(cap);
+        let falling = Duration::from_millis(over.saturating_mul(1000).div_ceil(decay.max(1)));
+        let wait = closed.max(falling);
+        if wait.is_zero() {
+            self.points = self.points.saturating_add(cost);
+            Ok(())
+        } else {
+            Err(wait)
+        }
+    }
+}
+
+/// The counter of a key's readings.
+#[derive(Debug)]
+pub(crate) struct ReadLimit {
+    tier: KrakenTier,
+    level: Mutex<Level>,
+}
+
+impl ReadLimit {
+    pub(crate) fn new(tier: KrakenTier, now: Instant) -> Self {
+        Self {
+            tier,
+            level: Mutex::new(Level::new(now)),
+        }
+    }
+
+    /// Takes `points` now, or tells how long to wait for them.
+    pub(crate) fn take(&self, points: u64, share: Share, now: Instant) -> Result<(), Duration> {
+        let figures = self.tier.figures();
+        let cost = points.saturating_mul(1000);
+        locked(&self.level).take(cost, share.of(figures.reads_max), figures.reads_decay, now)
+    }
+
+    /// Kraken said that it was too much: its counter stands higher than ours.
+    pub(crate) fn exceeded(&self, wait: Option<Duration>, now: Instant) -> Duration {
+        let pause = self.tier.pause().max(wait.unwrap_or_default());
+        let mut level = locked(&self.level);
+        level.points = self.tier.figures().reads_max;
+        level.at = now;
+        level.closed_until = level.closed_until.max(later(now, pause));
+        pause
+    }
+}
+
+/// The counters of an account's orders, one per pair.
+#[derive(Debug)]
+pub(crate) struct OrderLimit {
+    tier: KrakenTier,
+    book: Mutex<OrderBook>,
+}
+
+#[derive(Debug)]
+struct OrderBook {
+    levels: BTreeMap<Pair, Level>,
+    /// What a cancel costs depends on the order's age. Bounded: the oldest are forgotten, and an
+    /// old order costs nothing to cancel.
+    placed: VecDeque<(ClientOrderId, Pair, Instant)>,
+    all_closed_until: Instant,
+}
+
+const REMEMBERED_ORDERS: usize = 1024;
+
+impl OrderLimit {
+    pub(crate) fn new(tier: KrakenTier, now: Instant) -> Self {
+        Self {
+            tier,
+            book: Mutex::new(OrderBook {
+                levels: BTreeMap::new(),
+                placed: VecDeque::new(),
+                all_closed_until: now,
+            }),
+        }
+    }
+
+    /// Takes the point of a new order, or tells how long to wait for it.
+    pub(crate) fn place(&self, pair: &Pair, share: Share, now: Instant) -> Result<(), Duration> {
+        let figures = self.tier.figures();
+        let mut book = locked(&self.book);
+        let all_closed = book.all_closed_until.saturating_duration_since(now);
+        if !all_closed.is_zero() {
+            return Err(all_closed);
+        }
+        book.level(pair, now)
+            .take(1000, share.of(figures.orders_max), figures.orders_decay, now)
+    }
+
+    /// An order is, or may be, at the exchange since `now`.
+    pub(crate) fn placed(&self, id: &ClientOrderId, pair: &Pair, now: Instant) {
+        let mut book = locked(&self.book);
+        if book.placed.len() >= REMEMBERED_ORDERS {
+            book.placed.pop_front();
+        }
+        book.placed.push_back((id.clone(), pair.clone(), now));
+    }
+
+    /// A cancel always goes; what it costs is counted.
+    pub(crate) fn cancel(&self, id: &ClientOrderId, now: Instant) {
+        let decay = self.tier.figures().orders_decay;
+        let mut book = locked(&self.book);
+        let Some(index) = book.placed.iter().position(|(placed, ..)| placed == id) else {
+            return;
+        };
+        let Some((_, pair, placed_at)) = book.placed.remove(index) else {
+            return;
+        };
+        let cost = cancel_points(now.saturating_duration_since(placed_at)).saturating_mul(1000);
+        let level = book.level(&pair, now);
+        level.settle(decay, now);
+        level.points = level.points.saturating_add(cost);
+    }
+
+    /// Kraken said that it was too much, of this pair or (`None`) of everything; how long to wait.
+    pub(crate) fn exceeded(&self, pair: Option<&Pair>, wait: Option<Duration>, now: Instant) -> Duration {
+        let figures = self.tier.figures();
+        let pause = wait.unwrap_or_default().max(Duration::from_secs(5));
+        let mut book = locked(&self.book);
+        match pair {
+            Some(pair) => {
+                let level = book.level(pair, now);
+                level.points = figures.orders_max;
+                level.at = now;
+                level.closed_until = later(now, pause);
+                let above = figures
+                    .orders_max
+                    .saturating_sub(Share::Ordinary.of(figures.orders_max));
+                pause.max(Duration::from_millis(
+                    above.saturating_mul(1000) / figures.orders_decay,
+                ))
+            }
+            None => {
+                book.all_closed_until = later(now, pause);
+                pause
+            }
+        }
+    }
+}
+
+impl OrderBook {
+    fn level(&mut self, pair: &Pair, now: Instant) -> &mut Level {
+        self.levels.entry(pair.clone()).or_insert_with(|| Level::new(now))
+    }
+}
+
+/// What it costs to take back an order of this age.
+const fn cancel_points(age: Duration) -> u64 {
+    match age.as_secs() {
+        0..=4 => 8,
+        5..=9 => 6,
+        10..=14 => 5,
+        15..=44 => 4,
+        45..=89 => 2,
+        90..=299 => 1,
+        _ => 0,
+    }
+}
+
+/// Public data: not numbered by Kraken, so one request a second after a burst.
+#[derive(Debug)]
+pub(crate) struct PublicLimit {
+    burst: u64,
+    level: Mutex<Level>,
+}
+
+impl PublicLimit {
+    pub(crate) fn new(burst: u32, now: Instant) -> Self {
+        Self {
+            burst: u64::from(burst.max(1)),
+            level: Mutex::new(Level::new(now)),
+        }
+    }
+
+    pub(crate) fn take(&self, now: Instant) -> Result<(), Duration> {
+        locked(&self.level).take(1000, self.burst.saturating_mul(1000), 1000, now)
+    }
+
+    pub(crate) fn exceeded(&self, wait: Duration, now: Instant) {
+        locked(&self.level).closed_until = later(now, wait);
+    }
+}
+
+fn later(now: Instant, wait: Duration) -> Instant {
+    now.checked_add(wait).unwrap_or(now)
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> Pair {
+        "BTC-USD".parse().unwrap()
+    }
+
+    fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
+    #[test]
+    fn readings_stop_at_their_share_and_lookups_may_go_on() {
+        let start = Instant::now();
+        let limit = ReadLimit::new(KrakenTier::Starter, start);
+        for _ in 0..9 {
+            limit.take(1, Share::Ordinary, start).unwrap();
+        }
+        let wait = limit.take(1, Share::Ordinary, start).unwrap_err();
+
+        // One point at a third of a point per second.
+        assert_eq!(wait, Duration::from_millis(3031));
+        limit.take(3, Share::Reserved, start).unwrap();
+        assert!(limit.take(1, Share::Reserved, start).is_err());
+        assert!(limit.take(1, Share::Reserved, start + wait).is_ok());
+    }
+
+    #[test]
+    fn many_small_steps_of_time_add_up() {
+        let start = Instant::now();
+        let limit = ReadLimit::new(KrakenTier::Starter, start);
+        limit.take(9, Share::Ordinary, start).unwrap();
+        for step in 1..=3031_u64 {
+            let _ = limit.take(100, Share::Ordinary, start + Duration::from_millis(step));
+        }
+
+        assert!(
+            limit
+                .take(1, Share::Ordinary, start + Duration::from_millis(3032))
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn after_too_much_nothing_is_read_for_a_while() {
+        let start = Instant::now();
+        let limit = ReadLimit::new(KrakenTier::Starter, start);
+
+        assert_eq!(limit.exceeded(None, start), seconds(15));
+        assert!(limit.take(1, Share::Reserved, start + seconds(14)).is_err());
+        assert!(limit.take(1, Share::Reserved, start + seconds(16)).is_ok());
+    }
+
+    #[test]
+    fn young_cancels_use_up_a_pair_and_exits_still_go() {
+        let start = Instant::now();
+        let limit = OrderLimit::new(KrakenTier::Starter, start);
+        let id: ClientOrderId = "6d1b345e-2821-40e2-ad83-4ecb18a06876".parse().unwrap();
+        for _ in 0..4 {
+            limit.place(&pair(), Share::Ordinary, start).unwrap();
+            limit.placed(&id, &pair(), start);
+            limit.cancel(&id, start);
+        }
+
+        // Four orders and four cancels are 36 points; after a second 35 of the entries' 36 are left.
+        let now = start + seconds(1);
+        assert!(limit.place(&pair(), Share::Ordinary, now).is_ok());
+        assert_eq!(limit.place(&pair(), Share::Ordinary, now), Err(seconds(1)));
+        assert!(limit.place(&pair(), Share::Reserved, now).is_ok());
+        assert!(
+            limit
+                .place(&"ETH-USD".parse().unwrap(), Share::Ordinary, now)
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn a_cancel_costs_less_the_older_the_order() {
+        let ages = [0, 4, 5, 9, 10, 14, 15, 44, 45, 89, 90, 299, 300];
+        let points: Vec<u64> = ages.map(|age| cancel_points(seconds(age))).to_vec();
+
+        assert_eq!(points, [8, 8, 6, 6, 5, 5, 4, 4, 2, 2, 1, 1, 0]);
+    }
+
+    #[test]
+    fn a_family_of_accounts_that_is_over_its_limit_holds_every_pair() {
+        let start = Instant::now();
+        let limit = OrderLimit::new(KrakenTier::Pro, start);
+        limit.exceeded(None, Some(seconds(7)), start);
+
+        assert_eq!(
+            limit.place(&pair(), Share::Reserved, start + seconds(6)),
+            Err(seconds(1))
+        );
+        assert!(limit.place(&pair(), Share::Reserved, start + seconds(8)).is_ok());
+    }
+
+    #[test]
+    fn public_data_come_once_a_second_after_a_burst() {
+        let start = Instant::now();
+        let limit = PublicLimit::new(2, start);
+
+        assert!(limit.take(start).is_ok() && limit.take(start).is_ok());
+        assert_eq!(limit.take(start), Err(seconds(1)));
+    }
+}

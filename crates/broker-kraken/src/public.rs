@@ -1,0 +1,389 @@
+//! Public data of the exchange, and what all accounts there share.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bursar_broker::{ErrorClass, MarketData, ReadError, VenueStatus};
+use bursar_model::{Candle, Clock, Instrument, Pair, Price, Quote};
+use jiff::{SignedDuration, Timestamp};
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::endpoint::KrakenEndpoint;
+use crate::envelope::{self, unread, unreadable};
+use crate::form::Form;
+use crate::limits::PublicLimit;
+use crate::names::{Directory, Named};
+use crate::text::{Text, Unreadable};
+use crate::transport::Transport;
+use crate::venue_clock::{ClockOffset, VenueClock};
+use crate::wire::{WireAsset, WireCandles, WirePair, WireStatus, WireTicker, WireTime};
+
+/// How to reach Kraken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KrakenSettings {
+    pub endpoint: KrakenEndpoint,
+    /// For name, connection and handshake together.
+    pub connect_timeout: Duration,
+    /// For a whole request, from the connection to the last byte of the answer.
+    pub request_timeout: Duration,
+    /// How long a reading waits for its turn below Kraken's limits before it is put off.
+    pub longest_wait: Duration,
+    /// Public requests that may go at once; after that one a second.
+    pub public_burst: u32,
+}
+
+impl Default for KrakenSettings {
+    fn default() -> Self {
+        Self {
+            endpoint: KrakenEndpoint::default(),
+            connect_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(30),
+            longest_wait: Duration::from_secs(20),
+            public_burst: 10,
+        }
+    }
+}
+
+/// Why an adapter could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum KrakenSetupError {
+    /// No HTTP client: usually the system's list of trusted certificates is missing.
+    #[error("no connection to Kraken can be made on this machine")]
+    Client(#[source] reqwest::Error),
+    #[error("account `{account}` trades on paper: it gets no connection to Kraken")]
+    PaperAccount { account: bursar_model::AccountId },
+}
+
+impl KrakenSetupError {
+    /// What the operator can do now.
+    pub const fn hint(&self) -> &'static str {
+        match self {
+            Self::Client(_) => "install the system's certificates (package `ca-certificates`)",
+            Self::PaperAccount { .. } => {
+                "the mode of an account is fixed when it is made: add a live account"
+            }
+        }
+    }
+}
+
+/// Kraken's public data, shared by all accounts at Kraken. A handle: clones share one state.
+#[derive(Clone)]
+pub struct KrakenPublic {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    transport: Transport,
+    clock: Arc<dyn Clock>,
+    longest_wait: Duration,
+    limit: PublicLimit,
+    venue_clock: VenueClock,
+    names: Mutex<Option<Names>>,
+}
+
+#[derive(Clone)]
+struct Names {
+    directory: Arc<Directory>,
+    at: Timestamp,
+}
+
+/// A name that is not known makes us look again, but not more often than this.
+const NAMES_REST: SignedDuration = SignedDuration::from_mins(10);
+
+/// The intervals of candles that Kraken keeps, in minutes.
+const INTERVALS: [u32; 9] = [1, 5, 15, 30, 60, 240, 1440, 10080, 21600];
+
+impl KrakenPublic {
+    /// Connects to nothing yet.
+    pub fn new(settings: KrakenSettings, clock: Arc<dyn Clock>) -> Result<Self, KrakenSetupError> {
+        let transport = Transport::new(
+            settings.endpoint,
+            settings.connect_timeout,
+            settings.request_timeout,
+        )
+        .map_err(KrakenSetupError::Client)?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                transport,
+                clock,
+                longest_wait: settings.longest_wait,
+                limit: PublicLimit::new(settings.public_burst, Instant::now()),
+                venue_clock: VenueClock::default(),
+                names: Mutex::new(None),
+            }),
+        })
+    }
+
+    /// Where requests go; to be shown when it is not the built-in address.
+    pub fn endpoint(&self) -> &KrakenEndpoint {
+        self.shared.transport.endpoint()
+    }
+
+    /// How Kraken's clock stands against ours; `None` before it was looked at, and when that was
+    /// more than ten minutes ago. Every [`MarketData::venue_time`] is a look.
+    pub fn clock_offset(&self) -> Option<ClockOffset> {
+        self.shared.venue_clock.offset(self.shared.clock.now())
+    }
+
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.shared.transport
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    pub(crate) fn longest_wait(&self) -> Duration {
+        self.shared.longest_wait
+    }
+
+    /// Kraken's time by our best estimate; our own while there is none.
+    pub(crate) fn venue_now(&self) -> Timestamp {
+        let now = self.now();
+        self.clock_offset()
+            .and_then(|known| now.checked_add(known.offset).ok())
+            .unwrap_or(now)
+    }
+
+    /// As [`clock_offset`](Self::clock_offset), after a look if there was none of late.
+    pub(crate) async fn measured_offset(&self) -> Result<ClockOffset, ReadError> {
+        if self.clock_offset().is_none() {
+            self.venue_time().await?;
+        }
+        self.clock_offset()
+            .ok_or_else(|| unreadable("Time", "it is no moment that a clock can show"))
+    }
+
+    /// The names of pairs and assets, read once.
+    pub(crate) async fn directory(&self) -> Result<Arc<Directory>, ReadError> {
+        let mut names = self.shared.names.lock().await;
+        if let Some(known) = &*names {
+            return Ok(known.directory.clone());
+        }
+        let read = self.read_names(None).await?;
+        Ok(names.insert(read).directory.clone())
+    }
+
+    /// The names, read again if one of `spellings` is not among them.
+    pub(crate) async fn directory_for<'a>(
+        &self,
+        spellings: impl Iterator<Item = &'a str> + Send,
+    ) -> Result<Arc<Directory>, ReadError> {
+        let directory = self.directory().await?;
+        let mut unknown = spellings.filter(|name| directory.named(name) == Named::Unknown);
+        if unknown.next().is_none() {
+            return Ok(directory);
+        }
+        let mut names = self.shared.names.lock().await;
+        let rested = names
+            .as_ref()
+            .is_none_or(|known| self.now().duration_since(known.at).abs() > NAMES_REST);
+        if rested {
+            let read = self.read_names(names.as_ref()).await?;
+            *names = Some(read);
+        }
+        Ok(names.as_ref().map_or(directory, |known| known.directory.clone()))
+    }
+
+    async fn read_names(&self, earlier: Option<&Names>) -> Result<Names, ReadError> {
+        let form = Form::new();
+        let (pairs, assets) = tokio::try_join!(
+            self.get::<BTreeMap<String, WirePair>>("AssetPairs", &form),
+            self.get::<BTreeMap<String, WireAsset>>("Assets", &form),
+        )?;
+        let directory =
+            Directory::new(&pairs, &assets).map_err(|collision| unreadable("AssetPairs", collision))?;
+        let directory = match earlier {
+            Some(earlier) => directory.remembering(&earlier.directory),
+            None => directory,
+        };
+        Ok(Names {
+            directory: Arc::new(directory),
+            at: self.now(),
+        })
+    }
+
+    async fn get<T: DeserializeOwned>(&self, call: &'static str, form: &Form) -> Result<T, ReadError> {
+        self.wait_for_turn().await?;
+        let path = format!("/0/public/{call}{}", form.query());
+        let reply = self.shared.transport.get(&path).await.map_err(unread)?;
+        let result = envelope::read(call, &envelope::open(&reply), self.venue_now());
+        if let Err(ReadError::TryAgain {
+            class: ErrorClass::Rate,
+            wait,
+            ..
+        }) = &result
+        {
+            let wait = wait.unwrap_or(Duration::from_secs(5));
+            self.shared.limit.exceeded(wait, Instant::now());
+        }
+        result
+    }
+
+    async fn wait_for_turn(&self) -> Result<(), ReadError> {
+        let patience = Instant::now() + self.shared.longest_wait;
+        while let Err(wait) = self.shared.limit.take(Instant::now()) {
+            if Instant::now() + wait > patience {
+                return Err(ReadError::TryAgain {
+                    class: ErrorClass::Rate,
+                    reason: "public requests are spaced out".into(),
+                    wait: Some(wait),
+                });
+            }
+            tokio::time::sleep(wait).await;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl MarketData for KrakenPublic {
+    /// Always read afresh: minimums and status change without notice.
+    async fn instruments(&self) -> Result<Vec<Instrument>, ReadError> {
+        let mut names = self.shared.names.lock().await;
+        let read = self.read_names(names.as_ref()).await?;
+        Ok(names.insert(read).directory.instruments())
+    }
+
+    async fn quotes(&self, pairs: &[Pair]) -> Result<Vec<Quote>, ReadError> {
+        let directory = self.directory().await?;
+        let altnames: Vec<&str> = pairs
+            .iter()
+            .filter_map(|pair| Some(directory.pair(pair)?.altname.as_str()))
+            .collect();
+        if altnames.is_empty() {
+            return Ok(Vec::new());
+        }
+        let form = Form::new().with("pair", &altnames.join(","));
+        let tickers: BTreeMap<String, WireTicker> = self.get("Ticker", &form).await?;
+        read_quotes(&tickers, &directory, self.now()).map_err(|reason| unreadable("Ticker", reason))
+    }
+
+    async fn candles(&self, pair: &Pair, interval_minutes: u32) -> Result<Vec<Candle>, ReadError> {
+        let refused = |code: String| ReadError::Refused {
+            class: ErrorClass::Business,
+            code,
+        };
+        if !INTERVALS.contains(&interval_minutes) {
+            return Err(refused(format!("no candles of {interval_minutes} minutes")));
+        }
+        let directory = self.directory().await?;
+        let known = directory
+            .pair(pair)
+            .ok_or_else(|| refused(format!("no pair {pair}")))?;
+        let form = Form::new()
+            .with("pair", &known.altname)
+            .with("interval", &interval_minutes.to_string());
+        let wire: WireCandles = self.get("OHLC", &form).await?;
+        read_candles(&wire).map_err(|reason| unreadable("OHLC", reason))
+    }
+
+    async fn status(&self) -> Result<VenueStatus, ReadError> {
+        let wire: WireStatus = self.get("SystemStatus", &Form::new()).await?;
+        Ok(read_status(&wire))
+    }
+
+    /// Whole seconds, rounded down: the venue's clock shows at least this.
+    async fn venue_time(&self) -> Result<Timestamp, ReadError> {
+        // A wait for a turn must not count as travel time.
+        self.wait_for_turn().await?;
+        let asked = self.now();
+        let reply = self
+            .shared
+            .transport
+            .get("/0/public/Time")
+            .await
+            .map_err(unread)?;
+        let answered = self.now();
+        let time: WireTime = envelope::read("Time", &envelope::open(&reply), answered)?;
+        self.shared.venue_clock.observe(asked, answered, time.unixtime);
+        Timestamp::from_second(time.unixtime).map_err(|error| unreadable("Time", error))
+    }
+}
+
+pub(crate) fn read_quotes(
+    tickers: &BTreeMap<String, WireTicker>,
+    directory: &Directory,
+    at: Timestamp,
+) -> Result<Vec<Quote>, Unreadable> {
+    let mut quotes = Vec::new();
+    for (name, ticker) in tickers {
+        let Named::Pair(known) = directory.named(name) else {
+            continue;
+        };
+        // Zero stands for a side of the book on which nothing lies.
+        let price = |list: &[Text]| -> Result<Option<Price>, Unreadable> {
+            let first = list.first().map(Text::decimal).transpose()?;
+            Ok(first.and_then(|value| Price::new(value).ok()))
+        };
+        if let (Some(bid), Some(ask), Some(last)) = (price(&ticker.b)?, price(&ticker.a)?, price(&ticker.c)?)
+        {
+            quotes.push(Quote {
+                pair: known.pair().clone(),
+                bid,
+                ask,
+                last,
+                at,
+            });
+        }
+    }
+    Ok(quotes)
+}
+
+/// Start, open, high, low, close, average, volume, count.
+type WireCandle = (Text, Text, Text, Text, Text, Text, Text, Text);
+
+/// Finished candles. `last` names the latest of them, and the row at the end is still forming.
+pub(crate) fn read_candles(wire: &WireCandles) -> Result<Vec<Candle>, String> {
+    let last: Text = wire
+        .get("last")
+        .ok_or("there is no `last`")
+        .map(|raw| serde_json::from_str(raw.get()).map_err(|error| error.to_string()))??;
+    let last = last.moment().map_err(|reason| reason.to_string())?;
+    let mut lists = wire.iter().filter(|(name, _)| *name != "last");
+    let rows: &RawValue = match (lists.next(), lists.next()) {
+        (Some((_, rows)), None) => rows,
+        _ => return Err("not exactly one pair".into()),
+    };
+    let mut rows: Vec<WireCandle> = serde_json::from_str(rows.get()).map_err(|error| error.to_string())?;
+    rows.pop();
+    let mut candles = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let candle = read_candle(row)?;
+        if candle.start <= last {
+            candles.push(candle);
+        }
+    }
+    Ok(candles)
+}
+
+fn read_candle((start, open, high, low, close, _, volume, _): &WireCandle) -> Result<Candle, String> {
+    let words = |reason: Unreadable| reason.to_string();
+    let price = |text: &Text| {
+        let value = text.decimal().map_err(words)?;
+        Price::new(value).map_err(|reason| reason.to_string())
+    };
+    Ok(Candle {
+        start: start.moment().map_err(words)?,
+        open: price(open)?,
+        high: price(high)?,
+        low: price(low)?,
+        close: price(close)?,
+        volume: volume.decimal().map_err(words)?,
+    })
+}
+
+/// A status that is not known lets nothing be done.
+pub(crate) fn read_status(wire: &WireStatus) -> VenueStatus {
+    match wire.status.as_str() {
+        "online" => VenueStatus::Online,
+        "post_only" => VenueStatus::PostOnly,
+        "cancel_only" => VenueStatus::CancelOnly,
+        _ => VenueStatus::Maintenance,
+    }
+}
