@@ -82,3 +82,39 @@ pub(crate) fn directory() -> crate::names::Directory {
     )
     .unwrap()
 }
+
+struct Counting(AtomicU64);
+
+impl bursar_model::Entropy for Counting {
+    fn fill(&self, bytes: &mut [u8]) {
+        for byte in bytes {
+            let drawn = self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::SeqCst);
+            *byte = drawn.to_be_bytes()[1];
+        }
+    }
+}
+
+/// An exchange key in a key store of its own. Signs as long as it is kept.
+pub(crate) async fn staged_key(api_key: &str, secret: &str) -> bursar_keystore::StagedCredential {
+    use bursar_keystore::{CredentialMaterial, KeyStore, MemoryVault, NewSlot, PassphraseCost, Secret};
+
+    let text = |text: &str| Secret::from_text(text.to_owned());
+    let slot = NewSlot::Passphrase {
+        passphrase: text("walnut harbour violin e3f8"),
+        cost: PassphraseCost::FLOOR,
+    };
+    let vault = std::sync::Arc::new(MemoryVault::new());
+    let entropy = std::sync::Arc::new(Counting(AtomicU64::new(7)));
+    let new = KeyStore::init(vault, entropy, Timestamp::UNIX_EPOCH, vec![slot])
+        .await
+        .unwrap();
+    let code = new.recovery_code().reveal().to_string();
+    let groups: Vec<&str> = code.split('-').collect();
+    let confirmed = new
+        .recovery_code()
+        .confirm([(1, &text(groups[0])), (2, &text(groups[1]))])
+        .unwrap();
+    let store = new.finish(confirmed).await.unwrap();
+    let material = CredentialMaterial::new(text(api_key), text(secret));
+    store.stage(&material).unwrap()
+}
