@@ -37,5 +37,6 @@ pub use sections::controls::{Caps, Day, Errors, Gate};
 pub use sections::log::{Log, LogFormat, LogLevel};
 pub use sections::strategy::{Balance, Risk, RiskLimits, Strategy};
 pub use sections::tiers::{Assets, LimitSettings, TierLimits, TierPairs, TierSettings, Tiers};
+pub use sections::unlock::Unlock;
 pub use settings::{Settings, Store, check, schema};
 pub use values::{BaseUrl, Milliseconds, Name, Seconds, StoreUrl, Text, ZoneName};

@@ -6,3 +6,4 @@ pub mod controls;
 pub mod log;
 pub mod strategy;
 pub mod tiers;
+pub mod unlock;

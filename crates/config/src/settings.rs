@@ -14,6 +14,7 @@ use crate::sections::controls::{Caps, Day, Errors, Gate};
 use crate::sections::log::Log;
 use crate::sections::strategy::{Balance, Risk, Strategy};
 use crate::sections::tiers::{Assets, TierLimits, Tiers};
+use crate::sections::unlock::Unlock;
 use crate::values::{StoreUrl, Text};
 
 section! {
@@ -23,6 +24,8 @@ section! {
         pub data_dir: Text = Text::fixed("bursar-data"), any;
         /// Where users, orders and the audit trail are kept.
         pub store: Store = Store::default(), any;
+        /// How the key store is unlocked at the start, where nobody types a passphrase.
+        pub unlock: Unlock = Unlock::default(), any;
         /// What each tier grants.
         pub tiers: Tiers = Tiers::default(), any;
         /// The assets that "top" means. A list with a date, not a live ranking: what a user may trade
