@@ -44,6 +44,12 @@ impl AccountEntry {
         is_connected(self.state)
     }
 
+    /// Connected and switched on. One that is switched off may stay connected to bring what it holds
+    /// to an end.
+    pub const fn trades(&self) -> bool {
+        self.enabled && self.is_connected()
+    }
+
     /// Name and id of the owner, for people.
     pub fn owner(&self) -> String {
         if self.user_name == self.user.as_str() {
@@ -55,6 +61,7 @@ impl AccountEntry {
 
     fn standing(&self) -> String {
         match (self.enabled, self.cause.is_empty()) {
+            (false, _) if self.is_connected() => "not enabled; connected to wind up what it holds".to_owned(),
             (false, _) => "not enabled".to_owned(),
             (true, true) => self.state.to_string(),
             (true, false) => format!("{}: {}", self.state, one_line(&self.cause)),
@@ -63,7 +70,7 @@ impl AccountEntry {
 }
 
 /// What an exchange says may hold anything; a log line holds one line of it, and not for ever.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     const SHOWN: usize = 200;
     text.chars()
         .take(SHOWN)
@@ -82,18 +89,18 @@ pub const fn is_connected(state: ConnectionState) -> bool {
     }
 }
 
-/// Whether a master account of `broker` exists and is connected.
+/// Whether a master account of `broker` exists, is switched on and is connected.
 pub fn master_is_connected(accounts: &[AccountEntry], broker: &BrokerId) -> bool {
     accounts
         .iter()
-        .any(|entry| entry.role == AccountRole::Master && entry.broker == *broker && entry.is_connected())
+        .any(|entry| entry.role == AccountRole::Master && entry.broker == *broker && entry.trades())
 }
 
 /// The user accounts that are connected at a broker whose master is not, by broker.
 pub fn users_without_master(accounts: &[AccountEntry]) -> BTreeMap<BrokerId, Vec<&AccountEntry>> {
     let mut found: BTreeMap<BrokerId, Vec<&AccountEntry>> = BTreeMap::new();
     for entry in accounts {
-        let trades = entry.role == AccountRole::User && entry.is_connected();
+        let trades = entry.role == AccountRole::User && entry.trades();
         if trades && !master_is_connected(accounts, &entry.broker) {
             found.entry(entry.broker.clone()).or_default().push(entry);
         }
@@ -212,7 +219,7 @@ impl UserAccounts {
         for entry in accounts.iter().filter(|entry| entry.role == AccountRole::User) {
             users.total = users.total.saturating_add(1);
             let at_broker = users.connected_by_broker.entry(entry.broker.clone()).or_default();
-            if entry.is_connected() {
+            if entry.trades() {
                 users.connected = users.connected.saturating_add(1);
                 *at_broker = at_broker.saturating_add(1);
             } else {
@@ -228,7 +235,7 @@ fn warning(accounts: &[AccountEntry], broker: &BrokerId, policy: MasterPolicy) -
         return None;
     }
     let users = || of_role(accounts, broker, AccountRole::User);
-    let trading: Vec<AccountEntry> = users().filter(|entry| entry.is_connected()).cloned().collect();
+    let trading: Vec<AccountEntry> = users().filter(|entry| entry.trades()).cloned().collect();
     let waits = |entry: &&AccountEntry| {
         policy == MasterPolicy::Require && entry.enabled && entry.state == ConnectionState::Connecting
     };

@@ -1,0 +1,40 @@
+//! Where the state of each connection is kept, for the gate and for other processes.
+
+use async_trait::async_trait;
+use bursar_execution::{Conditions, Connection, JournalError};
+use bursar_model::AccountId;
+use jiff::Timestamp;
+
+/// What the manager needs of a store. Everything that holds [`Conditions`] is one.
+#[async_trait]
+pub trait Connections: Send + Sync {
+    /// Only an account whose recorded state is `ready` may trade.
+    async fn record_state(&self, account: &AccountId, connection: &Connection) -> Result<(), JournalError>;
+
+    async fn recorded_states(&self) -> Result<Vec<(AccountId, Connection)>, JournalError>;
+
+    /// At the start, before anything is connected: nothing is known of any account.
+    async fn forget_states(&self, now: Timestamp) -> Result<(), JournalError>;
+
+    /// Waits until something in the store changed after `seen`, and returns the new count.
+    async fn next_change(&self, seen: u64) -> u64;
+}
+
+#[async_trait]
+impl<C: Conditions + ?Sized> Connections for C {
+    async fn record_state(&self, account: &AccountId, connection: &Connection) -> Result<(), JournalError> {
+        self.put_connection(account, connection).await
+    }
+
+    async fn recorded_states(&self) -> Result<Vec<(AccountId, Connection)>, JournalError> {
+        self.connections().await
+    }
+
+    async fn forget_states(&self, now: Timestamp) -> Result<(), JournalError> {
+        self.forget_connections(now).await
+    }
+
+    async fn next_change(&self, seen: u64) -> u64 {
+        self.changed(seen).await
+    }
+}

@@ -1,0 +1,311 @@
+//! One account's supervisor: waits for its turn, connects, stays, connects again.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bursar_auth::Account;
+use bursar_config::MasterPolicy;
+use bursar_execution::{Connection, ConnectionState, JournalError};
+use bursar_model::{AccountRole, BrokerId, Clock, Entropy};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use super::ManagerSettings;
+use super::backoff;
+use super::board::{Board, Phase};
+use crate::hierarchy::one_line;
+use crate::{
+    AccountHealth, ConnectError, ConnectNotice, Connections, Connector, Line, LiveAccount, connect_header,
+};
+
+/// What all supervisors share.
+pub(crate) struct Shared {
+    pub(crate) board: Board,
+    pub(crate) connections: Arc<dyn Connections>,
+    pub(crate) connector: Arc<dyn Connector>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) settings: ManagerSettings,
+    pub(crate) brokers: bursar_config::Brokers,
+    pub(crate) gates: Mutex<BTreeMap<BrokerId, Arc<Gate>>>,
+    pub(crate) header_logged: Mutex<bool>,
+}
+
+/// Keeps the accounts of one broker from connecting all at once. Each broker has its own, so that a
+/// broker that hangs holds up nobody else.
+pub(crate) struct Gate {
+    at_once: Semaphore,
+    next_at: tokio::sync::Mutex<Option<Instant>>,
+}
+
+impl Shared {
+    fn gate(&self, broker: &BrokerId) -> Arc<Gate> {
+        let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || {
+            Arc::new(Gate {
+                at_once: Semaphore::new(self.settings.connecting_at_once),
+                next_at: tokio::sync::Mutex::default(),
+            })
+        };
+        Arc::clone(gates.entry(broker.clone()).or_insert_with(new))
+    }
+
+    fn log_header_once(&self) {
+        let mut logged = self.header_logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if !std::mem::replace(&mut *logged, true) {
+            connect_header().log();
+        }
+    }
+}
+
+/// What the end of a connection means for the next one.
+enum Ended {
+    Stopped,
+    Lost(ConnectError),
+}
+
+pub(crate) struct Supervisor {
+    pub(crate) account: Account,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) stop: CancellationToken,
+}
+
+impl Supervisor {
+    /// Runs until stopped. What is written last is that the account is stopped.
+    pub(crate) async fn run(self) {
+        let mut failures: u32 = 0;
+        let mut last_notice = None;
+        loop {
+            let connected = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                connected = self.connect(&mut last_notice) => connected,
+            };
+            let since = Instant::now();
+            let error = match connected {
+                Ok(live) => match self.stay(live.as_ref()).await {
+                    Ended::Stopped => break,
+                    Ended::Lost(error) => error,
+                },
+                Err(error) => error,
+            };
+            // Only a connection that lasted shows that the trouble is over.
+            if since.elapsed() >= self.shared.settings.reconnect_max {
+                failures = 0;
+            }
+            failures = failures.saturating_add(1);
+            if !self.pause_after(&error, failures).await {
+                break;
+            }
+        }
+        self.record(ConnectionState::Stopped, "", Phase::Tried).await;
+    }
+
+    async fn connect(
+        &self,
+        last_notice: &mut Option<ConnectNotice>,
+    ) -> Result<Box<dyn LiveAccount>, ConnectError> {
+        if self.account.role() == AccountRole::User {
+            self.wait_for_master(last_notice).await;
+        }
+        let settings = &self.shared.settings;
+        let gate = self.shared.gate(self.account.broker());
+        self.stagger(&gate).await;
+        let Ok(_permit) = gate.at_once.acquire().await else {
+            return Err(ConnectError::try_again("the gateway is shutting down"));
+        };
+        if self.is_first_attempt() {
+            self.record(ConnectionState::Connecting, "", Phase::Pending).await;
+        }
+        let connecting = self.shared.connector.connect(&self.account);
+        let live = tokio::time::timeout(settings.connect_timeout, connecting)
+            .await
+            .unwrap_or_else(|_| {
+                let seconds = settings.connect_timeout.as_secs();
+                Err(ConnectError::try_again(format!(
+                    "not connected within {seconds} s"
+                )))
+            })?;
+        match self.persist(ConnectionState::Ready, "").await {
+            Ok(()) => Ok(live),
+            // Nobody could trade it: the gate reads the state from the store.
+            Err(error) => Err(ConnectError::try_again(error.to_string())),
+        }
+    }
+
+    /// Masters are always tried first; where the policy requires it, users wait until one is there.
+    async fn wait_for_master(&self, last_notice: &mut Option<ConnectNotice>) {
+        let board = &self.shared.board;
+        let broker = self.account.broker();
+        board.masters_tried(broker).await;
+        let policy = self.shared.brokers.of(broker).master_policy;
+        let mut say = || {
+            self.shared.log_header_once();
+            let Some(entry) = board.entry(self.account.id()) else {
+                return true;
+            };
+            let notice = ConnectNotice::new(&entry, &board.entries(), policy);
+            let may_connect = notice.may_connect();
+            // The check runs at every attempt; it is written down when its outcome is a new one.
+            let kind = std::mem::discriminant(&notice);
+            if last_notice.as_ref().map(std::mem::discriminant) != Some(kind) {
+                notice.lines().iter().for_each(Line::log);
+                *last_notice = Some(notice);
+            }
+            may_connect
+        };
+        while !say() {
+            debug_assert_eq!(policy, MasterPolicy::Require);
+            let cause = format!("waits for the master of {broker} (master_policy = require)");
+            self.record(ConnectionState::Connecting, &cause, Phase::Waiting)
+                .await;
+            board.master_connected(broker).await;
+        }
+    }
+
+    async fn stagger(&self, gate: &Gate) {
+        let mut next_at = gate.next_at.lock().await;
+        if let Some(at) = *next_at {
+            tokio::time::sleep_until(at).await;
+        }
+        *next_at = Instant::now().checked_add(self.shared.settings.stagger);
+    }
+
+    /// Works until stopped or lost, and shows meanwhile how well.
+    async fn stay(&self, live: &dyn LiveAccount) -> Ended {
+        let settings = &self.shared.settings;
+        self.shared
+            .board
+            .set(self.account.id(), ConnectionState::Ready, "", Phase::Tried);
+        tracing::info!(
+            "{}: {} account {} connected",
+            self.account.broker(),
+            self.account.role(),
+            self.account.id()
+        );
+        let mut working = live.run(self.stop.clone());
+        let mut looks = tokio::time::interval(settings.health_interval);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut health = AccountHealth::Good;
+        loop {
+            tokio::select! {
+                ended = &mut working => {
+                    return match ended {
+                        _ if self.stop.is_cancelled() => Ended::Stopped,
+                        Ok(()) => Ended::Lost(ConnectError::try_again("the connection ended without a reason")),
+                        Err(error) => Ended::Lost(error),
+                    };
+                }
+                () = self.stop.cancelled() => {
+                    if tokio::time::timeout(settings.stop_grace, &mut working).await.is_err() {
+                        tracing::warn!("{}: did not stop in time and was cut off", self.account.id());
+                    }
+                    return Ended::Stopped;
+                }
+                _ = looks.tick() => {
+                    let now = live.health();
+                    if now != health {
+                        self.show_health(&now).await;
+                        health = now;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn show_health(&self, health: &AccountHealth) {
+        let account = self.account.id();
+        match health {
+            AccountHealth::Good => {
+                tracing::info!("{}: {account} is ready again", self.account.broker());
+                self.record(ConnectionState::Ready, "", Phase::Tried).await;
+            }
+            AccountHealth::Degraded { cause } => {
+                let cause = one_line(cause);
+                tracing::warn!("{}: {account} is degraded: {cause}", self.account.broker());
+                self.record(ConnectionState::Degraded, &cause, Phase::Tried).await;
+            }
+        }
+    }
+
+    /// Records the failure and waits for the next attempt; `false` when stopped meanwhile.
+    async fn pause_after(&self, error: &ConnectError, failures: u32) -> bool {
+        let settings = &self.shared.settings;
+        let (account, broker) = (self.account.id(), self.account.broker());
+        let role = self.account.role();
+        let pause = match error {
+            ConnectError::NotConfigured => {
+                tracing::warn!(
+                    "{broker}: {role} account {account} is not configured: no key is stored; run `bursar \
+                     credentials set {account}`"
+                );
+                self.record(ConnectionState::NotConfigured, "", Phase::Tried)
+                    .await;
+                // A key that is stored later restarts this supervisor.
+                self.stop.cancelled().await;
+                return false;
+            }
+            ConnectError::TryAgain { wait, .. } => {
+                let random = self.random();
+                backoff::pause(failures, settings.reconnect_min, settings.reconnect_max, random)
+                    .max(wait.unwrap_or_default())
+            }
+            ConnectError::Refused { .. } => settings.reconnect_max,
+        };
+        let cause = one_line(&error.to_string());
+        tracing::warn!(
+            "{broker}: {role} account {account} failed to connect: {cause}; next attempt in {}.{:03} s",
+            pause.as_secs(),
+            pause.subsec_millis()
+        );
+        self.record(ConnectionState::Failed, &cause, Phase::Tried).await;
+        tokio::select! {
+            () = self.stop.cancelled() => false,
+            () = tokio::time::sleep(pause) => true,
+        }
+    }
+
+    /// Later attempts keep the state "failed" and its cause until they succeed: that says more than
+    /// "connecting" would.
+    fn is_first_attempt(&self) -> bool {
+        self.shared
+            .board
+            .entry(self.account.id())
+            .is_none_or(|entry| entry.state != ConnectionState::Failed)
+    }
+
+    async fn record(&self, state: ConnectionState, cause: &str, phase: Phase) {
+        self.shared.board.set(self.account.id(), state, cause, phase);
+        if let Err(error) = self.persist(state, cause).await {
+            tracing::error!(
+                "{}: the state `{state}` could not be recorded: {error}",
+                self.account.id()
+            );
+        }
+    }
+
+    async fn persist(&self, state: ConnectionState, cause: &str) -> Result<(), JournalError> {
+        let connection = Connection {
+            state,
+            cause: cause.to_owned(),
+            since: self.shared.clock.now(),
+        };
+        self.shared
+            .connections
+            .record_state(self.account.id(), &connection)
+            .await
+    }
+
+    fn random(&self) -> u64 {
+        let mut bytes = [0; 8];
+        self.shared.entropy.fill(&mut bytes);
+        u64::from_le_bytes(bytes)
+    }
+}
+
+/// How long a supervisor may take to end after it was told to.
+pub(crate) fn longest_stop(settings: &ManagerSettings) -> Duration {
+    settings.stop_grace.saturating_add(Duration::from_secs(5))
+}
