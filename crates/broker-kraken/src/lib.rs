@@ -32,6 +32,8 @@ mod names;
 mod nonce;
 mod orders;
 mod public;
+#[cfg(test)]
+mod recorded;
 mod rights;
 mod signing;
 #[cfg(test)]

@@ -91,6 +91,11 @@ impl Directory {
                 self.by_name.insert(name.clone(), Arc::new(delisted));
             }
         }
+        let gone = earlier
+            .beyond_us
+            .iter()
+            .filter(|name| !self.by_name.contains_key(*name));
+        self.beyond_us.extend(gone.cloned());
         for (name, asset) in &earlier.assets {
             self.assets.entry(name.clone()).or_insert_with(|| asset.clone());
         }

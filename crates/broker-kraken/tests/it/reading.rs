@@ -1,0 +1,482 @@
+//! Lists, pages, rights and prices.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bursar_broker::{Broker, ErrorClass, MarketData, ReadError, VenueOrderStatus, VenueStatus};
+use bursar_model::{ClientOrderId, InstrumentStatus, Liquidity, OrderKind};
+use jiff::Timestamp;
+use rust_decimal::dec;
+
+use crate::world::{Call, World, error, ok};
+
+const ID: &str = "6d1b345e-2821-40e2-ad83-4ecb18a06876";
+
+fn order(number: usize, status: &str, client_id: Option<&str>, pair: &str) -> String {
+    let client_id = client_id.map_or("null".to_owned(), |id| format!("\"{id}\""));
+    format!(
+        r#""O{number:05}-AAAAA-BBBBBB":{{"refid":null,"userref":0,"cl_ord_id":{client_id},"status":"{status}",
+        "opentm":17719990{number:02}.5,"closetm":1772000001.25,"descr":{{"pair":"{pair}","type":"buy","ordertype":"limit",
+        "price":"60000.0","price2":"0","leverage":"none"}},"vol":"0.00100000","vol_exec":"0.0004","oflags":"fciq","reason":null}}"#
+    )
+}
+
+fn list(name: &str, orders: &[String], count: usize) -> String {
+    ok(&format!(
+        r#"{{"{name}":{{{}}},"count":{count}}}"#,
+        orders.join(",")
+    ))
+}
+
+fn since() -> Timestamp {
+    Timestamp::from_second(1_771_990_000).unwrap()
+}
+
+fn offset(call: &Call) -> usize {
+    call.parameters()["ofs"].parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_list_of_several_pages_is_read_to_its_end() {
+    let world = World::new(|call| {
+        (call.path == "/0/private/ClosedOrders").then(|| {
+            let rows: Vec<String> = (0..103)
+                .skip(offset(call))
+                .take(50)
+                .map(|number| order(number, "canceled", None, "XBTUSD"))
+                .collect();
+            (200, list("closed", &rows, 103))
+        })
+    })
+    .await;
+    let orders = world.kraken.closed_orders(since()).await.unwrap();
+
+    assert_eq!(orders.len(), 103);
+    assert_eq!(world.calls("ClosedOrders").len(), 3);
+    let asked = world.calls("ClosedOrders")[0].parameters();
+    assert_eq!(
+        (asked["closetime"].as_str(), asked["start"].as_str()),
+        ("close", "1771989999")
+    );
+    assert!(
+        orders
+            .iter()
+            .all(|order| order.status == VenueOrderStatus::Cancelled)
+    );
+}
+
+#[tokio::test]
+async fn what_happens_between_two_pages_loses_nothing() {
+    let new = AtomicUsize::new(0);
+    let world = World::new(move |call| {
+        (call.path == "/0/private/ClosedOrders").then(|| {
+            // With every page two more orders have ended, at the top of the list.
+            let shift = new.fetch_add(2, Ordering::SeqCst);
+            let rows: Vec<String> = (0..100 + shift)
+                .rev()
+                .skip(offset(call))
+                .take(50)
+                .map(|number| order(number, "closed", None, "XBTUSD"))
+                .collect();
+            (200, list("closed", &rows, 100 + shift))
+        })
+    })
+    .await;
+    let orders = world.kraken.closed_orders(since()).await.unwrap();
+
+    for number in 0..100 {
+        let id = format!("O{number:05}-AAAAA-BBBBBB");
+        assert!(orders.iter().any(|order| order.id.as_str() == id), "{id}");
+    }
+}
+
+#[tokio::test]
+async fn i18_a_list_that_is_cut_off_is_no_list() {
+    for rows in [0, 20, 50] {
+        let world = World::new(move |call| {
+            (call.path == "/0/private/ClosedOrders").then(|| {
+                let rows: Vec<String> = (0..rows)
+                    .skip(offset(call))
+                    .map(|number| order(number, "closed", None, "XBTUSD"))
+                    .collect();
+                (200, list("closed", &rows, 103))
+            })
+        })
+        .await;
+        let error = world.kraken.closed_orders(since()).await.unwrap_err();
+
+        assert!(
+            matches!(
+                error,
+                ReadError::TryAgain {
+                    class: ErrorClass::Ambiguous,
+                    ..
+                }
+            ),
+            "{error:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_fails_fails_the_list() {
+    let world = World::new(|call| {
+        (call.path == "/0/private/ClosedOrders").then(|| match offset(call) {
+            0 => {
+                let rows: Vec<String> = (0..50).map(|n| order(n, "closed", None, "XBTUSD")).collect();
+                (200, list("closed", &rows, 60))
+            }
+            _ => (200, error("EService:Busy")),
+        })
+    })
+    .await;
+
+    assert!(world.kraken.closed_orders(since()).await.is_err());
+}
+
+#[tokio::test]
+async fn orders_that_ended_before_are_left_out() {
+    let world = World::new(|call| {
+        (call.path == "/0/private/ClosedOrders")
+            .then(|| (200, list("closed", &[order(1, "closed", None, "XBTUSD")], 1)))
+    })
+    .await;
+    let after = "2026-02-25T06:13:22Z".parse().unwrap();
+
+    assert!(world.kraken.closed_orders(after).await.unwrap().is_empty());
+    let before = "2026-02-25T06:13:21.25Z".parse().unwrap();
+    assert_eq!(world.kraken.closed_orders(before).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn i9_a_lookup_is_open_then_closed_then_open_again() {
+    let looks = AtomicUsize::new(0);
+    let world = World::new(move |call| match call.path.as_str() {
+        // The order moves from open to closed while we look.
+        "/0/private/OpenOrders" => match looks.fetch_add(1, Ordering::SeqCst) {
+            0 => Some((200, list("open", &[order(1, "open", Some(ID), "XBTUSD")], 1))),
+            // A filter that is ignored gives others, too.
+            _ => Some((200, list("open", &[order(2, "open", None, "XBTUSD")], 1))),
+        },
+        "/0/private/ClosedOrders" => Some((
+            200,
+            list(
+                "closed",
+                &[order(1, "closed", Some(&ID.to_uppercase()), "XBTUSD")],
+                1,
+            ),
+        )),
+        _ => None,
+    })
+    .await;
+    let id: ClientOrderId = ID.parse().unwrap();
+    let found = world.kraken.find(&id, since()).await.unwrap();
+
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].client_order_id.as_ref(), Some(&id));
+    assert_eq!(found[0].status, VenueOrderStatus::Filled);
+    assert_eq!(found[0].filled, dec!(0.0004));
+    let looked: Vec<String> = world
+        .all_calls()
+        .iter()
+        .filter(|call| call.path.contains("/private/"))
+        .map(|call| call.path.rsplit('/').next().unwrap().to_owned())
+        .collect();
+    assert_eq!(looked, ["OpenOrders", "ClosedOrders", "OpenOrders"]);
+    for call in world.calls("OpenOrders") {
+        assert_eq!(call.parameters()["cl_ord_id"], ID);
+    }
+}
+
+#[tokio::test]
+async fn a_lookup_with_one_failed_look_proves_nothing() {
+    for failing in ["OpenOrders", "ClosedOrders"] {
+        let world = World::new(move |call| {
+            let name = call.path.rsplit('/').next().unwrap();
+            match name {
+                _ if name == failing => Some((502, "<html>".into())),
+                "OpenOrders" => Some((200, list("open", &[], 0))),
+                "ClosedOrders" => Some((200, list("closed", &[], 0))),
+                _ => None,
+            }
+        })
+        .await;
+
+        assert!(
+            world.kraken.find(&ID.parse().unwrap(), since()).await.is_err(),
+            "{failing}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn foreign_orders_are_listed_and_those_of_other_venues_left_out() {
+    let world = World::new(|call| {
+        (call.path == "/0/private/OpenOrders").then(|| {
+            let orders = [
+                order(1, "open", Some(ID), "XBTUSD"),
+                order(2, "pending", None, "ETH/USD"),
+                order(3, "open", None, "XBTUSD:BTNL"),
+                order(4, "open", Some("by-hand"), "XXBTZUSD"),
+            ];
+            (200, list("open", &orders, 4))
+        })
+    })
+    .await;
+    let orders = world.kraken.open_orders().await.unwrap();
+
+    assert_eq!(orders.len(), 3);
+    assert!(orders.iter().all(|order| order.status == VenueOrderStatus::Live));
+    assert_eq!(
+        orders[0].kind,
+        Some(OrderKind::Limit {
+            price: "60000".parse().unwrap()
+        })
+    );
+    assert_eq!(orders[1].pair.to_string(), "ETH-USD");
+}
+
+#[tokio::test]
+async fn an_order_on_a_pair_that_kraken_does_not_list_voids_the_reading() {
+    let world = World::new(|call| {
+        (call.path == "/0/private/OpenOrders")
+            .then(|| (200, list("open", &[order(1, "open", Some(ID), "NEWUSD")], 1)))
+    })
+    .await;
+
+    assert!(matches!(
+        world.kraken.open_orders().await,
+        Err(ReadError::Unreadable { .. })
+    ));
+}
+
+#[tokio::test]
+async fn i7_every_slice_of_a_fill_comes_once_and_in_order() {
+    let world = World::new(|call| {
+        (call.path == "/0/private/TradesHistory").then(|| {
+            let mut rows = String::new();
+            for number in (0..70).rev().skip(offset(call)).take(50) {
+                let comma = if rows.is_empty() { "" } else { "," };
+                write!(
+                    rows,
+                    r#"{comma}"T{number:05}-AAAAA-BBBBBB":{{"ordertxid":"OABCDE-12345-FGHIJK","postxid":"TKH2SE-M7IF5-CFI7LT",
+                    "pair":"XXBTZUSD","time":17720000{number:02}.234567,"type":"buy","ordertype":"limit","price":"60000.0",
+                    "cost":"6.0","fee":"0.015","vol":"0.0001","margin":"0.0","misc":"","trade_id":{number},"maker":true}}"#
+                )
+                .unwrap();
+            }
+            (200, ok(&format!(r#"{{"trades":{{{rows}}},"count":70}}"#)))
+        })
+    })
+    .await;
+    let fills = world.kraken.fills(since()).await.unwrap();
+
+    assert_eq!(fills.len(), 70);
+    assert!(fills.windows(2).all(|two| two[0].at < two[1].at));
+    assert_eq!(fills[0].liquidity, Liquidity::Maker);
+    assert_eq!(fills[0].fee.to_string(), "0.015 USD");
+    assert_eq!(
+        world.calls("TradesHistory")[0].parameters()["consolidate_taker"],
+        "false"
+    );
+}
+
+const INFO: &str = r#"{"apiKeyName":"g","nonce":"1972000000000000000","nonceWindow":0,"permissions":["query-funds",
+  "query-open-trades","query-closed-trades","modify-trades","close-trades"],"validUntil":"0","queryFrom":"0","queryTo":"0",
+  "ipAllowlist":["203.0.113.7"]}"#;
+
+#[tokio::test]
+async fn d13_the_rights_of_a_key_are_asked_for_and_its_numbers_go_on_from_the_highest() {
+    let world = World::new(|call| match call.path.as_str() {
+        "/0/private/GetApiKeyInfo" => Some((200, ok(INFO))),
+        "/0/private/BalanceEx" => Some((200, ok("{}"))),
+        _ => None,
+    })
+    .await;
+    let rights = world.kraken.key_rights().await.unwrap();
+    assert_eq!(rights.refusal(), None);
+    world.kraken.balances().await.unwrap();
+
+    assert!(world.calls("BalanceEx")[0].nonce() > 1_972_000_000_000_000_000);
+}
+
+/// A key that Kraken does not describe: what it may do is tried.
+async fn probed(withdraw_methods: (u16, String)) -> (World, Result<bursar_broker::KeyRights, ReadError>) {
+    let world = World::new(move |call| match call.path.rsplit('/').next().unwrap() {
+        "Balance" => Some((200, ok(r#"{"ZUSD":"1.0"}"#))),
+        "OpenOrders" => Some((200, list("open", &[], 0))),
+        "ClosedOrders" => Some((200, list("closed", &[], 0))),
+        "WithdrawMethods" => Some(withdraw_methods.clone()),
+        "CancelOrder" => Some((200, error("EOrder:Invalid order"))),
+        _ => None,
+    })
+    .await;
+    let rights = world.kraken.key_rights().await;
+    let asked: Vec<String> = world.all_calls().iter().map(|call| call.path.clone()).collect();
+    let funding = [
+        "/Withdraw",
+        "/WithdrawInfo",
+        "/WithdrawStatus",
+        "/WithdrawCancel",
+        "/AccountTransfer",
+    ];
+    assert!(
+        !asked
+            .iter()
+            .any(|path| funding.iter().any(|name| path.ends_with(name))),
+        "{asked:?}"
+    );
+    (world, rights)
+}
+
+#[tokio::test]
+async fn d13_a_key_that_is_not_described_is_tried_without_asking_for_money() {
+    let (_, rights) = probed((200, error("EGeneral:Permission denied"))).await;
+    assert_eq!(rights.unwrap().refusal(), None);
+
+    let (_, rights) = probed((200, ok(r#"[{"asset":"XXBT","method":"Bitcoin"}]"#))).await;
+    assert!(rights.unwrap().refusal().unwrap().contains("withdraw"));
+
+    let (_, rights) = probed((200, error("EQuery:Unknown asset"))).await;
+    assert_eq!(rights.unwrap().can_withdraw, None);
+
+    let (_, rights) = probed((200, error("EService:Busy"))).await;
+    assert!(matches!(rights, Err(ReadError::TryAgain { .. })));
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_refused_and_not_tried() {
+    let world = World::new(|call| {
+        call.path
+            .contains("/private/")
+            .then(|| (200, error("EAPI:Invalid key")))
+    })
+    .await;
+    let refused = world.kraken.key_rights().await.unwrap_err();
+
+    assert!(
+        matches!(
+            refused,
+            ReadError::Refused {
+                class: ErrorClass::Auth,
+                ..
+            }
+        ),
+        "{refused:?}"
+    );
+    assert_eq!(world.all_calls().len(), 1);
+}
+
+#[tokio::test]
+async fn a_refused_number_is_replaced_once_for_a_reading() {
+    let world =
+        World::new(|call| (call.path == "/0/private/BalanceEx").then(|| (200, error("EAPI:Invalid nonce"))))
+            .await;
+    let error = world.kraken.balances().await.unwrap_err();
+    let calls = world.calls("BalanceEx");
+
+    assert_eq!(error.class(), ErrorClass::Nonce);
+    assert_eq!(calls.len(), 2);
+    assert!(calls[0].nonce() < calls[1].nonce());
+}
+
+#[tokio::test]
+async fn after_too_many_readings_the_next_waits_here_and_not_there() {
+    let world = World::new(|call| {
+        (call.path == "/0/private/BalanceEx").then(|| (200, error("EGeneral:Temporary lockout")))
+    })
+    .await;
+    for _ in 0..3 {
+        let error = world.kraken.balances().await.unwrap_err();
+        assert!(
+            matches!(
+                error,
+                ReadError::TryAgain {
+                    class: ErrorClass::Rate,
+                    wait: Some(wait),
+                    ..
+                } if wait.as_secs() > 800
+            ),
+            "{error:?}"
+        );
+    }
+    assert_eq!(world.calls("BalanceEx").len(), 1);
+}
+
+#[tokio::test]
+async fn prices_of_many_pairs_come_with_one_request() {
+    let world = World::new(|call| {
+        call.path.starts_with("/0/public/Ticker").then(|| {
+            let row = |ask: &str| {
+                format!(r#"{{"a":["{ask}","1","1.0"],"b":["60000.0","2","2.0"],"c":["60000.1","0.1"]}}"#)
+            };
+            let result = format!(
+                r#"{{"XXBTZUSD":{},"XETHZUSD":{}}}"#,
+                row("60000.2"),
+                row("0.00000")
+            );
+            (200, ok(&result))
+        })
+    })
+    .await;
+    let pairs = ["BTC-USD", "ETH-USD", "DOGE-USD"].map(|pair| pair.parse().unwrap());
+    let quotes = world.public.quotes(&pairs).await.unwrap();
+
+    assert_eq!(quotes.len(), 1, "a pair without a price is left out");
+    assert_eq!(quotes[0].ask.value(), dec!(60000.2));
+    assert_eq!(
+        world.calls("Ticker")[0].path,
+        "/0/public/Ticker?pair=XBTUSD%2CETHUSD"
+    );
+    assert!(world.public.quotes(&[]).await.unwrap().is_empty());
+    assert_eq!(world.calls("Ticker").len(), 1);
+}
+
+#[tokio::test]
+async fn the_candle_that_still_forms_is_left_out() {
+    let world = World::new(|call| {
+        call.path.starts_with("/0/public/OHLC").then(|| {
+            let row = |start: u64| format!(r#"[{start},"1.0","2.0","0.5","1.5","1.2","3.4",5]"#);
+            let rows = [1_771_992_000, 1_771_995_600, 1_771_999_200].map(row).join(",");
+            (200, ok(&format!(r#"{{"XXBTZUSD":[{rows}],"last":1771995600}}"#)))
+        })
+    })
+    .await;
+    let pair = "BTC-USD".parse().unwrap();
+    let candles = world.public.candles(&pair, 60).await.unwrap();
+
+    assert_eq!(candles.len(), 2);
+    assert_eq!(candles[1].start.as_second(), 1_771_995_600);
+    assert_eq!(
+        world.calls("OHLC")[0].path,
+        "/0/public/OHLC?pair=XBTUSD&interval=60"
+    );
+    assert!(matches!(
+        world.public.candles(&pair, 7).await,
+        Err(ReadError::Refused { .. })
+    ));
+}
+
+#[tokio::test]
+async fn status_instruments_and_clock_are_read() {
+    let world = World::new(|call| {
+        (call.path == "/0/public/SystemStatus")
+            .then(|| (200, ok(r#"{"status":"cancel_only","timestamp":""}"#)))
+    })
+    .await;
+
+    assert_eq!(world.public.status().await.unwrap(), VenueStatus::CancelOnly);
+    let instruments = world.public.instruments().await.unwrap();
+    assert_eq!(instruments.len(), 2);
+    assert!(
+        instruments
+            .iter()
+            .all(|one| one.status == InstrumentStatus::Online)
+    );
+    assert_eq!(world.public.clock_offset(), None);
+    assert_eq!(
+        world.kraken.venue_time().await.unwrap().as_second(),
+        1_772_000_000
+    );
+    assert!(world.public.clock_offset().unwrap().uncertainty.as_millis() <= 500);
+}
