@@ -32,8 +32,8 @@ pub use admission::{AdmittedKey, KeyRefused, admit_key};
 pub use connections::Connections;
 pub use connector::{AccountHealth, ConnectError, Connector, LiveAccount};
 pub use hierarchy::{
-    AccountEntry, BrokerMasters, ConnectNotice, HierarchyReport, HierarchyVerdict, PRINCIPLE, PriorityWarning,
-    UserAccounts, connect_header, is_connected, master_is_connected, users_without_master,
+    AccountEntry, BrokerMasters, ConnectNotice, HierarchyReport, HierarchyVerdict, PRINCIPLE,
+    PriorityWarning, UserAccounts, connect_header, is_connected, master_is_connected, users_without_master,
 };
 pub use line::{Line, LineLevel};
 pub use manager::{AccountManager, ManagerError, ManagerParts, ManagerSettings, stored_entries};
