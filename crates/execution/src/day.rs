@@ -1,12 +1,47 @@
 //! A user's trading day in the shape in which the rules and the reports want it.
 
 use bursar_controls::{ClearRule, DayState, LatchCause, LatchMode, MarkHealth, Scope};
-use bursar_ledger::{DayLoss, DayVerdict, Mark, MarkState, TradingDay};
+use bursar_ledger::{Boundary, DayLoss, DayVerdict, Mark, MarkState, TradingDay};
 use bursar_model::{InexactError, Pair, Usd, UserId};
+use jiff::civil::Time;
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::NewLatch;
+
+/// The local time at which trading days change, as it is written down.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DayBoundary {
+    /// A zone by its name, for example `Europe/Helsinki`.
+    pub zone: String,
+    pub at: Time,
+}
+
+impl Default for DayBoundary {
+    /// Midnight UTC.
+    fn default() -> Self {
+        Self {
+            zone: "UTC".to_owned(),
+            at: Time::midnight(),
+        }
+    }
+}
+
+impl DayBoundary {
+    /// The rule by which days are found.
+    ///
+    /// # Errors
+    ///
+    /// When this machine knows no such zone.
+    pub fn rule(&self) -> Result<Boundary, jiff::Error> {
+        if *self == Self::default() {
+            return Ok(Boundary::utc());
+        }
+        Ok(Boundary::new(TimeZone::get(&self.zone)?, self.at))
+    }
+}
 
 /// A user's trading day, as a status line shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,6 +147,26 @@ mod tests {
                 day: "2026-03-02".into()
             }
         );
+    }
+
+    #[test]
+    fn d25_a_boundary_is_read_as_it_is_written() {
+        let at = "2026-07-01T20:59:00Z".parse().unwrap();
+        let midnight = DayBoundary {
+            zone: "Europe/Helsinki".into(),
+            at: Time::midnight(),
+        };
+
+        assert_eq!(
+            midnight.rule().unwrap().day_at(at).unwrap().end.to_string(),
+            "2026-07-01T21:00:00Z"
+        );
+        assert_eq!(DayBoundary::default().rule().unwrap(), Boundary::utc());
+        let nowhere = DayBoundary {
+            zone: "Nowhere/At_All".into(),
+            ..midnight
+        };
+        assert!(nowhere.rule().is_err());
     }
 
     #[test]

@@ -7,9 +7,12 @@
 use std::error::Error;
 
 use async_trait::async_trait;
+use bursar_audit::Draft;
 use bursar_auth::Act;
-use bursar_broker::{ErrorClass, VenueOrder};
-use bursar_controls::{Latch, LatchMode, Policy};
+use bursar_broker::{ErrorClass, KeyRights, VenueOrder};
+use bursar_controls::{KeyState, Latch, LatchMode, Policy};
+use bursar_keystore::CredentialFacts;
+use bursar_ledger::TradingDay;
 use bursar_model::{
     AccountId, Balance, BrokerId, Fill, Instrument, IntentId, LatchId, Quote, Usd, UserId, VenueOrderId,
 };
@@ -18,7 +21,7 @@ use jiff::Timestamp;
 
 use crate::machine::Forbidden;
 use crate::{
-    AbsenceEvidence, Admission, Attempt, Booked, Cancel, Dispatch, ExternalOrder, Intent, NewLatch, Preview,
+    AbsenceEvidence, Admission, Attempt, Booked, Cancel, DayBoundary, Dispatch, ExternalOrder, Intent, NewLatch, Preview,
     Proposal, UserDay,
 };
 
@@ -37,6 +40,9 @@ pub enum JournalError {
     /// The same idempotency key with another order.
     #[error("the idempotency key `{key}` already names another order")]
     KeyReused { key: String },
+    /// A switch of the day's loss ends with its day; more loss is allowed in so many words.
+    #[error("switch `{id}` ends with its trading day")]
+    EndsWithDay { id: LatchId },
     /// Nothing may be assumed: if it was a change, read again before anything else.
     #[error("the store cannot be used")]
     Unavailable {
@@ -58,6 +64,7 @@ impl JournalError {
             Self::NotFound { .. } => "list what there is with `bursar orders` or `bursar latches`",
             Self::Stale { .. } => "look at it again with `bursar order show`",
             Self::KeyReused { .. } => "use a new key for a new order",
+            Self::EndsWithDay { .. } => "to allow more loss today, run `bursar loss allow`",
             Self::Unavailable { .. } => "check the disk and the store's place, then try again",
         }
     }
@@ -184,6 +191,18 @@ pub trait Journal: Send + Sync {
         now: Timestamp,
     ) -> Result<Option<Latch>, JournalError>;
 
+    /// Forgets the errors that were counted so far; the lifetime figures stay.
+    async fn reset_errors(&self, account: &AccountId, act: &Act) -> Result<(), JournalError>;
+
+    /// Values what is held at the last prices, and trips the switch of every user whose day's loss
+    /// reached the limit. Returns the switches that it tripped.
+    async fn check_losses(&self, now: Timestamp) -> Result<Vec<Latch>, JournalError>;
+
+    /// Opens the trading day that counts at `now`, if it is not open yet, and clears the switches that
+    /// end with the day before. Every other operation does so by itself; this is for days on which
+    /// nothing happens.
+    async fn roll_day(&self, now: Timestamp) -> Result<TradingDay, JournalError>;
+
     /// How far the account's history at the venue was read completely.
     async fn checkpoint(&self, account: &AccountId) -> Result<Option<Timestamp>, JournalError>;
 
@@ -228,6 +247,22 @@ pub trait Conditions: Send + Sync {
     /// Allows more loss for the user's current trading day; today's figure stays what it is.
     async fn allow_loss(&self, user: &UserId, extra: Usd, act: &Act) -> Result<UserDay, JournalError>;
 
+    /// When trading days change: midnight UTC until it is set.
+    async fn day_boundary(&self) -> Result<DayBoundary, JournalError>;
+    /// Counts from the day after the one that is open, whose end was announced.
+    async fn set_day_boundary(&self, boundary: &DayBoundary, act: &Act) -> Result<(), JournalError>;
+
+    /// Records what the exchange says that a stored key may do. From then on this decides whether the
+    /// account may trade.
+    async fn put_key_rights(
+        &self,
+        facts: &CredentialFacts,
+        rights: &KeyRights,
+        act: &Act,
+    ) -> Result<(), JournalError>;
+    /// What is known of an account's key.
+    async fn key_state(&self, account: &AccountId) -> Result<KeyState, JournalError>;
+
     async fn put_instruments(
         &self,
         broker: &BrokerId,
@@ -254,6 +289,10 @@ pub trait Conditions: Send + Sync {
     async fn connections(&self) -> Result<Vec<(AccountId, Connection)>, JournalError>;
     /// At the start of the daemon, before anything is connected: nothing is known of any account.
     async fn forget_connections(&self, now: Timestamp) -> Result<(), JournalError>;
+
+    /// Appends to the audit trail what changed nothing in the store: a start, a comparison, an access
+    /// that was refused.
+    async fn record(&self, draft: Draft, at: Timestamp) -> Result<(), JournalError>;
 
     /// Waits until something in the store changed after `seen`, and returns the new count. Looks at
     /// least every 100 ms, so that what another process wrote is seen as well.

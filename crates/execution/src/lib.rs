@@ -27,10 +27,11 @@ mod gateway;
 mod intent;
 mod journal;
 pub mod machine;
+mod reports;
 pub mod settings;
 
 pub use absence::{Absence, AbsenceEvidence, NegativeLook};
-pub use day::{UserDay, day_state, loss_latch};
+pub use day::{DayBoundary, UserDay, day_state, loss_latch};
 pub use decide::{
     Decision, Facts, HeldPosition, Preview, Reserved, decide, equity, key_without_record, preview, snapshot,
     strictest, usd_rate,
@@ -42,6 +43,9 @@ pub use intent::{Admission, Attempt, Cancel, CancelState, Dispatch, ExternalOrde
 pub use journal::{
     AccountBalances, Conditions, Connection, ConnectionState, Journal, JournalError, LatchClearance,
     LatchRecord, Outcome, cancels_working, withdraws_unsent,
+};
+pub use reports::{
+    BookedFill, ErrorCount, IntentFilter, OutboxEvent, Recorded, Reports, ReservationRow, StrayFill,
 };
 
 use bursar_controls::{ClearRule, Latch, LatchCause, LatchMode, Scope};

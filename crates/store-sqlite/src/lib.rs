@@ -1,1 +1,50 @@
-//! front page
+//! Everything durable in one SQLite file.
+//!
+//! [`SqliteStore`] implements the storage traits of the other crates: users and accounts, sealed
+//! exchange keys, orders, fills and switches, prices and limits, the audit trail. Several processes
+//! may have the file open at once; what one writes, the others see.
+//!
+//! Not here: what the rules are (they are pure functions of other crates, called inside the
+//! transactions), and secrets (only sealed bytes pass).
+//!
+//! Start reading at [`SqliteStore`]; then `writer`, through which everything is written, and `admit`,
+//! where an order is decided on.
+//!
+//! # Invariants
+//!
+//! - One operation, one transaction: a change, its reservations, its audit record and its event are
+//!   there together or not at all. Many operations share one synced commit; a caller gets its answer
+//!   after the sync.
+//! - A failed commit stops the store: what cannot be vouched for is not built upon.
+//! - A store is made only where there is nothing. A missing, empty, foreign or damaged file is an error.
+//! - Amounts are exact, in SQL too. What is used of a limit is derived inside the statement that takes
+//!   from it, never counted along.
+//! - No lock is held between operations, and none keeps another process out.
+
+mod audit;
+mod cancels;
+mod changes;
+mod conditions;
+mod days;
+mod decimals;
+mod directory;
+mod environment;
+mod error;
+mod figures;
+mod intents;
+mod latches;
+mod losses;
+mod open;
+mod outbox;
+mod quotes;
+mod readers;
+mod reservations;
+mod schema;
+mod store;
+mod values;
+mod vault;
+mod writer;
+
+pub use environment::Environment;
+pub use error::StoreError;
+pub use store::SqliteStore;

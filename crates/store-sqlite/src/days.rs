@@ -1,0 +1,229 @@
+//! Trading days: opened one after the other, planned ahead, never opened twice.
+
+use bursar_audit::{Action, Data, Draft};
+use bursar_execution::DayBoundary;
+use bursar_ledger::{Boundary, DayError, DayKey, OpeningMark, TradingDay, next_trading_day};
+use bursar_model::{BrokerId, Pair, Price};
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::audit::daemon;
+use crate::conditions::policy;
+use crate::error::StoreError;
+use crate::latches;
+use crate::quotes;
+use crate::values::{Exact, Moment, Text, moment};
+use crate::writer::Tx;
+
+/// The local time at which days change: midnight UTC until it is set.
+pub(crate) fn boundary(connection: &Connection) -> Result<DayBoundary, StoreError> {
+    let found = connection
+        .prepare_cached("SELECT zone, at FROM day_boundary WHERE id = 1")?
+        .query_row([], |row| {
+            Ok(DayBoundary {
+                zone: row.get(0)?,
+                at: row.get::<_, Text<_>>(1)?.0,
+            })
+        })
+        .optional()?;
+    Ok(found.unwrap_or_default())
+}
+
+fn rule(connection: &Connection) -> Result<Boundary, StoreError> {
+    boundary(connection)?
+        .rule()
+        .map_err(|error| StoreError::unreadable("the day boundary", error))
+}
+
+fn calendar(error: DayError) -> StoreError {
+    StoreError::OutOfCalendar {
+        at: error.to_string(),
+    }
+}
+
+fn read_day(row: &Row<'_>) -> rusqlite::Result<TradingDay> {
+    Ok(TradingDay {
+        key: row.get::<_, Text<_>>(0)?.0,
+        start: row.get::<_, Moment>(1)?.0,
+        end: row.get::<_, Moment>(2)?.0,
+    })
+}
+
+fn last_opened(connection: &Connection) -> Result<Option<TradingDay>, StoreError> {
+    Ok(connection
+        .prepare_cached(
+            "SELECT key, starts, ends FROM trading_day WHERE opened = 1 ORDER BY key DESC LIMIT 1",
+        )?
+        .query_row([], read_day)
+        .optional()?)
+}
+
+/// The day that is open and has not ended at `now`; `None` when one must be opened first.
+pub(crate) fn current(connection: &Connection, now: Timestamp) -> Result<Option<TradingDay>, StoreError> {
+    Ok(last_opened(connection)?.filter(|day| now < day.end))
+}
+
+/// The day that counts at `now`. Opens it if need be: writes the marks it begins with, and clears the
+/// switches that end with the day before.
+pub(crate) fn roll(tx: &Tx<'_>, now: Timestamp) -> Result<TradingDay, StoreError> {
+    let previous = last_opened(tx)?;
+    if let Some(day) = previous.filter(|day| now < day.end) {
+        return Ok(day);
+    }
+    let rule = rule(tx)?;
+    let planned: Vec<TradingDay> = {
+        let mut statement =
+            tx.prepare_cached("SELECT key, starts, ends FROM trading_day WHERE opened = 0 ORDER BY key")?;
+        let days = statement.query_map([], read_day)?;
+        days.collect::<rusqlite::Result<_>>()?
+    };
+    let day = next_trading_day(previous.as_ref(), &planned, now, &rule).map_err(calendar)?;
+    write(tx, &day, true)?;
+    plan_ahead(tx, &rule, &day)?;
+    write_opening_marks(tx, &day)?;
+    let data = Data::new()
+        .text("day", day.key)
+        .text("start", day.start)
+        .text("end", day.end)
+        .optional("previous", previous.map(|day| day.key));
+    tx.record(now, Draft::new(daemon(), Action::DayOpened).with(data))?;
+    latches::clear_ended(tx, day.key, now)?;
+    Ok(day)
+}
+
+/// Forgets days that were planned by another rule, and plans by the present one.
+pub(crate) fn replan(tx: &Tx<'_>) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM trading_day WHERE opened = 0", [])?;
+    match last_opened(tx)? {
+        Some(day) => plan_ahead(tx, &rule(tx)?, &day),
+        None => Ok(()),
+    }
+}
+
+fn plan_ahead(tx: &Tx<'_>, rule: &Boundary, day: &TradingDay) -> Result<(), StoreError> {
+    tx.execute(
+        "DELETE FROM trading_day WHERE opened = 0 AND key <= ?1",
+        [Text(&day.key)],
+    )?;
+    for next in rule.ahead(day).map_err(calendar)? {
+        write(tx, &next, false)?;
+    }
+    Ok(())
+}
+
+fn write(tx: &Tx<'_>, day: &TradingDay, is_opened: bool) -> Result<(), StoreError> {
+    // What was planned stays as it was announced; what is opened is opened as it turned out.
+    let sql = if is_opened {
+        "INSERT INTO trading_day (key, starts, ends, opened) VALUES (?1, ?2, ?3, 1)
+         ON CONFLICT (key) DO UPDATE SET starts = excluded.starts, ends = excluded.ends, opened = 1"
+    } else {
+        "INSERT INTO trading_day (key, starts, ends, opened) VALUES (?1, ?2, ?3, 0) ON CONFLICT (key) DO NOTHING"
+    };
+    tx.execute(sql, params![Text(&day.key), moment(day.start)?, moment(day.end)?])?;
+    Ok(())
+}
+
+/// The pairs in which somebody holds something, by broker.
+fn held(connection: &Connection) -> Result<Vec<(BrokerId, Pair)>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT DISTINCT account.broker, lot.pair FROM lot JOIN account ON account.id = lot.account",
+    )?;
+    let held = statement.query_map([], |row| {
+        Ok((row.get::<_, Text<BrokerId>>(0)?.0, row.get::<_, Text<Pair>>(1)?.0))
+    })?;
+    Ok(held.collect::<rusqlite::Result<_>>()?)
+}
+
+pub(crate) fn stale_after(connection: &Connection) -> Result<SignedDuration, StoreError> {
+    Ok(SignedDuration::from_millis(
+        policy(connection)?.reference_max_age_ms,
+    ))
+}
+
+fn write_opening_marks(tx: &Tx<'_>, day: &TradingDay) -> Result<(), StoreError> {
+    let stale_after = stale_after(tx)?;
+    for (broker, pair) in held(tx)? {
+        if let Some(mark) = quotes::mark(tx, &broker, &pair, day.start)? {
+            let opening = OpeningMark::at_boundary(&mark, day.start, stale_after);
+            write_opening_mark(tx, day.key, &broker, &pair, &opening)?;
+        }
+    }
+    Ok(())
+}
+
+/// After new prices came in: gives a day that began without a price, or with an old one, the first that
+/// fits better.
+pub(crate) fn complete_opening_marks(
+    tx: &Tx<'_>,
+    day: &TradingDay,
+    broker: &BrokerId,
+    pairs: &[Pair],
+) -> Result<(), StoreError> {
+    let stale_after = stale_after(tx)?;
+    for (holder, pair) in held(tx)? {
+        if holder != *broker || !pairs.contains(&pair) {
+            continue;
+        }
+        let known = opening_mark(tx, day.key, broker, &pair)?;
+        if known.is_some_and(|known| known.is_fresh) {
+            continue;
+        }
+        let Some(mark) = quotes::mark(tx, broker, &pair, day.start)? else {
+            continue;
+        };
+        let opening = OpeningMark::at_boundary(&mark, day.start, stale_after);
+        if known.is_none() || opening.is_fresh {
+            write_opening_mark(tx, day.key, broker, &pair, &opening)?;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn opening_mark(
+    connection: &Connection,
+    day: DayKey,
+    broker: &BrokerId,
+    pair: &Pair,
+) -> Result<Option<OpeningMark>, StoreError> {
+    let found = connection
+        .prepare_cached(
+            "SELECT price, usd_rate, is_fresh FROM opening_mark WHERE day = ?1 AND broker = ?2 AND pair = ?3",
+        )?
+        .query_row(params![Text(&day), Text(broker), Text(pair)], |row| {
+            Ok((row.get::<_, Exact>(0)?.0, row.get::<_, Exact>(1)?.0, row.get(2)?))
+        })
+        .optional()?;
+    let Some((price, usd_rate, is_fresh)) = found else {
+        return Ok(None);
+    };
+    let positive =
+        |value| Price::new(value).map_err(|error| StoreError::unreadable("an opening mark", error));
+    Ok(Some(OpeningMark {
+        price: positive(price)?,
+        usd_rate: positive(usd_rate)?,
+        is_fresh,
+    }))
+}
+
+fn write_opening_mark(
+    tx: &Tx<'_>,
+    day: DayKey,
+    broker: &BrokerId,
+    pair: &Pair,
+    mark: &OpeningMark,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO opening_mark (day, broker, pair, price, usd_rate, is_fresh) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (day, broker, pair) DO UPDATE SET price = excluded.price, usd_rate = excluded.usd_rate,
+             is_fresh = excluded.is_fresh",
+        params![
+            Text(&day),
+            Text(broker),
+            Text(pair),
+            Exact(mark.price.value()),
+            Exact(mark.usd_rate.value()),
+            mark.is_fresh,
+        ],
+    )?;
+    Ok(())
+}

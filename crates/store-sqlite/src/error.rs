@@ -1,0 +1,141 @@
+use std::path::PathBuf;
+
+use bursar_audit::LogError;
+use bursar_auth::DirectoryError;
+use bursar_execution::JournalError;
+use bursar_keystore::VaultError;
+use bursar_model::InexactError;
+
+/// Why the store could not be opened or used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("there is no store at `{}`", .path.display())]
+    Missing { path: PathBuf },
+    #[error("there is something at `{}` already", .path.display())]
+    Exists { path: PathBuf },
+    #[error("the file `{}` is empty", .path.display())]
+    Empty { path: PathBuf },
+    #[error("the file `{}` is not a store of Bursar", .path.display())]
+    NotAStore { path: PathBuf },
+    #[error("the store `{}` is damaged: {detail}", .path.display())]
+    Damaged { path: PathBuf, detail: String },
+    #[error("the store `{}` has format {found}, this version knows formats up to {known}", .path.display())]
+    Newer { path: PathBuf, found: i64, known: i64 },
+    /// Only where nothing may be written: otherwise it is brought up to date.
+    #[error("the store `{}` has format {found}, this version reads format {known}", .path.display())]
+    Older { path: PathBuf, found: i64, known: i64 },
+    #[error("others may read or write the store `{}`: its mode is {mode:03o}", .path.display())]
+    Exposed { path: PathBuf, mode: u32 },
+    #[error("the engine did not accept `{setting}` = `{expected}`: it is `{found}`")]
+    Setting {
+        setting: &'static str,
+        expected: &'static str,
+        found: String,
+    },
+    #[error("`{}` cannot be used", .path.display())]
+    File {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    /// Nothing was changed.
+    #[error("the engine failed")]
+    Engine(#[from] rusqlite::Error),
+    /// Nothing was changed.
+    #[error("what is stored as {row} cannot be read: {detail}")]
+    Unreadable { row: String, detail: String },
+    /// Nothing was changed.
+    #[error("an amount cannot be kept exactly")]
+    Inexact(#[from] InexactError),
+    /// Nothing was changed.
+    #[error("the moment `{at}` is outside what can be kept")]
+    OutOfCalendar { at: String },
+    /// Nothing was changed.
+    #[error("the audit trail takes no more records")]
+    AuditFull,
+    /// Neither this nor what was written together with it is in the store.
+    #[error("the transaction was taken back: {detail}")]
+    TakenBack { detail: String },
+    /// It is not known whether the change is in the store. Nothing more is written by this process.
+    #[error("the store stopped: {detail}")]
+    Stopped { detail: String },
+    #[error("the store was opened for reading only")]
+    ReadOnly,
+}
+
+impl StoreError {
+    /// What a person can do now.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Missing { .. } => {
+                "check the settings; a new store is made with `bursar init`, an old one put back with `bursar backup restore`"
+                    .to_owned()
+            }
+            Self::Exists { .. } => "choose another place; a store is never written over".to_owned(),
+            Self::Empty { path } => format!(
+                "if this is where your store was, put it back from a backup; if there never was one, remove `{}` and run `bursar init`",
+                path.display()
+            ),
+            Self::NotAStore { .. } => "check `store.url` in the settings".to_owned(),
+            Self::Damaged { .. } => {
+                "stop the daemon, keep this file, and put the store back from a backup".to_owned()
+            }
+            Self::Newer { .. } => "use the version of Bursar that wrote it, or a newer one".to_owned(),
+            Self::Older { .. } => "open it once with `bursard run` or any writing command".to_owned(),
+            Self::Exposed { path, .. } => {
+                format!("run `chmod 600 '{}'` after finding out who opened it up", path.display())
+            }
+            Self::Setting { .. } => "report this: the engine in this build is not the expected one".to_owned(),
+            Self::File { .. } => "check that the folder exists, is yours, and is on a local disk".to_owned(),
+            Self::Engine(_) | Self::TakenBack { .. } => {
+                "check the disk and the store's place, then try again".to_owned()
+            }
+            Self::Unreadable { .. } => "run `bursar doctor`, then put the store back from a backup".to_owned(),
+            Self::Inexact(_) | Self::OutOfCalendar { .. } => {
+                "look at the amounts and times that were given".to_owned()
+            }
+            Self::AuditFull => "start a new store".to_owned(),
+            Self::Stopped { .. } => "start again: what was recorded decides".to_owned(),
+            Self::ReadOnly => "open the store itself, not a copy for reading".to_owned(),
+        }
+    }
+
+    pub(crate) fn unreadable(row: impl Into<String>, detail: impl ToString) -> Self {
+        Self::Unreadable {
+            row: row.into(),
+            detail: detail.to_string(),
+        }
+    }
+}
+
+impl From<StoreError> for DirectoryError {
+    fn from(error: StoreError) -> Self {
+        Self::unavailable(error)
+    }
+}
+
+impl From<StoreError> for JournalError {
+    fn from(error: StoreError) -> Self {
+        Self::unavailable(error)
+    }
+}
+
+impl From<StoreError> for VaultError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unreadable { ref row, .. } => Self::Damaged {
+                row: row.clone(),
+                source: Box::new(error),
+            },
+            other => Self::Unavailable {
+                source: Box::new(other),
+            },
+        }
+    }
+}
+
+impl From<StoreError> for LogError {
+    fn from(error: StoreError) -> Self {
+        Self::new(error)
+    }
+}

@@ -1,0 +1,168 @@
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bursar_audit::Draft;
+use bursar_auth::Act;
+use jiff::Timestamp;
+use rusqlite::Connection;
+
+use crate::changes::{Changes, read_count};
+use crate::environment::Environment;
+use crate::error::StoreError;
+use crate::open::{create, open_again, open_copy, open_writing};
+use crate::readers::Readers;
+use crate::writer::{Tx, Writer};
+
+/// A store in one SQLite file. A handle: clones share one queue and one set of connections.
+///
+/// Several processes may have the same file open, each with its own handle. Operations need a Tokio
+/// runtime; opening blocks for as long as the check of the file takes.
+#[derive(Clone)]
+pub struct SqliteStore {
+    path: PathBuf,
+    /// `None` when it was opened for reading only.
+    writer: Option<Arc<Writer>>,
+    readers: Arc<Readers>,
+    changes: Arc<Changes>,
+    pub(crate) environment: Environment,
+}
+
+impl SqliteStore {
+    /// Makes a new store and opens it. For `init`, and nothing else: nothing is ever made anew where
+    /// something should have been.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Exists`] when there is anything at `path`.
+    pub fn create(path: impl AsRef<Path>, environment: Environment, act: &Act) -> Result<Self, StoreError> {
+        create(path.as_ref(), &environment, act)?;
+        Self::open(path, environment)
+    }
+
+    /// Opens a store that exists, and brings it up to this version's format.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Missing`], [`StoreError::Empty`], [`StoreError::NotAStore`],
+    /// [`StoreError::Damaged`], [`StoreError::Newer`] and [`StoreError::Exposed`] say what is wrong
+    /// with the file.
+    pub fn open(path: impl AsRef<Path>, environment: Environment) -> Result<Self, StoreError> {
+        let path = path.as_ref();
+        let connection = open_writing(path, &environment)?;
+        let changes = Arc::new(Changes::new(read_count(&connection)?));
+        let writer = Writer::new(connection, environment.clone(), Arc::clone(&changes));
+        Ok(Self {
+            path: path.to_owned(),
+            writer: Some(Arc::new(writer)),
+            readers: Arc::new(Readers::new(path.to_owned(), false)),
+            changes,
+            environment,
+        })
+    }
+
+    /// Opens a copy of a store, or a store nobody writes to, for reading: whatever would change it
+    /// fails with [`StoreError::ReadOnly`].
+    ///
+    /// # Errors
+    ///
+    /// As [`SqliteStore::open`], and [`StoreError::Older`], because nothing is brought up to date here.
+    pub fn open_read_only(path: impl AsRef<Path>, environment: Environment) -> Result<Self, StoreError> {
+        let path = path.as_ref();
+        let count = read_count(&open_copy(path)?)?;
+        Ok(Self {
+            path: path.to_owned(),
+            writer: None,
+            readers: Arc::new(Readers::new(path.to_owned(), true)),
+            changes: Arc::new(Changes::new(count)),
+            environment,
+        })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Appends a record of something that changed nothing in the store: a start, a reading, an access
+    /// that was refused.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`]; the record is not in the trail.
+    pub async fn record(&self, draft: Draft, at: Timestamp) -> Result<(), StoreError> {
+        self.write(move |tx| tx.record(at, draft)).await
+    }
+
+    /// Looks at every page and every index of the file; slow on a large store.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`] with the first thing that is wrong.
+    pub async fn check_completely(&self) -> Result<(), StoreError> {
+        let path = self.path.clone();
+        self.read(move |connection| {
+            let found: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+            if found == "ok" {
+                Ok(())
+            } else {
+                Err(StoreError::Damaged { path, detail: found })
+            }
+        })
+        .await
+    }
+
+    pub(crate) async fn write<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        F: FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        match &self.writer {
+            Some(writer) => writer.write(work).await,
+            None => Err(StoreError::ReadOnly.into()),
+        }
+    }
+
+    pub(crate) async fn read<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.readers.read(work).await
+    }
+
+    /// Empties the write-ahead log into the file, so that nothing deleted is left in it.
+    pub(crate) async fn truncate_log(&self) -> Result<(), StoreError> {
+        let path = self.path.clone();
+        let truncated = tokio::task::spawn_blocking(move || -> Result<(), StoreError> {
+            let connection = open_again(&path)?;
+            let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+            if busy == 0 {
+                Ok(())
+            } else {
+                Err(StoreError::TakenBack {
+                    detail: "somebody still reads it".to_owned(),
+                })
+            }
+        });
+        truncated.await.unwrap_or_else(|_| {
+            Err(StoreError::TakenBack {
+                detail: "its worker did not finish".to_owned(),
+            })
+        })
+    }
+
+    pub(crate) async fn wait_for_change(&self, seen: u64) -> u64 {
+        self.changes.wait(seen, || self.read(read_count)).await
+    }
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore")
+            .field("path", &self.path)
+            .field("writes", &self.writer.is_some())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,423 @@
+//! The header of the key store and the sealed credentials. Only sealed bytes pass through here.
+
+use async_trait::async_trait;
+use bursar_audit::{Action, Data, Draft, Subject};
+use bursar_auth::Act;
+use bursar_broker::KeyRights;
+use bursar_controls::KeyState;
+use bursar_keystore::{
+    CredentialFacts, CredentialPlace, Header, SealedBytes, SealedRecord, Vault, VaultError,
+};
+use bursar_model::{AccountId, CredentialId};
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::audit::{act_draft, daemon};
+use crate::error::StoreError;
+use crate::store::SqliteStore;
+use crate::values::{Json, Moment, Text, json, moment};
+use crate::writer::Tx;
+
+/// Without an act, the daemon itself is named in the trail: prefer
+/// [`SqliteStore::put_credential`] and [`SqliteStore::delete_credential`] where a person acts.
+#[async_trait]
+impl Vault for SqliteStore {
+    async fn load_header(&self) -> Result<Option<Header>, VaultError> {
+        self.read(|connection| Ok(header(connection)?.map(|(_, header)| header)))
+            .await
+    }
+
+    async fn store_header(&self, header: &Header, expected: Option<u64>) -> Result<(), VaultError> {
+        let header = header.clone();
+        self.write(move |tx| store_header(tx, &header, expected)).await
+    }
+
+    async fn put(&self, record: &SealedRecord, expected: Option<u64>) -> Result<(), VaultError> {
+        let record = record.clone();
+        self.write(move |tx| {
+            let at = tx.environment.clock.now();
+            put(
+                tx,
+                &record,
+                expected,
+                Draft::new(daemon(), stored_action(expected)),
+                at,
+            )
+        })
+        .await
+    }
+
+    async fn get(&self, id: CredentialId) -> Result<Option<SealedRecord>, VaultError> {
+        self.read(move |connection| Ok(record(connection, id)?)).await
+    }
+
+    async fn list(&self) -> Result<Vec<CredentialFacts>, VaultError> {
+        self.read(|connection| Ok(list(connection)?)).await
+    }
+
+    async fn delete(&self, id: CredentialId, expected: u64) -> Result<(), VaultError> {
+        self.write(move |tx| {
+            let at = tx.environment.clock.now();
+            delete(
+                tx,
+                id,
+                expected,
+                Draft::new(daemon(), Action::CredentialDeleted),
+                at,
+            )
+        })
+        .await?;
+        self.forget_log().await;
+        Ok(())
+    }
+}
+
+impl SqliteStore {
+    /// Stores a sealed key, as [`Vault::put`], together with the record of who did it and why.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vault::put`].
+    pub async fn put_credential(
+        &self,
+        record: &SealedRecord,
+        expected: Option<u64>,
+        act: &Act,
+    ) -> Result<(), VaultError> {
+        let (record, act) = (record.clone(), act.clone());
+        self.write(move |tx| {
+            let draft = act_draft(&act, stored_action(expected));
+            put(tx, &record, expected, draft, act.at)
+        })
+        .await
+    }
+
+    /// Deletes a sealed key, as [`Vault::delete`], together with the record of who did it and why.
+    /// The caller lets the key store forget its signers.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vault::delete`].
+    pub async fn delete_credential(
+        &self,
+        id: CredentialId,
+        expected: u64,
+        act: &Act,
+    ) -> Result<(), VaultError> {
+        let act = act.clone();
+        self.write(move |tx| {
+            let draft = act_draft(&act, Action::CredentialDeleted);
+            delete(tx, id, expected, draft, act.at)
+        })
+        .await?;
+        self.forget_log().await;
+        Ok(())
+    }
+
+    /// The key of an account, if it has one; the newest if it should have several.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vault::get`].
+    pub async fn credential_of(&self, account: &AccountId) -> Result<Option<CredentialFacts>, VaultError> {
+        let account = account.clone();
+        self.read(move |connection| Ok(credential_of(connection, &account)?))
+            .await
+    }
+
+    /// Records what an exchange says that a stored key may do. From then on this decides whether the
+    /// account may trade, not what was said when the key was stored.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError::Conflict`] when the key was replaced or deleted meanwhile.
+    pub async fn put_key_rights(
+        &self,
+        facts: &CredentialFacts,
+        rights: &KeyRights,
+        act: &Act,
+    ) -> Result<(), VaultError> {
+        let (facts, rights, act) = (facts.clone(), rights.clone(), act.clone());
+        self.write(move |tx| put_key_rights(tx, &facts, &rights, &act))
+            .await
+    }
+
+    /// Deleted bytes are zeroed in the file; this drops them from the log beside it too.
+    async fn forget_log(&self) {
+        let checkpointed: Result<(), StoreError> = self.truncate_log().await;
+        if let Err(error) = checkpointed {
+            tracing::warn!(%error, "the write-ahead log keeps deleted bytes until the next checkpoint");
+        }
+    }
+}
+
+const fn stored_action(expected: Option<u64>) -> Action {
+    match expected {
+        None => Action::CredentialStored,
+        Some(_) => Action::CredentialRotated,
+    }
+}
+
+fn header(connection: &Connection) -> Result<Option<(u64, Header)>, StoreError> {
+    let found = connection
+        .prepare_cached("SELECT version, body FROM keystore_header WHERE id = 1")?
+        .query_row([], |row| {
+            Ok((row.get::<_, u64>(0)?, row.get::<_, Json<Header>>(1)?.0))
+        })
+        .optional()
+        .map_err(|error| unreadable(Header::ROW, error))?;
+    Ok(found)
+}
+
+fn store_header(tx: &Tx<'_>, new: &Header, expected: Option<u64>) -> Result<(), VaultError> {
+    let found = header(tx)?.map(|(version, _)| version);
+    expect_version(Header::ROW, expected, found)?;
+    let write = || -> Result<bool, StoreError> {
+        let keys: u64 = tx.query_row("SELECT count(*) FROM credential", [], |row| row.get(0))?;
+        if expected.is_none() && keys > 0 {
+            return Ok(false);
+        }
+        tx.execute(
+            "INSERT INTO keystore_header (id, version, body) VALUES (1, ?1, ?2)
+             ON CONFLICT (id) DO UPDATE SET version = excluded.version, body = excluded.body",
+            params![new.version, json(new)?],
+        )?;
+        let at = tx.environment.clock.now();
+        let data = Data::new()
+            .integer("version", i64::try_from(new.version).unwrap_or(i64::MAX))
+            .texts("slots", new.slots.iter().map(|slot| &slot.id));
+        let action = match expected {
+            None => Action::SlotAdded,
+            Some(_) => Action::KeystoreRotated,
+        };
+        tx.record(at, Draft::new(daemon(), action).with(data))?;
+        Ok(true)
+    };
+    if write()? {
+        Ok(())
+    } else {
+        Err(VaultError::HoldsCiphertext)
+    }
+}
+
+fn put(
+    tx: &Tx<'_>,
+    record: &SealedRecord,
+    expected: Option<u64>,
+    draft: Draft,
+    at: Timestamp,
+) -> Result<(), VaultError> {
+    let facts = &record.facts;
+    expect_version(&facts.id.to_string(), expected, version(tx, facts.id)?)?;
+    let write = || -> Result<(), StoreError> {
+        tx.execute(
+            "INSERT INTO credential (id, account, broker, mode, version, created_at, public_key_hint, key_rights,
+                 fields, kek, data_key, ciphertext)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+             ON CONFLICT (id) DO UPDATE SET account = excluded.account, broker = excluded.broker,
+                 mode = excluded.mode, version = excluded.version, created_at = excluded.created_at,
+                 public_key_hint = excluded.public_key_hint, key_rights = excluded.key_rights,
+                 fields = excluded.fields, kek = excluded.kek, data_key = excluded.data_key,
+                 ciphertext = excluded.ciphertext",
+            params![
+                Text(&facts.id),
+                Text(&facts.place.account),
+                Text(&facts.place.broker),
+                Text(&facts.place.mode),
+                facts.version,
+                moment(facts.created_at)?,
+                facts.public_key_hint,
+                facts.key_rights,
+                record.fields,
+                Text(&record.kek),
+                record.data_key.as_bytes(),
+                record.ciphertext.as_bytes(),
+            ],
+        )?;
+        let data = Data::new()
+            .integer("version", i64::try_from(facts.version).unwrap_or(i64::MAX))
+            .text("kek", record.kek)
+            .text("rights", &facts.key_rights);
+        let subject = Subject::credential(&facts.place.account, facts.id);
+        tx.record(at, draft.on(subject).with(data))
+    };
+    write()?;
+    Ok(())
+}
+
+fn delete(
+    tx: &Tx<'_>,
+    id: CredentialId,
+    expected: u64,
+    draft: Draft,
+    at: Timestamp,
+) -> Result<(), VaultError> {
+    let found = version(tx, id)?;
+    expect_version(&id.to_string(), Some(expected), found)?;
+    let write = || -> Result<(), StoreError> {
+        let account: Text<AccountId> = tx.query_row(
+            "SELECT account FROM credential WHERE id = ?1",
+            [Text(&id)],
+            |row| row.get(0),
+        )?;
+        // Over the old bytes first: a row that is only deleted lies in its page until that is reused.
+        tx.execute(
+            "UPDATE credential SET data_key = zeroblob(length(data_key)),
+                 ciphertext = zeroblob(length(ciphertext)) WHERE id = ?1",
+            [Text(&id)],
+        )?;
+        tx.execute("DELETE FROM credential WHERE id = ?1", [Text(&id)])?;
+        let data = Data::new().integer("version", i64::try_from(expected).unwrap_or(i64::MAX));
+        tx.record(at, draft.on(Subject::credential(&account.0, id)).with(data))
+    };
+    write()?;
+    Ok(())
+}
+
+fn put_key_rights(
+    tx: &Tx<'_>,
+    facts: &CredentialFacts,
+    rights: &KeyRights,
+    act: &Act,
+) -> Result<(), VaultError> {
+    expect_version(&facts.id.to_string(), Some(facts.version), version(tx, facts.id)?)?;
+    let write = || -> Result<(), StoreError> {
+        let refusal = rights.refusal();
+        tx.execute(
+            "INSERT INTO key_check (credential, version, checked_at, refusal) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (credential) DO UPDATE SET version = excluded.version,
+                 checked_at = excluded.checked_at, refusal = excluded.refusal",
+            params![
+                Text(&facts.id),
+                facts.version,
+                moment(rights.checked_at)?,
+                refusal
+            ],
+        )?;
+        let draft = match &refusal {
+            None => act_draft(act, Action::CredentialChecked),
+            Some(reason) => act_draft(act, Action::CredentialRefused).denied(reason),
+        };
+        let subject = Subject::credential(&facts.place.account, facts.id);
+        let data = Data::new().texts("rights", &rights.rights);
+        tx.record(act.at, draft.on(subject).with(data))
+    };
+    write()?;
+    Ok(())
+}
+
+fn expect_version(row: &str, expected: Option<u64>, found: Option<u64>) -> Result<(), VaultError> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(VaultError::Conflict {
+        row: row.to_owned(),
+        expected,
+        found,
+    })
+}
+
+fn version(connection: &Connection, id: CredentialId) -> Result<Option<u64>, StoreError> {
+    Ok(connection
+        .query_row(
+            "SELECT version FROM credential WHERE id = ?1",
+            [Text(&id)],
+            |row| row.get(0),
+        )
+        .optional()?)
+}
+
+const FACTS: &str = "id, account, broker, mode, version, created_at, public_key_hint, key_rights";
+
+fn record(connection: &Connection, id: CredentialId) -> Result<Option<SealedRecord>, StoreError> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {FACTS}, fields, kek, data_key, ciphertext FROM credential WHERE id = ?1"
+        ))?
+        .query_row([Text(&id)], |row| {
+            Ok(SealedRecord {
+                facts: read_facts(row)?,
+                fields: row.get(8)?,
+                kek: row.get::<_, Text<_>>(9)?.0,
+                data_key: SealedBytes::from_bytes(row.get(10)?),
+                ciphertext: SealedBytes::from_bytes(row.get(11)?),
+            })
+        })
+        .optional()
+        .map_err(|error| unreadable(&id.to_string(), error))
+}
+
+fn list(connection: &Connection) -> Result<Vec<CredentialFacts>, StoreError> {
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT {FACTS} FROM credential ORDER BY created_at, id"))?;
+    let facts = statement.query_map([], read_facts)?;
+    facts
+        .collect::<rusqlite::Result<_>>()
+        .map_err(|error| unreadable("credentials", error))
+}
+
+fn credential_of(
+    connection: &Connection,
+    account: &AccountId,
+) -> Result<Option<CredentialFacts>, StoreError> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {FACTS} FROM credential WHERE account = ?1 ORDER BY created_at DESC, id DESC LIMIT 1"
+        ))?
+        .query_row([Text(account)], read_facts)
+        .optional()
+        .map_err(|error| unreadable("a credential", error))
+}
+
+fn read_facts(row: &Row<'_>) -> rusqlite::Result<CredentialFacts> {
+    Ok(CredentialFacts {
+        id: row.get::<_, Text<_>>(0)?.0,
+        place: CredentialPlace {
+            account: row.get::<_, Text<_>>(1)?.0,
+            broker: row.get::<_, Text<_>>(2)?.0,
+            mode: row.get::<_, Text<_>>(3)?.0,
+        },
+        version: row.get(4)?,
+        created_at: row.get::<_, Moment>(5)?.0,
+        public_key_hint: row.get(6)?,
+        key_rights: row.get(7)?,
+    })
+}
+
+/// A row whose values make no sense is damage; an engine that does not answer is not.
+fn unreadable(row: &str, error: rusqlite::Error) -> StoreError {
+    match error {
+        rusqlite::Error::SqliteFailure(..) => error.into(),
+        other => StoreError::unreadable(row, other),
+    }
+}
+
+/// What is known of an account's key: what the exchange said last, else what it said when the key was
+/// stored. A key is stored only after the exchange was asked, so that without a later word it counts
+/// as admitted then.
+pub(crate) fn key_state(
+    connection: &Connection,
+    account: &bursar_auth::Account,
+) -> Result<KeyState, StoreError> {
+    let Some(facts) = credential_of(connection, account.id())? else {
+        return Ok(bursar_execution::key_without_record(account.mode()));
+    };
+    if facts.place.mode != account.mode() || facts.place.broker != *account.broker() {
+        return Ok(KeyState::Refused {
+            reason: "the key was stored for another mode or broker".to_owned(),
+        });
+    }
+    let checked: Option<(Moment, Option<String>)> = connection
+        .prepare_cached("SELECT checked_at, refusal FROM key_check WHERE credential = ?1 AND version = ?2")?
+        .query_row(params![Text(&facts.id), facts.version], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?;
+    Ok(match checked {
+        Some((_, Some(reason))) => KeyState::Refused { reason },
+        Some((Moment(checked_at), None)) => KeyState::Admitted { checked_at },
+        None => KeyState::Admitted {
+            checked_at: facts.created_at,
+        },
+    })
+}

@@ -1,0 +1,305 @@
+//! Everything that is written goes through here: many operations, one synced transaction.
+//!
+//! Operations wait in a queue. Whoever finds nobody working on it starts a worker on a blocking
+//! thread, which takes all that wait, gives each a savepoint inside one transaction, commits, and only
+//! then answers each with its own result. While one transaction is synced, the next gathers.
+//!
+//! An operation that fails takes back its own savepoint and nothing else. When a commit fails, nobody
+//! can say what is on disk: every caller is told so, and this process writes no more.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bursar_audit::Draft;
+use jiff::Timestamp;
+use rusqlite::{Connection, ErrorCode};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tracing::error;
+
+use crate::audit::append;
+use crate::changes::Changes;
+use crate::environment::Environment;
+use crate::error::StoreError;
+
+/// Operations in one transaction, at most.
+const BATCH: usize = 256;
+/// Operations that wait or are under way, at most; further callers wait for their turn.
+const WAITING: usize = 1024;
+
+/// One transaction, as an operation sees it.
+pub(crate) struct Tx<'c> {
+    connection: &'c Connection,
+    pub(crate) environment: &'c Environment,
+    /// Whether something was done that other processes should look at.
+    visible: std::cell::Cell<bool>,
+}
+
+impl Tx<'_> {
+    /// Appends an audit record; what is recorded is worth looking at.
+    pub(crate) fn record(&self, at: Timestamp, draft: Draft) -> Result<(), StoreError> {
+        append(self.connection, self.environment, at, draft)?;
+        self.visible.set(true);
+        Ok(())
+    }
+}
+
+impl std::ops::Deref for Tx<'_> {
+    type Target = Connection;
+    fn deref(&self) -> &Connection {
+        self.connection
+    }
+}
+
+pub(crate) struct Writer {
+    queue: Mutex<Queue>,
+    connection: Mutex<Connection>,
+    places: Arc<Semaphore>,
+    environment: Environment,
+    changes: Arc<Changes>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Box<dyn Job>>,
+    is_worked_on: bool,
+    stopped: Option<String>,
+}
+
+/// An operation without its types.
+trait Job: Send {
+    /// Whether it is to be kept.
+    fn run(&mut self, tx: &Tx<'_>) -> bool;
+    /// Tells the caller; an error replaces whatever the operation itself returned.
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>);
+}
+
+struct Operation<T, E, F> {
+    work: Option<F>,
+    result: Option<Result<T, E>>,
+    caller: oneshot::Sender<Result<T, E>>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl<T, E, F> Job for Operation<T, E, F>
+where
+    F: FnOnce(&Tx<'_>) -> Result<T, E> + Send,
+    T: Send,
+    E: From<StoreError> + Send,
+{
+    fn run(&mut self, tx: &Tx<'_>) -> bool {
+        let result = self.work.take().map(|work| work(tx));
+        let keep = matches!(result, Some(Ok(_)));
+        self.result = result;
+        keep
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
+        let never_ran = || StoreError::TakenBack {
+            detail: "the operation was not reached".to_owned(),
+        };
+        let answer = match (committed, self.result) {
+            (Ok(()), Some(own)) => own,
+            (Ok(()), None) => Err(never_ran().into()),
+            // Also its own error may rest on what was taken back with it.
+            (Err(error), _) => Err(error.into()),
+        };
+        // A caller that went away does not want its answer.
+        drop(self.caller.send(answer));
+    }
+}
+
+impl Writer {
+    pub(crate) fn new(connection: Connection, environment: Environment, changes: Arc<Changes>) -> Self {
+        Self {
+            queue: Mutex::default(),
+            connection: Mutex::new(connection),
+            places: Arc::new(Semaphore::new(WAITING)),
+            environment,
+            changes,
+        }
+    }
+
+    pub(crate) async fn write<T, E, F>(self: &Arc<Self>, work: F) -> Result<T, E>
+    where
+        F: FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let gone = || StoreError::Stopped {
+            detail: "its worker is gone".to_owned(),
+        };
+        let place = Arc::clone(&self.places)
+            .acquire_owned()
+            .await
+            .map_err(|_| gone())?;
+        let (caller, answer) = oneshot::channel();
+        let job = Box::new(Operation {
+            work: Some(work),
+            result: None,
+            caller,
+            _place: place,
+        });
+        self.submit(job)?;
+        answer.await.unwrap_or_else(|_| Err(gone().into()))
+    }
+
+    fn submit(self: &Arc<Self>, job: Box<dyn Job>) -> Result<(), StoreError> {
+        let mut queue = self.queue();
+        if let Some(detail) = &queue.stopped {
+            return Err(StoreError::Stopped {
+                detail: detail.clone(),
+            });
+        }
+        queue.waiting.push_back(job);
+        if !queue.is_worked_on {
+            queue.is_worked_on = true;
+            drop(queue);
+            let worker = Worker {
+                writer: Arc::clone(self),
+                is_done: false,
+            };
+            drop(tokio::task::spawn_blocking(move || worker.run()));
+        }
+        Ok(())
+    }
+
+    /// What waits, up to a batch; nothing ends the worker in the same step.
+    fn take_batch(&self) -> Option<Vec<Box<dyn Job>>> {
+        let mut queue = self.queue();
+        if queue.waiting.is_empty() {
+            queue.is_worked_on = false;
+            return None;
+        }
+        let size = queue.waiting.len().min(BATCH);
+        Some(queue.waiting.drain(..size).collect())
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stop(&self, detail: &str) {
+        error!(detail, "the store stopped; nothing more is written");
+        let waiting = {
+            let mut queue = self.queue();
+            queue.stopped = Some(detail.to_owned());
+            queue.is_worked_on = false;
+            std::mem::take(&mut queue.waiting)
+        };
+        for job in waiting {
+            job.answer(Err(StoreError::TakenBack {
+                detail: detail.to_owned(),
+            }));
+        }
+    }
+
+    fn commit_batch(&self, connection: &Connection, mut jobs: Vec<Box<dyn Job>>) -> Result<(), String> {
+        if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE") {
+            let detail = error.to_string();
+            answer_all(jobs, || StoreError::TakenBack {
+                detail: detail.clone(),
+            });
+            return Ok(());
+        }
+        let tx = Tx {
+            connection,
+            environment: &self.environment,
+            visible: std::cell::Cell::new(false),
+        };
+        for job in &mut jobs {
+            if let Err(error) = run_in_savepoint(&tx, job.as_mut()) {
+                drop(connection.execute_batch("ROLLBACK"));
+                let detail = error.to_string();
+                answer_all(jobs, || StoreError::TakenBack {
+                    detail: detail.clone(),
+                });
+                return Ok(());
+            }
+        }
+        let counted = if tx.visible.get() {
+            count_change(connection).map(Some)
+        } else {
+            Ok(None)
+        };
+        let committed = counted.and_then(|count| connection.execute_batch("COMMIT").map(|()| count));
+        match committed {
+            Ok(count) => {
+                if let Some(count) = count {
+                    self.changes.publish(count);
+                }
+                for job in jobs {
+                    job.answer(Ok(()));
+                }
+                Ok(())
+            }
+            Err(error) => {
+                let detail = error.to_string();
+                drop(connection.execute_batch("ROLLBACK"));
+                // A full disk is found before anything is promised; after anything else nobody knows.
+                if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
+                    answer_all(jobs, || StoreError::TakenBack {
+                        detail: detail.clone(),
+                    });
+                    return Ok(());
+                }
+                answer_all(jobs, || StoreError::Stopped {
+                    detail: detail.clone(),
+                });
+                Err(detail)
+            }
+        }
+    }
+}
+
+/// An error means that the engine took back the whole transaction.
+fn run_in_savepoint(tx: &Tx<'_>, job: &mut dyn Job) -> Result<(), rusqlite::Error> {
+    let was_visible = tx.visible.get();
+    tx.execute_batch("SAVEPOINT operation")?;
+    if job.run(tx) {
+        tx.execute_batch("RELEASE operation")
+    } else {
+        tx.visible.set(was_visible);
+        tx.execute_batch("ROLLBACK TO operation; RELEASE operation")
+    }
+}
+
+fn count_change(connection: &Connection) -> rusqlite::Result<u64> {
+    connection
+        .prepare_cached("UPDATE store SET changes = changes + 1 WHERE id = 1 RETURNING changes")?
+        .query_row([], |row| row.get(0))
+}
+
+fn answer_all(jobs: Vec<Box<dyn Job>>, error: impl Fn() -> StoreError) {
+    for job in jobs {
+        job.answer(Err(error()));
+    }
+}
+
+struct Worker {
+    writer: Arc<Writer>,
+    is_done: bool,
+}
+
+impl Worker {
+    fn run(mut self) {
+        let writer = Arc::clone(&self.writer);
+        let connection = writer.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(batch) = writer.take_batch() {
+            if let Err(detail) = writer.commit_batch(&connection, batch) {
+                writer.stop(&detail);
+                break;
+            }
+        }
+        self.is_done = true;
+    }
+}
+
+impl Drop for Worker {
+    /// A worker that could not run to its end (a defect, or a runtime that was shut down) leaves a
+    /// transaction that nobody can vouch for.
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.writer.stop("its worker did not finish");
+        }
+    }
+}

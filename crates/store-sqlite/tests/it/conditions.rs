@@ -1,0 +1,278 @@
+use bursar_config::Preferences;
+use bursar_controls::Policy;
+use bursar_execution::{Conditions, Connection, ConnectionState, DayBoundary, JournalError};
+use bursar_model::{
+    AccountMode, Balance, BalanceKind, Instrument, PairRule, Quote, RiskLevel, Usd, UserLimits,
+};
+use bursar_permissions::UserPermissions;
+
+use crate::support::{NOON, actions, at, world};
+
+fn quote(pair: &str, price: &str, when: &str) -> Quote {
+    Quote {
+        pair: pair.parse().unwrap(),
+        bid: price.parse().unwrap(),
+        ask: price.parse().unwrap(),
+        last: price.parse().unwrap(),
+        at: at(when),
+    }
+}
+
+fn instrument(pair: &str) -> Instrument {
+    Instrument {
+        pair: pair.parse().unwrap(),
+        status: bursar_model::InstrumentStatus::Online,
+        price_increment: "0.1".parse().unwrap(),
+        quantity_increment: "0.00000001".parse().unwrap(),
+        min_quantity: "0.0001".parse().unwrap(),
+        min_cost: "0.5".parse().unwrap(),
+        taker_fee_percent: "0.40".parse().unwrap(),
+        maker_fee_percent: "0.25".parse().unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn the_policy_is_what_was_set_last_and_is_recorded() {
+    let world = world();
+    let store = &world.store;
+    assert_eq!(store.policy().await.unwrap(), Policy::default());
+
+    let tighter = Policy {
+        max_entries_per_day: 3,
+        ..Policy::default()
+    };
+    store.set_policy(&tighter, &world.act()).await.unwrap();
+    store.set_policy(&tighter, &world.act()).await.unwrap();
+
+    assert_eq!(world.another_process().policy().await.unwrap(), tighter);
+    assert_eq!(actions(store).await, ["store.initialised", "limits.set"]);
+}
+
+#[tokio::test]
+async fn a_user_without_permissions_may_do_nothing() {
+    let world = world();
+    world.add_user("mara_ilves").await;
+    let user = "mara_ilves".parse().unwrap();
+
+    let permissions = world.store.permissions(&user).await.unwrap();
+
+    assert_eq!(permissions.limits.max_position, Usd::ZERO);
+    assert!(!permissions.limits.pairs.allows(&"BTC-USD".parse().unwrap()));
+    let nobody = world.store.permissions(&"nobody".parse().unwrap()).await;
+    assert!(matches!(nobody, Err(JournalError::NotFound { .. })));
+}
+
+#[tokio::test]
+async fn permissions_and_preferences_read_back() {
+    let world = world();
+    world.add_user("mara_ilves").await;
+    let user = "mara_ilves".parse().unwrap();
+    let store = &world.store;
+    let permissions = UserPermissions::new(UserLimits {
+        max_position: "300".parse().unwrap(),
+        max_daily_loss: "150".parse().unwrap(),
+        max_positions: 7,
+        pairs: PairRule::Bases(["BTC".parse().unwrap(), "ETH".parse().unwrap()].into()),
+    });
+    let preferences = Preferences {
+        max_position_usd: Some("123.45".parse().unwrap()),
+        risk_level: RiskLevel::High,
+        ..Preferences::default()
+    };
+
+    store
+        .set_permissions(&user, &permissions, &world.act())
+        .await
+        .unwrap();
+    store
+        .set_preferences(&user, &preferences, &world.act())
+        .await
+        .unwrap();
+
+    assert_eq!(store.permissions(&user).await.unwrap(), permissions);
+    assert_eq!(store.preferences(&user).await.unwrap(), preferences);
+    assert_eq!(actions(store).await[3..], ["permissions.set", "preferences.set"]);
+}
+
+#[tokio::test]
+async fn the_newest_price_stays_whatever_the_order_of_arrival() {
+    let world = world();
+    let kraken = "kraken".parse().unwrap();
+
+    world
+        .store
+        .put_quotes(
+            &kraken,
+            &[quote("BTC-USD", "65000.5", "2026-03-02T12:00:01.000000123Z")],
+        )
+        .await
+        .unwrap();
+    world
+        .store
+        .put_quotes(
+            &kraken,
+            &[quote("BTC-USD", "1", NOON), quote("ETH-USD", "3000", NOON)],
+        )
+        .await
+        .unwrap();
+
+    assert_eq!(
+        world.store.quotes(&kraken).await.unwrap(),
+        [
+            quote("BTC-USD", "65000.5", "2026-03-02T12:00:01.000000123Z"),
+            quote("ETH-USD", "3000", NOON)
+        ]
+    );
+    assert_eq!(
+        world.store.quotes(&"coinbase".parse().unwrap()).await.unwrap(),
+        []
+    );
+}
+
+#[tokio::test]
+async fn a_pair_that_is_listed_no_more_is_gone() {
+    let world = world();
+    let kraken = "kraken".parse().unwrap();
+    let store = &world.store;
+
+    store
+        .put_instruments(&kraken, &[instrument("BTC-USD"), instrument("ETH-USD")], at(NOON))
+        .await
+        .unwrap();
+    store
+        .put_instruments(&"coinbase".parse().unwrap(), &[instrument("ETH-USD")], at(NOON))
+        .await
+        .unwrap();
+    store
+        .put_instruments(&kraken, &[instrument("BTC-USD")], at("2026-03-02T13:00:00Z"))
+        .await
+        .unwrap();
+
+    assert_eq!(store.instruments(&kraken).await.unwrap(), [instrument("BTC-USD")]);
+    assert_eq!(
+        store
+            .instruments(&"coinbase".parse().unwrap())
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn balances_and_connections_are_those_of_the_last_report() {
+    let world = world();
+    world.add_user("mara_ilves").await;
+    world
+        .add_account("kraken-ilves", "mara_ilves", "kraken", AccountMode::Paper)
+        .await;
+    let account = "kraken-ilves".parse().unwrap();
+    let store = &world.store;
+    let balances = [Balance {
+        asset: "USD".parse().unwrap(),
+        kind: BalanceKind::Spendable,
+        total: "1000.123456789012".parse().unwrap(),
+        held: "10".parse().unwrap(),
+    }];
+    let ready = Connection {
+        state: ConnectionState::Ready,
+        cause: String::new(),
+        since: at(NOON),
+    };
+
+    assert_eq!(store.balances(&account).await.unwrap(), None);
+    store
+        .put_balances(&account, &balances, Some("1000.12".parse().unwrap()), at(NOON))
+        .await
+        .unwrap();
+    store.put_connection(&account, &ready).await.unwrap();
+    store.put_connection(&account, &ready).await.unwrap();
+
+    let known = store.balances(&account).await.unwrap().unwrap();
+    assert_eq!(
+        (known.balances.as_slice(), known.equity),
+        (&balances[..], Some("1000.12".parse().unwrap()))
+    );
+    assert_eq!(store.connections().await.unwrap(), [(account.clone(), ready)]);
+
+    store
+        .forget_connections(at("2026-03-02T13:00:00Z"))
+        .await
+        .unwrap();
+    store
+        .forget_connections(at("2026-03-02T14:00:00Z"))
+        .await
+        .unwrap();
+    assert_eq!(
+        store.connections().await.unwrap()[0].1.state,
+        ConnectionState::Stopped
+    );
+    assert_eq!(
+        actions(store).await[4..],
+        ["account.connected", "account.disconnected"]
+    );
+    let unknown = store
+        .put_balances(&"no-such".parse().unwrap(), &balances, None, at(NOON))
+        .await;
+    assert!(matches!(unknown, Err(JournalError::NotFound { .. })));
+}
+
+#[tokio::test]
+async fn d25_the_boundary_of_days_is_kept_and_a_zone_nobody_knows_is_refused() {
+    let world = world();
+    let helsinki = DayBoundary {
+        zone: "Europe/Helsinki".to_owned(),
+        at: jiff::civil::time(6, 30, 0, 0),
+    };
+
+    world
+        .store
+        .set_day_boundary(&helsinki, &world.act())
+        .await
+        .unwrap();
+    let nowhere = DayBoundary {
+        zone: "Nowhere/At_All".to_owned(),
+        ..helsinki.clone()
+    };
+    let refused = world.store.set_day_boundary(&nowhere, &world.act()).await;
+
+    assert!(refused.is_err());
+    assert_eq!(world.store.day_boundary().await.unwrap(), helsinki);
+}
+
+#[tokio::test(start_paused = true)]
+async fn d8_a_change_by_another_process_is_noticed() {
+    let world = world();
+    let other = world.another_process();
+    let seen = other.changed(0).await;
+
+    let waiting = tokio::spawn({
+        let other = other.clone();
+        async move { other.changed(seen).await }
+    });
+    world.add_user("mara_ilves").await;
+
+    assert!(waiting.await.unwrap() > seen);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_price_wakes_nobody_up() {
+    let world = world();
+    let seen = world.store.changed(0).await;
+    // Opens the day, which does.
+    world
+        .store
+        .put_quotes(&"kraken".parse().unwrap(), &[quote("BTC-USD", "1", NOON)])
+        .await
+        .unwrap();
+    let opened = world.store.changed(seen).await;
+
+    world
+        .store
+        .put_quotes(&"kraken".parse().unwrap(), &[quote("BTC-USD", "2", NOON)])
+        .await
+        .unwrap();
+    let quiet = tokio::time::timeout(std::time::Duration::from_secs(60), world.store.changed(opened)).await;
+
+    assert!(quiet.is_err());
+}

@@ -1,0 +1,7 @@
+//! The store through its public face.
+
+mod conditions;
+mod directory;
+mod open;
+mod support;
+mod vault;

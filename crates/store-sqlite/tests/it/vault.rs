@@ -1,0 +1,251 @@
+use std::fs;
+
+use bursar_audit::Action;
+use bursar_broker::KeyRights;
+use bursar_controls::KeyState;
+use bursar_execution::Conditions;
+use bursar_keystore::{
+    CredentialFacts, CredentialPlace, Fingerprint, Header, KeyId, SealedBytes, SealedRecord, SealedSlot,
+    SlotKind, StoreId, Vault, VaultError,
+};
+use bursar_model::{AccountMode, CredentialId};
+use jiff::Timestamp;
+
+use crate::support::{NOON, World, act, at, trail, world};
+
+fn header(version: u64) -> Header {
+    let sealed = |byte: u8| SealedBytes::from_bytes(vec![byte; 90]);
+    Header {
+        format: Header::FORMAT,
+        store: StoreId::from_uuid(uuid::Uuid::from_u128(7)),
+        version,
+        created_at: at(NOON),
+        root: "root#1".parse().unwrap(),
+        keyring: sealed(1),
+        check: sealed(2),
+        slots: vec![SealedSlot {
+            id: "file-1".parse().unwrap(),
+            version: 1,
+            created_at: at(NOON),
+            fingerprint: "0011223344556677".parse::<Fingerprint>().unwrap(),
+            kind: SlotKind::File,
+            root: sealed(3),
+        }],
+    }
+}
+
+fn record(number: u128, version: u64) -> SealedRecord {
+    SealedRecord {
+        facts: CredentialFacts {
+            id: CredentialId::from_uuid(uuid::Uuid::from_u128(number)),
+            place: CredentialPlace {
+                account: "kraken-ilves".parse().unwrap(),
+                broker: "kraken".parse().unwrap(),
+                mode: AccountMode::Live,
+            },
+            version,
+            created_at: at(NOON),
+            public_key_hint: "a1B2".to_owned(),
+            key_rights: "query-funds, trade".to_owned(),
+        },
+        fields: 1,
+        kek: "kek#1".parse::<KeyId>().unwrap(),
+        data_key: SealedBytes::from_bytes(b"sealed data key that must vanish".to_vec()),
+        ciphertext: SealedBytes::from_bytes(b"sealed fields that must vanish too".to_vec()),
+    }
+}
+
+async fn with_account() -> World {
+    let world = world();
+    world.add_user("mara_ilves").await;
+    world
+        .add_account("kraken-ilves", "mara_ilves", "kraken", AccountMode::Live)
+        .await;
+    world
+}
+
+#[tokio::test]
+async fn a_header_is_written_over_the_version_that_was_read() {
+    let world = world();
+    let store = &world.store;
+    assert_eq!(store.load_header().await.unwrap(), None);
+
+    store.store_header(&header(1), None).await.unwrap();
+    let again = store.store_header(&header(1), None).await;
+    let stale = store.store_header(&header(3), Some(2)).await;
+    store.store_header(&header(2), Some(1)).await.unwrap();
+
+    assert!(matches!(
+        again,
+        Err(VaultError::Conflict {
+            expected: None,
+            found: Some(1),
+            ..
+        })
+    ));
+    assert!(matches!(
+        stale,
+        Err(VaultError::Conflict {
+            expected: Some(2),
+            found: Some(1),
+            ..
+        })
+    ));
+    assert_eq!(store.load_header().await.unwrap(), Some(header(2)));
+}
+
+#[tokio::test]
+async fn no_header_is_made_where_keys_lie() {
+    let world = with_account().await;
+    world.store.put(&record(1, 1), None).await.unwrap();
+
+    assert!(matches!(
+        world.store.store_header(&header(1), None).await,
+        Err(VaultError::HoldsCiphertext)
+    ));
+}
+
+#[tokio::test]
+async fn a_credential_reads_back_as_it_was_sealed() {
+    let world = with_account().await;
+    let store = &world.store;
+    let (first, second) = (record(1, 1), record(2, 1));
+
+    store.put(&second, None).await.unwrap();
+    store.put(&first, None).await.unwrap();
+    let next = SealedRecord {
+        facts: CredentialFacts {
+            created_at: at("2026-03-03T12:00:00Z"),
+            ..record(1, 2).facts
+        },
+        ..record(1, 2)
+    };
+    let conflict = store.put(&next, None).await;
+    store.put(&next, Some(1)).await.unwrap();
+
+    assert!(matches!(
+        conflict,
+        Err(VaultError::Conflict { found: Some(1), .. })
+    ));
+    assert_eq!(store.get(next.facts.id).await.unwrap(), Some(next.clone()));
+    assert_eq!(store.list().await.unwrap(), [second.facts, next.facts]);
+    assert_eq!(
+        store
+            .get(CredentialId::from_uuid(uuid::Uuid::from_u128(9)))
+            .await
+            .unwrap(),
+        None
+    );
+}
+
+#[tokio::test]
+async fn i17_deleted_bytes_are_nowhere_in_the_files() {
+    let world = with_account().await;
+    let sealed = record(1, 1);
+    world
+        .store
+        .put_credential(&sealed, None, &world.act())
+        .await
+        .unwrap();
+    let is_somewhere = || {
+        ["bursar.db", "bursar.db-wal"].iter().any(|name| {
+            let bytes = fs::read(world.folder().join(name)).unwrap_or_default();
+            [sealed.data_key.as_bytes(), sealed.ciphertext.as_bytes()]
+                .iter()
+                .any(|sealed| bytes.windows(sealed.len()).any(|window| window == *sealed))
+        })
+    };
+    assert!(is_somewhere());
+
+    let stale = world
+        .store
+        .delete_credential(sealed.facts.id, 2, &world.act())
+        .await;
+    world
+        .store
+        .delete_credential(sealed.facts.id, 1, &world.act().because("key compromised"))
+        .await
+        .unwrap();
+
+    assert!(matches!(stale, Err(VaultError::Conflict { .. })));
+    assert!(!is_somewhere());
+    assert_eq!(world.store.list().await.unwrap(), []);
+    let last = trail(&world.store).await.pop().unwrap();
+    assert_eq!(last.action, Action::CredentialDeleted);
+    assert_eq!(last.reason.as_deref(), Some("key compromised"));
+    assert_eq!(last.actor.to_string(), "operator:ops_desk");
+}
+
+#[tokio::test]
+async fn what_the_exchange_says_of_a_key_decides() {
+    let world = with_account().await;
+    let account = "kraken-ilves".parse().unwrap();
+    let store = &world.store;
+    let rights = |can_withdraw, checked_at: Timestamp| KeyRights {
+        can_trade: true,
+        can_read: true,
+        can_withdraw,
+        rights: vec!["trade".to_owned()],
+        warnings: vec![],
+        venue_account_id: None,
+        checked_at,
+    };
+    assert_eq!(store.key_state(&account).await.unwrap(), KeyState::Missing);
+
+    let sealed = record(1, 1);
+    store.put_credential(&sealed, None, &world.act()).await.unwrap();
+    assert_eq!(
+        store.key_state(&account).await.unwrap(),
+        KeyState::Admitted { checked_at: at(NOON) }
+    );
+
+    let later = at("2026-03-03T12:00:00Z");
+    store
+        .put_key_rights(&sealed.facts, &rights(Some(true), later), &act(later))
+        .await
+        .unwrap();
+    assert!(matches!(
+        store.key_state(&account).await.unwrap(),
+        KeyState::Refused { .. }
+    ));
+
+    store
+        .put_key_rights(&sealed.facts, &rights(Some(false), later), &act(later))
+        .await
+        .unwrap();
+    assert_eq!(
+        store.key_state(&account).await.unwrap(),
+        KeyState::Admitted { checked_at: later }
+    );
+
+    // Another key: what was said of the old one says nothing.
+    store
+        .put_credential(&record(1, 2), Some(1), &world.act())
+        .await
+        .unwrap();
+    assert_eq!(
+        store.key_state(&account).await.unwrap(),
+        KeyState::Admitted { checked_at: at(NOON) }
+    );
+    let stale = store
+        .put_key_rights(&sealed.facts, &rights(Some(false), later), &act(later))
+        .await;
+    assert!(matches!(stale, Err(VaultError::Conflict { .. })));
+}
+
+#[tokio::test]
+async fn d28_a_paper_account_needs_no_key() {
+    let world = world();
+    world.add_user("mara_ilves").await;
+    world
+        .add_account("kraken-ilves", "mara_ilves", "kraken", AccountMode::Paper)
+        .await;
+
+    let state = world
+        .store
+        .key_state(&"kraken-ilves".parse().unwrap())
+        .await
+        .unwrap();
+
+    assert_eq!(state, KeyState::NotNeeded);
+}
