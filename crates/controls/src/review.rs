@@ -1,6 +1,6 @@
 use std::fmt;
 
-use bursar_model::{AccountId, Check, OrderRequest, OrderSize, OrderTerms, Side, Usd, UserId, Verdict};
+use bursar_model::{AccountId, Check, OrderRequest, OrderTerms, Side, Usd, UserId, Verdict};
 use bursar_permissions::{Caller, PermittedOrder};
 use jiff::{SignedDuration, Timestamp};
 use rust_decimal::Decimal;
@@ -159,9 +159,7 @@ pub fn review(
     let mut full = permitted.trace().to_vec();
     full.extend(trace(permitted.request(), permitted.caller(), &sizing, snapshot));
     let belongs = permitted.account() == &snapshot.account.id && permitted.user() == &snapshot.account.user;
-    let agrees =
-        sizing.terms.pair == permitted.request().pair && sizing.terms.side == permitted.request().side;
-    if !belongs || !agrees {
+    if !belongs || !sizing.is_of(permitted.request()) {
         full.push(rules::mixed_up());
     }
     if full.iter().any(|check| check.verdict == Verdict::Broken) {
@@ -171,7 +169,7 @@ pub fn review(
             trace: full,
         });
     }
-    let reducing = reduces(permitted.request(), snapshot);
+    let reducing = reduces(&sizing.terms, snapshot);
     Ok(ApprovedOrder {
         account: permitted.account().clone(),
         user: permitted.user().clone(),
@@ -187,7 +185,7 @@ pub fn review(
 /// What every hard control says of an order, passed rules too, in a fixed order. For dry runs, and
 /// for completing the refusal of an order that was not even permitted.
 pub fn trace(request: &OrderRequest, caller: &Caller, sizing: &Sizing, snapshot: &Snapshot) -> Vec<Check> {
-    let reducing = reduces(request, snapshot);
+    let reducing = reduces(&sizing.terms, snapshot);
     rules::all(
         &rules::Order {
             request,
@@ -200,17 +198,12 @@ pub fn trace(request: &OrderRequest, caller: &Caller, sizing: &Sizing, snapshot:
 }
 
 /// Whether the ledger proves that the order only lowers a position of the gateway's own: a sell of
-/// what it bought, holds, and has not promised to another sell.
-pub fn reduces(request: &OrderRequest, snapshot: &Snapshot) -> bool {
-    let asked = match request.size {
-        OrderSize::Quantity(quantity) => Some(quantity.value()),
-        OrderSize::Usd(_) => crate::size(request, snapshot)
-            .ok()
-            .map(|sizing| sizing.terms.quantity.value()),
-    };
-    match (request.side, asked) {
-        (Side::Sell, Some(quantity)) => quantity <= snapshot.holding.sellable(),
-        (Side::Sell, None) | (Side::Buy, _) => false,
+/// what it bought, holds, and has not promised to another sell. The exact terms are judged: they are
+/// what is sent, and they stay the same when the price moves before that.
+pub fn reduces(terms: &OrderTerms, snapshot: &Snapshot) -> bool {
+    match terms.side {
+        Side::Sell => terms.quantity.value() <= snapshot.holding.sellable(),
+        Side::Buy => false,
     }
 }
 

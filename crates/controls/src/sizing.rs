@@ -3,7 +3,7 @@ use bursar_model::{
     Verdict, decimal,
 };
 use jiff::Timestamp;
-use rust_decimal::Decimal;
+use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize};
 
 use crate::rules::{broken, fresh_reference};
@@ -104,7 +104,7 @@ fn quantity_for(
         .limit_price()
         .or(request.kind.trigger())
         .unwrap_or(reference.price);
-    let unit_usd = decimal::mul(price.value(), reference.usd_rate.value())?;
+    let unit_usd = digits_up(decimal::mul(price.value(), reference.usd_rate.value())?);
     let exact = decimal::div_down(usd.amount(), unit_usd)?;
     let floored = decimal::floor_to(exact, step.value())?;
     let Ok(quantity) = Quantity::new(floored) else {
@@ -112,6 +112,12 @@ fn quantity_for(
     };
     let spent = Usd::new(decimal::mul(floored, unit_usd)?);
     Ok(Some((quantity, usd.minus(spent)?)))
+}
+
+/// To 12 decimals, upwards: a price of a dozen digits, a quantity of as many and a rate are more than a
+/// decimal holds, and a position must not be trapped by that.
+fn digits_up(cost: Decimal) -> Decimal {
+    cost.round_dp_with_strategy(12, RoundingStrategy::ToPositiveInfinity)
 }
 
 fn figures(
@@ -143,7 +149,7 @@ fn figures(
     };
     let usd_of = |price: Option<Decimal>| -> Result<Usd, InexactError> {
         let Some(price) = price else { return Ok(Usd::ZERO) };
-        let quote = decimal::mul(price, terms.quantity.value())?;
+        let quote = digits_up(decimal::mul(price, terms.quantity.value())?);
         Ok(Usd::new(decimal::mul(quote, rate)?).rounded_up())
     };
     let worst_cost = usd_of(worst_price)?;
@@ -167,6 +173,21 @@ fn figures(
 }
 
 impl Sizing {
+    /// Whether these are the terms of that request.
+    pub(crate) fn is_of(&self, request: &OrderRequest) -> bool {
+        let terms = &self.terms;
+        let quantity = match request.size {
+            OrderSize::Quantity(quantity) => quantity,
+            OrderSize::Usd(_) => terms.quantity,
+        };
+        terms.pair == request.pair
+            && terms.side == request.side
+            && terms.kind == request.kind
+            && terms.quantity == quantity
+            && terms.time_in_force == request.time_in_force
+            && terms.post_only == request.post_only
+    }
+
     /// What the trace of a dry run says of the conversion.
     pub(crate) fn check(&self, snapshot: &Snapshot) -> Check {
         let observed = match self.reference {

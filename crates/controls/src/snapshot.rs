@@ -118,7 +118,8 @@ pub struct DayState {
 /// What the account's last balance says is free, of the assets that the order would spend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Funds {
-    /// In the quote asset, less what orders not yet seen by the venue will take.
+    /// In the quote asset. Orders that the venue has not seen yet may take of it too: the venue has
+    /// the last word.
     pub quote: Decimal,
     /// In the base asset.
     pub base: Decimal,
@@ -167,5 +168,11 @@ pub struct Snapshot {
 impl Snapshot {
     pub(crate) fn age_ms(&self, at: Timestamp) -> i64 {
         self.now.as_millisecond().saturating_sub(at.as_millisecond())
+    }
+
+    /// Whether something of that moment is close enough to now. What claims to be from the future is
+    /// as old: a clock that was set back must not make an old price look fresh.
+    pub(crate) fn is_fresh(&self, at: Timestamp, allowed_ms: i64) -> bool {
+        self.age_ms(at).saturating_abs() <= allowed_ms
     }
 }

@@ -100,7 +100,12 @@ pub fn decide(
     facts: &Facts,
     now: Timestamp,
 ) -> Decision {
-    let snapshot = snapshot(request, facts, now);
+    let mut snapshot = snapshot(request, facts, now);
+    if recorded.is_some() {
+        // It was compared with those before it when it was admitted; those after it are not its twins.
+        snapshot.recent.clear();
+    }
+    let sized = recorded.map_or_else(|| bursar_controls::size(request, &snapshot), Ok);
     let refuse = |trace, sizing: Option<Sizing>| Decision::Denied {
         refused: Refused {
             account: facts.account.id().clone(),
@@ -116,9 +121,8 @@ pub fn decide(
         user: facts.account.owner(),
         user_enabled: facts.user_enabled,
         permissions: &facts.permissions,
-        reducing: bursar_controls::reduces(request, &snapshot),
+        reducing: (sized.as_ref()).is_ok_and(|sizing| bursar_controls::reduces(&sizing.terms, &snapshot)),
     };
-    let sized = recorded.map_or_else(|| bursar_controls::size(request, &snapshot), Ok);
     let sizing = match sized {
         Ok(sizing) => sizing,
         Err(missing) => {
@@ -145,7 +149,6 @@ pub fn decide(
 
 /// The same decision with its whole trace, for a dry run.
 pub fn preview(request: &OrderRequest, caller: &Caller, facts: &Facts, now: Timestamp) -> Preview {
-    let reducing = bursar_controls::reduces(request, &snapshot(request, facts, now));
     let (allowed, trace, sizing) = match decide(request, caller, None, facts, now) {
         Decision::Approved(approved) => (true, approved.trace().to_vec(), Some(approved.sizing().clone())),
         Decision::Denied { refused, sizing } => (false, refused.trace, sizing.map(|sizing| *sizing)),
@@ -154,6 +157,9 @@ pub fn preview(request: &OrderRequest, caller: &Caller, facts: &Facts, now: Time
         allowed,
         trace.iter().all(|check| check.verdict != Verdict::Broken)
     );
+    let snapshot = snapshot(request, facts, now);
+    let reducing =
+        (sizing.as_ref()).is_some_and(|sizing| bursar_controls::reduces(&sizing.terms, &snapshot));
     Preview {
         allowed,
         order: request.to_string(),

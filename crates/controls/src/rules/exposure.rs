@@ -216,7 +216,7 @@ fn cap_equity(order: &Order<'_>, snapshot: &Snapshot) -> Check {
             });
     };
     let age = snapshot.age_ms(equity.at);
-    let fresh = age <= snapshot.policy.balance_max_age_ms;
+    let fresh = snapshot.is_fresh(equity.at, snapshot.policy.balance_max_age_ms);
     exact(
         rule.aged(age),
         order.is_sell(),
@@ -251,7 +251,7 @@ fn funds(order: &Order<'_>, snapshot: &Snapshot) -> Check {
             });
     };
     let age = snapshot.age_ms(funds.at);
-    let fresh = age <= snapshot.policy.balance_max_age_ms;
+    let fresh = snapshot.is_fresh(funds.at, snapshot.policy.balance_max_age_ms);
     match terms.side {
         // What the ledger holds is what limits a sell; the venue has the last word on the balance.
         Side::Sell => rule

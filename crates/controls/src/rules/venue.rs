@@ -1,6 +1,9 @@
 //! The venue's own rules, and what the market says.
 
-use bursar_model::{Check, Instrument, InstrumentStatus, Level, OrderKind, Pair, Side, TimeInForce, decimal};
+use bursar_model::{
+    Check, Instrument, InstrumentStatus, Level, OrderKind, OrderTerms, Pair, Quote, Side, TimeInForce,
+    decimal,
+};
 use rust_decimal::Decimal;
 
 use super::{Order, Rule};
@@ -72,7 +75,7 @@ pub(super) fn instrument(order: &Order<'_>, snapshot: &Snapshot, known: &Observe
     ];
 
     let step = instrument.quantity_increment;
-    let on_grid = (terms.quantity.value() % step.value()).is_zero();
+    let on_grid = is_multiple(terms.quantity.value(), step.value());
     checks.push(
         rule("venue-quantity-step")
             .limit(format!("multiples of {step}"))
@@ -93,7 +96,7 @@ pub(super) fn instrument(order: &Order<'_>, snapshot: &Snapshot, known: &Observe
             rule("venue-price-step")
                 .limit(format!("multiples of {step}"))
                 .observed(price)
-                .holds((price.value() % step.value()).is_zero(), || {
+                .holds(is_multiple(price.value(), step.value()), || {
                     "round the price to the venue's step".into()
                 }),
         );
@@ -126,6 +129,11 @@ pub(super) fn instrument(order: &Order<'_>, snapshot: &Snapshot, known: &Observe
     checks
 }
 
+/// What cannot be calculated is no multiple.
+fn is_multiple(value: Decimal, step: Decimal) -> bool {
+    value.checked_rem(step).is_some_and(|rest| rest.is_zero())
+}
+
 /// The middle of a fresh quote with its rate to the dollar, or the check that says what is missing.
 pub(crate) fn fresh_reference(snapshot: &Snapshot) -> Result<Reference, Box<Check>> {
     let allowed = snapshot.policy.reference_max_age_ms;
@@ -143,8 +151,8 @@ pub(crate) fn fresh_reference(snapshot: &Snapshot) -> Result<Reference, Box<Chec
         return Err(missing("no price of the quote asset in dollars is known"));
     };
     let oldest = quote.at.min(rate.at);
-    let age = snapshot.age_ms(oldest);
-    if age > allowed {
+    if !snapshot.is_fresh(quote.at, allowed) || !snapshot.is_fresh(rate.at, allowed) {
+        let age = snapshot.age_ms(oldest);
         let stale = rule().observed(format!("{age} ms old")).aged(age);
         return Err(Box::new(stale.holds(false, || {
             "wait for a fresh price; see `bursar hierarchy` if none arrives".into()
@@ -187,39 +195,80 @@ pub(super) fn reference(order: &Order<'_>, snapshot: &Snapshot) -> Check {
 
 /// A price may lie as far on the safe side as one likes; on the costly side only inside the collar.
 pub(super) fn collar(order: &Order<'_>, snapshot: &Snapshot) -> Check {
+    let terms = &order.sizing.terms;
     let percent = snapshot.policy.collar_percent;
     let rule = Rule::new("price-collar", Level::System, "quotes");
-    let Some(price) = order.sizing.terms.kind.limit_price() else {
-        return rule
-            .observed("the order names no limit price")
-            .holds(true, String::new);
+    let reference = fresh_reference(snapshot);
+    let Some(price) = terms.kind.limit_price() else {
+        return match (&snapshot.quote, reference) {
+            (Some(quote), Ok(reference)) if terms.side == Side::Buy && works_at_once(terms, &reference) => {
+                best_offer(rule, order, quote)
+            }
+            _ => rule
+                .observed("the order names no limit price")
+                .holds(true, String::new),
+        };
     };
-    let Ok(reference) = fresh_reference(snapshot) else {
+    let Ok(reference) = reference else {
         return rule
             .observed("no fresh reference price")
             .holds(false, || "see the rule `reference-price`".into());
     };
+    // An order that waits for its trigger is judged by that: the market will be there by then.
+    let anchor = match terms.kind.trigger() {
+        Some(trigger) if !works_at_once(terms, &reference) => trigger,
+        _ => reference.price,
+    };
     let factor = |sign: Decimal| {
         let share = decimal::mul(decimal::mul(percent, sign)?, Decimal::new(1, 2))?;
-        decimal::mul(reference.price.value(), decimal::add(Decimal::ONE, share)?)
+        decimal::mul(anchor.value(), decimal::add(Decimal::ONE, share)?)
     };
-    // A triggered order's limit is judged against its trigger: the market will be there by then.
-    let anchor = order.sizing.terms.kind.trigger();
-    let (bound, holds) = match (order.sizing.terms.side, anchor) {
-        (_, Some(_)) => return rule.observed("judged at its trigger").holds(true, String::new),
-        (Side::Buy, None) => match factor(Decimal::ONE) {
+    let (bound, holds) = match terms.side {
+        Side::Buy => match factor(Decimal::ONE) {
             Ok(most) => (format!("at most {}", most.normalize()), price.value() <= most),
             Err(_) => (String::new(), false),
         },
-        (Side::Sell, None) => match factor(Decimal::NEGATIVE_ONE) {
+        Side::Sell => match factor(Decimal::NEGATIVE_ONE) {
             Ok(least) => (format!("at least {}", least.normalize()), price.value() >= least),
             Err(_) => (String::new(), false),
         },
     };
-    rule.limit(format!("{bound} ({percent} % from {})", reference.price))
+    rule.limit(format!("{bound} ({percent} % from {anchor})"))
         .observed(price)
         .aged(snapshot.age_ms(reference.at))
         .holds(holds, || "check the price for a slip of the hand".into())
+}
+
+/// Whether the order meets the market as soon as it arrives: it has no trigger, or one that is met.
+fn works_at_once(terms: &OrderTerms, reference: &Reference) -> bool {
+    let now = reference.price;
+    match (&terms.kind, terms.side) {
+        (OrderKind::Market | OrderKind::Limit { .. }, _) => true,
+        (OrderKind::StopLoss { trigger } | OrderKind::StopLossLimit { trigger, .. }, Side::Buy)
+        | (OrderKind::TakeProfit { trigger } | OrderKind::TakeProfitLimit { trigger, .. }, Side::Sell) => {
+            now >= *trigger
+        }
+        (OrderKind::StopLoss { trigger } | OrderKind::StopLossLimit { trigger, .. }, Side::Sell)
+        | (OrderKind::TakeProfit { trigger } | OrderKind::TakeProfitLimit { trigger, .. }, Side::Buy) => {
+            now <= *trigger
+        }
+    }
+}
+
+/// A purchase at the market's price costs what is offered, not the middle: where even the best offer is
+/// dearer than the worst case that is counted with, the limits would count too little.
+fn best_offer(rule: Rule, order: &Order<'_>, quote: &Quote) -> Check {
+    let sizing = &order.sizing;
+    let cost = quote.ask.cost(sizing.terms.quantity);
+    let asset = sizing.terms.pair.quote();
+    rule.limit(format!("at most {} {asset}", sizing.worst_cost_quote.normalize()))
+        .observed(match cost {
+            Ok(cost) => format!("{} {asset} at the best offer", cost.normalize()),
+            Err(error) => error.to_string(),
+        })
+        .holds(cost.is_ok_and(|cost| cost <= sizing.worst_cost_quote), || {
+            "the offers are too far from the middle of the market: use a limit order".into()
+        })
 }
 
 pub(super) fn duplicate(order: &Order<'_>, snapshot: &Snapshot) -> Check {
@@ -230,7 +279,7 @@ pub(super) fn duplicate(order: &Order<'_>, snapshot: &Snapshot) -> Check {
             && recent.side == terms.side
             && recent.kind == terms.kind
             && recent.quantity == terms.quantity
-            && snapshot.age_ms(recent.at) <= window
+            && snapshot.is_fresh(recent.at, window)
     });
     let rule = Rule::new("duplicate", Level::System, "journal").limit(format!("none within {window} ms"));
     match twin {

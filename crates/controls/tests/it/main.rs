@@ -206,3 +206,27 @@ fn an_unresolved_order_holds_the_same_side_of_the_same_pair() {
 
     assert_eq!(broken(buy("100"), &world), ["unresolved-order"]);
 }
+
+#[test]
+fn i3_the_terms_that_are_sent_are_the_ones_that_were_asked_for_and_judged() {
+    let mut world = world();
+    world.holding = holding(dec!(0.01));
+    let sizing = bursar_controls::size(&sell("0.02"), &world).unwrap();
+    let order = sell("0.01");
+    let permissions = bursar_permissions::UserPermissions::new(world.limits.clone());
+    let context = bursar_permissions::TradingContext {
+        caller: &bursar_permissions::Caller::Operator,
+        account: &world.account.id,
+        account_status: bursar_model::AccountStatus::Active,
+        user: &world.account.user,
+        user_enabled: true,
+        permissions: &permissions,
+        reducing: true,
+    };
+    let permitted = bursar_permissions::permit(order, context).unwrap();
+
+    let refused = bursar_controls::review(permitted, sizing, &world).unwrap_err();
+
+    let rules: Vec<&str> = refused.broken().map(|check| check.rule.as_str()).collect();
+    assert_eq!(rules, ["reduces-position", "same-order"]);
+}

@@ -141,3 +141,99 @@ fn an_approval_ages() {
     let resting = decide(limit(buy("100"), "59000"), &world).unwrap();
     assert_eq!(resting.valid_until(), now() + jiff::SignedDuration::from_secs(30));
 }
+
+#[test]
+fn i18_a_clock_that_was_set_back_does_not_make_an_old_price_fresh() {
+    let mut world = world();
+    world.quote = Some(quote("59999.9", "60000.1", -30_001));
+    assert_eq!(broken(buy("100"), &world), ["reference-price"]);
+
+    world.quote = Some(quote("59999.9", "60000.1", 1_000));
+    world.funds.as_mut().unwrap().at = ago(-120_001);
+    world.equity.as_mut().unwrap().at = ago(-120_001);
+    assert_eq!(broken(buy("100"), &world), ["cap-order-equity", "funds"]);
+}
+
+#[test]
+fn i3_a_purchase_is_refused_where_the_best_offer_is_dearer_than_its_worst_case() {
+    let mut world = world();
+    // The middle is 60 000; who buys at the market pays 66 000.
+    world.quote = Some(quote("54000", "66000", 1_000));
+
+    assert_eq!(broken(buy("100"), &world), ["price-collar"]);
+    assert!(broken(limit(buy("100"), "60000"), &world).is_empty());
+    world.holding = holding("0.01".parse().unwrap());
+    assert!(broken(sell("0.01"), &world).is_empty());
+}
+
+fn with(mut order: bursar_model::OrderRequest, kind: OrderKind) -> bursar_model::OrderRequest {
+    order.kind = kind;
+    order
+}
+
+#[test]
+fn i3_a_stop_that_is_met_already_counts_what_the_market_costs() {
+    let at = |trigger: &str| OrderKind::StopLoss {
+        trigger: trigger.parse().unwrap(),
+    };
+
+    // It would be bought at 60 000 at once, and counted with 30 600.
+    assert_eq!(broken(with(buy("100"), at("30000")), &world()), ["price-collar"]);
+    assert!(broken(with(buy("100"), at("66000")), &world()).is_empty());
+}
+
+#[test]
+fn a_trigger_is_no_way_round_the_collar() {
+    let price = |text: &str| text.parse().unwrap();
+    let stop = |trigger, limit| OrderKind::StopLossLimit {
+        trigger: price(trigger),
+        price: price(limit),
+    };
+    let target = |trigger, limit| OrderKind::TakeProfitLimit {
+        trigger: price(trigger),
+        price: price(limit),
+    };
+    let mut world = world();
+    world.holding = holding("0.01".parse().unwrap());
+    let refused = |order| broken(order, &world) == ["price-collar"];
+
+    // Waits for its trigger: judged there.
+    assert!(broken(with(buy("100"), stop("66000", "67320")), &world).is_empty());
+    assert!(refused(with(buy("100"), stop("66000", "67320.1"))));
+    assert!(broken(with(sell("0.01"), stop("54000", "52920")), &world).is_empty());
+    assert!(refused(with(sell("0.01"), stop("54000", "52919.9"))));
+    // Met already: judged by the market, however near to its trigger the price is.
+    assert!(refused(with(buy("100"), target("90000", "90000"))));
+    assert!(refused(with(sell("0.01"), target("30000", "30000"))));
+    assert!(broken(with(sell("0.01"), target("30000", "58800")), &world).is_empty());
+}
+
+#[test]
+fn d15_a_position_of_many_digits_is_not_trapped_by_arithmetic() {
+    let mut world = world();
+    let pepe: bursar_model::Pair = "PEPE-EUR".parse().unwrap();
+    let known = &mut world.instrument.as_mut().unwrap().value;
+    known.pair = pepe.clone();
+    known.price_increment = "0.000000000001".parse().unwrap();
+    let price = |text: &str| text.parse().unwrap();
+    world.quote = Some(bursar_model::Quote {
+        pair: pepe.clone(),
+        bid: price("0.000012345678"),
+        ask: price("0.000012345679"),
+        last: price("0.000012345678"),
+        at: ago(1_000),
+    });
+    world.usd_rate.as_mut().unwrap().value = price("1.0834555");
+    world.holding = bursar_controls::Holding {
+        quantity: "98765432.12345678".parse().unwrap(),
+        ..Default::default()
+    };
+    let mut order = sell("98765432.12345678");
+    order.pair = pepe.clone();
+    assert!(broken(order, &world).is_empty());
+
+    let mut entry = buy("100");
+    entry.pair = pepe;
+    let approved = decide(entry, &world).unwrap();
+    assert!(approved.sizing().worst_cost <= "102.01".parse().unwrap());
+}

@@ -163,6 +163,12 @@ pub(crate) fn decide_as(
         pairs: PairRule::All,
         ..snapshot.limits.clone()
     });
+    let refuse = |trace| Refused {
+        account: snapshot.account.id.clone(),
+        order: order.to_string(),
+        trace,
+    };
+    let sizing = size(&order, snapshot).map_err(refuse)?;
     let context = TradingContext {
         caller,
         account: &snapshot.account.id,
@@ -170,14 +176,8 @@ pub(crate) fn decide_as(
         user: &snapshot.account.user,
         user_enabled: true,
         permissions: &permissions,
-        reducing: bursar_controls::reduces(&order, snapshot),
+        reducing: bursar_controls::reduces(&sizing.terms, snapshot),
     };
-    let refuse = |trace| Refused {
-        account: snapshot.account.id.clone(),
-        order: order.to_string(),
-        trace,
-    };
-    let sizing = size(&order, snapshot).map_err(refuse)?;
     let permitted = permit(order.clone(), context).map_err(refuse)?;
     review(permitted, sizing, snapshot)
 }
