@@ -29,7 +29,7 @@ conformance:
 
 # Kills the trading daemon N times at random moments and compares with the exchange's own book.
 kills n="200":
-    BURSAR_KILLS={{n}} cargo test --release -p bursar-tests --test kills --locked -- --nocapture
+    BURSAR_KILLS={{n}} cargo test --release -p bursard --test kills --locked -- --nocapture
 
 ci:
     bash .ci/run
