@@ -7,4 +7,6 @@ mod contract;
 #[cfg(test)]
 mod keeping;
 #[cfg(test)]
+mod liars;
+#[cfg(test)]
 mod world;
