@@ -35,6 +35,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     });
     #[expect(clippy::print_stdout, reason = "whoever starts it reads the keys from here")]
-    run(options, Arc::new(SystemClock), shutdown, |line| println!("{line}")).await?;
+    run(options, Arc::new(SystemClock), shutdown, |line| {
+        println!("{line}")
+    })
+    .await?;
     Ok(())
 }

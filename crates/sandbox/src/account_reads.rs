@@ -1,16 +1,15 @@
 //! What a customer may read of balances, fees, orders, trades and the ledger.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-use rust_decimal::Decimal;
+use rust_decimal::{Decimal, RoundingStrategy};
 
 use crate::exchange::{Customer, Exchange};
 use crate::json::Json;
 use crate::market::generated::usual_value;
 use crate::moment::{MICROS, Moment};
 use crate::orders::{
-    CustomerNo, Force, LedgerRow, Order, OrderNo, OrderType, Trade, TradeNo, fixed, side_name,
+    CustomerNo, Force, LedgerRow, Order, OrderNo, OrderType, Trade, TradeNo, directed, fixed, side_name,
 };
 use crate::params::Params;
 use crate::permission::Permission;
@@ -86,26 +85,40 @@ impl Exchange {
     /// `Balance`: totals, with what open orders hold.
     pub(crate) fn balance(&self, customer: CustomerNo) -> Result<Json, Refusal> {
         let account = self.account(customer)?;
-        let amount =
-            |asset: &Arc<str>, value| Json::text(fixed(value, self.market.pairs.assets.decimals(asset)));
-        Ok(Json::object(account.wallet.iter().map(|(asset, funds)| {
-            (asset.to_string(), amount(asset, funds.total))
-        })))
+        let rows = account.wallet.iter().map(|(asset, funds)| {
+            (
+                asset.to_string(),
+                self.funds_text(asset, funds.total, RoundingStrategy::ToZero),
+            )
+        });
+        Ok(Json::object(rows))
     }
 
     /// `BalanceEx`: totals, and apart what open orders hold.
     pub(crate) fn balance_ex(&self, customer: CustomerNo) -> Result<Json, Refusal> {
         let account = self.account(customer)?;
         Ok(Json::object(account.wallet.iter().map(|(asset, funds)| {
-            let amount = |value| Json::text(fixed(value, self.market.pairs.assets.decimals(asset)));
-            (
-                asset.to_string(),
-                Json::object([
-                    ("balance", amount(funds.total)),
-                    ("hold_trade", amount(funds.held)),
-                ]),
-            )
+            let row = Json::object([
+                (
+                    "balance",
+                    self.funds_text(asset, funds.total, RoundingStrategy::ToZero),
+                ),
+                (
+                    "hold_trade",
+                    self.funds_text(asset, funds.held, RoundingStrategy::AwayFromZero),
+                ),
+            ]);
+            (asset.to_string(), row)
         })))
+    }
+
+    /// In the asset's decimals. Totals round down and holds up: nobody is shown more than there is.
+    fn funds_text(&self, asset: &str, value: Decimal, direction: RoundingStrategy) -> Json {
+        Json::text(directed(
+            value,
+            self.market.pairs.assets.decimals(asset),
+            direction,
+        ))
     }
 
     /// `TradeBalance`: everything valued in US dollars; there is no margin here.
@@ -160,7 +173,7 @@ impl Exchange {
                 ids.push(rules.id.to_string());
             }
             let fees = |fee: Decimal, schedule: &[(Decimal, Decimal)]| {
-                let row = fee_row(fee, schedule, account.volume_30d);
+                let row = fee_row(fee, schedule, account.spec.volume_30d);
                 Json::object(ids.iter().map(|id| (id.clone(), row.clone())))
             };
             reply.push("fees", fees(taker, &self.settings.taker_fees));
@@ -539,7 +552,10 @@ impl Exchange {
             ("asset", Json::text(&row.asset)),
             ("amount", amount(row.amount)),
             ("fee", amount(row.fee)),
-            ("balance", amount(row.balance)),
+            (
+                "balance",
+                self.funds_text(&row.asset, row.balance, RoundingStrategy::ToZero),
+            ),
         ])
     }
 

@@ -1,4 +1,19 @@
 //! Who trades on the exchange: names, keys, rights and opening balances.
+//!
+//! ```
+//! # use bursar_sandbox::Customers;
+//! Customers::from_toml(r#"
+//! [[customer]]                    # everything but the name has a default
+//! name = "mara_ilves"
+//!
+//! [[customer]]
+//! name = "ops_desk"
+//! balances = { USD = "5000", BTC = "0.1" }
+//! rights = ["query-funds", "query-open-trades", "query-closed-trades", "modify-trades"]
+//! limit_tier = "pro"              # starter, intermediate, pro or unlimited
+//! "#)?;
+//! # Ok::<(), bursar_sandbox::CustomersError>(())
+//! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -32,7 +47,7 @@ pub struct CustomerSpec {
     pub secret: Option<SecretText>,
     #[serde(default)]
     pub limit_tier: LimitTier,
-    /// Volume of the last 30 days in US dollars: decides the fees.
+    /// Volume of the last 30 days in US dollars when the exchange begins: decides the fees.
     #[serde(default, deserialize_with = "amount::one")]
     pub volume_30d: Decimal,
     /// Fees in percent, instead of those that the volume would give.

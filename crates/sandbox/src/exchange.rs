@@ -47,6 +47,8 @@ pub struct Exchange {
     timer_count: u64,
     pub(crate) faults: Faults,
     pub(crate) ids: IdMaker,
+    /// Pairs whose data was found to be used up.
+    ended: BTreeSet<PairNo>,
     pub(crate) public_counters: BTreeMap<IpAddr, Counter>,
     pub(crate) funding_write_attempts: u64,
     pub(crate) requests: BTreeMap<&'static str, u64>,
@@ -129,6 +131,7 @@ impl Exchange {
             timer_count: 0,
             faults: Faults::new(seed),
             ids: IdMaker::new(seed::generator(seed, &["ids"])),
+            ended: BTreeSet::new(),
             public_counters: BTreeMap::new(),
             funding_write_attempts: 0,
             requests: BTreeMap::new(),
@@ -332,7 +335,8 @@ impl Exchange {
         self.market.quote(pair, now, self.settings.spread)
     }
 
-    /// Taker and maker fee of a customer, in percent.
+    /// Taker and maker fee of a customer, in percent. Set by the volume before the exchange began:
+    /// what is traded here counts, but moves nobody to another tier.
     pub(crate) fn fees(&self, customer: CustomerNo) -> (Decimal, Decimal) {
         let Some(customer) = self.customer(customer) else {
             return (Decimal::ZERO, Decimal::ZERO);
@@ -341,7 +345,7 @@ impl Exchange {
             schedule
                 .iter()
                 .rev()
-                .find(|(volume, _)| *volume <= customer.volume_30d)
+                .find(|(volume, _)| *volume <= customer.spec.volume_30d)
                 .map_or(Decimal::ZERO, |(_, fee)| *fee)
         };
         let spec = &customer.spec;
@@ -351,6 +355,22 @@ impl Exchange {
             spec.maker_fee_percent
                 .unwrap_or_else(|| by_volume(&self.settings.maker_fees)),
         )
+    }
+
+    /// The short names of pairs whose data has been used up since the last call: from then on their
+    /// last price stands.
+    pub fn newly_ended(&mut self) -> Vec<String> {
+        let Some(now) = self.now else {
+            return Vec::new();
+        };
+        let ended: Vec<(PairNo, String)> = self
+            .market
+            .listed()
+            .filter(|(pair, _)| !self.ended.contains(pair) && self.market.has_ended(*pair, now))
+            .map(|(pair, rules)| (pair, rules.altname.to_string()))
+            .collect();
+        self.ended.extend(ended.iter().map(|(pair, _)| *pair));
+        ended.into_iter().map(|(_, name)| name).collect()
     }
 
     /// How long the exchange has run.

@@ -1,4 +1,26 @@
 //! What goes wrong on purpose: rules from a file, from the seed, or set while the exchange runs.
+//!
+//! ```
+//! # use bursar_sandbox::FaultPlan;
+//! let plan = FaultPlan::from_toml(r#"
+//! [[fault]]                       # the third order of this customer is placed,
+//! kind = "accept-then-drop"       # but the connection breaks before the answer
+//! endpoint = "AddOrder"
+//! customer = "ops_desk"
+//! nth = 3
+//!
+//! [[fault]]                       # one answer in twenty is late
+//! kind = "slow"
+//! probability = "0.05"
+//! delay_ms = 2000
+//!
+//! [[mode]]                        # after a minute only cancels are taken
+//! after_ms = 60000
+//! mode = "cancel_only"
+//! "#)?;
+//! assert_eq!(plan.fault.len(), 2);
+//! # Ok::<(), bursar_sandbox::FaultsError>(())
+//! ```
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -224,7 +224,7 @@ impl Market {
     }
 
     /// Sets how many market seconds pass in a second of the wall; 0 holds the prices still. To a
-    /// thousandth, and at most 100,000.
+    /// thousandth, and at most 10,000.
     #[must_use]
     pub fn at_speed(mut self, speed: Decimal) -> Self {
         self.clock.speed = thousandths(speed);
@@ -236,8 +236,12 @@ impl Market {
         &self.notes
     }
 
-    /// Adds a pair to a generated or replayed market, or changes the grid and minimums of one.
-    /// It has prices only if the market knows some for its id.
+    /// The names, grid and minimums of a pair, by any of its spellings.
+    pub fn pair_rules(&self, name: &str) -> Option<&PairRules> {
+        self.find(name).and_then(|pair| self.rules(pair))
+    }
+
+    /// Changes the grid and minimums of the pair with the id of `rules`.
     pub fn set_rules(&mut self, rules: PairRules) {
         self.pairs.add(rules);
     }
@@ -455,7 +459,7 @@ impl Listing {
 }
 
 fn thousandths(speed: Decimal) -> i64 {
-    let capped = speed.clamp(Decimal::ZERO, Decimal::from(100_000));
+    let capped = speed.clamp(Decimal::ZERO, Decimal::from(10_000));
     i64::try_from((capped * Decimal::ONE_THOUSAND).round()).unwrap_or(1_000)
 }
 

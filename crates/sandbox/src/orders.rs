@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bursar_model::Side;
-use rust_decimal::Decimal;
+use rust_decimal::{Decimal, RoundingStrategy};
 
 use crate::moment::Moment;
 use crate::pairs::PairNo;
@@ -307,8 +307,12 @@ impl IdMaker {
 
 /// `value` with exactly `decimals` decimals, rounded half away from zero where it has more.
 pub(crate) fn fixed(value: Decimal, decimals: u32) -> impl fmt::Display {
-    let mut shown =
-        value.round_dp_with_strategy(decimals, rust_decimal::RoundingStrategy::MidpointAwayFromZero);
+    directed(value, decimals, RoundingStrategy::MidpointAwayFromZero)
+}
+
+/// `value` with exactly `decimals` decimals, rounded in the given direction.
+pub(crate) fn directed(value: Decimal, decimals: u32, direction: RoundingStrategy) -> impl fmt::Display {
+    let mut shown = value.round_dp_with_strategy(decimals, direction);
     shown.rescale(decimals);
     shown
 }

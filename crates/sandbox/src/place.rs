@@ -259,12 +259,12 @@ impl Exchange {
             return Err(Refusal::InvalidArguments("cl_ord_id not unique"));
         }
         check_deadline(terms.deadline, terms.received, now)?;
-        let on_pair = self.live.get(&terms.pair).map_or(0, |orders| {
-            orders
-                .iter()
-                .filter(|number| account.live.contains(number))
-                .count()
-        });
+        let on_pair = account
+            .live
+            .iter()
+            .filter_map(|number| self.order(*number))
+            .filter(|order| order.terms.pair == terms.pair)
+            .count();
         let is_resting = terms.kind != OrderType::Market;
         if is_resting
             && account

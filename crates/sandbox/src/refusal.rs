@@ -18,7 +18,6 @@ pub enum Refusal {
     BadRequest,
     RateLimitExceeded,
     TooManyRequests,
-    InternalError,
     /// With the name of the offending parameter, or nothing.
     InvalidArguments(&'static str),
     /// A feature, by its name, that the exchange has switched off.
@@ -26,7 +25,6 @@ pub enum Refusal {
     UnknownAssetPair,
     UnknownAsset,
     Unavailable,
-    Busy,
     DeadlineElapsed,
     /// The market takes no such order in this mode.
     MarketMode(Mode),
@@ -65,14 +63,12 @@ impl fmt::Display for Refusal {
             Self::BadRequest => "EAPI:Bad request",
             Self::RateLimitExceeded => "EAPI:Rate limit exceeded",
             Self::TooManyRequests => "EGeneral:Too many requests",
-            Self::InternalError => "EGeneral:Internal error",
             Self::InvalidArguments("") => "EGeneral:Invalid arguments",
             Self::InvalidArguments(what) => return write!(f, "EGeneral:Invalid arguments:{what}"),
             Self::FeatureDisabled(what) => return write!(f, "EAPI:Feature disabled:{what}"),
             Self::UnknownAssetPair => "EQuery:Unknown asset pair",
             Self::UnknownAsset => "EQuery:Unknown asset",
             Self::Unavailable => "EService:Unavailable",
-            Self::Busy => "EService:Busy",
             Self::DeadlineElapsed => "EService:Deadline elapsed",
             Self::MarketMode(mode) => return write!(f, "EService:Market in {mode} mode"),
             Self::OrderMinimum => "EOrder:Order minimum not met",

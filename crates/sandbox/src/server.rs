@@ -119,11 +119,11 @@ impl std::fmt::Debug for SandboxServer {
 
 fn advance(shared: &Shared) {
     let now = shared.clock.now();
-    shared
-        .exchange
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .advance(now);
+    let mut exchange = shared.exchange.lock().unwrap_or_else(PoisonError::into_inner);
+    exchange.advance(now);
+    for pair in exchange.newly_ended() {
+        tracing::warn!(pair, "the data is used up: the last price stands");
+    }
 }
 
 async fn serve(listener: TcpListener, shared: Shared) {
