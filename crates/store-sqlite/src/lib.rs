@@ -21,6 +21,7 @@
 //!   from it, never counted along.
 //! - No lock is held between operations, and none keeps another process out.
 
+mod admit;
 mod audit;
 mod cancels;
 mod changes;
@@ -30,14 +31,21 @@ mod decimals;
 mod directory;
 mod environment;
 mod error;
+mod errors;
+mod facts;
 mod figures;
+mod fills;
 mod intents;
+mod journal;
 mod latches;
 mod losses;
+mod nonces;
 mod open;
 mod outbox;
+mod outcomes;
 mod quotes;
 mod readers;
+mod reports;
 mod reservations;
 mod schema;
 mod store;

@@ -119,12 +119,15 @@ pub(crate) fn shrink(tx: &Tx<'_>, intent: &Intent, cost_usd: Usd) -> Result<(), 
         decimal::div_up(decimal::mul(claimed, left)?, ordered)
     };
     for held in of_intent(tx, intent.id)? {
+        // What cannot be calculated stays reserved as it is.
         let amount = match held.kind {
             LimitKind::PositionCost => {
-                let unspent = decimal::sub(held.claimed, cost_usd.amount())?.max(Decimal::ZERO);
-                share(held.claimed)?.min(unspent)
+                let unspent = decimal::sub(held.claimed, cost_usd.amount()).unwrap_or(held.amount);
+                share(held.claimed)
+                    .unwrap_or(held.amount)
+                    .min(unspent.max(Decimal::ZERO))
             }
-            LimitKind::DayLoss => share(held.claimed)?,
+            LimitKind::DayLoss => share(held.claimed).unwrap_or(held.amount),
             LimitKind::SaleQuantity => match intent.request.side {
                 Side::Sell => left,
                 Side::Buy => held.amount,

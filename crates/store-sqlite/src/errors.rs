@@ -1,0 +1,146 @@
+//! Faults of venues and keys, counted per account and class.
+
+use bursar_audit::{Action, Data, Draft, Subject};
+use bursar_auth::Act;
+use bursar_broker::ErrorClass;
+use bursar_controls::Latch;
+use bursar_execution::errors::{ErrorPolicy, judge};
+use bursar_execution::{ErrorCount, JournalError};
+use bursar_model::AccountId;
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::{Connection, params};
+
+use crate::audit::{act_draft, daemon};
+use crate::conditions::known_account;
+use crate::error::StoreError;
+use crate::latches;
+use crate::values::{Moment, Text, moment};
+use crate::writer::Tx;
+
+/// How long single errors are kept; the figures of a lifetime stay.
+const KEPT: SignedDuration = SignedDuration::from_hours(48);
+
+pub(crate) fn note(
+    tx: &Tx<'_>,
+    account: &AccountId,
+    class: ErrorClass,
+    code: &str,
+    now: Timestamp,
+) -> Result<Option<Latch>, JournalError> {
+    known_account(tx, account)?;
+    count(tx, account, class, code, now)?;
+    let policy = &tx.environment.errors;
+    let Some(threshold) = policy.threshold(class) else {
+        return Ok(None);
+    };
+    let since = now.saturating_sub(threshold.window).unwrap_or(Timestamp::MIN);
+    let happened = within(tx, account, class, since)?;
+    match judge(account, class, &happened, policy, now) {
+        Some(new) => latches::trip_once(tx, new, now),
+        None => Ok(None),
+    }
+}
+
+fn count(
+    tx: &Tx<'_>,
+    account: &AccountId,
+    class: ErrorClass,
+    code: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let kept_from = now.saturating_sub(KEPT).unwrap_or(Timestamp::MIN);
+    tx.prepare_cached("DELETE FROM error WHERE account = ?1 AND class = ?2 AND at < ?3")?
+        .execute(params![Text(account), Text(&class), moment(kept_from)?])?;
+    tx.prepare_cached("INSERT INTO error (account, class, code, at) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![
+            Text(account),
+            Text(&class),
+            bursar_audit::outside(code),
+            moment(now)?
+        ])?;
+    tx.prepare_cached(
+        "INSERT INTO error_total (account, class, count, last_at) VALUES (?1, ?2, 1, ?3)
+         ON CONFLICT (account, class) DO UPDATE SET count = count + 1, last_at = excluded.last_at",
+    )?
+    .execute(params![Text(account), Text(&class), moment(now)?])?;
+    if tx.environment.errors.threshold(class).is_some() {
+        let data = Data::new().text("class", class).text("code", code);
+        let draft = Draft::new(daemon(), Action::ErrorsCounted)
+            .on(Subject::account(account))
+            .with(data);
+        tx.record(now, draft)?;
+    }
+    Ok(())
+}
+
+/// When errors of a class happened since then that nobody has reset.
+fn within(
+    connection: &Connection,
+    account: &AccountId,
+    class: ErrorClass,
+    since: Timestamp,
+) -> Result<Vec<Timestamp>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT error.at FROM error JOIN error_total USING (account, class)
+         WHERE account = ?1 AND class = ?2 AND error.at >= ?3 AND error.number > error_total.reset
+         ORDER BY error.number",
+    )?;
+    let happened = statement.query_map(params![Text(account), Text(&class), moment(since)?], |row| {
+        Ok(row.get::<_, Moment>(0)?.0)
+    })?;
+    Ok(happened.collect::<rusqlite::Result<_>>()?)
+}
+
+pub(crate) fn reset(tx: &Tx<'_>, account: &AccountId, act: &Act) -> Result<(), JournalError> {
+    known_account(tx, account)?;
+    let write = || -> Result<(), StoreError> {
+        let reset = tx.execute(
+            "UPDATE error_total SET reset = (SELECT coalesce(max(number), 0) FROM error) WHERE account = ?1",
+            [Text(account)],
+        )?;
+        if reset == 0 {
+            return Ok(());
+        }
+        let draft = act_draft(act, Action::ErrorsReset).on(Subject::account(account));
+        tx.record(act.at, draft)
+    };
+    Ok(write()?)
+}
+
+pub(crate) fn counts(
+    connection: &Connection,
+    account: Option<&AccountId>,
+    policy: &ErrorPolicy,
+    now: Timestamp,
+) -> Result<Vec<ErrorCount>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT account, class, count, last_at FROM error_total WHERE ?1 IS NULL OR account = ?1
+         ORDER BY account, class",
+    )?;
+    let totals = statement.query_map([account.map(AccountId::as_str)], |row| {
+        Ok((
+            row.get::<_, Text<AccountId>>(0)?.0,
+            row.get::<_, Text<ErrorClass>>(1)?.0,
+            row.get::<_, u64>(2)?,
+            row.get::<_, Moment>(3)?.0,
+        ))
+    })?;
+    let mut counts = Vec::new();
+    for total in totals {
+        let (account, class, lifetime, last_at) = total?;
+        let threshold = policy.threshold(class);
+        let window = threshold.map_or(SignedDuration::ZERO, |threshold| threshold.window);
+        let since = now.saturating_sub(window).unwrap_or(Timestamp::MIN);
+        let in_window = within(connection, &account, class, since)?.len();
+        counts.push(ErrorCount {
+            account,
+            class,
+            in_window: u32::try_from(in_window).unwrap_or(u32::MAX),
+            threshold: threshold.map(|threshold| threshold.count),
+            window_s: window.as_secs(),
+            lifetime,
+            last_at,
+        });
+    }
+    Ok(counts)
+}

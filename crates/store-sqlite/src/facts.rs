@@ -1,0 +1,192 @@
+//! Everything that bears on one order, read in the transaction that decides on it.
+
+use bursar_controls::RecentOrder;
+use bursar_execution::{Facts, HeldPosition, JournalError, day_state};
+use bursar_ledger::TradingDay;
+use bursar_model::{AccountId, IntentState, Pair, UserId};
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::{Connection, params};
+
+use crate::conditions::{self, known_account};
+use crate::directory;
+use crate::error::StoreError;
+use crate::figures::{self, Figures};
+use crate::intents::{NOT_OVER, StoredIntent, select};
+use crate::values::{Text, moment};
+use crate::{days, latches, quotes, reservations, vault};
+
+/// Reads what [`bursar_execution::decide`] wants to know. `own` is the order itself when it was
+/// admitted before: what it holds must not stand in its way.
+pub(crate) fn load(
+    connection: &Connection,
+    account: &AccountId,
+    pair: &Pair,
+    own: Option<&StoredIntent>,
+    day: TradingDay,
+    now: Timestamp,
+) -> Result<Facts, JournalError> {
+    let account = known_account(connection, account)?;
+    Ok(load_known(connection, account, pair, own, day, now)?)
+}
+
+fn load_known(
+    connection: &Connection,
+    account: bursar_auth::Account,
+    pair: &Pair,
+    own: Option<&StoredIntent>,
+    day: TradingDay,
+    now: Timestamp,
+) -> Result<Facts, StoreError> {
+    let (id, user, broker) = (
+        account.id().clone(),
+        account.owner().clone(),
+        account.broker().clone(),
+    );
+    let policy = conditions::policy(connection)?;
+    let figures = figures::of_user(connection, &user, day, now)?;
+    let own_id = own.map(|own| own.intent.id);
+    let enabled = directory::find_user(connection, &user)?.is_some_and(|user| user.enabled);
+    Ok(Facts {
+        user_enabled: enabled,
+        permissions: conditions::permissions(connection, &user)?,
+        preferences: conditions::preferences(connection, &user)?,
+        connection: conditions::connection(connection, &id)?,
+        key: vault::key_state(connection, &account)?,
+        latches: latches::active(connection)?,
+        instrument: quotes::instrument(connection, &broker, pair)?,
+        quotes: quotes::relevant(connection, &broker, pair)?,
+        balances: conditions::balances(connection, &id)?,
+        positions: positions(connection, &user)?,
+        reserved: reservations::of_user(connection, &user, own_id)?,
+        day: day_of(&figures, days::stale_after(connection)?, now)?,
+        entries_today: entries_today(connection, &id, day, own)?,
+        open_orders: open_orders(connection, &id, own)?,
+        recent: recent(connection, &id, own, policy.duplicate_window_ms, now)?,
+        unresolved: unresolved(connection, &id, own)?,
+        policy,
+        account,
+    })
+}
+
+fn day_of(
+    figures: &Figures,
+    stale_after: SignedDuration,
+    now: Timestamp,
+) -> Result<bursar_controls::DayState, StoreError> {
+    Ok(day_state(
+        &figures.day,
+        &figures.loss,
+        figures.extra_allowance,
+        &figures.marks,
+        stale_after,
+        now,
+    )?)
+}
+
+fn positions(connection: &Connection, user: &UserId) -> Result<Vec<HeldPosition>, StoreError> {
+    let lots = figures::lots_of_user(connection, user)?;
+    let positions = bursar_ledger::positions(&lots)?;
+    Ok(positions
+        .into_iter()
+        .map(|position| HeldPosition {
+            account: position.account,
+            pair: position.pair,
+            quantity: position.quantity.value(),
+            cost: position.cost_usd,
+        })
+        .collect())
+}
+
+/// The number that no intent has, for queries about an order that has none yet.
+fn number_of(own: Option<&StoredIntent>) -> i64 {
+    own.map_or(i64::MAX, |own| own.number)
+}
+
+/// Entries of this day that are not over, or of which something was filled.
+fn entries_today(
+    connection: &Connection,
+    account: &AccountId,
+    day: TradingDay,
+    own: Option<&StoredIntent>,
+) -> Result<u32, StoreError> {
+    Ok(connection
+        .prepare_cached(&format!(
+            "SELECT count(*) FROM intent
+             WHERE account = ?1 AND day = ?2 AND reducing = 0 AND number <> ?3
+               AND (state IN {NOT_OVER} OR dec_cmp(filled, '0') > 0)"
+        ))?
+        .query_row(params![Text(account), Text(&day.key), number_of(own)], |row| {
+            row.get(0)
+        })?)
+}
+
+/// Orders that work or may work at the venue, those that did not come from us too.
+fn open_orders(
+    connection: &Connection,
+    account: &AccountId,
+    own: Option<&StoredIntent>,
+) -> Result<u32, StoreError> {
+    Ok(connection
+        .prepare_cached(&format!(
+            "SELECT (SELECT count(*) FROM intent WHERE account = ?1 AND state IN {NOT_OVER} AND number <> ?2)
+                  + (SELECT count(*) FROM external_order WHERE account = ?1 AND is_working = 1)"
+        ))?
+        .query_row(params![Text(account), number_of(own)], |row| row.get(0))?)
+}
+
+/// Orders admitted before this one, a short while ago. Those that came to nothing do not count: to ask
+/// again for them is no mistake.
+fn recent(
+    connection: &Connection,
+    account: &AccountId,
+    own: Option<&StoredIntent>,
+    window_ms: i64,
+    now: Timestamp,
+) -> Result<Vec<RecentOrder>, StoreError> {
+    let since = now
+        .saturating_sub(SignedDuration::from_millis(window_ms))
+        .unwrap_or(Timestamp::MIN);
+    let since = moment(since).unwrap_or(i64::MIN);
+    let recent = select(
+        connection,
+        &format!(
+            "account = ?1 AND created_at >= ?2 AND number < ?3
+             AND (state IN {NOT_OVER} OR state IN ('filled', 'cancelled', 'venue-expired')) ORDER BY number"
+        ),
+        params![Text(account), since, number_of(own)],
+    )?;
+    Ok(recent
+        .into_iter()
+        .filter_map(|stored| {
+            let terms = stored.intent.sizing?.terms;
+            Some(RecentOrder {
+                pair: terms.pair,
+                side: terms.side,
+                kind: terms.kind,
+                quantity: terms.quantity,
+                at: stored.intent.created_at,
+            })
+        })
+        .collect())
+}
+
+fn unresolved(
+    connection: &Connection,
+    account: &AccountId,
+    own: Option<&StoredIntent>,
+) -> Result<Vec<(Pair, bursar_model::Side)>, StoreError> {
+    let found = select(
+        connection,
+        "account = ?1 AND number <> ?2 AND state IN ('unknown', 'incident') ORDER BY number",
+        params![Text(account), number_of(own)],
+    )?;
+    debug_assert!(
+        found
+            .iter()
+            .all(|stored| matches!(stored.intent.state, IntentState::Unknown | IntentState::Incident))
+    );
+    Ok(found
+        .into_iter()
+        .map(|stored| (stored.intent.request.pair, stored.intent.request.side))
+        .collect())
+}

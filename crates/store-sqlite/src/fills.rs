@@ -1,0 +1,582 @@
+//! Executions: each booked once, whatever the number of times and the order in which it is reported.
+
+use bursar_audit::{Action, Data, Draft, Subject};
+use bursar_controls::LatchMode;
+use bursar_execution::{Booked, Intent, JournalError};
+use bursar_ledger::{
+    Applied, ClosedLot, LedgerError, LedgerFill, Lot, LotMethod, Replayed, TradingDay, Valuation, apply_fill,
+    replay,
+};
+use bursar_model::{
+    AccountId, Asset, Fill, FillId, InexactError, IntentState, Pair, Price, Quantity, Usd, VenueOrderId,
+    decimal,
+};
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use rust_decimal::{Decimal, RoundingStrategy};
+
+use crate::audit::daemon;
+use crate::conditions::known_account;
+use crate::error::StoreError;
+use crate::intents::{self, NOT_OVER, StoredIntent};
+use crate::outcomes::{contradict, end_if_complete, join};
+use crate::values::{Exact, Json, Moment, Text, json, moment};
+use crate::writer::Tx;
+use crate::{days, latches, losses, outbox, quotes, reservations};
+
+pub(crate) fn book(
+    tx: &Tx<'_>,
+    account: &AccountId,
+    fills: &[Fill],
+    now: Timestamp,
+) -> Result<Booked, JournalError> {
+    let known = known_account(tx, account)?;
+    let day = days::roll(tx, now)?;
+    let mut booked = Booked::default();
+    for fill in fills {
+        let Some(fresh) = unless_known(tx, account, fill, now)? else {
+            continue;
+        };
+        match intents::by_venue_order(tx, account, &fresh.venue_order_id)? {
+            Some(mut stored) => {
+                if book_one(tx, &mut stored, fresh, day, now)? {
+                    booked.new = booked.new.saturating_add(1);
+                }
+                join(&mut booked, &stored.intent);
+            }
+            None => {
+                keep_stray(tx, account, fresh, now)?;
+                if !may_be_ours(tx, account, fresh)? {
+                    booked.external = booked.external.saturating_add(1);
+                }
+            }
+        }
+    }
+    if booked.new > 0 {
+        booked
+            .tripped
+            .extend(losses::check_user(tx, known.owner(), day, now)?);
+    }
+    // Tripping may have changed them again.
+    for intent in &mut booked.intents {
+        *intent = intents::get(tx, intent.id)?.intent;
+    }
+    Ok(booked)
+}
+
+/// Books the executions that were reported before the venue's id of the order was known.
+pub(crate) fn adopt(tx: &Tx<'_>, stored: &mut StoredIntent, now: Timestamp) -> Result<(), JournalError> {
+    let Some(order) = stored.intent.venue_order_id.clone() else {
+        return Ok(());
+    };
+    let strays = strays_of(tx, &stored.intent.account, &order)?;
+    if strays.is_empty() {
+        return Ok(());
+    }
+    let day = days::roll(tx, now)?;
+    for fill in strays {
+        tx.prepare_cached("DELETE FROM stray_fill WHERE account = ?1 AND id = ?2")
+            .and_then(|mut statement| {
+                statement.execute(params![Text(&stored.intent.account), Text(&fill.id)])
+            })
+            .map_err(StoreError::from)?;
+        book_one(tx, stored, &fill, day, now)?;
+    }
+    losses::check_user(tx, &stored.intent.user.clone(), day, now)?;
+    Ok(())
+}
+
+/// The fill, unless it was seen before. Told again with other facts, it is a contradiction.
+fn unless_known<'f>(
+    tx: &Tx<'_>,
+    account: &AccountId,
+    fill: &'f Fill,
+    now: Timestamp,
+) -> Result<Option<&'f Fill>, JournalError> {
+    let Some(known) = find(tx, account, &fill.id)? else {
+        return Ok(Some(fill));
+    };
+    if known != *fill {
+        let facts = format!("execution `{}` was reported before with other facts", fill.id);
+        match intents::by_venue_order(tx, account, &known.venue_order_id)? {
+            Some(mut stored) => contradict(tx, &mut stored, &facts, now)?,
+            None => {
+                latches::contradiction(tx, account, LatchMode::Halt, &facts, now)?;
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn find(connection: &Connection, account: &AccountId, id: &FillId) -> Result<Option<Fill>, StoreError> {
+    let found: Option<Json<Fill>> = connection
+        .prepare_cached(
+            "SELECT body FROM fill WHERE account = ?1 AND id = ?2
+             UNION ALL SELECT body FROM stray_fill WHERE account = ?1 AND id = ?2",
+        )?
+        .query_row(params![Text(account), Text(id)], |row| row.get(0))
+        .optional()?;
+    Ok(found.map(|Json(fill)| fill))
+}
+
+fn keep_stray(tx: &Tx<'_>, account: &AccountId, fill: &Fill, now: Timestamp) -> Result<(), StoreError> {
+    tx.prepare_cached(
+        "INSERT INTO stray_fill (account, id, venue_order_id, body, seen_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute(params![
+        Text(account),
+        Text(&fill.id),
+        Text(&fill.venue_order_id),
+        json(fill)?,
+        moment(now)?
+    ])?;
+    Ok(())
+}
+
+/// Whether an order of ours, whose id at the venue is not known yet, could have been filled here.
+fn may_be_ours(connection: &Connection, account: &AccountId, fill: &Fill) -> Result<bool, StoreError> {
+    let found = connection
+        .prepare_cached(&format!(
+            "SELECT 1 FROM intent WHERE account = ?1 AND pair = ?2 AND side = ?3 AND venue_order_id IS NULL
+               AND state IN {NOT_OVER} LIMIT 1"
+        ))?
+        .query_row(params![Text(account), Text(&fill.pair), Text(&fill.side)], |_| {
+            Ok(())
+        })
+        .optional()?;
+    Ok(found.is_some())
+}
+
+fn strays_of(
+    connection: &Connection,
+    account: &AccountId,
+    order: &VenueOrderId,
+) -> Result<Vec<Fill>, StoreError> {
+    let mut statement = connection
+        .prepare_cached("SELECT body FROM stray_fill WHERE account = ?1 AND venue_order_id = ?2")?;
+    let fills = statement.query_map(params![Text(account), Text(order)], |row| {
+        Ok(row.get::<_, Json<Fill>>(0)?.0)
+    })?;
+    let mut fills: Vec<Fill> = fills.collect::<rusqlite::Result<_>>()?;
+    fills.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
+    Ok(fills)
+}
+
+/// Books one execution of a known order. Says whether it could be booked: one whose amounts cannot be
+/// calculated exactly is kept aside, and stops the account.
+fn book_one(
+    tx: &Tx<'_>,
+    stored: &mut StoredIntent,
+    fill: &Fill,
+    day: TradingDay,
+    now: Timestamp,
+) -> Result<bool, JournalError> {
+    let intent = &stored.intent;
+    if fill.pair != intent.request.pair || fill.side != intent.request.side {
+        let facts = format!(
+            "execution `{}` is a {} of {}, the order is {}",
+            fill.id, fill.side, fill.pair, intent.request
+        );
+        keep_stray(tx, &intent.account.clone(), fill, now)?;
+        contradict(tx, stored, &facts, now)?;
+        return Ok(false);
+    }
+    let result = match write_into_ledger(tx, intent, fill, day, now)? {
+        Ok(result) => result,
+        Err(error) => {
+            let facts = format!("execution `{}` cannot be booked: {error}", fill.id);
+            keep_stray(tx, &intent.account.clone(), fill, now)?;
+            contradict(tx, stored, &facts, now)?;
+            return Ok(false);
+        }
+    };
+    take_over(tx, stored, fill, now)?;
+    if let Some(surplus) = result.sold_beyond {
+        let reason = format!(
+            "execution `{}` sold {surplus} {} more than the ledger holds",
+            fill.id,
+            fill.pair.base()
+        );
+        let account = stored.intent.account.clone();
+        latches::contradiction(tx, &account, LatchMode::ReduceOnly, &reason, now)?;
+    }
+    Ok(true)
+}
+
+/// Moves the order along: what it has filled, what it still reserves, and whether it is over.
+fn take_over(
+    tx: &Tx<'_>,
+    stored: &mut StoredIntent,
+    fill: &Fill,
+    now: Timestamp,
+) -> Result<(), JournalError> {
+    let state = stored.intent.state;
+    let filled = decimal::add(stored.intent.filled, fill.quantity.value()).map_err(StoreError::from)?;
+    stored.intent.filled = filled;
+    stored.intent.venue_filled = stored.intent.venue_filled.max(filled);
+    stored.intent.updated_at = now;
+    intents::save(tx, stored, state)?;
+    if state.is_reserving() {
+        reservations::shrink(tx, &stored.intent, cost_of_order(tx, &stored.intent)?)?;
+    }
+    let ordered = stored
+        .intent
+        .sizing
+        .as_ref()
+        .map(|sizing| sizing.terms.quantity.value());
+    let is_over = !matches!(state, IntentState::Open | IntentState::Incident);
+    if ordered.is_some_and(|ordered| filled > ordered) {
+        let facts = format!(
+            "filled {} of {} ordered",
+            filled.normalize(),
+            ordered.unwrap_or_default()
+        );
+        contradict(tx, stored, &facts, now)
+    } else if is_over {
+        let facts = format!("execution `{}` came after the order was {state}", fill.id);
+        contradict(tx, stored, &facts, now)
+    } else {
+        end_if_complete(tx, stored, now)
+    }
+}
+
+/// What the booked executions of an order have cost, in dollars.
+fn cost_of_order(connection: &Connection, intent: &Intent) -> Result<Usd, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT body, usd_rate FROM fill WHERE intent = ?1")?;
+    let fills = statement.query_map([Text(&intent.id)], |row| {
+        Ok((row.get::<_, Json<Fill>>(0)?.0, row.get::<_, Exact>(1)?.0))
+    })?;
+    let mut sum = Usd::ZERO;
+    for fill in fills {
+        let (fill, rate) = fill?;
+        sum = sum.plus(cost_up(&fill, rate)?)?;
+    }
+    Ok(sum)
+}
+
+/// Exact, or rounded up to 12 decimals where that has more digits than can be kept.
+fn cost_up(fill: &Fill, rate: Decimal) -> Result<Usd, StoreError> {
+    let exact = fill
+        .price
+        .cost(fill.quantity)
+        .and_then(|cost| decimal::mul(cost, rate));
+    let cost = exact.or_else(|error| {
+        let price = fill.price.value().checked_mul(rate).ok_or(error)?;
+        let near = price.checked_mul(fill.quantity.value()).ok_or(error)?;
+        Ok::<_, InexactError>(near.round_dp_with_strategy(12, RoundingStrategy::ToPositiveInfinity))
+    })?;
+    Ok(Usd::new(cost))
+}
+
+struct Ledgered {
+    sold_beyond: Option<Quantity>,
+}
+
+/// The ledger's part: the fill, its entries, and the lots of its pair. The inner error is the
+/// ledger's own refusal; nothing is written then.
+fn write_into_ledger(
+    tx: &Tx<'_>,
+    intent: &Intent,
+    fill: &Fill,
+    day: TradingDay,
+    now: Timestamp,
+) -> Result<Result<Ledgered, LedgerError>, StoreError> {
+    let valuation = valuation(tx, intent, fill, now)?;
+    let (account, user) = (intent.account.clone(), intent.user.clone());
+    let fill = match LedgerFill::new(account, user, day.key, fill.clone(), &valuation) {
+        Ok(fill) => fill,
+        Err(error) => return Ok(Err(error)),
+    };
+    let books = match next_books(tx, &fill)? {
+        Ok(books) => books,
+        Err(error) => return Ok(Err(error)),
+    };
+    insert_fill(tx, intent, &fill, now)?;
+    let realised = books.realised_usd;
+    let sold_beyond = books.sold_beyond;
+    insert_entries(tx, &fill, &books.entries)?;
+    replace_books(tx, &fill, &books)?;
+    let data = Data::new()
+        .text("side", fill.fill.side)
+        .text("pair", &fill.fill.pair)
+        .text("quantity", fill.fill.quantity)
+        .text("price", fill.fill.price)
+        .text("fee", &fill.fill.fee)
+        .text("realised_usd", realised)
+        .text("day", day.key);
+    let subject = Subject {
+        fill: Some(fill.fill.id.clone()),
+        user: Some(intent.user.clone()),
+        ..Subject::intent(&intent.account, intent.id)
+    };
+    tx.record(
+        now,
+        Draft::new(daemon(), Action::FillBooked).on(subject).with(data),
+    )?;
+    outbox::of_fill(tx, now, intent, &fill, realised)?;
+    Ok(Ok(Ledgered { sold_beyond }))
+}
+
+/// The lots of a pair after a fill.
+struct Books {
+    lots: Vec<Lot>,
+    /// Only what this fill closed, or everything of the pair when it was booked anew.
+    closed: Vec<ClosedLot>,
+    is_anew: bool,
+    entries: Vec<bursar_ledger::Entry>,
+    realised_usd: Usd,
+    sold_beyond: Option<Quantity>,
+}
+
+/// A fill that is the newest of its pair goes on top; one that comes late makes the pair be booked
+/// again in the venue's order, so that the order of arrival makes no difference.
+fn next_books(connection: &Connection, fill: &LedgerFill) -> Result<Result<Books, LedgerError>, StoreError> {
+    let method = LotMethod::default();
+    let is_late = is_late(connection, fill)?;
+    if !is_late {
+        let open = lots(connection, &fill.account, fill.pair())?;
+        return Ok(apply_fill(&open, fill, method).map(on_top));
+    }
+    let mut all = ledger_fills(connection, &fill.account, fill.pair())?;
+    let before = replay(&all, method);
+    all.push(fill.clone());
+    let after = replay(&all, method);
+    match (before, after) {
+        (Ok(before), Ok(after)) => anew(fill, &before, after).map(Ok),
+        (Err(error), _) | (_, Err(error)) => Ok(Err(error)),
+    }
+}
+
+fn on_top(applied: Applied) -> Books {
+    Books {
+        lots: applied.lots_after,
+        closed: applied.closed,
+        is_anew: false,
+        entries: applied.entries,
+        realised_usd: applied.realised_usd,
+        sold_beyond: applied.sold_external,
+    }
+}
+
+fn anew(fill: &LedgerFill, before: &Replayed, after: Replayed) -> Result<Books, StoreError> {
+    let realised_usd = realised(&after)?.minus(realised(before)?)?;
+    let more_surplus = decimal::sub(surplus(&after)?, surplus(before)?)?;
+    Ok(Books {
+        lots: after.lots,
+        closed: after.closed,
+        is_anew: true,
+        entries: bursar_ledger::entries(&fill.fill)?,
+        realised_usd,
+        sold_beyond: Quantity::new(more_surplus).ok(),
+    })
+}
+
+fn realised(books: &Replayed) -> Result<Usd, InexactError> {
+    let mut closed = books.closed.iter();
+    closed.try_fold(Usd::ZERO, |sum, closed| sum.plus(closed.realised_usd))
+}
+
+fn surplus(books: &Replayed) -> Result<Decimal, InexactError> {
+    let mut sales = books.sold_external.iter();
+    sales.try_fold(Decimal::ZERO, |sum, sale| {
+        decimal::add(sum, sale.quantity.value())
+    })
+}
+
+fn is_late(connection: &Connection, fill: &LedgerFill) -> Result<bool, StoreError> {
+    // At the same instant the ledger's order decides, which SQL does not know.
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {LEDGER_FILL} FROM fill WHERE account = ?1 AND pair = ?2 AND at >= ?3"
+    ))?;
+    let later = statement.query_map(
+        params![Text(&fill.account), Text(fill.pair()), moment(fill.fill.at)?],
+        read_ledger_fill,
+    )?;
+    for other in later {
+        if other?.order_key() > fill.order_key() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The prices of the moment, as far as they are known. Without a price of the quote asset: what the
+/// order was sized with, else what was paid for what is held.
+fn valuation(
+    connection: &Connection,
+    intent: &Intent,
+    fill: &Fill,
+    now: Timestamp,
+) -> Result<Valuation, StoreError> {
+    let rate = |asset: &Asset| -> Result<Option<Price>, StoreError> {
+        Ok(quotes::rate(connection, &intent.broker, asset, now)?.map(|rate| rate.value))
+    };
+    let sized = intent
+        .sizing
+        .as_ref()
+        .and_then(|sizing| sizing.reference)
+        .map(|reference| reference.usd_rate);
+    let usd_rate = match rate(fill.pair.quote())?.or(sized) {
+        Some(rate) => rate,
+        None => {
+            let held = lots(connection, &intent.account, &fill.pair)?;
+            let paid = held.first().map(|lot| lot.entry_rate);
+            let detail = "nothing prices it";
+            paid.ok_or_else(|| StoreError::unreadable(format!("the rate of {}", fill.pair.quote()), detail))?
+        }
+    };
+    let worst_fee_percent = quotes::instrument(connection, &intent.broker, &fill.pair)?
+        .map_or(Decimal::ONE, |known| known.value.taker_fee_percent);
+    Ok(Valuation {
+        usd_rate,
+        fee_asset_rate: rate(&fill.fee.asset)?,
+        worst_fee_percent,
+    })
+}
+
+fn insert_fill(tx: &Tx<'_>, intent: &Intent, fill: &LedgerFill, now: Timestamp) -> Result<(), StoreError> {
+    tx.prepare_cached(
+        "INSERT INTO fill (account, id, intent, user, pair, day, at, booked_at, body, usd_rate, fee_usd,
+             fee_is_estimated)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+    )?
+    .execute(params![
+        Text(&fill.account),
+        Text(&fill.fill.id),
+        Text(&intent.id),
+        Text(&fill.user),
+        Text(&fill.fill.pair),
+        Text(&fill.day),
+        moment(fill.fill.at)?,
+        moment(now)?,
+        json(&fill.fill)?,
+        Exact(fill.usd_rate.value()),
+        Exact(fill.fee_usd.amount()),
+        fill.fee_is_estimated,
+    ])?;
+    Ok(())
+}
+
+fn insert_entries(
+    tx: &Tx<'_>,
+    fill: &LedgerFill,
+    entries: &[bursar_ledger::Entry],
+) -> Result<(), StoreError> {
+    let mut statement = tx.prepare_cached(
+        "INSERT INTO entry (account, fill, line, leg, asset, amount) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    for (line, entry) in (1_i64..).zip(entries) {
+        statement.execute(params![
+            Text(&fill.account),
+            Text(&fill.fill.id),
+            line,
+            leg_word(entry.leg),
+            Text(&entry.asset),
+            Exact(entry.amount),
+        ])?;
+    }
+    Ok(())
+}
+
+const fn leg_word(leg: bursar_ledger::Leg) -> &'static str {
+    match leg {
+        bursar_ledger::Leg::Holding => "holding",
+        bursar_ledger::Leg::Market => "market",
+        bursar_ledger::Leg::Fees => "fees",
+    }
+}
+
+fn replace_books(tx: &Tx<'_>, fill: &LedgerFill, books: &Books) -> Result<(), StoreError> {
+    let key = params![Text(&fill.account), Text(fill.pair())];
+    tx.prepare_cached("DELETE FROM lot WHERE account = ?1 AND pair = ?2")?
+        .execute(key)?;
+    if books.is_anew {
+        tx.prepare_cached("DELETE FROM closed_lot WHERE account = ?1 AND pair = ?2")?
+            .execute(key)?;
+    }
+    let mut statement = tx.prepare_cached(
+        "INSERT INTO lot (account, id, user, pair, opened_at, quantity, cost_usd, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?;
+    for lot in &books.lots {
+        statement.execute(params![
+            Text(&lot.account),
+            Text(&lot.id),
+            Text(&lot.user),
+            Text(&lot.pair),
+            moment(lot.opened_at)?,
+            Exact(lot.quantity.value()),
+            Exact(lot.cost_usd.amount()),
+            json(lot)?,
+        ])?;
+    }
+    let mut statement = tx.prepare_cached(
+        "INSERT INTO closed_lot (account, lot, closed_by, user, pair, closed_day, closed_at, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?;
+    for closed in &books.closed {
+        statement.execute(params![
+            Text(&closed.account),
+            Text(&closed.lot),
+            Text(&closed.closed_by),
+            Text(&closed.user),
+            Text(&closed.pair),
+            Text(&closed.closed_day),
+            moment(closed.closed_at)?,
+            json(closed)?,
+        ])?;
+    }
+    Ok(())
+}
+
+pub(crate) fn lots(
+    connection: &Connection,
+    account: &AccountId,
+    pair: &Pair,
+) -> Result<Vec<Lot>, StoreError> {
+    let mut statement = connection
+        .prepare_cached("SELECT body FROM lot WHERE account = ?1 AND pair = ?2 ORDER BY opened_at, id")?;
+    let lots = statement.query_map(params![Text(account), Text(pair)], |row| {
+        Ok(row.get::<_, Json<Lot>>(0)?.0)
+    })?;
+    Ok(lots.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The columns of a booked execution, as [`read_ledger_fill`] wants them.
+pub(crate) const LEDGER_FILL: &str =
+    "account, user, day, body, usd_rate, fee_usd, fee_is_estimated, intent, booked_at";
+
+pub(crate) fn read_ledger_fill(row: &Row<'_>) -> rusqlite::Result<LedgerFill> {
+    let rate = Price::new(row.get::<_, Exact>(4)?.0).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(4, rusqlite::types::Type::Text, Box::new(error))
+    })?;
+    Ok(LedgerFill {
+        account: row.get::<_, Text<_>>(0)?.0,
+        user: row.get::<_, Text<_>>(1)?.0,
+        day: row.get::<_, Text<_>>(2)?.0,
+        fill: row.get::<_, Json<_>>(3)?.0,
+        usd_rate: rate,
+        fee_usd: Usd::new(row.get::<_, Exact>(5)?.0),
+        fee_is_estimated: row.get(6)?,
+    })
+}
+
+pub(crate) fn read_booked(row: &Row<'_>) -> rusqlite::Result<bursar_execution::BookedFill> {
+    Ok(bursar_execution::BookedFill {
+        intent: row.get::<_, Text<_>>(7)?.0,
+        booked_at: row.get::<_, Moment>(8)?.0,
+        fill: read_ledger_fill(row)?,
+    })
+}
+
+fn ledger_fills(
+    connection: &Connection,
+    account: &AccountId,
+    pair: &Pair,
+) -> Result<Vec<LedgerFill>, StoreError> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {LEDGER_FILL} FROM fill WHERE account = ?1 AND pair = ?2"
+    ))?;
+    let fills = statement.query_map(params![Text(account), Text(pair)], read_ledger_fill)?;
+    Ok(fills.collect::<rusqlite::Result<_>>()?)
+}

@@ -1,0 +1,476 @@
+//! What became of orders that were sent: by the answer to the request, and by what the venue lists.
+
+use bursar_audit::{Action, Data, Draft, Subject};
+use bursar_broker::{VenueOrder, VenueOrderStatus};
+use bursar_controls::LatchMode;
+use bursar_execution::machine::{Forbidden, Step};
+use bursar_execution::{AbsenceEvidence, Booked, ExternalOrder, Intent, JournalError, Outcome};
+use bursar_model::{AccountId, IntentId, IntentState, VenueOrderId};
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+use rust_decimal::Decimal;
+
+use crate::audit::daemon;
+use crate::conditions::known_account;
+use crate::error::StoreError;
+use crate::fills;
+use crate::intents::{self, Because, StoredIntent, subject};
+use crate::values::{Json, Moment, Text, json, moment};
+use crate::writer::Tx;
+use crate::{cancels, latches};
+
+pub(crate) fn conclude(
+    tx: &Tx<'_>,
+    id: IntentId,
+    outcome: Outcome,
+    now: Timestamp,
+) -> Result<Intent, JournalError> {
+    let mut stored = intents::get(tx, id)?;
+    match outcome {
+        Outcome::NotSent { token, reason } => not_sent(tx, &mut stored, &token, &reason, now)?,
+        Outcome::Accepted { venue_order_id } => accept(tx, &mut stored, &venue_order_id, now)?,
+        Outcome::Refused { code } => refuse(tx, &mut stored, code, now)?,
+        Outcome::Lost { reason } => lose(tx, &mut stored, reason, now)?,
+        Outcome::Absent(evidence) => prove_absent(tx, &mut stored, &evidence, now)?,
+        Outcome::Contradiction { facts } => contradict(tx, &mut stored, &facts, now)?,
+    }
+    Ok(stored.intent)
+}
+
+fn stale(stored: &StoredIntent, step: Step) -> JournalError {
+    JournalError::Stale {
+        intent: stored.intent.id,
+        source: Forbidden {
+            from: stored.intent.state,
+            step,
+        },
+    }
+}
+
+/// Only whoever holds the token of the attempt can say that nothing left.
+fn not_sent(
+    tx: &Tx<'_>,
+    stored: &mut StoredIntent,
+    token: &[u8; 16],
+    reason: &str,
+    now: Timestamp,
+) -> Result<(), JournalError> {
+    if stored.attempt_token.as_deref() != Some(token.as_slice()) {
+        return Err(stale(stored, Step::NotSent));
+    }
+    stored.attempt_token = None;
+    stored.intent.dispatched_at = None;
+    stored.intent.acceptance_bound = None;
+    let because = Because::new(daemon(), now, format!("not sent: {reason}"));
+    intents::step(tx, stored, Step::NotSent, because)?;
+    // A cancel that was asked for while it was on its way is now as good as done.
+    if let Some(cancel) = cancels::find(tx, stored.intent.id)? {
+        let because = Because::new(daemon(), now, cancel.reason);
+        intents::step(tx, stored, Step::Withdraw, because)?;
+    }
+    Ok(())
+}
+
+fn refuse(tx: &Tx<'_>, stored: &mut StoredIntent, code: String, now: Timestamp) -> Result<(), JournalError> {
+    if stored.intent.venue_order_id.is_some() {
+        let facts = format!("the venue refused it with `{code}`, and has it");
+        return contradict(tx, stored, &facts, now);
+    }
+    intents::step(tx, stored, Step::Refuse, Because::new(daemon(), now, code))
+}
+
+/// It cannot be told. What is known better meanwhile stays known.
+fn lose(tx: &Tx<'_>, stored: &mut StoredIntent, reason: String, now: Timestamp) -> Result<(), JournalError> {
+    let is_known_better = match stored.intent.state {
+        IntentState::Unknown | IntentState::Open | IntentState::Incident => true,
+        IntentState::Filled | IntentState::Cancelled | IntentState::VenueExpired => true,
+        IntentState::Dispatching
+        | IntentState::Approved
+        | IntentState::Denied
+        | IntentState::Expired
+        | IntentState::Withdrawn
+        | IntentState::Rejected
+        | IntentState::Absent => false,
+    };
+    if is_known_better {
+        return Ok(());
+    }
+    intents::step(tx, stored, Step::Lose, Because::new(daemon(), now, reason))
+}
+
+fn prove_absent(
+    tx: &Tx<'_>,
+    stored: &mut StoredIntent,
+    evidence: &AbsenceEvidence,
+    now: Timestamp,
+) -> Result<(), JournalError> {
+    // Evidence for another attempt, or from before the venue could no longer accept, proves nothing.
+    let fits = stored.intent.acceptance_bound == Some(evidence.acceptance_bound)
+        && evidence.first.venue_time > evidence.acceptance_bound
+        && evidence.second.venue_time > evidence.first.venue_time;
+    if !fits {
+        return Err(stale(stored, Step::ProveAbsent));
+    }
+    let data = Data::new()
+        .text("acceptance_bound", evidence.acceptance_bound)
+        .text("first_look", evidence.first.venue_time)
+        .text("second_look", evidence.second.venue_time);
+    let because = Because::new(daemon(), now, "proved absent").with(data);
+    intents::step(tx, stored, Step::ProveAbsent, because)
+}
+
+/// The venue has the order under this id of its own.
+pub(crate) fn accept(
+    tx: &Tx<'_>,
+    stored: &mut StoredIntent,
+    venue_order_id: &VenueOrderId,
+    now: Timestamp,
+) -> Result<(), JournalError> {
+    let intent = &stored.intent;
+    match &intent.venue_order_id {
+        Some(known) if known == venue_order_id => return Ok(()),
+        Some(known) => {
+            let facts = format!("two orders at the venue, `{known}` and `{venue_order_id}`, for one of ours");
+            return contradict(tx, stored, &facts, now);
+        }
+        None => {}
+    }
+    if let Some(other) = intents::by_venue_order(tx, &intent.account, venue_order_id)? {
+        let facts = format!(
+            "the venue's order `{venue_order_id}` already belongs to {}",
+            other.intent.id
+        );
+        return contradict(tx, stored, &facts, now);
+    }
+    let state = intent.state;
+    match state {
+        IntentState::Dispatching | IntentState::Unknown | IntentState::Incident => {}
+        _ => return Err(stale(stored, Step::Accept)),
+    }
+    stored.intent.venue_order_id = Some(venue_order_id.clone());
+    if state == IntentState::Incident {
+        // It stays one; its executions must be booked all the same.
+        intents::save(tx, stored, state)?;
+        return fills::adopt(tx, stored, now);
+    }
+    let data = Data::new().text("venue_order_id", venue_order_id);
+    intents::step(
+        tx,
+        stored,
+        Step::Accept,
+        Because::new(daemon(), now, "").with(data),
+    )?;
+    // It may have been listed before anybody could tell that it was ours.
+    forget_external(tx, &stored.intent.account, venue_order_id)?;
+    // Executions may have been reported before this.
+    fills::adopt(tx, stored, now)
+}
+
+/// Marks an order whose facts contradict ours, and stops its account. An order that is over, or was
+/// never sent, keeps its state: that it contradicts is recorded beside it.
+pub(crate) fn contradict(
+    tx: &Tx<'_>,
+    stored: &mut StoredIntent,
+    facts: &str,
+    now: Timestamp,
+) -> Result<(), JournalError> {
+    match stored.intent.state {
+        IntentState::Dispatching | IntentState::Unknown | IntentState::Open => {
+            let because = Because::new(daemon(), now, facts);
+            intents::step(tx, stored, Step::Contradict, because)?;
+        }
+        IntentState::Incident => {}
+        IntentState::Approved
+        | IntentState::Denied
+        | IntentState::Expired
+        | IntentState::Withdrawn
+        | IntentState::Rejected
+        | IntentState::Absent
+        | IntentState::Filled
+        | IntentState::Cancelled
+        | IntentState::VenueExpired => {
+            let draft = Draft::new(daemon(), Action::InvariantBroken)
+                .on(subject(&stored.intent))
+                .failed(facts)
+                .with(Data::new().text("state", stored.intent.state));
+            tx.record(now, draft)?;
+        }
+    }
+    let reason = format!("order {}: {facts}", stored.intent.id);
+    latches::contradiction(tx, &stored.intent.account, LatchMode::Halt, &reason, now)?;
+    // Tripping may have asked for its cancel; what is in memory is the order, not its cancel.
+    Ok(())
+}
+
+pub(crate) fn observe(
+    tx: &Tx<'_>,
+    account: &AccountId,
+    orders: &[VenueOrder],
+    now: Timestamp,
+) -> Result<Vec<Intent>, JournalError> {
+    known_account(tx, account)?;
+    let mut changed: Vec<Intent> = Vec::new();
+    for order in orders {
+        let by_client = match &order.client_order_id {
+            Some(id) => intents::by_client_order(tx, account, id)?,
+            None => None,
+        };
+        let ours = match by_client {
+            Some(ours) => Some(ours),
+            None => intents::by_venue_order(tx, account, &order.id)?,
+        };
+        match ours {
+            Some(mut stored) => {
+                let before = stored.intent.clone();
+                observe_ours(tx, &mut stored, order, now)?;
+                if stored.intent != before {
+                    changed.retain(|intent| intent.id != stored.intent.id);
+                    changed.push(stored.intent);
+                }
+            }
+            None => observe_external(tx, account, order, now)?,
+        }
+    }
+    Ok(changed)
+}
+
+fn observe_ours(
+    tx: &Tx<'_>,
+    stored: &mut StoredIntent,
+    order: &VenueOrder,
+    now: Timestamp,
+) -> Result<(), JournalError> {
+    match stored.intent.state {
+        IntentState::Dispatching | IntentState::Unknown | IntentState::Open => {}
+        IntentState::Filled | IntentState::Cancelled | IntentState::VenueExpired => {
+            return observe_ended(tx, stored, order, now);
+        }
+        // What it contradicts is recorded already.
+        IntentState::Incident => return Ok(()),
+        IntentState::Approved
+        | IntentState::Denied
+        | IntentState::Expired
+        | IntentState::Withdrawn
+        | IntentState::Rejected
+        | IntentState::Absent => {
+            let account = stored.intent.account.clone();
+            let is_new = !is_known_external(tx, &account, &order.id)?;
+            write_external(tx, &account, order, now)?;
+            if !is_new {
+                return Ok(());
+            }
+            let facts = format!(
+                "the venue has it as `{}`, though it was {}",
+                order.id, stored.intent.state
+            );
+            return contradict(tx, stored, &facts, now);
+        }
+    }
+    if let Some(facts) = differing_terms(&stored.intent, order) {
+        return contradict(tx, stored, &facts, now);
+    }
+    accept(tx, stored, &order.id, now)?;
+    if stored.intent.state == IntentState::Open {
+        follow(tx, stored, order)?;
+        end_if_complete(tx, stored, now)?;
+    }
+    Ok(())
+}
+
+/// An order that is over stays over, and there is only one.
+fn observe_ended(
+    tx: &Tx<'_>,
+    stored: &mut StoredIntent,
+    order: &VenueOrder,
+    now: Timestamp,
+) -> Result<(), JournalError> {
+    let is_same = stored.intent.venue_order_id.as_ref() == Some(&order.id);
+    if is_same && order.filled <= stored.intent.filled {
+        // A list may still show it as working for a while.
+        return Ok(());
+    }
+    let facts = if is_same {
+        format!(
+            "the venue filled {} of it, we booked {}",
+            order.filled, stored.intent.filled
+        )
+    } else {
+        format!("a second order at the venue, `{}`, for one of ours", order.id)
+    };
+    contradict(tx, stored, &facts, now)
+}
+
+fn differing_terms(intent: &Intent, order: &VenueOrder) -> Option<String> {
+    let terms = &intent.sizing.as_ref()?.terms;
+    let same = order.pair == terms.pair
+        && order.side == terms.side
+        && order.quantity == terms.quantity
+        && order.kind.as_ref() == Some(&terms.kind);
+    if same {
+        return None;
+    }
+    let kind = order
+        .kind
+        .as_ref()
+        .map_or("of an unknown kind", |kind| kind.name());
+    Some(format!(
+        "ordered {terms}, the venue has {} {} {} {kind}",
+        order.side, order.quantity, order.pair
+    ))
+}
+
+/// Takes over how far the venue says the order got. A list that lags behind makes nothing undone.
+fn follow(tx: &Tx<'_>, stored: &mut StoredIntent, order: &VenueOrder) -> Result<(), StoreError> {
+    let filled = stored.intent.venue_filled.max(order.filled);
+    let closing = match (stored.intent.closing, order.status) {
+        (Some(known), VenueOrderStatus::Live) => Some(known),
+        (None, VenueOrderStatus::Live) => None,
+        (_, ended) => Some(ended),
+    };
+    if filled == stored.intent.venue_filled && closing == stored.intent.closing {
+        return Ok(());
+    }
+    stored.intent.venue_filled = filled;
+    stored.intent.closing = closing;
+    intents::save(tx, stored, stored.intent.state)?;
+    Ok(())
+}
+
+/// Ends an order when the venue has ended it and every execution of it is booked, or when there is
+/// nothing left of it to execute.
+pub(crate) fn end_if_complete(
+    tx: &Tx<'_>,
+    stored: &mut StoredIntent,
+    now: Timestamp,
+) -> Result<(), JournalError> {
+    let intent = &stored.intent;
+    if intent.state != IntentState::Open {
+        return Ok(());
+    }
+    let ordered = intent.sizing.as_ref().map(|sizing| sizing.terms.quantity.value());
+    let is_full = Some(intent.filled) == ordered;
+    let step = match intent.closing {
+        _ if is_full => Step::Fill,
+        Some(VenueOrderStatus::Filled) if intent.filled == intent.venue_filled => Step::Fill,
+        Some(VenueOrderStatus::Cancelled) if intent.filled == intent.venue_filled => Step::Cancel,
+        Some(VenueOrderStatus::Expired) if intent.filled == intent.venue_filled => Step::VenueExpire,
+        _ => return Ok(()),
+    };
+    if step == Step::Fill && intent.filled <= Decimal::ZERO {
+        // Filled, of nothing: the list and the executions do not belong together yet.
+        return Ok(());
+    }
+    stored.intent.venue_filled = stored.intent.venue_filled.max(stored.intent.filled);
+    let data = Data::new().text("filled", stored.intent.filled.normalize());
+    intents::step(tx, stored, step, Because::new(daemon(), now, "").with(data))
+}
+
+fn is_known_external(
+    connection: &Connection,
+    account: &AccountId,
+    id: &VenueOrderId,
+) -> Result<bool, StoreError> {
+    let found = connection
+        .prepare_cached("SELECT 1 FROM external_order WHERE account = ?1 AND venue_order_id = ?2")?
+        .query_row(params![Text(account), Text(id)], |_| Ok(()))
+        .optional()?;
+    Ok(found.is_some())
+}
+
+/// An order that is not ours: known and counted while it works, never touched.
+fn observe_external(
+    tx: &Tx<'_>,
+    account: &AccountId,
+    order: &VenueOrder,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    // Orders that ended before anybody saw them work are history of the account, not of ours.
+    if order.status.is_terminal() && !is_known_external(tx, account, &order.id)? {
+        return Ok(());
+    }
+    write_external(tx, account, order, now)
+}
+
+fn write_external(
+    tx: &Tx<'_>,
+    account: &AccountId,
+    order: &VenueOrder,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let is_new = !is_known_external(tx, account, &order.id)?;
+    tx.prepare_cached(
+        "INSERT INTO external_order (account, venue_order_id, body, is_working, first_seen)
+         VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (account, venue_order_id) DO UPDATE SET body = excluded.body,
+             is_working = min(is_working, excluded.is_working)",
+    )?
+    .execute(params![
+        Text(account),
+        Text(&order.id),
+        json(order)?,
+        !order.status.is_terminal(),
+        moment(now)?
+    ])?;
+    if !is_new {
+        return Ok(());
+    }
+    let data = Data::new()
+        .text("venue_order_id", &order.id)
+        .text("pair", &order.pair)
+        .text("side", order.side)
+        .text("quantity", order.quantity);
+    let draft = Draft::new(daemon(), Action::ExternalOrder)
+        .on(Subject::account(account))
+        .with(data);
+    tx.record(now, draft)
+}
+
+fn forget_external(tx: &Tx<'_>, account: &AccountId, id: &VenueOrderId) -> Result<(), StoreError> {
+    tx.prepare_cached("DELETE FROM external_order WHERE account = ?1 AND venue_order_id = ?2")?
+        .execute(params![Text(account), Text(id)])?;
+    Ok(())
+}
+
+pub(crate) fn external_orders(
+    connection: &Connection,
+    account: &AccountId,
+) -> Result<Vec<ExternalOrder>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT body, first_seen FROM external_order WHERE account = ?1 AND is_working = 1
+         ORDER BY first_seen, venue_order_id",
+    )?;
+    let orders = statement.query_map([Text(account)], |row| {
+        Ok(ExternalOrder {
+            account: account.clone(),
+            order: row.get::<_, Json<_>>(0)?.0,
+            first_seen: row.get::<_, Moment>(1)?.0,
+        })
+    })?;
+    Ok(orders.collect::<rusqlite::Result<_>>()?)
+}
+
+/// At the start of the process that sends.
+pub(crate) fn recover(tx: &Tx<'_>, account: &AccountId, now: Timestamp) -> Result<Vec<Intent>, JournalError> {
+    known_account(tx, account)?;
+    for mut stored in intents::unresolved(tx, account)? {
+        match stored.intent.state {
+            IntentState::Dispatching => {
+                let actor = bursar_audit::Actor::new(bursar_audit::ActorKind::Recovery, None);
+                intents::step(tx, &mut stored, Step::Lose, Because::new(actor, now, "recovered"))?;
+            }
+            IntentState::Approved if now > stored.intent.valid_until => {
+                let cause = format!("was good until {}", stored.intent.valid_until);
+                intents::step(tx, &mut stored, Step::Expire, Because::new(daemon(), now, cause))?;
+            }
+            _ => {}
+        }
+    }
+    let unresolved = intents::unresolved(tx, account)?;
+    Ok(unresolved.into_iter().map(|stored| stored.intent).collect())
+}
+
+/// Adds what one adoption booked to what a whole operation reports.
+pub(crate) fn join(booked: &mut Booked, intent: &Intent) {
+    booked.intents.retain(|known| known.id != intent.id);
+    booked.intents.push(intent.clone());
+}
