@@ -20,12 +20,17 @@
 
 mod account_reads;
 mod admin;
+mod amend;
 mod amount;
 pub mod auth;
+mod cancel;
+mod checks;
 pub mod customer;
+mod describe;
 mod endpoint;
 mod exchange;
 pub mod faults;
+mod filters;
 mod handle;
 mod json;
 mod limits;
@@ -35,6 +40,7 @@ mod mode;
 mod moment;
 mod nonce;
 pub mod oracle;
+mod order_reads;
 mod orders;
 mod pairs;
 mod params;
@@ -46,7 +52,10 @@ pub mod run;
 mod seed;
 pub mod server;
 mod settings;
+mod settle;
+mod taking;
 mod terms;
+mod trade_reads;
 mod wallet;
 
 pub use auth::Secret;

@@ -12,6 +12,7 @@
 
 pub(crate) mod book;
 pub(crate) mod candles;
+pub(crate) mod clock;
 pub mod files;
 pub(crate) mod generated;
 pub(crate) mod series;
@@ -25,6 +26,7 @@ use serde::Serialize;
 use crate::moment::{MICROS, Moment};
 use crate::pairs::{PairNo, PairRules, Pairs};
 use candles::CandleCache;
+use clock::{MarketClock, Segment, thousandths};
 use files::{Kind, MarketError, MarketFile};
 use generated::GeneratedPair;
 use series::{Event, Series};
@@ -105,64 +107,6 @@ fn floor(price: Decimal, tick: Decimal) -> Decimal {
     price
         .checked_div(tick)
         .map_or(price, |ticks| ticks.floor() * tick)
-}
-
-/// Wall time to market time and back.
-#[derive(Clone, Debug)]
-struct MarketClock {
-    /// In thousandths of the wall's speed, until the first segment begins.
-    speed: i64,
-    segments: Vec<Segment>,
-}
-
-/// From `wall` on, the market runs from `market` at this speed.
-#[derive(Clone, Copy, Debug)]
-struct Segment {
-    wall: Moment,
-    market: Moment,
-    speed: i64,
-}
-
-impl MarketClock {
-    fn now(&self, wall: Moment) -> Moment {
-        let Some(segment) = self.segments.iter().rev().find(|segment| segment.wall <= wall) else {
-            return wall;
-        };
-        let passed = i128::from(wall.micros_since(segment.wall)) * i128::from(segment.speed) / 1_000;
-        let passed = i64::try_from(passed).unwrap_or(i64::MAX / 4);
-        Moment::from_micros(segment.market.micros().saturating_add(passed))
-    }
-
-    /// When, on the wall, the market was or will be at `market`; `None` while it stands still before it.
-    fn wall(&self, market: Moment) -> Option<Moment> {
-        let Some(segment) = self
-            .segments
-            .iter()
-            .rev()
-            .find(|segment| segment.market <= market)
-        else {
-            let first = self.segments.first()?;
-            let before = first.market.micros_since(market);
-            return Some(Moment::from_micros(first.wall.micros().saturating_sub(before)));
-        };
-        let distance = i128::from(market.micros_since(segment.market));
-        if segment.speed == 0 {
-            return (distance == 0).then_some(segment.wall);
-        }
-        let speed = i128::from(segment.speed);
-        let passed = (distance * 1_000 + speed - 1) / speed;
-        let passed = i64::try_from(passed).ok()?;
-        Some(Moment::from_micros(segment.wall.micros().saturating_add(passed)))
-    }
-
-    fn speed(&self) -> i64 {
-        self.segments.last().map_or(self.speed, |segment| segment.speed)
-    }
-
-    fn set_speed(&mut self, wall: Moment, speed: i64) {
-        let market = self.now(wall);
-        self.segments.push(Segment { wall, market, speed });
-    }
 }
 
 impl Market {
@@ -456,11 +400,6 @@ impl Listing {
             .map_or(Decimal::ONE, |(_, factor)| *factor);
         (count, factor)
     }
-}
-
-fn thousandths(speed: Decimal) -> i64 {
-    let capped = speed.clamp(Decimal::ZERO, Decimal::from(10_000));
-    i64::try_from((capped * Decimal::ONE_THOUSAND).round()).unwrap_or(1_000)
 }
 
 /// The lower, the better: finer data first, then Kraken's own, then the longer one.
