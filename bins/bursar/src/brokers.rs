@@ -1,0 +1,138 @@
+//! The one place of the command line that names an exchange.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bursar_auth::Account;
+use bursar_broker::{Broker, BrokerProfile, KeyRights, NonceFloor, NonceFloorError, ReadError};
+use bursar_broker_kraken::{
+    InvalidEndpoint, Kraken, KrakenAccount, KrakenEndpoint, KrakenPublic, KrakenSettings, KrakenSetupError,
+    KrakenTier, kraken_profile,
+};
+use bursar_broker_paper::paper_profile;
+use bursar_config::{RateTier, Settings};
+use bursar_keystore::Signer;
+use bursar_model::{BrokerId, CredentialId};
+
+use crate::{Exit, Failure, Surroundings};
+
+/// What is particular to each exchange there is an adapter for.
+pub fn profiles() -> Vec<BrokerProfile> {
+    vec![kraken_profile(), paper_profile(paper_broker())]
+}
+
+/// The broker of accounts that trade on paper alone.
+#[expect(clippy::expect_used, reason = "the name is a constant; a test reads it")]
+pub fn paper_broker() -> BrokerId {
+    "paper".parse().expect("a plain name")
+}
+
+/// Refuses a broker that there is no adapter for.
+pub fn known(broker: &BrokerId) -> Result<(), Failure> {
+    let known: Vec<String> = profiles()
+        .iter()
+        .map(|profile| profile.broker.to_string())
+        .collect();
+    if known.iter().any(|name| name == broker.as_str()) {
+        Ok(())
+    } else {
+        Err(Failure::not_found(
+            format!("there is no adapter for broker `{broker}`"),
+            format!("this version trades at {}", known.join(", ")),
+        ))
+    }
+}
+
+/// How Kraken is reached by these settings.
+pub fn kraken_settings(settings: &Settings, broker: &BrokerId) -> Result<KrakenSettings, InvalidEndpoint> {
+    let broker = settings.brokers.of(broker);
+    let endpoint = match &broker.base_url {
+        None => KrakenEndpoint::default(),
+        Some(url) => KrakenEndpoint::at(url.as_str())?,
+    };
+    Ok(KrakenSettings {
+        endpoint,
+        connect_timeout: broker.connect_timeout_ms.duration(),
+        request_timeout: broker.request_timeout_ms.duration(),
+        ..KrakenSettings::default()
+    })
+}
+
+pub const fn kraken_tier(tier: RateTier) -> KrakenTier {
+    match tier {
+        RateTier::Starter => KrakenTier::Starter,
+        RateTier::Intermediate => KrakenTier::Intermediate,
+        RateTier::Pro => KrakenTier::Pro,
+    }
+}
+
+/// Asks the exchange what a key may do. Nothing is traded and nothing is stored.
+pub(crate) async fn key_rights(
+    account: &Account,
+    signer: Arc<dyn Signer>,
+    settings: &Settings,
+    surroundings: &Surroundings,
+) -> Result<KeyRights, Failure> {
+    known(account.broker())?;
+    let reach = kraken_settings(settings, account.broker()).map_err(|error| {
+        Failure::of(
+            Exit::Failed,
+            &error,
+            format!("correct `brokers.{}.base_url` in the settings", account.broker()),
+        )
+    })?;
+    let clock = Arc::clone(&surroundings.clock);
+    let public = KrakenPublic::new(reach, Arc::clone(&clock)).map_err(|error| setup(&error))?;
+    let settings = KrakenAccount {
+        account: account.id().clone(),
+        mode: account.mode(),
+        credential: CredentialId::random(surroundings.entropy.as_ref()),
+        tier: kraken_tier(settings.brokers.of(account.broker()).rate_tier),
+        flexible_is_spendable: false,
+    };
+    let kraken =
+        Kraken::new(settings, public, signer, Arc::new(ByTheClock), clock).map_err(|error| setup(&error))?;
+    kraken
+        .key_rights()
+        .await
+        .map_err(|error| unanswered(&error, account))
+}
+
+fn setup(error: &KrakenSetupError) -> Failure {
+    let exit = match error {
+        KrakenSetupError::Client(_) => Exit::Failed,
+        KrakenSetupError::PaperAccount { .. } => Exit::Refused,
+    };
+    Failure::of(exit, error, error.hint())
+}
+
+fn unanswered(error: &ReadError, account: &Account) -> Failure {
+    let hint = match error {
+        ReadError::TryAgain { .. } => {
+            "check the network and the exchange's status page, then try again".to_owned()
+        }
+        ReadError::Refused { .. } => format!(
+            "check at the exchange that the key exists and may query funds and orders, then run \
+             `bursar credentials set {}`",
+            account.id()
+        ),
+        ReadError::Unreadable { .. } => {
+            "the exchange may have changed its interface; update Bursar".to_owned()
+        }
+    };
+    Failure::of(Exit::Failed, error, hint)
+}
+
+/// Request numbers by the clock alone.
+///
+/// A question here stands beside the running daemon, which numbers its requests by the clock too.
+/// Reserving a block in the store would put the numbers of this process ahead of the daemon's, and
+/// the exchange would refuse its next order.
+struct ByTheClock;
+
+#[async_trait]
+impl NonceFloor for ByTheClock {
+    async fn reserve(&self, _: CredentialId, at_least: u64, _: u64) -> Result<u64, NonceFloorError> {
+        Ok(at_least)
+    }
+}

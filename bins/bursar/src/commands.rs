@@ -1,0 +1,108 @@
+//! The commands, one file per group.
+
+pub mod account;
+pub mod audit;
+pub mod balance;
+pub mod can;
+pub mod config;
+pub mod credentials;
+pub mod hierarchy;
+pub mod init;
+pub mod lists;
+pub mod loss;
+pub mod order;
+pub mod permissions;
+pub mod preferences;
+pub mod setup;
+pub mod status;
+pub mod switches;
+pub mod user;
+
+use clap::Subcommand;
+
+use crate::session::Session;
+use crate::{Exit, Failure};
+
+/// Every command there is.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a new store: users, keys, orders and audit trail
+    Init(init::Init),
+    /// The people whose accounts are traded
+    #[command(subcommand)]
+    User(user::User),
+    /// Accounts at exchanges
+    #[command(subcommand)]
+    Account(account::Account),
+    /// Exchange keys: sealed, and admitted only if they cannot withdraw
+    #[command(subcommand)]
+    Credentials(credentials::Credentials),
+    /// What a user may trade and lose
+    #[command(subcommand)]
+    Permissions(permissions::Permissions),
+    /// What a user wishes for, inside the permissions
+    #[command(subcommand)]
+    Preferences(preferences::Preferences),
+    /// One user with account, keys, permissions and settings, in four steps
+    Setup(setup::Setup),
+    /// A user's state, or everything at a glance
+    Status(status::Status),
+    /// Which brokers have their master account connected, and who trades without one
+    Hierarchy(hierarchy::Hierarchy),
+    /// Whether an account has enough money to trade
+    Balance(balance::Balance),
+    /// Open positions, with the user they belong to
+    Positions(lists::Positions),
+    /// Orders, newest first
+    Orders(lists::Orders),
+    /// Executions, newest first
+    Fills(lists::Fills),
+    /// Place, cancel or look at one order
+    #[command(subcommand)]
+    Order(order::Order),
+    /// Would this order be allowed? The whole rule trace, nothing is sent
+    Can(can::Can),
+    /// Stop trading: everywhere, at a broker, of a user or of an account
+    Kill(switches::Kill),
+    /// Turn a switch off again
+    Release(switches::Release),
+    /// The switches that are on
+    Latches(switches::Latches),
+    /// The day's loss of a user
+    #[command(subcommand)]
+    Loss(loss::Loss),
+    /// The record of every decision
+    #[command(subcommand)]
+    Audit(audit::Audit),
+    /// The settings file
+    #[command(subcommand)]
+    Config(config::Config),
+}
+
+impl Command {
+    pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
+        match self {
+            Self::Init(command) => command.run(session).await,
+            Self::User(command) => command.run(session).await,
+            Self::Account(command) => command.run(session).await,
+            Self::Credentials(command) => command.run(session).await,
+            Self::Permissions(command) => command.run(session).await,
+            Self::Preferences(command) => command.run(session).await,
+            Self::Setup(command) => command.run(session).await,
+            Self::Status(command) => command.run(session).await,
+            Self::Hierarchy(command) => command.run(session).await,
+            Self::Balance(command) => command.run(session).await,
+            Self::Positions(command) => command.run(session).await,
+            Self::Orders(command) => command.run(session).await,
+            Self::Fills(command) => command.run(session).await,
+            Self::Order(command) => command.run(session).await,
+            Self::Can(command) => command.run(session).await,
+            Self::Kill(command) => command.run(session).await,
+            Self::Release(command) => command.run(session).await,
+            Self::Latches(command) => command.run(session).await,
+            Self::Loss(command) => command.run(session).await,
+            Self::Audit(command) => command.run(session).await,
+            Self::Config(command) => command.run(session).await,
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! `bursar balance`: whether an account has enough money to trade, and what that means.
+
+use bursar_accounts::{BalanceOwner, BalanceReport, ReadinessLevel};
+use bursar_auth::{Directory, DisplayName};
+use bursar_execution::Conditions;
+use bursar_model::AccountId;
+use clap::Args;
+use serde_json::json;
+
+use crate::render::{Cell, Page, Tone, age, moment};
+use crate::session::Session;
+use crate::{Exit, Failure, view};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  bursar balance kraken-ilves")]
+pub struct Balance {
+    account: AccountId,
+}
+
+impl Balance {
+    pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
+        let opened = session.open().await?;
+        let account = opened.store.account(&self.account).await?;
+        let user = opened.store.user(account.owner()).await?;
+        let Some(known) = opened.store.balances(&self.account).await? else {
+            return Err(Failure::new(
+                Exit::Failed,
+                format!("the balance of `{}` was never read", self.account),
+                "start `bursard run`; it reads the balance when it has connected the account",
+            ));
+        };
+        let owner = BalanceOwner {
+            user: user.id.clone(),
+            name: user.name.as_ref().map_or("", DisplayName::as_str).to_owned(),
+            email: user.email.to_string(),
+            account: account.id().clone(),
+            broker: account.broker().clone(),
+        };
+        let thresholds = &opened.installation.settings.balance;
+        let report = BalanceReport::new(owner, &known.balances, thresholds)
+            .map_err(|error| Failure::of(Exit::Failed, &error, "look at the balances at the exchange"))?;
+
+        let age_ms = session
+            .surroundings
+            .now()
+            .as_millisecond()
+            .saturating_sub(known.at.as_millisecond());
+        let tone = match report.level {
+            ReadinessLevel::Insufficient => Tone::Bad,
+            ReadinessLevel::Limited => Tone::Caution,
+            ReadinessLevel::Recommended | ReadinessLevel::Excellent => Tone::Good,
+        };
+        let mut page = Page::new();
+        page.line(crate::render::bold(&format!("Balance of {}", self.account)));
+        page.facts([
+            ("user", Cell::new(&report.owner.user)),
+            ("name", Cell::new(user.shown_name())),
+            ("e-mail", Cell::new(&report.owner.email)),
+            ("broker", Cell::new(&report.owner.broker)),
+            (
+                "available for trading",
+                Cell::new(format!(
+                    "{} ({} USD + {} USDT)",
+                    report.total,
+                    report.usd.normalize(),
+                    report.usdt.normalize()
+                )),
+            ),
+            ("level", Cell::new(report.level).tone(tone)),
+            ("meaning", Cell::new(&report.meaning)),
+            (
+                "read",
+                Cell::new(format!("{}, {} ago", moment(known.at), age(age_ms))),
+            ),
+        ]);
+        if !report.steps.is_empty() {
+            page.heading("What to do");
+            for (step, number) in report.steps.iter().zip(1..) {
+                page.line(format!("  {number}. {step}"));
+            }
+        }
+        page.heading("Everything there");
+        page.table(&view::balance_table(&known.balances), "nothing");
+        let document = json!({
+            "readiness": report,
+            "thresholds_usd": {
+                "limited": thresholds.limited_usd,
+                "recommended": thresholds.recommended_usd,
+                "excellent": thresholds.excellent_usd,
+            },
+            "balances": view::balances_json(Some(&known)),
+        });
+        session.console.answer(&page, &document);
+        Ok(Exit::Done)
+    }
+}

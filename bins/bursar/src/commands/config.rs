@@ -1,0 +1,62 @@
+//! `bursar config`: the settings file.
+
+use clap::Subcommand;
+use serde_json::json;
+
+use crate::render::{Cell, Page};
+use crate::session::Session;
+use crate::{Exit, Failure};
+
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Check the settings; every mistake is named with its line
+    Check,
+    /// The JSON Schema of the settings file, for editors
+    Schema,
+    /// All settings as they hold, as a file with a comment for each
+    Show,
+}
+
+impl Config {
+    pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
+        match self {
+            Self::Check => check(session),
+            Self::Schema => {
+                let schema = bursar_config::schema();
+                let mut page = Page::new();
+                page.line(format!("{schema:#}"));
+                session.console.answer(&page, &schema);
+                Ok(Exit::Done)
+            }
+            Self::Show => {
+                let settings = session.installation()?.settings;
+                let mut page = Page::new();
+                page.line(settings.to_toml().trim_end());
+                session.console.answer(&page, &json!(settings));
+                Ok(Exit::Done)
+            }
+        }
+    }
+}
+
+fn check(session: &mut Session<'_>) -> Result<Exit, Failure> {
+    let installation = session.installation()?;
+    let file = installation.file.as_ref().map_or_else(
+        || "none; every value is the default".to_owned(),
+        |file| file.display().to_string(),
+    );
+    let mut page = Page::new();
+    page.line("the settings can be used");
+    page.facts([
+        ("file", Cell::new(&file)),
+        ("store", Cell::new(installation.store.display())),
+    ]);
+    for warning in &installation.warnings {
+        page.line(format!("  {} {warning}", crate::render::caution("warning:")));
+    }
+    session.console.answer(
+        &page,
+        &json!({ "file": installation.file, "store": installation.store, "warnings": installation.warnings }),
+    );
+    Ok(Exit::Done)
+}

@@ -1,0 +1,499 @@
+//! `bursar credentials`: exchange keys. A key is admitted, not just stored: the exchange is asked
+//! what it may do, and one that can withdraw is refused.
+
+use bursar_accounts::{AdmittedKey, KeyRefused, admit_key};
+use bursar_audit::{Action, Actor, Draft, Subject};
+use bursar_auth::{Account, AccountChange, Directory, User};
+use bursar_broker::KeyRights;
+use bursar_keystore::{CredentialFacts, CredentialMaterial, CredentialPlace, KeyStore, Secret, Vault};
+use bursar_model::{AccountId, AccountMode, AccountRole};
+use clap::{Args, Subcommand};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::render::{Cell, Page, Table, Tone, moment};
+use crate::session::{Opened, Session};
+use crate::{Exit, Failure, brokers, prompt, view};
+
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+The key store is unlocked with the unlock key that `bursar init` made, or with a passphrase
+(`--passphrase-file FILE` in scripts).")]
+pub enum Credentials {
+    /// Enter a key; the exchange is asked what it may do before it is stored
+    Set(Set),
+    /// Ask the exchange again what the stored key may do
+    Check(Named),
+    /// Erase an account's key
+    Delete(Named),
+    /// Which accounts have a key, and what it may do
+    List,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Key and secret are asked for, or read from standard input as JSON, or taken from the environment.
+They are never arguments: everybody on the machine can read those.
+
+Examples:
+  bursar credentials set kraken-ilves
+  bursar credentials set kraken-ilves < key.json      {\"api_key\": \"…\", \"api_secret\": \"…\"}
+  bursar credentials set kraken-ilves --from-env      KRAKEN_USER_MARA_API_KEY, …_API_SECRET")]
+pub struct Set {
+    account: AccountId,
+    /// From {BROKER}_MASTER_API_KEY and …_API_SECRET, or {BROKER}_USER_{NAME}_API_KEY and …
+    #[arg(long)]
+    from_env: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  bursar credentials check kraken-ilves")]
+pub struct Named {
+    account: AccountId,
+}
+
+impl Credentials {
+    pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
+        match self {
+            Self::Set(command) => set(&command, session).await,
+            Self::Check(command) => check(&command.account, session).await,
+            Self::Delete(command) => delete(&command.account, session).await,
+            Self::List => list(session).await,
+        }
+    }
+}
+
+/// Key and secret, as they come in.
+#[derive(Deserialize)]
+pub(crate) struct EnteredKey {
+    #[serde(alias = "key")]
+    api_key: Secret,
+    #[serde(alias = "secret")]
+    api_secret: Secret,
+    #[serde(default)]
+    passphrase: Option<Secret>,
+}
+
+impl EnteredKey {
+    pub(crate) fn material(self) -> CredentialMaterial {
+        let material = CredentialMaterial::new(self.api_key, self.api_secret);
+        match self.passphrase {
+            None => material,
+            Some(passphrase) => material.with_passphrase(passphrase),
+        }
+    }
+}
+
+async fn set(command: &Set, session: &mut Session<'_>) -> Result<Exit, Failure> {
+    let opened = session.open().await?;
+    let account = keyed_account(&command.account, &opened).await?;
+    let owner = opened.store.user(account.owner()).await?;
+    let previous = opened.store.credential_of(account.id()).await?;
+    if let Some(previous) = &previous {
+        prompt::dangerous(
+            session.console,
+            session.global.yes,
+            &format!(
+                "Account `{}` has a key already (…{}). Replace it?",
+                account.id(),
+                previous.public_key_hint
+            ),
+        )?;
+    }
+    let keys = session.unlocked(&opened).await?;
+    let material = if command.from_env {
+        from_environment(&account, &owner, &opened, session).await?
+    } else {
+        entered(session)?
+    };
+    let stored = store(material, &account, previous.as_ref(), &keys, &opened, session).await?;
+
+    let mut page = Page::new();
+    page.line(format!(
+        "the key of `{}` is sealed and stored; user `{}` can trade at {}",
+        account.id(),
+        account.owner(),
+        account.broker()
+    ));
+    page.facts(stored.facts());
+    for warning in &stored.admitted.warnings {
+        session.console.warn(warning);
+    }
+    let enable = format!("bursar user enable {}", owner.id);
+    if !owner.enabled {
+        page.next_steps("Next", [(enable.as_str(), "the user is disabled")]);
+    }
+    session
+        .console
+        .answer(&page, &json!({ "credential": stored.json() }));
+    Ok(Exit::Done)
+}
+
+/// The account, if it is one that can have a key.
+async fn keyed_account(id: &AccountId, opened: &Opened) -> Result<Account, Failure> {
+    let account = opened.store.account(id).await?;
+    if !account.is_open() {
+        return Err(Failure::refused(
+            format!("rule account-open: account `{id}` is closed"),
+            "add a new account with `bursar account add`",
+        ));
+    }
+    match account.mode() {
+        AccountMode::Live | AccountMode::Shadow => Ok(account),
+        AccountMode::Paper => Err(Failure::refused(
+            format!("rule paper-account: account `{id}` trades on paper and holds no key"),
+            "the mode is fixed for ever; add a live account with `bursar account add`",
+        )),
+    }
+}
+
+fn entered(session: &mut Session<'_>) -> Result<CredentialMaterial, Failure> {
+    if session.console.can_ask() {
+        let beforehand = "pipe JSON in, or use `--from-env`";
+        let api_key = prompt::secret(session.console, "API key", beforehand)?;
+        let api_secret = prompt::secret(session.console, "API secret", beforehand)?;
+        return Ok(CredentialMaterial::new(api_key, api_secret));
+    }
+    let text = prompt::document(session.console, std::path::Path::new("-"))?;
+    let read = serde_json::from_str::<EnteredKey>(&text).map_err(|error| {
+        // The reader's own message may repeat what it read; only the place is told.
+        Failure::usage(
+            format!(
+                "standard input is not a key: line {}, column {}",
+                error.line(),
+                error.column()
+            ),
+            "pipe in {\"api_key\": \"…\", \"api_secret\": \"…\"}, or use `--from-env`",
+        )
+    });
+    // Wipes the text.
+    drop(Secret::from_text(text));
+    read.map(EnteredKey::material)
+}
+
+/// The names under which the environment may hold the key of an account.
+fn names_in_environment(account: &Account, owner: &User) -> Vec<String> {
+    let upper = |text: &str| text.to_ascii_uppercase().replace('-', "_");
+    let broker = upper(account.broker().as_str());
+    match account.role() {
+        AccountRole::Master => vec![format!("{broker}_MASTER")],
+        AccountRole::User => {
+            let id = owner.id.as_str();
+            let first = id.split(['_', '-']).next().unwrap_or(id);
+            let mut names = vec![format!("{broker}_USER_{}", upper(id))];
+            if first != id {
+                names.push(format!("{broker}_USER_{}", upper(first)));
+            }
+            names
+        }
+    }
+}
+
+pub(crate) async fn from_environment(
+    account: &Account,
+    owner: &User,
+    opened: &Opened,
+    session: &Session<'_>,
+) -> Result<CredentialMaterial, Failure> {
+    let names = names_in_environment(account, owner);
+    let is_set = |name: &String| {
+        session
+            .surroundings
+            .variable(&format!("{name}_API_KEY"))
+            .is_some()
+            || session
+                .surroundings
+                .variable(&format!("{name}_API_SECRET"))
+                .is_some()
+    };
+    let set: Vec<&String> = names.iter().filter(|name| is_set(name)).collect();
+    let name = match set.as_slice() {
+        [name] => name.as_str(),
+        [] => {
+            return Err(Failure::not_found(
+                format!("the environment holds no key for account `{}`", account.id()),
+                format!("set {}_API_KEY and …_API_SECRET", names.join("_API_KEY or ")),
+            ));
+        }
+        _ => {
+            return Err(Failure::refused(
+                format!(
+                    "rule unambiguous-name: the environment holds {} keys for account `{}`",
+                    set.len(),
+                    account.id()
+                ),
+                format!("leave only one of {} set", names.join(", ")),
+            ));
+        }
+    };
+    refuse_shared_name(name, account, opened).await?;
+    let part = |suffix: &str| {
+        let variable = format!("{name}_{suffix}");
+        let value = session.surroundings.variable(&variable).map(str::to_owned);
+        value.map(Secret::from_text).ok_or_else(|| {
+            Failure::not_found(
+                format!("`{variable}` is not set"),
+                "set both, the key and its secret",
+            )
+        })
+    };
+    Ok(CredentialMaterial::new(part("API_KEY")?, part("API_SECRET")?))
+}
+
+/// A name that fits two accounts names none of them.
+async fn refuse_shared_name(name: &str, account: &Account, opened: &Opened) -> Result<(), Failure> {
+    for other in opened.store.accounts().await? {
+        if other.id() == account.id() || !other.is_open() || other.mode() == AccountMode::Paper {
+            continue;
+        }
+        let owner = opened.store.user(other.owner()).await?;
+        if names_in_environment(&other, &owner)
+            .iter()
+            .any(|theirs| theirs == name)
+        {
+            return Err(Failure::refused(
+                format!(
+                    "rule unambiguous-name: `{name}_API_KEY` could be for `{}` or for `{}`",
+                    account.id(),
+                    other.id()
+                ),
+                "enter the key at the prompt, or pipe it in",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// A key that was stored, and what the exchange said of it.
+pub(crate) struct StoredKey {
+    pub facts: CredentialFacts,
+    pub admitted: AdmittedKey,
+}
+
+impl StoredKey {
+    pub(crate) fn facts(&self) -> Vec<(&'static str, Cell)> {
+        vec![
+            ("account", Cell::new(&self.facts.place.account)),
+            ("ends with", Cell::new(&self.facts.public_key_hint)),
+            ("rights", Cell::new(&self.facts.key_rights)),
+            ("version", Cell::new(self.facts.version)),
+            ("checked", Cell::new(moment(self.admitted.checked_at))),
+        ]
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        let mut document = view::key_json(&self.facts);
+        view::insert(&mut document, "checked_at", json!(self.admitted.checked_at));
+        view::insert(
+            &mut document,
+            "broker_account_id",
+            json!(self.admitted.venue_account_id),
+        );
+        view::insert(&mut document, "warnings", json!(self.admitted.warnings));
+        document
+    }
+}
+
+/// Asks the exchange what the key may do, and stores it sealed if that is to trade and no more.
+pub(crate) async fn store(
+    material: CredentialMaterial,
+    account: &Account,
+    previous: Option<&CredentialFacts>,
+    keys: &KeyStore,
+    opened: &Opened,
+    session: &Session<'_>,
+) -> Result<StoredKey, Failure> {
+    let staged = keys.stage(&material)?;
+    drop(material);
+    let settings = &opened.installation.settings;
+    let rights = brokers::key_rights(account, staged.signer(), settings, session.surroundings).await?;
+    let admitted = match admit_key(&rights) {
+        Ok(admitted) => admitted,
+        Err(refused) => {
+            record_refusal(account, &refused, opened, session).await?;
+            return Err(refusal(&refused, "nothing was stored"));
+        }
+    };
+    let shown = shown_rights(&rights);
+    let act = session.act();
+    let record = match previous {
+        None => {
+            let place = CredentialPlace {
+                account: account.id().clone(),
+                broker: account.broker().clone(),
+                mode: account.mode(),
+            };
+            keys.seal(staged, place, &shown, act.at)?
+        }
+        Some(previous) => keys.seal_next(staged, previous, &shown, act.at)?,
+    };
+    let expected = previous.map(|previous| previous.version);
+    opened.store.put_credential(&record, expected, &act).await?;
+    if let Some(id) = &admitted.venue_account_id
+        && account.venue_account_id.as_ref() != Some(id)
+    {
+        let change = AccountChange::VenueAccountId(id.clone());
+        opened.store.update_account(account.id(), change, &act).await?;
+    }
+    Ok(StoredKey {
+        facts: record.facts,
+        admitted,
+    })
+}
+
+fn shown_rights(rights: &KeyRights) -> String {
+    rights.rights.join(", ")
+}
+
+fn refusal(refused: &KeyRefused, consequence: &str) -> Failure {
+    Failure::refused(
+        format!("rule key-rights: {refused}; {consequence}"),
+        refused.hint(),
+    )
+}
+
+async fn record_refusal(
+    account: &Account,
+    refused: &KeyRefused,
+    opened: &Opened,
+    session: &Session<'_>,
+) -> Result<(), Failure> {
+    let act = session.act();
+    let actor: Actor =
+        act.principal
+            .to_string()
+            .parse()
+            .map_err(|error: bursar_audit::actor::UnknownActor| {
+                Failure::of(Exit::Failed, &error, "report this")
+            })?;
+    let draft = Draft::new(actor, Action::CredentialRefused)
+        .on(Subject::account(account.id()))
+        .denied(&refused.reason);
+    opened.store.record(draft, act.at).await?;
+    Ok(())
+}
+
+async fn check(id: &AccountId, session: &mut Session<'_>) -> Result<Exit, Failure> {
+    let opened = session.open().await?;
+    let account = keyed_account(id, &opened).await?;
+    let facts = stored_key(id, &opened).await?;
+    let keys = session.unlocked(&opened).await?;
+    let signer = keys.load_signer(facts.id, &facts.place).await?;
+    let settings = &opened.installation.settings;
+    let rights = brokers::key_rights(&account, signer, settings, session.surroundings).await?;
+    opened
+        .store
+        .put_key_rights(&facts, &rights, &session.act())
+        .await?;
+    match admit_key(&rights) {
+        Err(refused) => Err(refusal(
+            &refused,
+            &format!("account `{id}` trades no more until it has another key"),
+        )),
+        Ok(admitted) => {
+            for warning in &admitted.warnings {
+                session.console.warn(warning);
+            }
+            let checked = StoredKey { facts, admitted };
+            let mut page = Page::new();
+            page.line(format!(
+                "the key of `{id}` is fit for trading, and for nothing more"
+            ));
+            page.facts(checked.facts());
+            let mut document = checked.json();
+            view::insert(&mut document, "rights", json!(rights.rights.join(", ")));
+            session.console.answer(&page, &json!({ "credential": document }));
+            Ok(Exit::Done)
+        }
+    }
+}
+
+async fn stored_key(id: &AccountId, opened: &Opened) -> Result<CredentialFacts, Failure> {
+    opened.store.credential_of(id).await?.ok_or_else(|| {
+        Failure::not_found(
+            format!("account `{id}` has no key"),
+            format!("enter one with `bursar credentials set {id}`"),
+        )
+    })
+}
+
+async fn delete(id: &AccountId, session: &mut Session<'_>) -> Result<Exit, Failure> {
+    let opened = session.open().await?;
+    opened.store.account(id).await?;
+    let facts = stored_key(id, &opened).await?;
+    prompt::dangerous(
+        session.console,
+        session.global.yes,
+        &format!("Erase the key of account `{id}` (…{})?", facts.public_key_hint),
+    )?;
+    opened
+        .store
+        .delete_credential(facts.id, facts.version, &session.act())
+        .await?;
+    let mut page = Page::new();
+    page.line(format!(
+        "the key of `{id}` is erased here; delete it at the exchange too"
+    ));
+    page.line("backups made before keep a sealed copy until they expire");
+    let set = format!("bursar credentials set {id}");
+    page.next_steps(
+        "Next",
+        [(set.as_str(), "a new key; until then the account does not trade")],
+    );
+    session
+        .console
+        .answer(&page, &json!({ "deleted": view::key_json(&facts) }));
+    Ok(Exit::Done)
+}
+
+async fn list(session: &mut Session<'_>) -> Result<Exit, Failure> {
+    let opened = session.open().await?;
+    let keys = opened.store.list().await?;
+    let accounts = opened.store.accounts().await?;
+    let mut table = Table::new(&[
+        "ACCOUNT",
+        "BROKER",
+        "MODE",
+        "ENDS WITH",
+        "VERSION",
+        "SINCE",
+        "RIGHTS",
+    ])
+    .figures(&[4]);
+    for key in &keys {
+        table.row([
+            Cell::new(&key.place.account),
+            Cell::new(&key.place.broker),
+            view::mode_cell(key.place.mode),
+            Cell::new(format!("…{}", key.public_key_hint)),
+            Cell::new(key.version),
+            Cell::new(moment(key.created_at)),
+            Cell::new(&key.key_rights),
+        ]);
+    }
+    let missing: Vec<&AccountId> = accounts
+        .iter()
+        .filter(|account| account.is_open() && account.mode() != AccountMode::Paper)
+        .filter(|account| view::key_of(account.id(), &keys).is_none())
+        .map(Account::id)
+        .collect();
+    let mut page = Page::new();
+    page.table(&table, "no key is stored");
+    if !missing.is_empty() {
+        page.heading("Accounts without a key");
+        for id in &missing {
+            page.facts([(
+                "missing",
+                Cell::new(format!("{id}  (bursar credentials set {id})")).tone(Tone::Caution),
+            )]);
+        }
+    }
+    let document = json!({
+        "credentials": keys.iter().map(view::key_json).collect::<Vec<_>>(),
+        "accounts_without_key": missing,
+    });
+    session.console.answer(&page, &document);
+    Ok(Exit::Done)
+}

@@ -1,0 +1,554 @@
+//! `bursar init`: makes a new installation, in four steps.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bursar_config::{Settings, StoreUrl};
+use bursar_execution::{Conditions, DayBoundary, settings as rules};
+use bursar_keystore::{
+    InitError, Initialisation, KeyStore, NewSlot, PassphraseCost, RecoveryCode, RecoveryConfirmed, Secret,
+    Vault, check_passphrase,
+};
+use bursar_model::Tier;
+use bursar_store_sqlite::SqliteStore;
+use clap::Args;
+use serde_json::json;
+
+use crate::render::{self, Page};
+use crate::session::{Opened, Session, environment};
+use crate::{Exit, Failure, Installation, prompt, unlock};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Makes the store, its keys, its rules and the settings file. Never writes over anything.
+
+Examples:
+  bursar init
+  bursar init --unlock-file /etc/bursar/unlock.key
+  bursar init --yes --recovery-file /root/bursar-recovery       (in scripts)
+  bursar init --passphrase")]
+pub struct Init {
+    /// Unlock with a passphrase that is typed at every start, instead of a key file
+    #[arg(long)]
+    passphrase: bool,
+    /// Write the recovery code to this new file instead of showing it
+    #[arg(long, value_name = "FILE")]
+    recovery_file: Option<PathBuf>,
+}
+
+/// What happens to the recovery code.
+enum Recovery {
+    /// Shown, and two groups typed back.
+    TypedBack,
+    /// Written to a new file.
+    Written(PathBuf),
+    /// Shown on the error stream: nobody can be asked, and somebody said yes to that.
+    Shown,
+}
+
+/// How the store will be unlocked.
+enum Way {
+    File(PathBuf),
+    Passphrase(Secret),
+}
+
+impl Way {
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::File(_) => "file",
+            Self::Passphrase(_) => "passphrase",
+        }
+    }
+}
+
+impl Init {
+    pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
+        let (installation, settings_file) = self.installation(session)?;
+        refuse_existing(&installation)?;
+        let way = self.way(&installation, session)?;
+        let recovery = self.recovery(&installation, session)?;
+
+        session.console.step(1, 4, "Store");
+        let store = make_store(&installation, session)?;
+        let opened = session.opened(installation, store);
+
+        session.console.step(2, 4, "Authentication");
+        let kind = way.kind();
+        let unlock_file = match &way {
+            Way::File(path) => Some(path.clone()),
+            Way::Passphrase(_) => None,
+        };
+        let slots = match make_keys(way, &recovery, &opened, session).await {
+            Ok(slots) => slots,
+            Err(failure) => {
+                take_back(&opened.installation, &failure, session);
+                return Err(failure);
+            }
+        };
+
+        session.console.step(3, 4, "Permissions and controls");
+        make_rules(&opened, session).await?;
+
+        session.console.step(4, 4, "Configuration");
+        let written = write_settings(
+            &opened.installation,
+            &settings_file,
+            unlock_file.as_deref(),
+            session,
+        )?;
+
+        let page = finish(&opened.installation);
+        let document = json!({
+            "store": opened.installation.store,
+            "unlock": { "kind": kind, "file": unlock_file, "slots": slots },
+            "recovery_file": match &recovery {
+                Recovery::Written(path) => Some(path),
+                Recovery::TypedBack | Recovery::Shown => None,
+            },
+            "settings_file": settings_file,
+            "settings_written": written,
+            "next": NEXT.iter().map(|(command, _)| command).collect::<Vec<_>>(),
+        });
+        session.console.answer(&page, &document);
+        Ok(Exit::Done)
+    }
+
+    /// The settings as they hold now, and the file that they will be in.
+    fn installation(&self, session: &Session<'_>) -> Result<(Installation, PathBuf), Failure> {
+        let mut global = session.global.clone();
+        let named = global
+            .config
+            .clone()
+            .or_else(|| session.surroundings.variable("BURSAR_CONFIG").map(PathBuf::from))
+            .map(|file| session.path(&file));
+        match named {
+            Some(file) if !file.exists() => {
+                global.config = None;
+                let installation =
+                    Installation::with_defaults(global.data_dir.as_deref(), session.surroundings);
+                Ok((installation, file))
+            }
+            _ => {
+                let installation = session.installation()?;
+                let file = installation
+                    .file
+                    .clone()
+                    .unwrap_or_else(|| installation.new_file(session.surroundings));
+                Ok((installation, file))
+            }
+        }
+    }
+
+    fn way(&self, installation: &Installation, session: &Session<'_>) -> Result<Way, Failure> {
+        if self.passphrase || session.global.passphrase_file.is_some() {
+            if session.global.unlock_file.is_some() {
+                return Err(Failure::usage(
+                    "a new store is unlocked by a key file or by a passphrase, and both were named",
+                    "name one of them; the recovery code comes on top",
+                ));
+            }
+            let passphrase = match &session.global.passphrase_file {
+                Some(file) => prompt::secret_file(&session.path(file))?,
+                None => prompt::new_secret(
+                    session.console,
+                    "New passphrase of the key store",
+                    "name a file with it: `--passphrase-file FILE`",
+                )?,
+            };
+            check_passphrase(&passphrase).map_err(|error| InitError::from(error))?;
+            return Ok(Way::Passphrase(passphrase));
+        }
+        let path = unlock::unlock_file(
+            session.global.unlock_file.as_deref(),
+            installation,
+            session.surroundings,
+        )?;
+        if fs::symlink_metadata(&path).is_ok() {
+            return Err(Failure::refused(
+                format!(
+                    "rule never-overwrite: there is an unlock key at `{}` already",
+                    path.display()
+                ),
+                "name another place with `--unlock-file`; remove the file only if it belongs to no store",
+            ));
+        }
+        Ok(Way::File(path))
+    }
+
+    fn recovery(&self, installation: &Installation, session: &Session<'_>) -> Result<Recovery, Failure> {
+        match &self.recovery_file {
+            Some(file) => {
+                let file = session.path(file);
+                if fs::symlink_metadata(&file).is_ok() {
+                    return Err(Failure::refused(
+                        format!(
+                            "rule never-overwrite: there is something at `{}` already",
+                            file.display()
+                        ),
+                        "name another file for the recovery code",
+                    ));
+                }
+                let inside = installation
+                    .kept_from_keys()
+                    .iter()
+                    .any(|folder| file.starts_with(folder));
+                if inside {
+                    return Err(Failure::refused(
+                        format!(
+                            "rule keys-apart: `{}` lies in the folder of the store, and would be copied along with it",
+                            file.display()
+                        ),
+                        "name a file elsewhere, best on another machine",
+                    ));
+                }
+                Ok(Recovery::Written(file))
+            }
+            None if session.console.can_ask() => Ok(Recovery::TypedBack),
+            None if session.global.yes => Ok(Recovery::Shown),
+            None => Err(Failure::usage(
+                "nobody can be shown the recovery code",
+                "add `--recovery-file FILE`, or `--yes` to have it printed on the error stream",
+            )),
+        }
+    }
+}
+
+fn refuse_existing(installation: &Installation) -> Result<(), Failure> {
+    if fs::symlink_metadata(&installation.store).is_err() {
+        return Ok(());
+    }
+    Err(Failure::refused(
+        format!(
+            "rule never-overwrite: there is a store at `{}` already",
+            installation.store.display()
+        ),
+        "use it, name another folder with `--data-dir`, or put this one away first",
+    ))
+}
+
+fn make_store(installation: &Installation, session: &mut Session<'_>) -> Result<SqliteStore, Failure> {
+    for folder in installation.kept_from_keys() {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder)
+            .map_err(|error| {
+                Failure::new(
+                    Exit::Unavailable,
+                    format!("the folder `{}` cannot be made: {error}", folder.display()),
+                    "name a folder that you may write to with `--data-dir`",
+                )
+            })?;
+        session.console.confirm(&format!("folder {}", folder.display()));
+    }
+    let environment = environment(installation, session.surroundings);
+    let store = SqliteStore::create(&installation.store, environment, &session.act())?;
+    session.console.confirm(&format!(
+        "store {}, readable by you alone",
+        installation.store.display()
+    ));
+    session
+        .console
+        .confirm("audit trail begun: every change is recorded in a chain");
+    Ok(store)
+}
+
+async fn make_keys(
+    way: Way,
+    recovery: &Recovery,
+    opened: &Opened,
+    session: &mut Session<'_>,
+) -> Result<Vec<String>, Failure> {
+    let (slot, shown) = match way {
+        Way::File(path) => {
+            let shown = format!(
+                "unlock key {}, mode 0400: keep a copy away from the store",
+                path.display()
+            );
+            (NewSlot::File(unlock::key_file(path, &opened.installation)), shown)
+        }
+        Way::Passphrase(passphrase) => (
+            NewSlot::Passphrase {
+                passphrase,
+                cost: PassphraseCost::DEFAULT,
+            },
+            "passphrase slot: it is typed at every start".to_owned(),
+        ),
+    };
+    let vault: Arc<dyn Vault> = Arc::clone(&opened.store) as Arc<dyn Vault>;
+    let entropy = Arc::clone(&session.surroundings.entropy);
+    let begun = KeyStore::init(vault, entropy, session.surroundings.now(), vec![slot]).await?;
+    let slots = begun.slots().iter().map(|slot| slot.id.to_string()).collect();
+    let confirmed = hand_over(&begun, recovery, session)?;
+    begun.finish(confirmed).await?;
+    session
+        .console
+        .confirm("keyring made: exchange keys are sealed before they are stored");
+    session.console.confirm(&shown);
+    session
+        .console
+        .confirm("users and accounts can be kept: the directory is ready");
+    Ok(slots)
+}
+
+/// Gives the recovery code to the operator, once, in the way that was chosen.
+fn hand_over(
+    begun: &Initialisation,
+    recovery: &Recovery,
+    session: &mut Session<'_>,
+) -> Result<RecoveryConfirmed, Failure> {
+    let code = begun.recovery_code();
+    let groups = RecoveryCode::pick_groups(session.surroundings.entropy.as_ref());
+    match recovery {
+        Recovery::TypedBack => {
+            show(code, session);
+            typed_back(code, groups, session)
+        }
+        Recovery::Written(path) => {
+            write_code(code, path)?;
+            session.console.confirm(&format!(
+                "recovery code written to {}, mode 0400: move it away from this machine",
+                path.display()
+            ));
+            confirm_ourselves(code, groups)
+        }
+        Recovery::Shown => {
+            show(code, session);
+            session.console.warn(
+                "the recovery code above is shown once; write it down now, and clear this screen or log",
+            );
+            confirm_ourselves(code, groups)
+        }
+    }
+}
+
+fn show(code: &RecoveryCode, session: &mut Session<'_>) {
+    let text = format!(
+        "\n  Recovery code, shown once. Write it down on paper:\n\n    {}\n\n",
+        code.reveal()
+    );
+    // On the error stream: the output may go to a file.
+    session.console.raw_err(&text);
+    drop(Secret::from_text(text));
+}
+
+fn typed_back(
+    code: &RecoveryCode,
+    groups: [usize; 2],
+    session: &Session<'_>,
+) -> Result<RecoveryConfirmed, Failure> {
+    const TRIES: usize = 3;
+    let beforehand = "run `bursar init --recovery-file FILE`";
+    let ask = |group: usize| {
+        prompt::secret(
+            session.console,
+            &format!("Type group {group} of the code"),
+            beforehand,
+        )
+    };
+    let [first, second] = groups;
+    let mut last = None;
+    for _ in 0..TRIES {
+        let (one, two) = (ask(first)?, ask(second)?);
+        match code.confirm([(first, &one), (second, &two)]) {
+            Ok(confirmed) => return Ok(confirmed),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(Failure::new(
+        Exit::Failed,
+        last.map_or_else(
+            || "the code was not confirmed".to_owned(),
+            |error| error.to_string(),
+        ),
+        "nothing was made; run `bursar init` again and write the code down",
+    ))
+}
+
+/// Nobody can be asked: the code was handed over in writing, and the groups are read back from that.
+fn confirm_ourselves(code: &RecoveryCode, groups: [usize; 2]) -> Result<RecoveryConfirmed, Failure> {
+    let text = code.reveal().to_string();
+    let group = |number: usize| {
+        let typed = text.split('-').nth(number.saturating_sub(1)).unwrap_or_default();
+        Secret::from_text(typed.to_owned())
+    };
+    let [first, second] = groups;
+    let confirmed = code.confirm([(first, &group(first)), (second, &group(second))]);
+    drop(Secret::from_text(text));
+    confirmed.map_err(|error| Failure::of(Exit::Failed, &error, "report this"))
+}
+
+fn write_code(code: &RecoveryCode, path: &Path) -> Result<(), Failure> {
+    let text = format!("{}\n", code.reveal());
+    let written = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o400)
+        .open(path)
+        .and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        });
+    drop(Secret::from_text(text));
+    written.map_err(|error| {
+        Failure::new(
+            Exit::Failed,
+            format!(
+                "the recovery code cannot be written to `{}`: {error}",
+                path.display()
+            ),
+            "name a new file in a folder that exists",
+        )
+    })
+}
+
+/// A store without keys is worth nothing and stands in the way of the next try. It was made a
+/// moment ago by this very command; where its keys may exist after all, it stays.
+fn take_back(installation: &Installation, failure: &Failure, session: &mut Session<'_>) {
+    if failure.exit() == Exit::Unavailable {
+        session
+            .console
+            .warn("it is not certain whether the keys were stored; the store is left as it is");
+        return;
+    }
+    for suffix in ["", "-wal", "-shm"] {
+        let mut name = installation.store.as_os_str().to_owned();
+        name.push(suffix);
+        // What is not there need not go.
+        drop(fs::remove_file(name));
+    }
+}
+
+async fn make_rules(opened: &Opened, session: &mut Session<'_>) -> Result<(), Failure> {
+    let settings = &opened.installation.settings;
+    let act = session.act();
+    let policy = rules::policy(settings);
+    opened.store.set_policy(&policy, &act).await?;
+    let boundary = DayBoundary {
+        zone: settings.day.zone.to_string(),
+        at: settings.day.start,
+    };
+    if boundary != opened.store.day_boundary().await? {
+        opened.store.set_day_boundary(&boundary, &act).await?;
+    }
+    session
+        .console
+        .confirm("permission rules ready: right to trade, account, user, pairs");
+    session.console.confirm(&format!(
+        "hard controls ready: an order is worth at most {} % of the account and {}, {} entries a day",
+        policy.max_order_equity_percent.normalize(),
+        policy.max_order,
+        policy.max_entries_per_day
+    ));
+    for tier in [Tier::Basic, Tier::Pro, Tier::Enterprise] {
+        let limits = settings.tier(tier).default;
+        session.console.confirm(&format!(
+            "tier {tier}: position {}, daily loss {}, {} positions",
+            limits.max_position, limits.max_daily_loss, limits.max_positions
+        ));
+    }
+    session.console.confirm(&format!(
+        "trading days begin at {} {}",
+        boundary.at, boundary.zone
+    ));
+    Ok(())
+}
+
+/// Writes a settings file where there is none. Returns whether it did.
+fn write_settings(
+    installation: &Installation,
+    file: &Path,
+    unlock_file: Option<&Path>,
+    session: &mut Session<'_>,
+) -> Result<bool, Failure> {
+    let shipped = Settings::default();
+    if installation.file.is_some() {
+        session
+            .console
+            .confirm(&format!("settings {} checked and kept", file.display()));
+        let held = unlock::unlock_file(None, installation, session.surroundings)?;
+        if let Some(unlock_file) = unlock_file
+            && held != unlock_file
+        {
+            session.console.warn(&format!(
+                "add to {}: [unlock] file = \"{}\"",
+                file.display(),
+                unlock_file.display()
+            ));
+        }
+        return Ok(false);
+    }
+    let mut settings = installation.settings.clone();
+    if installation.data_dir != session.path(Path::new(shipped.data_dir.as_str())) {
+        settings.data_dir = as_setting(&installation.data_dir)?;
+        settings.store.url = StoreUrl::Sqlite {
+            path: installation.store.display().to_string().into(),
+        };
+    }
+    if let Some(unlock_file) = unlock_file
+        && unlock::unlock_file(None, installation, session.surroundings)? != unlock_file
+    {
+        settings.unlock.file = as_setting(unlock_file)?;
+    }
+    let written = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(file)
+        .and_then(|mut open| open.write_all(settings.to_toml().as_bytes()));
+    written.map_err(|error| {
+        Failure::new(
+            Exit::Partial,
+            format!(
+                "the store is made, but the settings `{}` cannot be written: {error}",
+                file.display()
+            ),
+            "the defaults hold without the file; write it with `bursar config show > bursar.toml`",
+        )
+    })?;
+    session.console.confirm(&format!(
+        "settings {} written: every value with what it means",
+        file.display()
+    ));
+    Ok(true)
+}
+
+fn as_setting(path: &Path) -> Result<bursar_config::Text, Failure> {
+    path.display()
+        .to_string()
+        .parse()
+        .map_err(|error: String| Failure::usage(error, "name a shorter place with plain characters"))
+}
+
+const NEXT: [(&str, &str); 5] = [
+    (
+        "bursar user add ops_desk --email ops@example.com --tier enterprise",
+        "yourself, the operator",
+    ),
+    (
+        "bursar account add kraken-main --user ops_desk --broker kraken --role master",
+        "your own account at the broker: masters first",
+    ),
+    (
+        "bursar credentials set kraken-main",
+        "its exchange key: to trade and read, never to withdraw",
+    ),
+    ("bursar user enable ops_desk", "let it trade"),
+    ("bursard run", "start the daemon"),
+];
+
+fn finish(installation: &Installation) -> Page {
+    let mut page = Page::new();
+    page.blank();
+    page.line(render::good("Bursar is initialised. Users can be added now."));
+    page.next_steps("Next", NEXT);
+    if !installation.warnings.is_empty() {
+        page.heading("Settings to look at");
+        for warning in &installation.warnings {
+            page.line(format!("  {warning}"));
+        }
+    }
+    page
+}

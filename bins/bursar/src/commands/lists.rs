@@ -1,0 +1,277 @@
+//! `bursar positions`, `orders` and `fills`: rows, each with the user it belongs to.
+
+use std::collections::BTreeMap;
+
+use bursar_auth::Directory;
+use bursar_execution::{BookedFill, Conditions, IntentFilter, Reports, usd_rate};
+use bursar_ledger::OpenPosition;
+use bursar_model::{AccountId, BrokerId, IntentId, IntentState, Pair, Quote, Usd, UserId, decimal};
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::arguments::{pair, word};
+use crate::render::{Cell, Page, Table, Tone, age, moment};
+use crate::session::{Opened, Session};
+use crate::{Exit, Failure, view};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  bursar positions --user mara_ilves")]
+pub struct Positions {
+    #[arg(long)]
+    user: Option<UserId>,
+    #[arg(long)]
+    account: Option<AccountId>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bursar orders --account kraken-ilves
+  bursar orders --open")]
+pub struct Orders {
+    #[arg(long)]
+    account: Option<AccountId>,
+    #[arg(long)]
+    user: Option<UserId>,
+    #[arg(long, value_parser = pair)]
+    pair: Option<Pair>,
+    /// Only orders in this state; may be given several times
+    #[arg(long, value_parser = word::<IntentState>(), conflicts_with = "open")]
+    state: Vec<IntentState>,
+    /// Only orders that are not over
+    #[arg(long)]
+    open: bool,
+    /// Only orders older than this one, for the next page
+    #[arg(long, value_name = "ORDER")]
+    before: Option<IntentId>,
+    #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    limit: u32,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  bursar fills --account kraken-ilves --limit 20")]
+pub struct Fills {
+    #[arg(long)]
+    account: Option<AccountId>,
+    #[arg(long)]
+    user: Option<UserId>,
+    #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    limit: u32,
+}
+
+/// A name that is nowhere gets an error, and not an empty table.
+async fn must_exist(
+    user: Option<&UserId>,
+    account: Option<&AccountId>,
+    opened: &Opened,
+) -> Result<(), Failure> {
+    if let Some(user) = user {
+        opened.store.user(user).await?;
+    }
+    if let Some(account) = account {
+        opened.store.account(account).await?;
+    }
+    Ok(())
+}
+
+impl Positions {
+    pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
+        let opened = session.open().await?;
+        must_exist(self.user.as_ref(), self.account.as_ref(), &opened).await?;
+        let now = session.surroundings.now();
+        let brokers: BTreeMap<AccountId, BrokerId> = opened
+            .store
+            .accounts()
+            .await?
+            .iter()
+            .map(|account| (account.id().clone(), account.broker().clone()))
+            .collect();
+        let mut quotes: BTreeMap<BrokerId, Vec<Quote>> = BTreeMap::new();
+        for broker in brokers.values() {
+            if !quotes.contains_key(broker) {
+                quotes.insert(broker.clone(), opened.store.quotes(broker).await?);
+            }
+        }
+        let mut table = Table::new(&[
+            "USER",
+            "ACCOUNT",
+            "PAIR",
+            "QUANTITY",
+            "COST",
+            "WORTH",
+            "RESULT",
+            "PRICE AGE",
+            "SINCE",
+        ])
+        .figures(&[3, 4, 5, 6, 7]);
+        let mut rows = Vec::new();
+        let positions = opened.store.open_positions(self.account.as_ref()).await?;
+        let wanted = |position: &&OpenPosition| self.user.as_ref().is_none_or(|user| position.user == *user);
+        for position in positions.iter().filter(wanted) {
+            let known = brokers
+                .get(&position.account)
+                .and_then(|broker| quotes.get(broker))
+                .map_or(&[][..], Vec::as_slice);
+            let worth = worth(position, known, now);
+            let unknown = || Cell::new("no price").tone(Tone::Caution);
+            table.row([
+                Cell::new(&position.user),
+                Cell::new(&position.account),
+                Cell::new(&position.pair),
+                Cell::new(position.quantity),
+                Cell::new(position.cost_usd),
+                worth.map_or_else(unknown, |worth| Cell::new(worth.value)),
+                worth.map_or_else(unknown, |worth| result_cell(worth.result)),
+                worth.map_or_else(|| Cell::new(""), |worth| Cell::new(age(worth.age_ms))),
+                Cell::new(moment(position.opened_at)),
+            ]);
+            rows.push(json!({
+                "user_id": position.user,
+                "account_id": position.account,
+                "pair": position.pair,
+                "quantity": position.quantity,
+                "cost_usd": position.cost_usd,
+                "worth_usd": worth.map(|worth| worth.value),
+                "unrealised_usd": worth.map(|worth| worth.result),
+                "price_age_ms": worth.map(|worth| worth.age_ms),
+                "opened_at": position.opened_at,
+            }));
+        }
+        let mut page = Page::new();
+        page.table(&table, "no position is open");
+        session
+            .console
+            .answer(&page, &json!({ "positions": rows, "total_count": rows.len() }));
+        Ok(Exit::Done)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Worth {
+    value: Usd,
+    result: Usd,
+    age_ms: i64,
+}
+
+/// What a position is worth at the middle of the last quote; `None` without a price.
+fn worth(position: &OpenPosition, quotes: &[Quote], now: jiff::Timestamp) -> Option<Worth> {
+    let quote = quotes.iter().find(|quote| quote.pair == position.pair)?;
+    let rate = usd_rate(position.pair.quote(), quotes, now)?;
+    let price = quote.mid().ok()?;
+    let in_quote = price.cost(position.quantity).ok()?;
+    let value = Usd::new(decimal::mul(in_quote, rate.value.value()).ok()?).rounded_down();
+    Some(Worth {
+        value,
+        result: value.minus(position.cost_usd).ok()?,
+        age_ms: now.as_millisecond().saturating_sub(quote.at.as_millisecond()),
+    })
+}
+
+fn result_cell(result: Usd) -> Cell {
+    let tone = if result.is_negative() {
+        Tone::Bad
+    } else {
+        Tone::Good
+    };
+    Cell::new(result).tone(tone)
+}
+
+impl Orders {
+    pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
+        let opened = session.open().await?;
+        must_exist(self.user.as_ref(), self.account.as_ref(), &opened).await?;
+        let states = if self.open {
+            <IntentState as strum::IntoEnumIterator>::iter()
+                .filter(|state| !state.is_terminal())
+                .collect()
+        } else {
+            self.state
+        };
+        let filter = IntentFilter {
+            account: self.account,
+            user: self.user,
+            pair: self.pair,
+            states,
+            since: None,
+            before: self.before,
+        };
+        let intents = opened.store.find_intents(&filter, self.limit).await?;
+        let is_full = u32::try_from(intents.len()).unwrap_or(u32::MAX) >= self.limit;
+        let next = intents
+            .last()
+            .filter(|_| is_full)
+            .map(|intent| intent.id.to_string());
+        let mut page = Page::new();
+        page.table(&view::order_table(&intents), "no orders");
+        if let Some(next) = &next {
+            page.line(crate::render::dim(&format!("older ones: add `--before {next}`")));
+        }
+        let document = json!({
+            "orders": intents.iter().map(view::order_json).collect::<Vec<_>>(),
+            "next_before": next,
+        });
+        session.console.answer(&page, &document);
+        Ok(Exit::Done)
+    }
+}
+
+impl Fills {
+    pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
+        let opened = session.open().await?;
+        must_exist(self.user.as_ref(), self.account.as_ref(), &opened).await?;
+        let fills = opened.store.fills(self.account.as_ref(), self.limit).await?;
+        let wanted = |booked: &&BookedFill| self.user.as_ref().is_none_or(|user| booked.fill.user == *user);
+        let mut table = Table::new(&[
+            "WHEN", "USER", "ACCOUNT", "SIDE", "PAIR", "QUANTITY", "PRICE", "FEE", "ORDER", "FILL",
+        ])
+        .figures(&[5, 6, 7]);
+        let mut rows = Vec::new();
+        for booked in fills.iter().filter(wanted) {
+            let fill = &booked.fill.fill;
+            table.row([
+                Cell::new(moment(fill.at)),
+                Cell::new(&booked.fill.user),
+                Cell::new(&booked.fill.account),
+                Cell::new(fill.side),
+                Cell::new(&fill.pair),
+                Cell::new(fill.quantity),
+                Cell::new(fill.price),
+                Cell::new(&fill.fee),
+                Cell::new(booked.intent),
+                Cell::new(&fill.id),
+            ]);
+            rows.push(fill_json(booked));
+        }
+        let mut page = Page::new();
+        page.table(&table, "no executions");
+        session
+            .console
+            .answer(&page, &json!({ "fills": rows, "total_count": rows.len() }));
+        Ok(Exit::Done)
+    }
+}
+
+fn fill_json(booked: &BookedFill) -> Value {
+    let fill = &booked.fill.fill;
+    json!({
+        "fill_id": fill.id,
+        "order_id": booked.intent.to_string(),
+        "user_id": booked.fill.user,
+        "account_id": booked.fill.account,
+        "pair": fill.pair,
+        "side": fill.side,
+        "quantity": fill.quantity,
+        "price": fill.price,
+        "fee": fill.fee,
+        "fee_usd": booked.fill.fee_usd,
+        "fee_is_estimated": booked.fill.fee_is_estimated,
+        "liquidity": fill.liquidity,
+        "at": fill.at,
+        "booked_at": booked.booked_at,
+        "trading_day": booked.fill.day,
+    })
+}

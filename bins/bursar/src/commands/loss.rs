@@ -1,0 +1,214 @@
+//! `bursar loss`: the day's loss of a user, and more allowance for today.
+
+use bursar_auth::Directory;
+use bursar_controls::{Latch, LatchCause};
+use bursar_execution::{Conditions, Journal, Reports, UserDay};
+use bursar_model::{Usd, UserId};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::arguments::usd_above_zero;
+use crate::render::{Cell, Page, Tone, moment};
+use crate::session::Session;
+use crate::{Exit, Failure, prompt, view};
+
+#[derive(Debug, Subcommand)]
+pub enum Loss {
+    /// The trading day of a user so far
+    Show(Show),
+    /// Allow more loss today; today's figure stays what it is
+    Allow(Allow),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  bursar loss show mara_ilves")]
+pub struct Show {
+    user: UserId,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  bursar loss allow mara_ilves --extra-usd 10 --reason \"agreed by telephone\"")]
+pub struct Allow {
+    user: UserId,
+    /// How much more than the limit may be lost today
+    #[arg(long, value_name = "USD", value_parser = usd_above_zero, allow_negative_numbers = true)]
+    extra_usd: Usd,
+}
+
+impl Loss {
+    pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
+        match self {
+            Self::Show(command) => show(&command.user, session).await,
+            Self::Allow(command) => allow(command, session).await,
+        }
+    }
+}
+
+async fn show(id: &UserId, session: &mut Session<'_>) -> Result<Exit, Failure> {
+    let opened = session.open().await?;
+    opened.store.user(id).await?;
+    let day = opened.store.user_day(id, session.surroundings.now()).await?;
+    let fills = opened.store.fills_of_day(id, day.day.key).await?;
+    let latches = opened.store.latches().await?;
+    let tripped = daily_loss_latches(&latches, id);
+
+    let mut page = Page::new();
+    page.line(crate::render::bold(&format!(
+        "Loss of {id} in trading day {}",
+        day.day.key
+    )));
+    let executions = [
+        ("executions", Cell::new(fills.len())),
+        (
+            "last execution",
+            fills.last().map_or_else(
+                || Cell::new("none").tone(Tone::Dim),
+                |booked| Cell::new(moment(booked.fill.fill.at)),
+            ),
+        ),
+    ];
+    page.facts(day_facts(&day)?.into_iter().chain(executions));
+    page.heading("Switches of the day's loss");
+    page.table(&view::latch_table(tripped.iter().copied()), "none is on");
+    view::release_hints(&mut page, tripped.iter().copied());
+    let mut document = day_json(&day)?;
+    view::insert(&mut document, "executions", json!(fills.len()));
+    view::insert(
+        &mut document,
+        "last_execution_at",
+        json!(fills.last().map(|booked| booked.fill.fill.at)),
+    );
+    view::insert(
+        &mut document,
+        "latches",
+        json!(
+            tripped
+                .iter()
+                .map(|latch| view::latch_json(latch))
+                .collect::<Vec<_>>()
+        ),
+    );
+    session.console.answer(&page, &json!({ "loss": document }));
+    Ok(Exit::Done)
+}
+
+async fn allow(command: Allow, session: &mut Session<'_>) -> Result<Exit, Failure> {
+    let reason = prompt::reason(
+        session.console,
+        session.global.reason.as_deref(),
+        "more loss was allowed",
+    )?;
+    let opened = session.open().await?;
+    opened.store.user(&command.user).await?;
+    let act = session.act().because(reason.clone());
+    let before = opened.store.latches().await?;
+    let day = opened
+        .store
+        .allow_loss(&command.user, command.extra_usd, &act)
+        .await?;
+    let after = opened.store.latches().await?;
+    let was_on = daily_loss_latches(&before, &command.user);
+    let still_on = daily_loss_latches(&after, &command.user);
+
+    let mut page = Page::new();
+    page.line(format!(
+        "{} more may be lost by `{}` in trading day {}",
+        command.extra_usd, command.user, day.day.key
+    ));
+    page.facts(day_facts(&day)?);
+    if !was_on.is_empty() && still_on.is_empty() {
+        page.line("the switch of the day's loss is off");
+    }
+    if !still_on.is_empty() {
+        page.heading("The switch of the day's loss is still on: the loss is above what is allowed now");
+        page.table(&view::latch_table(still_on.iter().copied()), "");
+    }
+    let mut document = day_json(&day)?;
+    view::insert(&mut document, "reason", json!(reason));
+    view::insert(&mut document, "added_usd", json!(command.extra_usd));
+    view::insert(
+        &mut document,
+        "latches",
+        json!(
+            still_on
+                .iter()
+                .map(|latch| view::latch_json(latch))
+                .collect::<Vec<_>>()
+        ),
+    );
+    session.console.answer(&page, &json!({ "loss": document }));
+    Ok(if still_on.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Partial
+    })
+}
+
+fn daily_loss_latches<'a>(latches: &'a [Latch], user: &UserId) -> Vec<&'a Latch> {
+    latches
+        .iter()
+        .filter(|latch| latch.cause == LatchCause::DailyLoss)
+        .filter(|latch| matches!(&latch.scope, bursar_controls::Scope::User(id) if id == user))
+        .collect()
+}
+
+fn allowed(day: &UserDay) -> Result<Usd, Failure> {
+    day.limit
+        .plus(day.extra_allowance)
+        .map_err(|error| Failure::of(Exit::Failed, &error, "report this"))
+}
+
+pub(crate) fn day_facts(day: &UserDay) -> Result<Vec<(&'static str, Cell)>, Failure> {
+    let allowed = allowed(day)?;
+    let tone = if day.loss >= allowed {
+        Tone::Bad
+    } else {
+        Tone::Plain
+    };
+    let mut facts = vec![
+        (
+            "trading day",
+            Cell::new(format!("{}, ends {}", day.day.key, moment(day.day.end))),
+        ),
+        ("loss", Cell::new(format!("{} of {allowed}", day.loss)).tone(tone)),
+        ("realised", Cell::new(day.realised)),
+        ("change of what is held", Cell::new(day.unrealised_change)),
+        ("fees", Cell::new(day.fees)),
+        ("limit", Cell::new(day.limit)),
+    ];
+    if day.extra_allowance != Usd::ZERO {
+        facts.push((
+            "allowed on top",
+            Cell::new(day.extra_allowance).tone(Tone::Caution),
+        ));
+    }
+    if day.basis_uncertain {
+        facts.push((
+            "note",
+            Cell::new("a position came into the day without a fresh price: the figure is uncertain")
+                .tone(Tone::Caution),
+        ));
+    }
+    Ok(facts)
+}
+
+pub(crate) fn day_json(day: &UserDay) -> Result<Value, Failure> {
+    Ok(json!({
+        "user_id": day.user,
+        "trading_day": day.day.key,
+        "starts": day.day.start,
+        "ends": day.day.end,
+        "loss_usd": day.loss,
+        "realised_usd": day.realised,
+        "unrealised_change_usd": day.unrealised_change,
+        "fees_usd": day.fees,
+        "limit_usd": day.limit,
+        "extra_allowance_usd": day.extra_allowance,
+        "allowed_usd": allowed(day)?,
+        "basis_uncertain": day.basis_uncertain,
+    }))
+}

@@ -1,0 +1,229 @@
+//! `bursar permissions`: what a user may trade and lose. The ceiling of the tier holds.
+
+use bursar_auth::{Directory, User};
+use bursar_execution::Conditions;
+use bursar_model::{PairRule, Usd, UserId, UserLimits};
+use bursar_permissions::UserPermissions;
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use crate::arguments::{PairsArgument, pairs, usd};
+use crate::render::{Page, Table};
+use crate::session::{Opened, Session};
+use crate::{Exit, Failure, prompt, view};
+
+#[derive(Debug, Subcommand)]
+pub enum Permissions {
+    /// A user's limits beside the tier's
+    Show(Show),
+    /// Change a user's limits
+    Set(Set),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  bursar permissions show mara_ilves")]
+pub struct Show {
+    user: UserId,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bursar permissions set mara_ilves --pairs BTC-USD,ETH-USD --max-position-usd 40
+  bursar permissions set mara_ilves --max-positions 8 --exceed-tier --reason \"agreed on 20 November\"")]
+pub struct Set {
+    user: UserId,
+    #[command(flatten)]
+    limits: LimitArguments,
+    /// Allow values above the ceiling of the tier; needs --reason
+    #[arg(long)]
+    exceed_tier: bool,
+}
+
+/// The limits, as they are typed.
+#[derive(Clone, Debug, Default, Args)]
+pub struct LimitArguments {
+    /// all, top, pairs (BTC-USD,ETH-USD) or assets (BTC,ETH)
+    #[arg(long, value_name = "LIST", value_parser = pairs)]
+    pub pairs: Option<PairsArgument>,
+    /// The most an order and a position may cost
+    #[arg(long, value_name = "USD", value_parser = usd, allow_negative_numbers = true)]
+    pub max_position_usd: Option<Usd>,
+    /// The day's loss at which entries stop
+    #[arg(long, value_name = "USD", value_parser = usd, allow_negative_numbers = true)]
+    pub max_daily_loss_usd: Option<Usd>,
+    /// Open positions at the same time
+    #[arg(long, value_name = "COUNT")]
+    pub max_positions: Option<u32>,
+    /// Whether the user may not change strategy settings
+    #[arg(long, value_name = "YES", num_args = 0..=1, default_missing_value = "true")]
+    pub trade_only: Option<bool>,
+}
+
+impl LimitArguments {
+    const fn is_empty(&self) -> bool {
+        self.pairs.is_none()
+            && self.max_position_usd.is_none()
+            && self.max_daily_loss_usd.is_none()
+            && self.max_positions.is_none()
+            && self.trade_only.is_none()
+    }
+
+    /// `limits` with what was typed in its place.
+    pub fn over(&self, permissions: &UserPermissions, top: &PairRule) -> UserPermissions {
+        let limits = &permissions.limits;
+        UserPermissions {
+            limits: UserLimits {
+                max_position: self.max_position_usd.unwrap_or(limits.max_position),
+                max_daily_loss: self.max_daily_loss_usd.unwrap_or(limits.max_daily_loss),
+                max_positions: self.max_positions.unwrap_or(limits.max_positions),
+                pairs: match &self.pairs {
+                    None => limits.pairs.clone(),
+                    Some(PairsArgument::Top) => top.clone(),
+                    Some(PairsArgument::Rule(rule)) => rule.clone(),
+                },
+            },
+            trade_only: self.trade_only.unwrap_or(permissions.trade_only),
+            exceeds_tier: permissions.exceeds_tier.clone(),
+        }
+    }
+}
+
+impl Permissions {
+    pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
+        match self {
+            Self::Show(command) => show(&command.user, session).await,
+            Self::Set(command) => set(command, session).await,
+        }
+    }
+}
+
+async fn show(id: &UserId, session: &mut Session<'_>) -> Result<Exit, Failure> {
+    let opened = session.open().await?;
+    let user = opened.store.user(id).await?;
+    let permissions = opened.store.permissions(id).await?;
+    let preferences = opened.store.preferences(id).await?;
+    let tier = opened.installation.settings.tier(user.tier);
+    let effective = preferences.effective(&permissions.limits);
+
+    let mut table = Table::new(&[
+        "LIMIT",
+        "USER",
+        "WITH PREFERENCES",
+        "TIER DEFAULT",
+        "TIER CEILING",
+    ])
+    .figures(&[1, 2, 3, 4]);
+    let columns = [&permissions.limits, &effective, &tier.default, &tier.ceiling];
+    let mut row = |name: &str, shown: fn(&UserLimits) -> String| {
+        let cells = columns.iter().map(|limits| shown(limits).into());
+        table.row(std::iter::once(name.into()).chain(cells));
+    };
+    row("max position", |limits| limits.max_position.to_string());
+    row("max daily loss", |limits| limits.max_daily_loss.to_string());
+    row("max positions", |limits| limits.max_positions.to_string());
+    row("pairs", |limits| match &limits.pairs {
+        PairRule::All => "all".to_owned(),
+        PairRule::Bases(bases) => format!("{} assets", bases.len()),
+        PairRule::Only(pairs) => pairs.len().to_string(),
+    });
+    let mut page = Page::new();
+    page.line(crate::render::bold(&format!(
+        "Permissions of {id}, tier {}",
+        user.tier
+    )));
+    page.facts(view::limit_facts(&permissions, Some(&tier.ceiling)));
+    page.blank();
+    page.table(&table, "");
+    let mut document = view::permissions_json(&permissions, Some(&tier.ceiling));
+    view::insert(&mut document, "effective", view::limits_json(&effective));
+    view::insert(&mut document, "tier_default", view::limits_json(&tier.default));
+    session.console.answer(
+        &page,
+        &json!({ "user_id": id, "tier": user.tier, "permissions": document }),
+    );
+    Ok(Exit::Done)
+}
+
+async fn set(command: Set, session: &mut Session<'_>) -> Result<Exit, Failure> {
+    if command.limits.is_empty() && !command.exceed_tier {
+        return Err(Failure::usage(
+            "nothing to set",
+            "name a limit, for example `--max-position-usd 40`",
+        ));
+    }
+    let opened = session.open().await?;
+    let user = opened.store.user(&command.user).await?;
+    let before = opened.store.permissions(&command.user).await?;
+    let top = PairRule::Bases(opened.installation.settings.assets.top.clone());
+    let wanted = command.limits.over(&before, &top);
+    let after = within_tier(wanted, &before, &user, command.exceed_tier, &opened, session)?;
+    let act = session.act();
+    opened.store.set_permissions(&command.user, &after, &act).await?;
+
+    let ceiling = opened.installation.settings.tier(user.tier).ceiling;
+    let preferences = opened.store.preferences(&command.user).await?;
+    let mut page = Page::new();
+    page.line(format!(
+        "permissions of `{}` set; they hold from the next order on",
+        user.id
+    ));
+    page.facts(view::limit_facts(&after, Some(&ceiling)));
+    let looser = preferences
+        .validate_within(&after.limits)
+        .err()
+        .unwrap_or_default();
+    for wish in &looser {
+        session.console.warn(&format!(
+            "the preferences of `{}` have no effect here: {wish}",
+            user.id
+        ));
+    }
+    let document = json!({
+        "user_id": user.id,
+        "before": view::permissions_json(&before, Some(&ceiling)),
+        "permissions": view::permissions_json(&after, Some(&ceiling)),
+        "changed": before != after,
+        "preferences_without_effect": looser.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    });
+    session.console.answer(&page, &document);
+    Ok(Exit::Done)
+}
+
+/// Permissions above the ceiling of the tier are refused, unless somebody says why. What was
+/// allowed above it before stays allowed while it is not raised further.
+pub(crate) fn within_tier(
+    mut wanted: UserPermissions,
+    before: &UserPermissions,
+    user: &User,
+    exceed: bool,
+    opened: &Opened,
+    session: &Session<'_>,
+) -> Result<UserPermissions, Failure> {
+    let ceiling = opened.installation.settings.tier(user.tier).ceiling;
+    let above = wanted.above(&ceiling);
+    if above.is_empty() {
+        wanted.exceeds_tier = None;
+        return Ok(wanted);
+    }
+    let is_as_before = before.exceeds_tier.is_some() && wanted.above(&before.limits).is_empty();
+    if exceed {
+        let reason = prompt::reason(
+            session.console,
+            session.global.reason.as_deref(),
+            "a user may do more than the tier allows",
+        )?;
+        wanted.exceeds_tier = Some(reason);
+        Ok(wanted)
+    } else if is_as_before {
+        Ok(wanted)
+    } else {
+        let list: Vec<String> = above.iter().map(ToString::to_string).collect();
+        Err(Failure::refused(
+            format!("rule tier-ceiling ({}): {}", user.tier, list.join("; ")),
+            "ask for less, or add `--exceed-tier --reason \"…\"`",
+        ))
+    }
+}

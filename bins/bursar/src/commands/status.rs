@@ -1,0 +1,377 @@
+//! `bursar status`: one user, or everything at a glance.
+
+use std::collections::BTreeMap;
+
+use bursar_auth::{Account, Directory, DisplayName, User};
+use bursar_config::Settings;
+use bursar_controls::{Latch, LatchMode};
+use bursar_execution::{Conditions, ConnectionState, ErrorCount, Journal, Reports, strictest};
+use bursar_keystore::Vault;
+use bursar_model::{AccountMode, IntentState, UserId};
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::commands::hierarchy;
+use crate::commands::loss::{day_facts, day_json};
+use crate::render::{self, Cell, Page, Table, Tone, count, moment};
+use crate::session::{Opened, Session};
+use crate::{Exit, Failure, view};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bursar status
+  bursar status mara_ilves")]
+pub struct Status {
+    /// Everything about this user; without, everything at a glance
+    user: Option<UserId>,
+}
+
+impl Status {
+    pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
+        match &self.user {
+            Some(user) => of_user(user, session).await,
+            None => of_everything(session).await,
+        }
+    }
+}
+
+/// What a user's accounts may do right now, in a few words.
+fn state_line(user: &User, stopping: &[&Latch], open_accounts: usize) -> (String, Tone) {
+    let mode = strictest(stopping.iter().copied());
+    match (user.enabled, mode) {
+        (false, None) => (
+            "trading disabled: the user is switched off; exits go on".to_owned(),
+            Tone::Caution,
+        ),
+        (_, Some(mode)) => {
+            let switches = count(stopping.len(), "switch is on", "switches are on");
+            let what = match mode {
+                LatchMode::Pause => "trading paused: no new risk",
+                LatchMode::ReduceOnly => "trading stopped: only exits",
+                LatchMode::Halt => "trading halted",
+                LatchMode::Flatten => "trading halted, positions are closed",
+            };
+            let off = if user.enabled {
+                ""
+            } else {
+                ", and the user is disabled"
+            };
+            (format!("{what} ({switches}{off})"), Tone::Bad)
+        }
+        (true, None) if open_accounts == 0 => (
+            "trading enabled; there is no account yet".to_owned(),
+            Tone::Caution,
+        ),
+        (true, None) => ("trading enabled".to_owned(), Tone::Good),
+    }
+}
+
+/// The whole state of one user; also what `user show` prints.
+pub(crate) async fn of_user(id: &UserId, session: &mut Session<'_>) -> Result<Exit, Failure> {
+    let opened = session.open().await?;
+    let store = &opened.store;
+    let user = store.user(id).await?;
+    let now = session.surroundings.now();
+    let permissions = store.permissions(id).await?;
+    let preferences = store.preferences(id).await?;
+    let ceiling = opened.installation.settings.tier(user.tier).ceiling;
+    let accounts = store.accounts_of(id).await?;
+    let connections = store.connections().await?;
+    let keys = store.list().await?;
+    let latches = store.latches().await?;
+    let stopping = view::latches_of_user(&latches, &user, &accounts);
+    let day = store.user_day(id, now).await?;
+    let errors = errors_of(&accounts, &opened, now).await?;
+    let positions: Vec<_> = store
+        .open_positions(None)
+        .await?
+        .into_iter()
+        .filter(|position| position.user == *id)
+        .collect();
+    let open_accounts = accounts.iter().filter(|account| account.is_open()).count();
+    let (state, tone) = state_line(&user, &stopping, open_accounts);
+
+    let mut page = Page::new();
+    let name = user.name.as_ref().map_or("", DisplayName::as_str);
+    page.line(render::bold(format!("{} {name}", user.id).trim_end()));
+    let state_fact = ("state", Cell::new(&state).tone(tone));
+    page.facts(std::iter::once(state_fact).chain(view::user_facts(&user)));
+    page.heading("Permissions");
+    page.facts(view::limit_facts(&permissions, Some(&ceiling)));
+    page.heading("Preferences");
+    page.facts(view::preference_facts(&preferences, &permissions.limits));
+    page.heading("Accounts");
+    let mut table = Table::new(&["ACCOUNT", "BROKER", "ROLE", "MODE", "STATUS", "CONNECTION", "KEY"]);
+    let mut account_rows = Vec::new();
+    for account in &accounts {
+        let connection = view::connection_of(account.id(), &connections);
+        let key = view::key_of(account.id(), &keys);
+        table.row([
+            Cell::new(account.id()),
+            Cell::new(account.broker()),
+            Cell::new(account.role()),
+            view::mode_cell(account.mode()),
+            Cell::new(account.status),
+            view::connection_cell(connection),
+            view::key_cell(account.mode(), key),
+        ]);
+        account_rows.push(view::account_row_json(account, connection, key));
+    }
+    page.table(&table, "none; add one with `bursar account add`");
+    page.heading("Switches that stop the user");
+    page.table(&view::latch_table(stopping.iter().copied()), "none is on");
+    view::release_hints(&mut page, stopping.iter().copied());
+    page.heading("Today");
+    let held = ("positions held", Cell::new(positions.len()));
+    page.facts(day_facts(&day)?.into_iter().chain([held]));
+    page.heading("Errors");
+    page.table(&error_table(&errors), "none");
+    custom_urls(&mut page, &opened.installation.settings);
+
+    let document = json!({
+        "user": view::user_json(&user),
+        "state": state,
+        "trading_enabled": user.enabled && stopping.is_empty(),
+        "permissions": view::permissions_json(&permissions, Some(&ceiling)),
+        "preferences": preferences,
+        "accounts": account_rows,
+        "latches": stopping.iter().map(|latch| view::latch_json(latch)).collect::<Vec<_>>(),
+        "today": day_json(&day)?,
+        "open_positions": positions.len(),
+        "errors": errors,
+        "custom_urls": custom_urls_json(&opened.installation.settings),
+    });
+    session.console.answer(&page, &document);
+    Ok(Exit::Done)
+}
+
+async fn errors_of(
+    accounts: &[Account],
+    opened: &Opened,
+    now: jiff::Timestamp,
+) -> Result<Vec<ErrorCount>, Failure> {
+    let mut all = Vec::new();
+    for account in accounts {
+        all.extend(opened.store.error_counts(Some(account.id()), now).await?);
+    }
+    Ok(all)
+}
+
+fn error_table(errors: &[ErrorCount]) -> Table {
+    let mut table = Table::new(&[
+        "ACCOUNT",
+        "KIND",
+        "IN WINDOW",
+        "STOPS AT",
+        "WINDOW",
+        "EVER",
+        "LAST",
+    ])
+    .figures(&[2, 3, 5]);
+    for error in errors {
+        let is_over = error
+            .threshold
+            .is_some_and(|threshold| error.in_window >= threshold);
+        let tone = if is_over { Tone::Bad } else { Tone::Plain };
+        table.row([
+            Cell::new(&error.account),
+            Cell::new(error.class),
+            Cell::new(error.in_window).tone(tone),
+            error
+                .threshold
+                .map_or_else(|| Cell::new("never").tone(Tone::Dim), Cell::new),
+            Cell::new(format!("{} s", error.window_s)),
+            Cell::new(error.lifetime),
+            Cell::new(moment(error.last_at)),
+        ]);
+    }
+    table
+}
+
+/// Addresses that are not the exchange's own are shown in every status.
+fn custom_urls(page: &mut Page, settings: &Settings) {
+    for (broker, url) in custom(settings) {
+        page.line(render::caution(&format!(
+            "orders of {broker} go to {url}, which is not the exchange's own address"
+        )));
+    }
+}
+
+fn custom(settings: &Settings) -> BTreeMap<String, String> {
+    let brokers = &settings.brokers.0;
+    brokers
+        .iter()
+        .filter_map(|(id, broker)| Some((id.to_string(), broker.base_url.as_ref()?.to_string())))
+        .collect()
+}
+
+fn custom_urls_json(settings: &Settings) -> Value {
+    json!(custom(settings))
+}
+
+async fn of_everything(session: &mut Session<'_>) -> Result<Exit, Failure> {
+    let opened = session.open().await?;
+    let store = &opened.store;
+    let settings = &opened.installation.settings;
+    let users = store.users().await?;
+    let accounts = store.accounts().await?;
+    let latches = store.latches().await?;
+    let connections = store.connections().await?;
+    let keys = store.list().await?;
+    let mut unresolved = Vec::new();
+    for account in accounts.iter().filter(|account| account.is_open()) {
+        unresolved.extend(store.unresolved(account.id()).await?);
+    }
+    let unknown = unresolved
+        .iter()
+        .filter(|intent| matches!(intent.state, IntentState::Unknown | IntentState::Incident))
+        .count();
+    let positions = store.open_positions(None).await?;
+    let hierarchy = hierarchy::report(&opened).await?;
+    let ready = connections
+        .iter()
+        .filter(|(_, connection)| connection.state == ConnectionState::Ready)
+        .count();
+    let open = accounts.iter().filter(|account| account.is_open()).count();
+
+    let mut page = Page::new();
+    let (state, tone) = whole_state(&latches, unknown);
+    page.line(render::bold("Bursar"));
+    page.facts([
+        ("state", Cell::new(&state).tone(tone)),
+        ("store", Cell::new(store.path().display())),
+        (
+            "settings",
+            Cell::new(opened.installation.file.as_ref().map_or_else(
+                || "defaults (no file)".to_owned(),
+                |file| file.display().to_string(),
+            )),
+        ),
+        (
+            "users",
+            Cell::new(format!(
+                "{}, {} enabled",
+                users.len(),
+                users.iter().filter(|user| user.enabled).count()
+            )),
+        ),
+        ("accounts", Cell::new(format!("{open} open, {ready} connected"))),
+        ("orders not over", Cell::new(unresolved.len())),
+        (
+            "orders unknown",
+            Cell::new(unknown).tone(if unknown == 0 { Tone::Plain } else { Tone::Bad }),
+        ),
+        ("open positions", Cell::new(positions.len())),
+    ]);
+    custom_urls(&mut page, settings);
+    page.heading("Users");
+    let mut table = Table::new(&["USER", "TIER", "STATE", "ABOVE THE TIER"]);
+    let mut user_rows = Vec::new();
+    for user in &users {
+        let own: Vec<Account> = accounts
+            .iter()
+            .filter(|account| *account.owner() == user.id)
+            .cloned()
+            .collect();
+        let stopping = view::latches_of_user(&latches, user, &own);
+        let (state, tone) = state_line(
+            user,
+            &stopping,
+            own.iter().filter(|account| account.is_open()).count(),
+        );
+        let permissions = store.permissions(&user.id).await?;
+        let above = permissions.above(&settings.tier(user.tier).ceiling);
+        let above_text: Vec<String> = above
+            .iter()
+            .map(|exceeded| format!("{} {}", exceeded.limit, exceeded.asked))
+            .collect();
+        table.row([
+            Cell::new(&user.id),
+            Cell::new(user.tier),
+            Cell::new(&state).tone(tone),
+            Cell::new(above_text.join(", ")).tone(Tone::Caution),
+        ]);
+        user_rows.push(json!({
+            "user_id": user.id,
+            "tier": user.tier,
+            "enabled": user.enabled,
+            "state": state,
+            "above_tier": above,
+        }));
+    }
+    page.table(&table, "none; add one with `bursar user add`");
+    page.heading("Accounts");
+    let mut table = Table::new(&["ACCOUNT", "USER", "BROKER", "ROLE", "MODE", "CONNECTION", "KEY"]);
+    let mut account_rows = Vec::new();
+    for account in accounts.iter().filter(|account| account.is_open()) {
+        let connection = view::connection_of(account.id(), &connections);
+        let key = view::key_of(account.id(), &keys);
+        table.row([
+            Cell::new(account.id()),
+            Cell::new(account.owner()),
+            Cell::new(account.broker()),
+            Cell::new(account.role()),
+            view::mode_cell(account.mode()),
+            view::connection_cell(connection),
+            view::key_cell(account.mode(), key),
+        ]);
+        account_rows.push(view::account_row_json(account, connection, key));
+    }
+    page.table(&table, "none; add one with `bursar account add`");
+    page.heading("Switches that are on");
+    page.table(&view::latch_table(&latches), "none");
+    view::release_hints(&mut page, &latches);
+    if !hierarchy.warnings.is_empty() {
+        page.heading("Hierarchy");
+    }
+    for warning in &hierarchy.warnings {
+        page.line(render::caution(&format!(
+            "at {} users stand without their master: {}",
+            warning.broker,
+            render::harmless(&warning.recommendation)
+        )));
+    }
+    let live = accounts
+        .iter()
+        .filter(|account| account.is_open() && account.mode() == AccountMode::Live)
+        .count();
+    let document = json!({
+        "state": state,
+        "store": store.path(),
+        "settings_file": opened.installation.file,
+        "users": user_rows,
+        "accounts": account_rows,
+        "accounts_live": live,
+        "accounts_connected": ready,
+        "latches": latches.iter().map(view::latch_json).collect::<Vec<_>>(),
+        "orders_not_over": unresolved.len(),
+        "orders_unknown": unknown,
+        "open_positions": positions.len(),
+        "users_without_master": hierarchy.warnings,
+        "custom_urls": custom_urls_json(settings),
+    });
+    session.console.answer(&page, &document);
+    Ok(Exit::Done)
+}
+
+fn whole_state(latches: &[Latch], unknown: usize) -> (String, Tone) {
+    let global = latches
+        .iter()
+        .filter(|latch| latch.scope == bursar_controls::Scope::Global);
+    match (strictest(global), latches.len(), unknown) {
+        (Some(mode), ..) => (format!("all trading stopped: {mode}"), Tone::Bad),
+        (None, 0, 0) => ("nothing is stopped".to_owned(), Tone::Good),
+        (None, 0, unknown) => (
+            format!(
+                "nothing is stopped; {} unclear",
+                count(unknown, "order is", "orders are")
+            ),
+            Tone::Caution,
+        ),
+        (None, on, _) => (
+            format!("{} on", count(on, "switch is", "switches are")),
+            Tone::Caution,
+        ),
+    }
+}

@@ -1,0 +1,409 @@
+//! `bursar kill`, `release` and `latches`: the switches.
+//!
+//! They only write to the store. Whoever trades reads them there, inside the transaction that
+//! admits or sends an order, so that they work while the daemon is down or hangs.
+
+use std::collections::BTreeSet;
+
+use bursar_auth::{Account, Directory};
+use bursar_controls::{ClearRule, Latch, LatchCause, LatchMode, Scope};
+use bursar_execution::{Intent, Journal, NewLatch};
+use bursar_model::{AccountId, BrokerId, IntentId, IntentState, UserId};
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use crate::arguments::{shortened, word};
+use crate::render::{self, Cell, Page, Table, Tone, count, moment};
+use crate::session::{Opened, Session};
+use crate::{Exit, Failure, prompt, view};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Modes, from mild to strict:
+  pause        no new risk; working orders stay
+  reduce-only  no new risk; working orders that add risk are cancelled
+  halt         nothing is sent but cancels; all our working orders are cancelled
+  flatten      as halt, and positions are closed
+
+Examples:
+  bursar kill global --mode halt --reason \"exchange misbehaves\"
+  bursar kill user mara_ilves --mode pause --reason \"holiday until Monday\"")]
+pub struct Kill {
+    /// What is stopped
+    scope: ScopeKind,
+    /// Which broker, user or account
+    id: Option<String>,
+    #[arg(long, value_parser = word::<LatchMode>())]
+    mode: LatchMode,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ScopeKind {
+    Global,
+    Broker,
+    User,
+    Account,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bursar latches
+  bursar release 6d1b345e --reason \"checked with the exchange\"")]
+pub struct Release {
+    /// The switch's id, or how it begins
+    latch: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  bursar latches --all")]
+pub struct Latches {
+    /// Those that were turned off too, newest first
+    #[arg(long)]
+    all: bool,
+    /// How many of them
+    #[arg(long, value_name = "COUNT", default_value_t = 100)]
+    limit: u32,
+}
+
+impl Kill {
+    pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
+        let scope = self.scope()?;
+        let reason = prompt::reason(
+            session.console,
+            session.global.reason.as_deref(),
+            "trading was stopped",
+        )?;
+        if self.mode == LatchMode::Flatten {
+            prompt::dangerous(
+                session.console,
+                session.global.yes,
+                &format!("Sell every position of {scope} at the market?"),
+            )?;
+        }
+        let opened = session.open().await?;
+        let accounts = in_scope(&scope, &opened).await?;
+        // Only for the report: what cannot be read now does not hold up the switch.
+        let before = unresolved(&accounts, &opened).await.unwrap_or_default();
+        let new = NewLatch {
+            scope: scope.clone(),
+            mode: self.mode,
+            cause: LatchCause::Manual,
+            reason,
+            clear_rule: ClearRule::Manual,
+        };
+        let latch = opened.store.trip(new, &session.act()).await?;
+        report(&latch, &accounts, &before, &opened, session).await
+    }
+
+    fn scope(&self) -> Result<Scope, Failure> {
+        let kind = self.scope;
+        let id = || {
+            self.id.as_deref().ok_or_else(|| {
+                Failure::usage(
+                    "which one is to be stopped?",
+                    "write for example `bursar kill user mara_ilves …`",
+                )
+            })
+        };
+        let wrong = |error: bursar_model::InvalidId| Failure::usage(error.to_string(), "correct the id");
+        match kind {
+            ScopeKind::Global => match &self.id {
+                None => Ok(Scope::Global),
+                Some(extra) => Err(Failure::usage(
+                    format!(
+                        "`global` takes no id, but `{}` was given",
+                        shortened(&render::harmless(extra))
+                    ),
+                    "leave it out, or stop a broker, a user or an account",
+                )),
+            },
+            ScopeKind::Broker => id()?.parse::<BrokerId>().map(Scope::Broker).map_err(wrong),
+            ScopeKind::User => id()?.parse::<UserId>().map(Scope::User).map_err(wrong),
+            ScopeKind::Account => id()?.parse::<AccountId>().map(Scope::Account).map_err(wrong),
+        }
+    }
+}
+
+/// The open accounts that a scope covers. A scope that names nothing there is refused: whoever
+/// mistypes an id must not believe that something was stopped.
+async fn in_scope(scope: &Scope, opened: &Opened) -> Result<Vec<Account>, Failure> {
+    match scope {
+        Scope::Global => {}
+        Scope::User(id) => drop(opened.store.user(id).await?),
+        Scope::Account(id) => drop(opened.store.account(id).await?),
+        Scope::Broker(id) => {
+            let accounts = opened.store.accounts().await?;
+            if !accounts.iter().any(|account| account.broker() == id) {
+                crate::brokers::known(id)?;
+            }
+        }
+    }
+    let accounts = opened.store.accounts().await?;
+    Ok(accounts
+        .into_iter()
+        .filter(|account| account.is_open())
+        .filter(|account| scope.covers(account.id(), account.owner(), account.broker()))
+        .collect())
+}
+
+async fn unresolved(accounts: &[Account], opened: &Opened) -> Result<Vec<Intent>, Failure> {
+    let mut all = Vec::new();
+    for account in accounts {
+        all.extend(opened.store.unresolved(account.id()).await?);
+    }
+    Ok(all)
+}
+
+async fn report(
+    latch: &Latch,
+    accounts: &[Account],
+    before: &[Intent],
+    opened: &Opened,
+    session: &mut Session<'_>,
+) -> Result<Exit, Failure> {
+    let mut withdrawn = Vec::new();
+    let mut working = Vec::new();
+    let mut unknown = Vec::new();
+    for intent in before {
+        let now = opened.store.intent(intent.id).await?;
+        match now.state {
+            IntentState::Withdrawn => withdrawn.push(now),
+            IntentState::Unknown | IntentState::Dispatching | IntentState::Incident => unknown.push(now),
+            IntentState::Open | IntentState::Approved => working.push(now),
+            _ => {}
+        }
+    }
+    let mut cancels: BTreeSet<IntentId> = BTreeSet::new();
+    for account in accounts {
+        let pending = opened.store.pending_cancels(account.id()).await?;
+        cancels.extend(pending.into_iter().map(|cancel| cancel.intent));
+    }
+    let daemon_needed = !cancels.is_empty() || latch.mode == LatchMode::Flatten;
+
+    let mut page = Page::new();
+    page.line(render::bad(&headline(latch)));
+    page.facts([
+        ("switch", Cell::new(latch.id)),
+        ("scope", Cell::new(&latch.scope)),
+        ("mode", Cell::new(latch.mode)),
+        ("reason", Cell::new(&latch.reason)),
+        ("accounts", Cell::new(accounts.len())),
+        ("withdrawn before sending", Cell::new(withdrawn.len())),
+        ("cancel asked for", Cell::new(cancels.len())),
+        ("still working", Cell::new(working.len())),
+        (
+            "may be at the exchange",
+            Cell::new(unknown.len()).tone(if unknown.is_empty() {
+                Tone::Plain
+            } else {
+                Tone::Bad
+            }),
+        ),
+    ]);
+    let touched: Vec<&Intent> = withdrawn.iter().chain(&working).chain(&unknown).collect();
+    if !touched.is_empty() {
+        page.heading("Orders in scope");
+        page.table(&view::order_table(touched), "");
+    }
+    if daemon_needed {
+        page.line("the running daemon carries this out and looks until it is true; without one, start `bursard run`");
+    }
+    page.heading("To turn it off");
+    page.line(format!("  bursar release {} --reason \"…\"", latch.id));
+    let ids = |intents: &[Intent]| {
+        intents
+            .iter()
+            .map(|intent| intent.id.to_string())
+            .collect::<Vec<_>>()
+    };
+    let document = json!({
+        "latch": view::latch_json(latch),
+        "accounts": accounts.iter().map(|account| account.id().as_str()).collect::<Vec<_>>(),
+        "withdrawn": ids(&withdrawn),
+        "cancel_requested": cancels.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "working": ids(&working),
+        "may_be_at_exchange": ids(&unknown),
+    });
+    session.console.answer(&page, &document);
+    Ok(Exit::Done)
+}
+
+fn headline(latch: &Latch) -> String {
+    let whom = match &latch.scope {
+        Scope::Global => "all trading".to_owned(),
+        Scope::Broker(id) => format!("trading at broker `{id}`"),
+        Scope::User(id) => format!("trading of user `{id}`"),
+        Scope::Account(id) => format!("trading of account `{id}`"),
+    };
+    let what = match latch.mode {
+        LatchMode::Pause => "is paused: no new risk",
+        LatchMode::ReduceOnly => "may only reduce",
+        LatchMode::Halt => "is halted",
+        LatchMode::Flatten => "is halted and its positions are closed",
+    };
+    format!("{whom} {what}: {}", latch.reason)
+}
+
+impl Release {
+    pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
+        let opened = session.open().await?;
+        let latches = opened.store.latches().await?;
+        let latch = self.find(&latches, &opened).await?;
+        if let ClearRule::DayBoundary { day } = &latch.clear_rule {
+            return Err(Failure::refused(
+                format!(
+                    "rule daily-loss-allowance: the switch on {} clears by itself when trading day {day} ends",
+                    latch.scope
+                ),
+                "to allow more loss today, run `bursar loss allow USER --extra-usd X --reason \"…\"`",
+            ));
+        }
+        let reason = prompt::reason(
+            session.console,
+            session.global.reason.as_deref(),
+            "trading was allowed again",
+        )?;
+        let act = session.act().because(reason.clone());
+        let released = opened.store.release(latch.id, &act).await?;
+        let left: Vec<Latch> = opened.store.latches().await?;
+        let still: Vec<&Latch> = left
+            .iter()
+            .filter(|other| overlap(&other.scope, &released.scope))
+            .collect();
+
+        let mut page = Page::new();
+        page.line(format!("switch {} on {} is off", released.id, released.scope));
+        page.facts([
+            (
+                "was",
+                Cell::new(format!("{}: {}", released.mode, released.reason)),
+            ),
+            ("released because", Cell::new(&reason)),
+        ]);
+        if !still.is_empty() {
+            page.heading("Switches that are still on there");
+            page.table(&view::latch_table(still.iter().copied()), "");
+            view::release_hints(&mut page, still.iter().copied());
+        }
+        let document = json!({
+            "released": view::latch_json(&released),
+            "reason": reason,
+            "still_on": still.iter().map(|latch| view::latch_json(latch)).collect::<Vec<_>>(),
+        });
+        session.console.answer(&page, &document);
+        Ok(Exit::Done)
+    }
+
+    async fn find<'a>(&self, latches: &'a [Latch], opened: &Opened) -> Result<&'a Latch, Failure> {
+        let typed = self.latch.to_ascii_lowercase();
+        let shown = shortened(&render::harmless(&self.latch));
+        let hits: Vec<&Latch> = latches
+            .iter()
+            .filter(|latch| typed.len() >= 4 && latch.id.to_string().starts_with(&typed))
+            .collect();
+        match hits.as_slice() {
+            [latch] => Ok(latch),
+            [] => {
+                let history = opened.store.latch_history(1_000).await?;
+                let is_over = history.iter().any(|record| record.latch.id.to_string() == typed);
+                Err(Failure::not_found(
+                    if is_over {
+                        format!("switch `{shown}` is off already")
+                    } else {
+                        format!("no switch `{shown}` is on")
+                    },
+                    "list the switches that are on with `bursar latches`",
+                ))
+            }
+            _ => Err(Failure::usage(
+                format!(
+                    "`{shown}` is how {} begin",
+                    count(hits.len(), "switch", "switches")
+                ),
+                "type more of the id; see `bursar latches`",
+            )),
+        }
+    }
+}
+
+/// Whether a switch of one scope may stop something that the other stops.
+fn overlap(one: &Scope, other: &Scope) -> bool {
+    one == other || matches!(one, Scope::Global) || matches!(other, Scope::Global)
+}
+
+impl Latches {
+    pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
+        let opened = session.open().await?;
+        if self.all {
+            return self.history(&opened, session).await;
+        }
+        let latches = opened.store.latches().await?;
+        let mut page = Page::new();
+        page.table(&view::latch_table(&latches), "no switch is on");
+        if !latches.is_empty() {
+            page.blank();
+        }
+        view::release_hints(&mut page, &latches);
+        let document = json!({
+            "latches": latches.iter().map(view::latch_json).collect::<Vec<_>>(),
+            "total_count": latches.len(),
+        });
+        session.console.answer(&page, &document);
+        Ok(Exit::Done)
+    }
+
+    async fn history(&self, opened: &Opened, session: &mut Session<'_>) -> Result<Exit, Failure> {
+        let records = opened.store.latch_history(self.limit).await?;
+        let mut table = Table::new(&[
+            "SWITCH",
+            "SCOPE",
+            "MODE",
+            "CAUSE",
+            "SINCE",
+            "BY",
+            "REASON",
+            "OFF SINCE",
+            "OFF BY",
+            "BECAUSE",
+        ]);
+        let mut rows = Vec::new();
+        for record in &records {
+            let latch = &record.latch;
+            let cleared = record.cleared.as_ref();
+            table.row([
+                Cell::new(latch.id),
+                Cell::new(&latch.scope),
+                Cell::new(latch.mode),
+                Cell::new(latch.cause),
+                Cell::new(moment(latch.tripped_at)),
+                Cell::new(&latch.tripped_by),
+                Cell::new(&latch.reason),
+                cleared.map_or_else(
+                    || Cell::new("on").tone(Tone::Bad),
+                    |cleared| Cell::new(moment(cleared.at)),
+                ),
+                Cell::new(cleared.map_or("", |cleared| cleared.by.as_str())),
+                Cell::new(cleared.map_or("", |cleared| cleared.note.as_str())),
+            ]);
+            let mut row = view::latch_json(latch);
+            view::insert(
+                &mut row,
+                "cleared",
+                cleared.map_or(
+                    serde_json::Value::Null,
+                    |cleared| json!({ "by": cleared.by, "at": cleared.at, "reason": cleared.note }),
+                ),
+            );
+            rows.push(row);
+        }
+        let mut page = Page::new();
+        page.table(&table, "there never was a switch");
+        session
+            .console
+            .answer(&page, &json!({ "latches": rows, "total_count": records.len() }));
+        Ok(Exit::Done)
+    }
+}

@@ -1,0 +1,206 @@
+//! `bursar user`: the people whose accounts are traded.
+
+use bursar_auth::{AccountType, Directory, DisplayName, Email, NewUser, UserChange};
+use bursar_execution::{Conditions, Journal};
+use bursar_model::{Tier, UserId};
+use bursar_permissions::UserPermissions;
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use crate::arguments::word;
+use crate::commands::status;
+use crate::render::{Cell, Page, Table, Tone};
+use crate::session::Session;
+use crate::view;
+use crate::{Exit, Failure};
+
+#[derive(Debug, Subcommand)]
+pub enum User {
+    /// Add a user, disabled, with the limits of the tier
+    Add(Add),
+    /// All users
+    List,
+    /// Everything about a user
+    Show(Named),
+    /// Let a user's accounts trade; clears no switch
+    Enable(Named),
+    /// Stop new entries of a user, softly
+    Disable(Named),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  bursar user add mara_ilves --email mara@example.com --tier basic --name \"Mara Ilves\"")]
+pub struct Add {
+    /// 1 to 64 of a-z, 0-9, - and _
+    id: UserId,
+    #[arg(long, value_name = "ADDRESS")]
+    email: Email,
+    #[arg(long, value_parser = word::<Tier>())]
+    tier: Tier,
+    /// How people call the user
+    #[arg(long)]
+    name: Option<DisplayName>,
+    #[arg(long, value_parser = word::<AccountType>(), default_value = "retail")]
+    account_type: AccountType,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  bursar user show mara_ilves")]
+pub struct Named {
+    /// The user's id
+    id: UserId,
+}
+
+impl User {
+    pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
+        match self {
+            Self::Add(command) => add(command, session).await,
+            Self::List => list(session).await,
+            Self::Show(command) => status::of_user(&command.id, session).await,
+            Self::Enable(command) => switch(&command.id, true, session).await,
+            Self::Disable(command) => switch(&command.id, false, session).await,
+        }
+    }
+}
+
+async fn add(command: Add, session: &mut Session<'_>) -> Result<Exit, Failure> {
+    let opened = session.open().await?;
+    let limits = opened.installation.settings.tier(command.tier).default;
+    let act = session.act();
+    let new = NewUser {
+        id: command.id.clone(),
+        email: command.email,
+        name: command.name,
+        tier: command.tier,
+        account_type: command.account_type,
+    };
+    let user = opened.store.add_user(new, &act).await?;
+    let permissions = UserPermissions::new(limits);
+    opened.store.set_permissions(&user.id, &permissions, &act).await?;
+
+    let mut page = Page::new();
+    page.line(format!("user `{}` added, disabled", user.id));
+    page.facts(view::user_facts(&user));
+    page.heading("Permissions");
+    page.facts(view::limit_facts(&permissions, None));
+    let account = format!(
+        "bursar account add kraken-{} --user {} --broker kraken --role user",
+        user.id, user.id
+    );
+    let enable = format!("bursar user enable {}", user.id);
+    page.next_steps(
+        "Next",
+        [
+            (account.as_str(), "the account that is traded"),
+            (enable.as_str(), "trading begins when the account is connected"),
+        ],
+    );
+    let document = json!({
+        "user": view::user_json(&user),
+        "permissions": view::permissions_json(&permissions, None),
+    });
+    session.console.answer(&page, &document);
+    Ok(Exit::Done)
+}
+
+async fn list(session: &mut Session<'_>) -> Result<Exit, Failure> {
+    let opened = session.open().await?;
+    let users = opened.store.users().await?;
+    let latches = opened.store.latches().await?;
+    let mut table = Table::new(&["USER", "NAME", "TIER", "ENABLED", "SWITCHES", "E-MAIL", "CREATED"]);
+    let mut rows = Vec::new();
+    for user in &users {
+        let stopping = view::latches_of_user(&latches, user, &opened.store.accounts_of(&user.id).await?);
+        let (enabled, tone) = if user.enabled {
+            ("yes", Tone::Good)
+        } else {
+            ("no", Tone::Dim)
+        };
+        let switches = match stopping.len() {
+            0 => Cell::new("none").tone(Tone::Dim),
+            on => Cell::new(format!("{on} on")).tone(Tone::Bad),
+        };
+        table.row([
+            Cell::new(&user.id),
+            Cell::new(user.name.as_ref().map_or("-", DisplayName::as_str)),
+            Cell::new(user.tier),
+            Cell::new(enabled).tone(tone),
+            switches,
+            Cell::new(&user.email),
+            Cell::new(crate::render::moment(user.created_at)),
+        ]);
+        let mut row = view::user_json(user);
+        view::insert(
+            &mut row,
+            "latches",
+            json!(
+                stopping
+                    .iter()
+                    .map(|latch| latch.id.to_string())
+                    .collect::<Vec<_>>()
+            ),
+        );
+        rows.push(row);
+    }
+    let mut page = Page::new();
+    page.table(&table, "there are no users; add one with `bursar user add`");
+    session
+        .console
+        .answer(&page, &json!({ "users": rows, "total_count": users.len() }));
+    Ok(Exit::Done)
+}
+
+async fn switch(id: &UserId, enabled: bool, session: &mut Session<'_>) -> Result<Exit, Failure> {
+    let opened = session.open().await?;
+    let act = session.act();
+    let before = opened
+        .store
+        .update_user(id, UserChange::Enabled(enabled), &act)
+        .await?;
+    let user = opened.store.user(id).await?;
+    let accounts = opened.store.accounts_of(id).await?;
+    let latches = opened.store.latches().await?;
+    let stopping = view::latches_of_user(&latches, &user, &accounts);
+    let word = if enabled { "enabled" } else { "disabled" };
+
+    let mut page = Page::new();
+    if before.enabled == enabled {
+        page.line(format!("user `{id}` was {word} already"));
+    } else {
+        page.line(format!("user `{id}` is {word}"));
+    }
+    let open_accounts = accounts.iter().filter(|account| account.is_open()).count();
+    let authorised = enabled && stopping.is_empty();
+    let effect = match (enabled, stopping.is_empty(), open_accounts) {
+        (false, ..) => "no new entries; positions can still be closed".to_owned(),
+        (true, false, _) => "authorised, but switches that are on still stop the user".to_owned(),
+        (true, true, 0) => "authorised; there is no account yet, so nothing is traded".to_owned(),
+        (true, true, _) => "authorised; traded from now on while `bursard run` runs".to_owned(),
+    };
+    page.facts([
+        ("user", Cell::new(user.shown_name())),
+        ("e-mail", Cell::new(&user.email)),
+        ("tier", Cell::new(user.tier)),
+        ("enabled", view::yes_no(user.enabled)),
+        ("trading authorised", view::yes_no(authorised)),
+        ("effect", Cell::new(&effect)),
+    ]);
+    if !stopping.is_empty() && enabled {
+        page.heading("Switches that still stop the user (enabling clears none)");
+        page.table(&view::latch_table(stopping.iter().copied()), "");
+        view::release_hints(&mut page, stopping.iter().copied());
+    }
+    let document = json!({
+        "user": view::user_json(&user),
+        "changed": before.enabled != enabled,
+        "trading_authorised": authorised,
+        "effect": effect,
+        "latches": stopping.iter().map(|latch| view::latch_json(latch)).collect::<Vec<_>>(),
+    });
+    session.console.answer(&page, &document);
+    Ok(Exit::Done)
+}

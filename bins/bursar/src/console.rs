@@ -1,0 +1,176 @@
+//! Where a command reads and writes: standard streams, or buffers of a test or of another program.
+
+use std::io::{self, IsTerminal, Read, Write};
+
+use anstream::adapter::strip_str;
+use serde_json::Value;
+
+use crate::Failure;
+use crate::render::{self, Page};
+
+/// The streams of one command, and how they want to be written.
+///
+/// With JSON asked for, exactly one document is written to the output; everything that is meant
+/// for a person on the way there goes to the error stream.
+pub struct Console {
+    out: Stream,
+    err: Stream,
+    input: Input,
+    json: bool,
+}
+
+/// Where answers to prompts and documents come from.
+pub enum Input {
+    /// A person at a terminal.
+    Terminal,
+    /// A pipe, a file or nothing: nobody can be asked.
+    Stream(Box<dyn Read + Send>),
+}
+
+struct Stream {
+    to: Box<dyn Write + Send>,
+    colour: bool,
+    /// Whoever read this has gone, for example `head`. Nothing more is written.
+    gone: bool,
+}
+
+impl Stream {
+    fn new(to: Box<dyn Write + Send>, colour: bool) -> Self {
+        Self {
+            to,
+            colour,
+            gone: false,
+        }
+    }
+
+    fn write(&mut self, text: &str) {
+        if self.gone {
+            return;
+        }
+        let written = if self.colour {
+            self.to.write_all(text.as_bytes())
+        } else {
+            self.to.write_all(strip_str(text).to_string().as_bytes())
+        };
+        if written.and_then(|()| self.to.flush()).is_err() {
+            self.gone = true;
+        }
+    }
+}
+
+impl Console {
+    /// The streams of this process. Colour only where a terminal reads and wants it.
+    pub fn standard() -> Self {
+        let colour = |choice| !matches!(choice, anstream::ColorChoice::Never);
+        let out_colour = colour(anstream::AutoStream::choice(&io::stdout()));
+        let err_colour = colour(anstream::AutoStream::choice(&io::stderr()));
+        let input = if io::stdin().is_terminal() && io::stderr().is_terminal() {
+            Input::Terminal
+        } else {
+            Input::Stream(Box::new(io::stdin()))
+        };
+        Self {
+            out: Stream::new(Box::new(io::stdout()), out_colour),
+            err: Stream::new(Box::new(io::stderr()), err_colour),
+            input,
+            json: false,
+        }
+    }
+
+    /// Other streams, without colour: for programs that run commands in their own process.
+    pub fn with_streams(
+        out: Box<dyn Write + Send>,
+        err: Box<dyn Write + Send>,
+        input: Box<dyn Read + Send>,
+    ) -> Self {
+        Self {
+            out: Stream::new(out, false),
+            err: Stream::new(err, false),
+            input: Input::Stream(input),
+            json: false,
+        }
+    }
+
+    pub const fn set_json(&mut self, json: bool) {
+        self.json = json;
+    }
+
+    pub const fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Whether somebody can be asked something.
+    pub const fn can_ask(&self) -> bool {
+        matches!(self.input, Input::Terminal)
+    }
+
+    /// What is piped in; `None` at a terminal.
+    pub fn piped(&mut self) -> Option<&mut (dyn Read + Send)> {
+        match &mut self.input {
+            Input::Terminal => None,
+            Input::Stream(stream) => Some(stream.as_mut()),
+        }
+    }
+
+    /// A line for a person, while the command works.
+    pub fn say(&mut self, line: &str) {
+        let stream = if self.json { &mut self.err } else { &mut self.out };
+        stream.write(&format!("{line}\n"));
+    }
+
+    /// A numbered step of a longer command.
+    pub fn step(&mut self, number: u8, of: u8, title: &str) {
+        self.say(&render::bold(&format!("[{number}/{of}] {title}")));
+    }
+
+    /// Confirms a part of a step.
+    pub fn confirm(&mut self, what: &str) {
+        let what = render::harmless(what);
+        self.say(&format!("      {} {what}", render::good("ok")));
+    }
+
+    /// A line that a person must not miss; never on the output.
+    pub fn warn(&mut self, line: &str) {
+        let line = render::harmless(line);
+        self.err
+            .write(&format!("{} {line}\n", render::caution("warning:")));
+    }
+
+    /// What the command found, in the form that was asked for.
+    pub fn answer(&mut self, page: &Page, document: &Value) {
+        if self.json {
+            self.out.write(&format!("{document:#}\n"));
+        } else {
+            self.out.write(page.as_str());
+        }
+    }
+
+    /// What failed, and what to do. With JSON, also as a document, so that there always is one.
+    pub fn fail(&mut self, failure: &Failure) {
+        if self.json {
+            let document = serde_json::json!({ "error": {
+                "code": failure.exit().to_string(),
+                "exit": failure.exit().code(),
+                "message": failure.message(),
+                "hint": failure.hint(),
+            }});
+            self.out.write(&format!("{document:#}\n"));
+        }
+        let lines: Vec<String> = failure.message().lines().map(render::harmless).collect();
+        let mut text = format!("{} {}\n", render::bad("error:"), lines.join("\n"));
+        if !failure.hint().is_empty() {
+            let hint = render::harmless(failure.hint());
+            text.push_str(&format!("{} {hint}\n", render::bold("hint:")));
+        }
+        self.err.write(&text);
+    }
+
+    /// Text that is finished already, such as help.
+    pub fn raw_out(&mut self, text: &str) {
+        self.out.write(text);
+    }
+
+    pub fn raw_err(&mut self, text: &str) {
+        self.err.write(text);
+    }
+}

@@ -1,0 +1,276 @@
+//! How a command ends: one code per kind of ending, and an error that says what to do.
+
+use std::error::Error;
+use std::fmt;
+use std::process::ExitCode;
+
+use bursar_audit::LogError;
+use bursar_auth::DirectoryError;
+use bursar_execution::{GatewayError, JournalError};
+use bursar_keystore::{InitError, LoadError, SealError, SignError, StageError, UnlockError, VaultError};
+use strum::{Display, IntoStaticStr};
+
+/// What the process ends with. The numbers are part of the interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Display, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
+pub enum Exit {
+    Done,
+    Failed,
+    /// The command line itself is wrong.
+    Usage,
+    /// A rule said no; the rule is named.
+    Refused,
+    NotFound,
+    /// Sealed, locked, or the store cannot be reached.
+    Unavailable,
+    /// Done in part; what is left is listed.
+    Partial,
+}
+
+impl Exit {
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Refused => 3,
+            Self::NotFound => 4,
+            Self::Unavailable => 5,
+            Self::Partial => 6,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// Why a command did not do what was asked: what failed, with which value, and what to do now.
+#[derive(Debug)]
+pub struct Failure {
+    exit: Exit,
+    message: String,
+    hint: String,
+}
+
+impl Failure {
+    pub fn new(exit: Exit, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            exit,
+            message: message.into(),
+            hint: hint.into(),
+        }
+    }
+
+    /// An error with everything that caused it.
+    pub fn of(exit: Exit, error: &(dyn Error + 'static), hint: impl Into<String>) -> Self {
+        Self::new(exit, chain(error), hint)
+    }
+
+    pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message, hint)
+    }
+
+    pub fn refused(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(Exit::Refused, message, hint)
+    }
+
+    pub fn not_found(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(Exit::NotFound, message, hint)
+    }
+
+    pub const fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub fn hint(&self) -> &str {
+        &self.hint
+    }
+
+    /// The same failure, with what was being done in front.
+    #[must_use]
+    pub fn while_doing(mut self, what: &str) -> Self {
+        self.message = format!("{what}: {}", self.message);
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for Failure {}
+
+/// An error and its causes in one line; a cause that the line already tells is left out.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.ends_with(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+impl From<DirectoryError> for Failure {
+    fn from(error: DirectoryError) -> Self {
+        let exit = match &error {
+            DirectoryError::Exists { .. } | DirectoryError::Conflict { .. } => Exit::Refused,
+            DirectoryError::NotFound { .. } => Exit::NotFound,
+            DirectoryError::Unavailable { .. } => Exit::Unavailable,
+        };
+        Self::of(exit, &error, error.hint())
+    }
+}
+
+impl From<JournalError> for Failure {
+    fn from(error: JournalError) -> Self {
+        let exit = match &error {
+            JournalError::NotFound { .. } => Exit::NotFound,
+            JournalError::KeyReused { .. } | JournalError::EndsWithDay { .. } => Exit::Refused,
+            JournalError::Stale { .. } => Exit::Failed,
+            JournalError::Unavailable { .. } => Exit::Unavailable,
+        };
+        Self::of(exit, &error, error.hint())
+    }
+}
+
+impl From<GatewayError> for Failure {
+    fn from(error: GatewayError) -> Self {
+        match error {
+            GatewayError::Directory(error) => error.into(),
+            GatewayError::Journal(error) => error.into(),
+            unknown @ GatewayError::UnknownBroker { .. } => {
+                let hint = unknown.hint();
+                Self::of(Exit::NotFound, &unknown, hint)
+            }
+        }
+    }
+}
+
+impl From<VaultError> for Failure {
+    fn from(error: VaultError) -> Self {
+        let exit = match &error {
+            VaultError::Conflict { .. } => Exit::Failed,
+            VaultError::HoldsCiphertext => Exit::Refused,
+            VaultError::Damaged { .. } | VaultError::Unavailable { .. } => Exit::Unavailable,
+        };
+        Self::of(exit, &error, error.hint())
+    }
+}
+
+impl From<UnlockError> for Failure {
+    fn from(error: UnlockError) -> Self {
+        Self::of(Exit::Unavailable, &error, error.hint())
+    }
+}
+
+impl From<InitError> for Failure {
+    fn from(error: InitError) -> Self {
+        let exit = match &error {
+            InitError::Exists { .. } | InitError::HoldsCiphertext | InitError::WeakPassphrase { .. } => {
+                Exit::Refused
+            }
+            InitError::NoSlot | InitError::NotConfirmed | InitError::Cost { .. } => Exit::Usage,
+            InitError::KeyFile { .. } | InitError::NotRandom | InitError::TooLong => Exit::Failed,
+            InitError::Vault { .. } => Exit::Unavailable,
+        };
+        Self::of(exit, &error, error.hint())
+    }
+}
+
+impl From<StageError> for Failure {
+    fn from(error: StageError) -> Self {
+        let exit = match &error {
+            StageError::Sealed => Exit::Unavailable,
+            StageError::Invalid { .. } => Exit::Usage,
+        };
+        Self::of(exit, &error, error.hint())
+    }
+}
+
+impl From<SealError> for Failure {
+    fn from(error: SealError) -> Self {
+        let exit = match &error {
+            SealError::Sealed | SealError::NoKey => Exit::Unavailable,
+            SealError::TooLong => Exit::Usage,
+        };
+        Self::of(exit, &error, error.hint())
+    }
+}
+
+impl From<SignError> for Failure {
+    fn from(error: SignError) -> Self {
+        let exit = match &error {
+            SignError::Sealed => Exit::Unavailable,
+            SignError::Gone => Exit::NotFound,
+            SignError::CannotOpen | SignError::Encoding => Exit::Failed,
+        };
+        Self::of(exit, &error, error.hint())
+    }
+}
+
+impl From<LoadError> for Failure {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::NotFound { id } => Self::not_found(
+                format!("there is no credential `{id}`"),
+                "list them with `bursar credentials list`",
+            ),
+            LoadError::Sign { source } => source.into(),
+            LoadError::Vault { source } => source.into(),
+        }
+    }
+}
+
+impl From<LogError> for Failure {
+    fn from(error: LogError) -> Self {
+        Self::of(Exit::Unavailable, &error, error.hint())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the store cannot be used")]
+    struct Outer(#[source] std::io::Error);
+
+    #[test]
+    fn the_codes_are_those_of_the_interface() {
+        let codes: Vec<u8> = [
+            Exit::Done,
+            Exit::Failed,
+            Exit::Usage,
+            Exit::Refused,
+            Exit::NotFound,
+            Exit::Unavailable,
+            Exit::Partial,
+        ]
+        .into_iter()
+        .map(Exit::code)
+        .collect();
+
+        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_causes() {
+        let error = Outer(std::io::Error::other("disk full"));
+
+        assert_eq!(chain(&error), "the store cannot be used: disk full");
+    }
+}

@@ -1,0 +1,164 @@
+//! Which settings hold, and where the store lies.
+
+use std::path::{Path, PathBuf};
+
+use bursar_config::{Settings, StoreUrl, Warning};
+
+use crate::{Exit, Failure, Surroundings};
+
+/// The settings of an installation and the places that follow from them.
+#[derive(Clone, Debug)]
+pub struct Installation {
+    pub settings: Settings,
+    /// The file they were read from; `None` when every value is the default.
+    pub file: Option<PathBuf>,
+    /// What is allowed in the settings but hardly meant.
+    pub warnings: Vec<Warning>,
+    pub data_dir: PathBuf,
+    /// The store's file.
+    pub store: PathBuf,
+}
+
+const FILE_NAME: &str = "bursar.toml";
+const STORE_NAME: &str = "bursar.db";
+const SYSTEM_FILE: &str = "/etc/bursar/bursar.toml";
+
+impl Installation {
+    /// Finds and reads the settings: the named file, else the one that `BURSAR_CONFIG` names, else
+    /// `bursar.toml` here, else the system's, else none.
+    pub fn find(
+        named: Option<&Path>,
+        data_dir: Option<&Path>,
+        surroundings: &Surroundings,
+    ) -> Result<Self, Failure> {
+        let here = |path: &Path| surroundings.directory.join(path);
+        let named = named
+            .map(Path::to_owned)
+            .or_else(|| surroundings.variable("BURSAR_CONFIG").map(PathBuf::from));
+        let file = match named {
+            Some(named) => Some(here(&named)),
+            None => [here(Path::new(FILE_NAME)), PathBuf::from(SYSTEM_FILE)]
+                .into_iter()
+                .find(|path| path.exists()),
+        };
+        let (settings, warnings) = match &file {
+            Some(file) => read(file)?,
+            None => (Settings::default(), Vec::new()),
+        };
+        let (data_dir, store) = places(&settings, data_dir, surroundings);
+        Ok(Self {
+            settings,
+            file,
+            warnings,
+            data_dir,
+            store,
+        })
+    }
+
+    /// Without a settings file: every value is the default.
+    pub fn with_defaults(data_dir: Option<&Path>, surroundings: &Surroundings) -> Self {
+        let settings = Settings::default();
+        let (data_dir, store) = places(&settings, data_dir, surroundings);
+        Self {
+            settings,
+            file: None,
+            warnings: Vec::new(),
+            data_dir,
+            store,
+        }
+    }
+
+    /// Where a settings file is written when there is none.
+    pub fn new_file(&self, surroundings: &Surroundings) -> PathBuf {
+        surroundings.directory.join(FILE_NAME)
+    }
+
+    /// The folders in which no unlock key may lie.
+    pub fn kept_from_keys(&self) -> Vec<PathBuf> {
+        let mut folders = vec![self.data_dir.clone()];
+        if let Some(folder) = self.store.parent()
+            && folder != self.data_dir
+        {
+            folders.push(folder.to_owned());
+        }
+        folders
+    }
+}
+
+/// The data folder and the store's file.
+fn places(settings: &Settings, data_dir: Option<&Path>, surroundings: &Surroundings) -> (PathBuf, PathBuf) {
+    let here = |path: &Path| surroundings.directory.join(path);
+    let settled = PathBuf::from(settings.data_dir.as_str());
+    let data_dir = data_dir
+        .map(Path::to_owned)
+        .or_else(|| surroundings.variable("BURSAR_DATA_DIR").map(PathBuf::from))
+        .unwrap_or_else(|| settled.clone());
+    let data_dir = here(&data_dir);
+    let StoreUrl::Sqlite { path } = &settings.store.url;
+    let placed = Path::new(&**path);
+    // A store that the settings put into their data folder, or nowhere in particular, goes along
+    // with a data folder that is named for this run.
+    let goes_along = settings.store == Settings::default().store || placed == settled.join(STORE_NAME);
+    let store = if goes_along {
+        data_dir.join(STORE_NAME)
+    } else {
+        here(placed)
+    };
+    (data_dir, store)
+}
+
+fn read(file: &Path) -> Result<(Settings, Vec<Warning>), Failure> {
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        Failure::new(
+            Exit::Failed,
+            format!("the settings `{}` cannot be read: {error}", file.display()),
+            "name an existing file with `--config`, or leave it out to use the defaults",
+        )
+    })?;
+    bursar_config::settings::check(&text, &file.display().to_string())
+        .map_err(|error| Failure::of(Exit::Failed, &error, error.hint()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn surroundings(directory: &Path) -> Surroundings {
+        Surroundings {
+            variables: std::collections::BTreeMap::new(),
+            directory: directory.to_owned(),
+            ..Surroundings::of_process()
+        }
+    }
+
+    #[test]
+    fn without_a_file_everything_has_a_default() {
+        let folder = tempfile::tempdir().unwrap();
+
+        let found = Installation::find(None, None, &surroundings(folder.path())).unwrap();
+
+        assert_eq!(found.store, folder.path().join("bursar-data/bursar.db"));
+        assert_eq!(found.file, None);
+    }
+
+    #[test]
+    fn a_named_data_folder_takes_the_store_along() {
+        let folder = tempfile::tempdir().unwrap();
+
+        let found =
+            Installation::find(None, Some(Path::new("elsewhere")), &surroundings(folder.path())).unwrap();
+
+        assert_eq!(found.store, folder.path().join("elsewhere/bursar.db"));
+    }
+
+    #[test]
+    fn d29_a_mistake_in_the_settings_is_told_with_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("bursar.toml"), "\n[caps]\norder_usb = 5\n").unwrap();
+
+        let failure = Installation::find(None, None, &surroundings(folder.path())).unwrap_err();
+
+        assert!(failure.message().contains("bursar.toml:3:1"), "{failure}");
+        assert!(failure.message().contains("order_usd"), "{failure}");
+    }
+}

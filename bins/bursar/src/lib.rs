@@ -1,0 +1,95 @@
+//! The admin command line of Bursar, as a library, so that the daemon can show things the same way
+//! and run commands in its own process.
+//!
+//! A command works on the store and nothing else: it needs no daemon, and a daemon that runs sees
+//! what it wrote. [`run`] is the whole program; [`execute`] is the same with the clock, the
+//! environment and the streams passed in.
+//!
+//! Start reading at [`execute`]; the commands are in [`commands`], one file per group; [`render`]
+//! holds what both programs show.
+//!
+//! # Invariants
+//!
+//! - Standard output holds the answer and nothing else; with `--json` it is one JSON document.
+//! - No secret is an argument, and none is ever printed, but the recovery code, once, by `init`.
+//! - Every "no" names its rule and says what to do.
+//! - Every change names who made it, in the audit trail, in the transaction of the change.
+
+pub mod arguments;
+pub mod brokers;
+pub mod commands;
+pub mod console;
+pub mod exit;
+pub mod installation;
+mod prompt;
+pub mod render;
+pub mod session;
+pub mod surroundings;
+pub mod unlock;
+mod view;
+
+pub use console::{Console, Input};
+pub use exit::{Exit, Failure};
+pub use installation::Installation;
+pub use surroundings::{Surroundings, SystemClock, SystemEntropy};
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use arguments::Read;
+use session::Session;
+
+/// Runs one command line, the program's name included, with this process's streams.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut console = Console::standard();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => runtime
+            .block_on(execute(arguments, &Surroundings::of_process(), &mut console))
+            .into(),
+        Err(error) => {
+            console.fail(&Failure::of(
+                Exit::Failed,
+                &error,
+                "the machine gives no more threads or files to this user",
+            ));
+            Exit::Failed.into()
+        }
+    }
+}
+
+/// Runs one command line, the program's name included, inside a Tokio runtime.
+pub async fn execute(
+    arguments: impl IntoIterator<Item = OsString>,
+    surroundings: &Surroundings,
+    console: &mut Console,
+) -> Exit {
+    let arguments = match arguments::read(arguments) {
+        Read::Command(arguments) => *arguments,
+        Read::Shown(text) => {
+            console.raw_out(&text);
+            return Exit::Done;
+        }
+        Read::Wrong(text) => {
+            console.raw_err(&text);
+            return Exit::Usage;
+        }
+    };
+    console.set_json(arguments.global.json);
+    let mut session = Session {
+        console,
+        surroundings,
+        global: arguments.global,
+    };
+    match arguments.command.run(&mut session).await {
+        Ok(exit) => exit,
+        Err(failure) => {
+            let exit = failure.exit();
+            session.console.fail(&failure);
+            exit
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! Keys are admitted, not just stored: against a local exchange over a real socket.
+
+use std::sync::Arc;
+
+use bursar::Exit;
+use bursar_model::Clock;
+use bursar_sandbox::{
+    CustomerSpec, Customers, Exchange, ExchangeSettings, Market, Permission, SandboxServer,
+};
+use bursar_testkit::Canary;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::desk::Desk;
+
+struct Venue {
+    server: SandboxServer,
+    shutdown: CancellationToken,
+}
+
+impl Venue {
+    /// With three customers: one who may trade, one whose key can withdraw, one who may only read.
+    async fn open(desk: &Desk) -> Self {
+        let withdrawing = Permission::TRADING.into_iter().chain([Permission::WithdrawFunds]);
+        let customers = Customers::new(vec![
+            CustomerSpec::named("mara"),
+            CustomerSpec::named("careless").with_rights(withdrawing),
+            CustomerSpec::named("reader").with_rights([Permission::QueryFunds]),
+        ])
+        .unwrap();
+        let exchange =
+            Exchange::new(ExchangeSettings::default(), Market::generated(1), customers, 1).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let shutdown = CancellationToken::new();
+        let clock = Arc::clone(&desk.clock) as Arc<dyn Clock>;
+        let server = SandboxServer::start(listener, exchange, clock, shutdown.clone()).unwrap();
+        desk.write(
+            "bursar.toml",
+            &format!(
+                "[brokers.kraken]\nbase_url = \"{}\"\nallow_custom_url = true\n",
+                server.url()
+            ),
+        );
+        Self { server, shutdown }
+    }
+
+    fn key(&self, customer: &str) -> (String, String) {
+        let key = self.server.with(|exchange| exchange.api_key(customer)).unwrap();
+        (key.key.clone(), key.secret.to_base64())
+    }
+
+    fn document(&self, customer: &str) -> String {
+        let (key, secret) = self.key(customer);
+        json!({ "api_key": key, "api_secret": secret }).to_string()
+    }
+
+    async fn close(self) {
+        self.shutdown.cancel();
+        self.server.stopped().await;
+    }
+}
+
+async fn desk_with_live_account() -> Desk {
+    let desk = Desk::made().await;
+    desk.done("user add mara_ilves --email mara@example.com --tier basic")
+        .await;
+    desk.done("account add kraken-ilves --user mara_ilves --broker kraken --role user")
+        .await;
+    desk
+}
+
+fn document(out: &str) -> Value {
+    serde_json::from_str(out).unwrap_or_else(|_| panic!("{out}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d12_a_trading_key_is_admitted_sealed_and_checked_again() {
+    let desk = desk_with_live_account().await;
+    let venue = Venue::open(&desk).await;
+
+    let set = desk
+        .run_with("credentials set kraken-ilves --json", &venue.document("mara"))
+        .await;
+    assert_eq!(set.exit, Exit::Done, "{}", set.err);
+    let stored = document(&set.out);
+    assert_eq!(stored["credential"]["version"], json!(1));
+    let (key, secret) = venue.key("mara");
+    assert_eq!(stored["credential"]["ends_with"], json!(&key[key.len() - 4..]));
+
+    desk.later(1);
+    let check = desk.run("credentials check kraken-ilves").await;
+    assert_eq!(check.exit, Exit::Done, "{}", check.err);
+    assert!(check.out.contains("fit for trading"), "{}", check.out);
+
+    let listed = desk.done("credentials list").await;
+    let status = desk.done("status mara_ilves").await;
+    let tail = desk.done("audit tail").await;
+    for action in ["credential.stored", "credential.checked"] {
+        assert!(tail.contains(action), "{tail}");
+    }
+    for text in [
+        &set.out, &set.err, &check.out, &check.err, &listed, &status, &tail,
+    ] {
+        for (name, canary) in [("key", &key), ("secret", &secret)] {
+            assert_eq!(Canary::new(name, canary).find(text.as_bytes()), None, "{text}");
+        }
+    }
+    for file in [
+        "bursar-data/bursar.db",
+        "bursar-data/bursar.db-wal",
+        "bursar.toml",
+    ] {
+        let bytes = std::fs::read(desk.path(file)).unwrap_or_default();
+        assert_eq!(Canary::new("key", &key).find(&bytes), None, "{file}");
+        assert_eq!(Canary::new("secret", &secret).find(&bytes), None, "{file}");
+    }
+    venue.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d13_a_key_that_can_withdraw_is_refused_and_not_stored() {
+    let desk = desk_with_live_account().await;
+    let venue = Venue::open(&desk).await;
+
+    let ran = desk
+        .run_with("credentials set kraken-ilves", &venue.document("careless"))
+        .await;
+
+    assert_eq!(ran.exit, Exit::Refused);
+    assert!(ran.err.contains("rule key-rights"), "{}", ran.err);
+    assert!(ran.err.contains("can withdraw or transfer"), "{}", ran.err);
+    assert!(ran.err.contains("nothing was stored"), "{}", ran.err);
+    let listed = desk.json("credentials list").await;
+    assert_eq!(listed["credentials"], json!([]));
+    assert_eq!(listed["accounts_without_key"], json!(["kraken-ilves"]));
+    assert!(desk.done("audit tail").await.contains("credential.refused"));
+    venue.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_cannot_trade_is_refused() {
+    let desk = desk_with_live_account().await;
+    let venue = Venue::open(&desk).await;
+
+    let ran = desk
+        .run_with("credentials set kraken-ilves", &venue.document("reader"))
+        .await;
+
+    assert_eq!(ran.exit, Exit::Refused, "{}", ran.err);
+    assert!(ran.err.contains("the key cannot"), "{}", ran.err);
+    venue.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d17_a_key_that_the_exchange_does_not_know_is_not_stored() {
+    let desk = desk_with_live_account().await;
+    let venue = Venue::open(&desk).await;
+    let invented =
+        r#"{"api_key": "NOTAKEYNOTAKEYNOTAKEY", "api_secret": "Q0FOQVJZU0VDUkVUQ0FOQVJZU0VDUkVU"}"#;
+
+    let ran = desk.run_with("credentials set kraken-ilves", invented).await;
+
+    assert_eq!(ran.exit, Exit::Failed, "{}", ran.err);
+    assert!(ran.err.contains("EAPI:Invalid key"), "{}", ran.err);
+    assert!(!ran.err.contains("Q0FOQVJZ"), "{}", ran.err);
+    assert_eq!(desk.json("credentials list").await["credentials"], json!([]));
+    venue.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s2_a_key_is_replaced_and_erased() {
+    let desk = desk_with_live_account().await;
+    let venue = Venue::open(&desk).await;
+    desk.run_with("credentials set kraken-ilves", &venue.document("mara"))
+        .await;
+    desk.later(1);
+
+    // Replacing is asked about.
+    let asked = desk
+        .run_with("credentials set kraken-ilves", &venue.document("mara"))
+        .await;
+    assert_eq!(asked.exit, Exit::Usage, "{}", asked.err);
+    let replaced = desk
+        .run_with(
+            "credentials set kraken-ilves --yes --json",
+            &venue.document("mara"),
+        )
+        .await;
+    assert_eq!(
+        document(&replaced.out)["credential"]["version"],
+        json!(2),
+        "{}",
+        replaced.err
+    );
+
+    desk.ends("credentials delete kraken-ilves", Exit::Usage).await;
+    desk.done("credentials delete kraken-ilves --yes --reason 'key compromised'")
+        .await;
+    desk.ends("credentials check kraken-ilves", Exit::NotFound).await;
+    let tail = desk.done("audit tail").await;
+    assert!(
+        tail.contains("credential.deleted") && tail.contains("key compromised"),
+        "{tail}"
+    );
+    venue.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d27_a_key_is_taken_from_the_environment_when_its_name_is_clear() {
+    let mut desk = desk_with_live_account().await;
+    let venue = Venue::open(&desk).await;
+    let (key, secret) = venue.key("mara");
+
+    let nothing = desk
+        .ends("credentials set kraken-ilves --from-env", Exit::NotFound)
+        .await;
+    assert!(nothing.contains("KRAKEN_USER_MARA"), "{nothing}");
+    desk.set_variable("KRAKEN_USER_MARA_API_KEY", &key);
+    desk.set_variable("KRAKEN_USER_MARA_API_SECRET", &secret);
+    desk.done("user add mara_brandt --email brandt@example.com --tier basic")
+        .await;
+    desk.done("account add kraken-brandt --user mara_brandt --broker kraken --role user")
+        .await;
+    let ambiguous = desk
+        .ends("credentials set kraken-ilves --from-env", Exit::Refused)
+        .await;
+    assert!(ambiguous.contains("rule unambiguous-name"), "{ambiguous}");
+    desk.done("account close kraken-brandt --yes").await;
+    desk.done("credentials set kraken-ilves --from-env").await;
+    assert_eq!(
+        desk.json("credentials list").await["credentials"][0]["account_id"],
+        json!("kraken-ilves")
+    );
+    venue.close().await;
+}
+
+#[tokio::test]
+async fn d28_a_paper_account_holds_no_key() {
+    let desk = Desk::with_mara().await;
+
+    let ran = desk
+        .run_with(
+            "credentials set kraken-ilves",
+            r#"{"api_key": "K", "api_secret": "CANARYSECRET"}"#,
+        )
+        .await;
+
+    assert_eq!(ran.exit, Exit::Refused);
+    assert!(ran.err.contains("rule paper-account"), "{}", ran.err);
+    assert!(!ran.err.contains("CANARYSECRET"));
+}
+
+#[tokio::test]
+async fn what_is_not_a_key_is_not_repeated() {
+    let desk = desk_with_live_account().await;
+
+    for text in [
+        "",
+        "CANARYSECRET",
+        r#"{"api_key": "CANARYSECRET"}"#,
+        r#"{"api_key": "K", "api_secret": 12345678, "x": "CANARYSECRET"}"#,
+        r#"{"api_key": "two words", "api_secret": "CANARYSECRET"}"#,
+        r#"{"api_key": "", "api_secret": "CANARYSECRET"}"#,
+    ] {
+        let ran = desk.run_with("credentials set kraken-ilves", text).await;
+        assert_eq!(ran.exit, Exit::Usage, "{text}: {}", ran.err);
+        assert!(!ran.err.contains("CANARYSECRET"), "{}", ran.err);
+        assert!(!ran.err.contains("12345678"), "{}", ran.err);
+        assert!(ran.err.contains("hint:"), "{}", ran.err);
+    }
+}
+
+#[tokio::test]
+async fn a_missing_unlock_key_names_the_slot_and_stores_nothing() {
+    let desk = desk_with_live_account().await;
+    std::fs::remove_file(desk.path("home/.config/bursar/unlock.key")).unwrap();
+
+    let ran = desk
+        .run_with(
+            "credentials set kraken-ilves",
+            r#"{"api_key": "KEY", "api_secret": "c2VjcmV0"}"#,
+        )
+        .await;
+
+    assert_eq!(ran.exit, Exit::Unavailable, "{}", ran.err);
+    assert!(ran.err.contains("fingerprint"), "{}", ran.err);
+    assert!(ran.err.contains("unlock.key"), "{}", ran.err);
+    assert_eq!(desk.json("credentials list").await["credentials"], json!([]));
+}
+
+#[tokio::test]
+async fn an_exchange_that_cannot_be_reached_stores_nothing() {
+    let desk = desk_with_live_account().await;
+    desk.write(
+        "bursar.toml",
+        "[brokers.kraken]\nbase_url = \"http://127.0.0.1:1\"\nallow_custom_url = true\n",
+    );
+
+    let ran = desk
+        .run_with(
+            "credentials set kraken-ilves",
+            r#"{"api_key": "KEY", "api_secret": "c2VjcmV0"}"#,
+        )
+        .await;
+
+    assert_eq!(ran.exit, Exit::Failed, "{}", ran.err);
+    assert_eq!(desk.json("credentials list").await["credentials"], json!([]));
+}

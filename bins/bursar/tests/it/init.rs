@@ -1,0 +1,182 @@
+use std::os::unix::fs::PermissionsExt;
+
+use bursar::Exit;
+use bursar_testkit::Canary;
+use serde_json::json;
+
+use crate::desk::Desk;
+
+#[tokio::test]
+async fn b1_b8_init_confirms_four_numbered_steps_and_says_what_to_do_next() {
+    let desk = Desk::bare();
+
+    insta::assert_snapshot!(desk.done("init --yes --recovery-file recovery.txt").await);
+}
+
+#[tokio::test]
+async fn the_files_are_readable_by_the_operator_alone() {
+    let desk = Desk::made().await;
+
+    let mode = |name: &str| desk.path(name).metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode("home/.config/bursar/unlock.key"), 0o400);
+    assert_eq!(mode("recovery.txt"), 0o400);
+    assert_eq!(mode("bursar-data/bursar.db"), 0o600);
+    assert_eq!(mode("bursar-data"), 0o700);
+}
+
+#[tokio::test]
+async fn a_second_init_is_refused_and_changes_nothing() {
+    let desk = Desk::made().await;
+    let before = std::fs::read(desk.path("bursar-data/bursar.db")).unwrap();
+
+    let said = desk
+        .ends("init --yes --recovery-file other.txt", Exit::Refused)
+        .await;
+
+    assert!(said.contains("rule never-overwrite"), "{said}");
+    assert_eq!(std::fs::read(desk.path("bursar-data/bursar.db")).unwrap(), before);
+    assert!(!desk.path("other.txt").exists());
+}
+
+#[tokio::test]
+async fn an_unlock_key_is_never_written_over() {
+    let desk = Desk::bare();
+    std::fs::create_dir_all(desk.path("home/.config/bursar")).unwrap();
+    desk.write("home/.config/bursar/unlock.key", "of another store");
+
+    let said = desk
+        .ends("init --yes --recovery-file recovery.txt", Exit::Refused)
+        .await;
+
+    assert!(said.contains("unlock.key"), "{said}");
+    assert!(!desk.path("bursar-data").exists());
+}
+
+#[tokio::test]
+async fn k4_no_key_lies_where_the_store_lies() {
+    let desk = Desk::bare();
+
+    let code = desk
+        .ends("init --yes --recovery-file bursar-data/recovery", Exit::Refused)
+        .await;
+    assert!(code.contains("rule keys-apart"), "{code}");
+    let key = desk
+        .run("init --yes --recovery-file recovery.txt --unlock-file bursar-data/unlock.key")
+        .await;
+    assert_eq!(key.exit, Exit::Failed, "{}", key.err);
+    assert!(key.err.contains("lies inside"), "{}", key.err);
+    // What was begun is taken back, so that the next try is not refused.
+    desk.run("init --yes --recovery-file recovery2.txt").await;
+    assert!(desk.path("home/.config/bursar/unlock.key").exists());
+}
+
+#[tokio::test]
+async fn without_a_terminal_the_recovery_code_needs_a_place() {
+    let desk = Desk::bare();
+
+    let said = desk.ends("init", Exit::Usage).await;
+
+    assert!(said.contains("--recovery-file"), "{said}");
+    assert!(!desk.path("bursar-data").exists());
+}
+
+#[tokio::test]
+async fn the_recovery_code_is_never_in_the_answer() {
+    let desk = Desk::bare();
+
+    let ran = desk.run("init --yes --json").await;
+
+    assert_eq!(ran.exit, Exit::Done, "{}", ran.err);
+    let code = ran
+        .err
+        .lines()
+        .map(str::trim)
+        .find(|line| line.len() == 71 && line.matches('-').count() == 7)
+        .expect("the code is shown on the error stream");
+    assert_eq!(Canary::new("recovery code", code).find(ran.out.as_bytes()), None);
+    for group in code.split('-') {
+        assert!(!ran.out.contains(group));
+    }
+    let settings = std::fs::read(desk.path("bursar.toml")).unwrap();
+    assert_eq!(Canary::new("recovery code", code).find(&settings), None);
+}
+
+#[tokio::test]
+async fn places_that_are_named_are_written_into_the_settings() {
+    let desk = Desk::bare();
+    desk.done("init --yes --recovery-file recovery.txt --data-dir elsewhere --unlock-file keys/unlock.key")
+        .await;
+
+    // Without naming them again, everything is found.
+    let checked = desk.json("config check").await;
+
+    assert!(
+        checked["store"]
+            .as_str()
+            .unwrap()
+            .ends_with("elsewhere/bursar.db"),
+        "{checked}"
+    );
+    assert_eq!(desk.json("user list").await["total_count"], json!(0));
+}
+
+#[tokio::test]
+async fn settings_that_are_there_are_kept() {
+    let desk = Desk::bare();
+    desk.write("bursar.toml", "[caps]\norder_usd = 500\n");
+
+    let said = desk.done("init --yes --recovery-file recovery.txt").await;
+
+    assert!(said.contains("10 % of the account and 500.00 USD"), "{said}");
+    assert_eq!(
+        std::fs::read_to_string(desk.path("bursar.toml")).unwrap(),
+        "[caps]\norder_usd = 500\n"
+    );
+}
+
+#[tokio::test]
+async fn a_passphrase_can_take_the_place_of_the_key_file() {
+    let desk = Desk::bare();
+    desk.write("passphrase", "seven quiet herons cross the lake\n");
+
+    let made = desk
+        .json("init --yes --recovery-file recovery.txt --passphrase-file passphrase")
+        .await;
+
+    assert_eq!(made["unlock"]["kind"], json!("passphrase"));
+    assert!(!desk.path("home/.config").exists());
+}
+
+#[tokio::test]
+async fn a_weak_passphrase_makes_no_store() {
+    let desk = Desk::bare();
+    desk.write("passphrase", "password1234\n");
+
+    let said = desk
+        .ends(
+            "init --yes --recovery-file recovery.txt --passphrase-file passphrase",
+            Exit::Refused,
+        )
+        .await;
+
+    assert!(said.contains("guessed first"), "{said}");
+    assert!(!said.contains("password1234"), "{said}");
+    assert!(!desk.path("bursar-data").exists());
+}
+
+#[tokio::test]
+async fn b13_without_a_store_every_command_says_to_begin_with_init() {
+    let desk = Desk::bare();
+
+    for line in [
+        "status",
+        "user list",
+        "kill global --mode halt --reason test",
+        "latches",
+    ] {
+        let said = desk.ends(line, Exit::Unavailable).await;
+        assert!(said.contains("there is no store at"), "`{line}`: {said}");
+        assert!(said.contains("bursar init"), "`{line}`: {said}");
+    }
+    assert!(!desk.path("bursar-data").exists());
+}

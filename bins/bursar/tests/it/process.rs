@@ -1,0 +1,165 @@
+//! The program itself, as a process: what only a real one can show.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use assert_cmd::cargo::cargo_bin;
+
+fn bursar(folder: &Path) -> Command {
+    let mut command = Command::new(cargo_bin!("bursar"));
+    command
+        .current_dir(folder)
+        .env_clear()
+        .env("HOME", folder.join("home"))
+        .stdin(Stdio::null());
+    command
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    bursar(folder).args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn an_operator_goes_from_init_to_a_halt_and_a_verified_trail() {
+    let folder = tempfile::tempdir().unwrap();
+    let steps: [(&[&str], i32); 13] = [
+        (&["init", "--yes", "--recovery-file", "recovery.txt"], 0),
+        (
+            &[
+                "user",
+                "add",
+                "mara_ilves",
+                "--email",
+                "mara@example.com",
+                "--tier",
+                "basic",
+            ],
+            0,
+        ),
+        (
+            &[
+                "account",
+                "add",
+                "kraken-ilves",
+                "--user",
+                "mara_ilves",
+                "--broker",
+                "kraken",
+                "--role",
+                "user",
+                "--mode",
+                "paper",
+            ],
+            0,
+        ),
+        (&["permissions", "set", "mara_ilves", "--pairs", "BTC-USD"], 0),
+        (&["user", "enable", "mara_ilves"], 0),
+        // Nothing is connected, and there is no price: that alone refuses.
+        (&["can", "mara_ilves", "kraken-ilves", "buy", "BTC-USD", "40"], 3),
+        (&["kill", "global", "--mode", "halt", "--reason", "drill"], 0),
+        (&["can", "mara_ilves", "kraken-ilves", "buy", "BTC-USD", "40"], 3),
+        (&["status"], 0),
+        (&["audit", "verify"], 0),
+        (&["init", "--yes", "--recovery-file", "again.txt"], 3),
+        (&["user", "show", "nobody"], 4),
+        (&["user", "add"], 2),
+    ];
+    for (arguments, code) in steps {
+        let output = run(folder.path(), arguments);
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{arguments:?}\n{}\n{}",
+            text(&output.stdout),
+            text(&output.stderr)
+        );
+    }
+    let latches = run(folder.path(), &["latches", "--json"]);
+    let latches: serde_json::Value = serde_json::from_slice(&latches.stdout).unwrap();
+    let id = latches["latches"][0]["latch_id"].as_str().unwrap().to_owned();
+    let released = run(folder.path(), &["release", &id, "--reason", "drill is over"]);
+    assert!(released.status.success(), "{}", text(&released.stderr));
+}
+
+#[test]
+fn whoever_acts_is_named_by_the_login_and_not_by_a_variable() {
+    let folder = tempfile::tempdir().unwrap();
+    run(
+        folder.path(),
+        &["init", "--yes", "--recovery-file", "recovery.txt"],
+    );
+
+    let output = bursar(folder.path())
+        .env("USER", "somebody_else")
+        .env("LOGNAME", "somebody_else")
+        .args(["kill", "global", "--mode", "pause", "--reason", "drill", "--json"])
+        .output()
+        .unwrap();
+
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let by = document["latch"]["tripped_by"].as_str().unwrap();
+    assert!(
+        by.starts_with("operator:") && !by.contains("somebody_else"),
+        "{by}"
+    );
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    run(
+        folder.path(),
+        &["init", "--yes", "--recovery-file", "recovery.txt"],
+    );
+    let mut child = bursar(folder.path())
+        .args(["config", "schema"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+
+    let status = child.wait().unwrap();
+
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert_eq!(said, "");
+}
+
+#[test]
+fn a_pipe_gets_no_colour() {
+    let folder = tempfile::tempdir().unwrap();
+    run(
+        folder.path(),
+        &["init", "--yes", "--recovery-file", "recovery.txt"],
+    );
+
+    for arguments in [&["status"][..], &["--help"], &["user", "show"]] {
+        let output = run(folder.path(), arguments);
+        assert!(!output.stdout.contains(&0x1b), "{}", text(&output.stdout));
+        assert!(!output.stderr.contains(&0x1b), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn logs_go_to_the_error_stream_and_leave_json_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    run(
+        folder.path(),
+        &["init", "--yes", "--recovery-file", "recovery.txt"],
+    );
+
+    let output = bursar(folder.path())
+        .env("RUST_LOG", "trace")
+        .args(["user", "list", "--json"])
+        .output()
+        .unwrap();
+
+    serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap();
+}
