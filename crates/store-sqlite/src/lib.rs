@@ -40,6 +40,7 @@ mod journal;
 mod latches;
 mod losses;
 mod nonces;
+mod notes;
 mod open;
 mod outbox;
 mod outcomes;

@@ -8,7 +8,7 @@ use bursar_execution::{
 use bursar_ledger::{ClosedLot, DayKey, Entry, Leg, Lot, OpenPosition};
 use bursar_model::{AccountId, FillId, IntentId, UserId};
 use jiff::Timestamp;
-use rusqlite::types::{ToSql, Value};
+use rusqlite::types::Value;
 use rusqlite::{Connection, params, params_from_iter};
 
 use crate::error::StoreError;
@@ -136,7 +136,6 @@ fn find_intents(
         conditions.push(format!("state IN ({})", words.join(", ")));
     }
     let condition = format!("{} ORDER BY number DESC LIMIT {limit}", conditions.join(" AND "));
-    let values = values.iter().map(|value| value as &dyn ToSql);
     let found = intents::select(connection, &condition, params_from_iter(values))?;
     Ok(found.into_iter().map(|stored| stored.intent).collect())
 }

@@ -14,6 +14,7 @@ const STEPS: &[(i64, &str)] = &[
     (1, include_str!("schema/0001_base.sql")),
     (2, include_str!("schema/0002_conditions.sql")),
     (3, include_str!("schema/0003_journal.sql")),
+    (4, include_str!("schema/0004_note.sql")),
 ];
 
 /// The format that this version writes.

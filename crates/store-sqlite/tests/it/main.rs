@@ -3,5 +3,6 @@
 mod conditions;
 mod directory;
 mod open;
+mod orders;
 mod support;
 mod vault;

@@ -163,3 +163,316 @@ pub async fn actions(store: &SqliteStore) -> Vec<String> {
         .map(|record| record.action.to_string())
         .collect()
 }
+
+/// What a test of orders plays with.
+pub mod trading {
+    use bursar_auth::Account;
+    use bursar_broker::{VenueOrder, VenueOrderStatus};
+    use bursar_controls::Policy;
+    use bursar_execution::{
+        Admission, Attempt, Conditions, Connection, ConnectionState, Dispatch, Intent, Journal, Outcome,
+        Proposal,
+    };
+    use bursar_model::{
+        AccountId, AccountMode, Amount, Balance, BalanceKind, BrokerId, Fill, Instrument, InstrumentStatus,
+        IntentId, Liquidity, OrderKind, OrderRequest, OrderSize, Pair, PairRule, Quantity, Quote, Side,
+        TimeInForce, UserId, UserLimits,
+    };
+    use bursar_permissions::{Caller, UserPermissions};
+    use bursar_store_sqlite::SqliteStore;
+    use jiff::Timestamp;
+    use rust_decimal::Decimal;
+
+    use super::World;
+
+    pub const ACCOUNT: &str = "kraken-ilves";
+    pub const USER: &str = "mara_ilves";
+
+    pub fn account() -> AccountId {
+        ACCOUNT.parse().unwrap()
+    }
+
+    pub fn user() -> UserId {
+        USER.parse().unwrap()
+    }
+
+    pub fn kraken() -> BrokerId {
+        "kraken".parse().unwrap()
+    }
+
+    pub fn decimal(text: &str) -> Decimal {
+        Decimal::from_str_exact(text).unwrap()
+    }
+
+    pub fn limits(position: &str, loss: &str, positions: u32) -> UserLimits {
+        UserLimits {
+            max_position: position.parse().unwrap(),
+            max_daily_loss: loss.parse().unwrap(),
+            max_positions: positions,
+            pairs: PairRule::All,
+        }
+    }
+
+    /// One user with a paper account, ready, rich, with wide limits; BTC at 100, ETH at 10, DOT at 1.
+    pub async fn ready() -> World {
+        let world = super::world();
+        world.add_user(USER).await;
+        open_account(&world, ACCOUNT, AccountMode::Paper).await;
+        world.limit(limits("100000", "100000", 100)).await;
+        world.policy(&wide()).await;
+        world
+    }
+
+    pub fn wide() -> Policy {
+        Policy {
+            max_order: "100000".parse().unwrap(),
+            max_order_equity_percent: Decimal::ONE_HUNDRED,
+            max_entries_per_day: 1000,
+            max_open_orders: 1000,
+            duplicate_window_ms: 0,
+            ..Policy::default()
+        }
+    }
+
+    pub async fn open_account(world: &World, id: &str, mode: AccountMode) -> Account {
+        let account = world.add_account(id, USER, "kraken", mode).await;
+        let connection = Connection {
+            state: ConnectionState::Ready,
+            cause: String::new(),
+            since: world.now(),
+        };
+        world
+            .store
+            .put_connection(account.id(), &connection)
+            .await
+            .unwrap();
+        world.refresh(id).await;
+        account
+    }
+
+    fn instrument(pair: &str) -> Instrument {
+        Instrument {
+            pair: pair.parse().unwrap(),
+            status: InstrumentStatus::Online,
+            price_increment: "0.0001".parse().unwrap(),
+            quantity_increment: "0.00000001".parse().unwrap(),
+            min_quantity: "0.00000001".parse().unwrap(),
+            min_cost: Decimal::ZERO,
+            taker_fee_percent: Decimal::ZERO,
+            maker_fee_percent: Decimal::ZERO,
+        }
+    }
+
+    impl World {
+        /// Fresh prices, rules and balances.
+        pub async fn refresh(&self, account: &str) {
+            let instruments = ["BTC-USD", "DOT-USD", "ETH-USD"].map(instrument);
+            self.store
+                .put_instruments(&kraken(), &instruments, self.now())
+                .await
+                .unwrap();
+            for (pair, price) in [("BTC-USD", "100"), ("ETH-USD", "10"), ("DOT-USD", "1")] {
+                self.price(pair, price).await;
+            }
+            let balance = |asset: &str| Balance {
+                asset: asset.parse().unwrap(),
+                kind: BalanceKind::Spendable,
+                total: Decimal::from(1_000_000),
+                held: Decimal::ZERO,
+            };
+            let equity = Some("1000000".parse().unwrap());
+            self.store
+                .put_balances(
+                    &account.parse().unwrap(),
+                    &[balance("USD"), balance("BTC")],
+                    equity,
+                    self.now(),
+                )
+                .await
+                .unwrap();
+        }
+
+        pub async fn price(&self, pair: &str, price: &str) {
+            let price = price.parse().unwrap();
+            let quote = Quote {
+                pair: pair.parse().unwrap(),
+                bid: price,
+                ask: price,
+                last: price,
+                at: self.now(),
+            };
+            self.store.put_quotes(&kraken(), &[quote]).await.unwrap();
+        }
+
+        pub async fn limit(&self, limits: UserLimits) {
+            let permissions = UserPermissions::new(limits);
+            self.store
+                .set_permissions(&user(), &permissions, &self.act())
+                .await
+                .unwrap();
+        }
+
+        pub async fn policy(&self, policy: &Policy) {
+            self.store.set_policy(policy, &self.act()).await.unwrap();
+        }
+
+        pub fn proposal(&self, request: OrderRequest) -> Proposal {
+            proposal(self, ACCOUNT, request)
+        }
+
+        pub async fn admit(&self, request: OrderRequest) -> Admission {
+            self.store
+                .admit(self.proposal(request), self.now())
+                .await
+                .unwrap()
+        }
+
+        /// Admitted; anything else fails the test with the reasons.
+        pub async fn approved(&self, request: OrderRequest) -> Intent {
+            match self.admit(request).await {
+                Admission::Approved(intent) => intent,
+                other => panic!("not approved: {}", other.intent().cause),
+            }
+        }
+
+        pub async fn dispatch(&self, intent: &Intent) -> Dispatch {
+            self.store
+                .dispatch(intent.id, attempt(self), self.now())
+                .await
+                .unwrap()
+        }
+
+        /// Admitted, sent and confirmed under the venue's id `venue`.
+        pub async fn open(&self, request: OrderRequest, venue: &str) -> Intent {
+            let intent = self.approved(request).await;
+            let sent = self.dispatch(&intent).await;
+            assert!(matches!(sent, Dispatch::Send(_)), "{sent:?}");
+            self.accepted(&intent, venue).await
+        }
+
+        pub async fn accepted(&self, intent: &Intent, venue: &str) -> Intent {
+            let outcome = Outcome::Accepted {
+                venue_order_id: venue.parse().unwrap(),
+            };
+            self.store.conclude(intent.id, outcome, self.now()).await.unwrap()
+        }
+
+        pub async fn book(&self, fills: Vec<Fill>) -> bursar_execution::Booked {
+            self.store.book(&account(), fills, self.now()).await.unwrap()
+        }
+
+        pub async fn intent(&self, intent: &Intent) -> Intent {
+            self.store.intent(intent.id).await.unwrap()
+        }
+    }
+
+    pub fn proposal(world: &World, account: &str, request: OrderRequest) -> Proposal {
+        let intent = IntentId::random(world.entropy.as_ref());
+        Proposal {
+            intent,
+            account: account.parse().unwrap(),
+            caller: Caller::Operator,
+            request,
+            client_order_id: intent.as_uuid().simple().to_string().parse().unwrap(),
+            idempotency_key: None,
+            cycle: None,
+        }
+    }
+
+    pub fn attempt(world: &World) -> Attempt {
+        use bursar_model::Entropy;
+        Attempt {
+            token: world.entropy.bytes(),
+            acceptance_bound: world.now() + jiff::SignedDuration::from_secs(5),
+        }
+    }
+
+    pub fn limit_order(side: Side, quantity: &str, pair: &str, price: &str) -> OrderRequest {
+        OrderRequest {
+            kind: OrderKind::Limit {
+                price: price.parse().unwrap(),
+            },
+            ..OrderRequest::market(
+                pair.parse().unwrap(),
+                side,
+                OrderSize::Quantity(quantity.parse().unwrap()),
+            )
+        }
+    }
+
+    pub fn buy(quantity: &str, pair: &str, price: &str) -> OrderRequest {
+        limit_order(Side::Buy, quantity, pair, price)
+    }
+
+    pub fn sell(quantity: &str, pair: &str, price: &str) -> OrderRequest {
+        limit_order(Side::Sell, quantity, pair, price)
+    }
+
+    pub fn fill(
+        id: &str,
+        order: &str,
+        side: Side,
+        quantity: &str,
+        pair: &str,
+        price: &str,
+        at: Timestamp,
+    ) -> Fill {
+        let pair: Pair = pair.parse().unwrap();
+        Fill {
+            id: id.parse().unwrap(),
+            venue_order_id: order.parse().unwrap(),
+            side,
+            quantity: quantity.parse().unwrap(),
+            price: price.parse().unwrap(),
+            fee: Amount::new(pair.quote().clone(), Decimal::ZERO),
+            liquidity: Liquidity::Taker,
+            at,
+            pair,
+        }
+    }
+
+    /// The venue's picture of one of our orders.
+    pub fn listed(intent: &Intent, id: &str, filled: &str, status: VenueOrderStatus) -> VenueOrder {
+        let terms = &intent.sizing.as_ref().unwrap().terms;
+        VenueOrder {
+            id: id.parse().unwrap(),
+            client_order_id: Some(intent.client_order_id.clone()),
+            pair: terms.pair.clone(),
+            side: terms.side,
+            kind: Some(terms.kind.clone()),
+            quantity: terms.quantity,
+            filled: decimal(filled),
+            status,
+            opened_at: intent.created_at,
+            reason: String::new(),
+        }
+    }
+
+    pub fn foreign(id: &str, status: VenueOrderStatus) -> VenueOrder {
+        VenueOrder {
+            id: id.parse().unwrap(),
+            client_order_id: None,
+            pair: "BTC-USD".parse().unwrap(),
+            side: Side::Buy,
+            kind: None,
+            quantity: Quantity::new(Decimal::ONE).unwrap(),
+            filled: Decimal::ZERO,
+            status,
+            opened_at: "2026-03-02T11:00:00Z".parse().unwrap(),
+            reason: String::new(),
+        }
+    }
+
+    pub fn force() -> TimeInForce {
+        TimeInForce::GoodTilCancelled
+    }
+
+    pub async fn held(store: &SqliteStore, pair: &str) -> Decimal {
+        let positions = store.positions(&account()).await.unwrap();
+        let pair: Pair = pair.parse().unwrap();
+        positions
+            .iter()
+            .find(|position| position.pair == pair)
+            .map_or(Decimal::ZERO, |position| position.quantity.value())
+    }
+}

@@ -1,0 +1,262 @@
+//! `bursard run`: unlock, connect masters first, report the hierarchy, recover, trade.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bursar::session::Session;
+use bursar::{Exit, Failure, Installation};
+use bursar_accounts::{AccountManager, ManagerParts, ManagerSettings};
+use bursar_audit::{Action, Actor, ActorKind, Data, Draft};
+use bursar_auth::{Act, Principal};
+use bursar_execution::{Conditions, DayBoundary, Feed, Gateway, Journal, JournalError, settings};
+use bursar_model::{BrokerId, Clock, Pair};
+use bursar_store_sqlite::SqliteStore;
+use bursar_strategy::{
+    CycleParts, CycleSettings, Prices, StoredAccounts, TradingFloor, TrendMomentum, TrendMomentumParameters,
+};
+use futures_util::future::try_join_all;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::connector::DeskConnector;
+use crate::roster::StoreRoster;
+use crate::watchlist;
+use crate::wiring::Wiring;
+
+/// How often the day's losses are looked at when nothing is filled.
+const LOSSES_EVERY: Duration = Duration::from_secs(1);
+/// How often the list of pairs that need a price is made anew.
+const PAIRS_EVERY: Duration = Duration::from_secs(2);
+
+/// Runs until `stop`. Returns an error only when it could not start or the store is gone.
+pub async fn run(session: &mut Session<'_>, stop: CancellationToken) -> Result<(), Failure> {
+    let opened = session.open().await?;
+    let keystore = session.unlocked(&opened).await?;
+    let surroundings = session.surroundings;
+    let (installation, store) = (opened.installation, opened.store);
+    take_over_settings(&installation, &store, surroundings.clock.as_ref()).await?;
+
+    let wiring = Wiring::new(
+        installation.settings.clone(),
+        Arc::clone(&store),
+        keystore,
+        Arc::clone(&surroundings.clock),
+        Arc::clone(&surroundings.entropy),
+    )
+    .map_err(|error| {
+        Failure::of(
+            Exit::Failed,
+            &error,
+            "check the section `brokers` of the settings",
+        )
+    })?;
+    let daemon = Daemon {
+        installation,
+        store,
+        wiring: Arc::new(wiring),
+    };
+    daemon.record(Action::DaemonStarted).await?;
+    let ended = daemon.work(stop).await;
+    daemon.record(Action::DaemonStopped).await?;
+    ended
+}
+
+/// The gate's limits, the trading day and the thresholds are read from the store by every process
+/// that decides on an order. The daemon's settings are the ones that count.
+async fn take_over_settings(
+    installation: &Installation,
+    store: &SqliteStore,
+    clock: &dyn Clock,
+) -> Result<(), Failure> {
+    let act = Act::new(Principal::Daemon, clock.now()).because("the settings of the daemon");
+    let policy = settings::policy(&installation.settings);
+    if store.policy().await? != policy {
+        store.set_policy(&policy, &act).await?;
+        info!("limits and tolerances of the settings are in force");
+    }
+    let day = &installation.settings.day;
+    let boundary = DayBoundary {
+        zone: day.zone.as_str().to_owned(),
+        at: day.start,
+    };
+    if store.day_boundary().await? != boundary {
+        store.set_day_boundary(&boundary, &act).await?;
+        info!(zone = boundary.zone, at = %boundary.at, "trading days begin anew from the next one");
+    }
+    for warning in &installation.warnings {
+        warn!("{warning}");
+    }
+    Ok(())
+}
+
+struct Daemon {
+    installation: Installation,
+    store: Arc<SqliteStore>,
+    wiring: Arc<Wiring>,
+}
+
+impl Daemon {
+    async fn work(&self, stop: CancellationToken) -> Result<(), Failure> {
+        let (pairs, wanted) = watch::channel(self.pairs().await?);
+        let feeds: Vec<Feed> = self
+            .wiring
+            .markets()
+            .into_iter()
+            .map(|(broker, market)| self.feed(broker, market, wanted.clone()))
+            .collect();
+        for feed in &feeds {
+            // Without prices accounts connect all the same; what needs a price is refused meanwhile.
+            if let Err(error) = feed.prime().await? {
+                warn!(%error, hint = error.hint(), "no prices yet");
+            }
+        }
+        let manager = AccountManager::new(self.manager_parts());
+        let feeding = try_join_all(feeds.iter().map(|feed| feed.run(stop.clone())));
+        let managing = async {
+            manager
+                .run(stop.clone())
+                .await
+                .map_err(|error| Failure::of(Exit::Failed, &error, error.hint()))
+        };
+        let trading = self.trade(&manager, stop.clone());
+        let ended = tokio::try_join!(
+            managing,
+            async { feeding.await.map(drop).map_err(Failure::from) },
+            async { self.follow_pairs(&pairs, &stop).await.map_err(Failure::from) },
+            async { self.watch_losses(&stop).await.map_err(Failure::from) },
+            trading,
+        );
+        stop.cancel();
+        if let Err(failure) = &ended {
+            error!("{failure}");
+        }
+        ended.map(drop)
+    }
+
+    fn feed(
+        &self,
+        broker: BrokerId,
+        market: Arc<dyn bursar_broker::MarketData>,
+        pairs: watch::Receiver<BTreeSet<Pair>>,
+    ) -> Feed {
+        let conditions: Arc<dyn Conditions> = Arc::clone(&self.store) as _;
+        let interval = self.wiring.settings.accounts.quote_poll_ms.duration();
+        Feed::new(
+            broker,
+            market,
+            conditions,
+            Arc::clone(&self.wiring.clock),
+            pairs,
+            interval,
+        )
+    }
+
+    fn manager_parts(&self) -> ManagerParts {
+        ManagerParts {
+            directory: Arc::clone(&self.store) as _,
+            connections: Arc::clone(&self.store) as _,
+            vault: Arc::clone(&self.store) as _,
+            connector: Arc::new(DeskConnector::new(Arc::clone(&self.wiring))),
+            clock: Arc::clone(&self.wiring.clock),
+            entropy: Arc::clone(&self.wiring.entropy),
+            settings: ManagerSettings::from_settings(&self.installation.settings.accounts),
+            brokers: self.installation.settings.brokers.clone(),
+        }
+    }
+
+    async fn pairs(&self) -> Result<BTreeSet<Pair>, JournalError> {
+        watchlist::pairs(&self.store, &self.installation.settings.assets.top).await
+    }
+
+    async fn follow_pairs(
+        &self,
+        pairs: &watch::Sender<BTreeSet<Pair>>,
+        stop: &CancellationToken,
+    ) -> Result<(), JournalError> {
+        while !sleep_or_stop(PAIRS_EVERY, stop).await {
+            let now = self.pairs().await?;
+            pairs.send_if_modified(|before| {
+                let changed = *before != now;
+                *before = now;
+                changed
+            });
+        }
+        Ok(())
+    }
+
+    /// Prices move while nothing is filled, and days end while nothing happens.
+    async fn watch_losses(&self, stop: &CancellationToken) -> Result<(), JournalError> {
+        while !sleep_or_stop(LOSSES_EVERY, stop).await {
+            let now = self.wiring.clock.now();
+            self.store.roll_day(now).await?;
+            for latch in self.store.check_losses(now).await? {
+                warn!(scope = %latch.scope, mode = %latch.mode, reason = latch.reason, "the day's loss stops new positions");
+            }
+        }
+        Ok(())
+    }
+
+    async fn trade(&self, manager: &AccountManager, stop: CancellationToken) -> Result<(), Failure> {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = manager.reported() => {}
+        }
+        let roster = Arc::new(StoreRoster(Arc::clone(&self.store)));
+        TradingFloor::new(roster, self.cycle_parts()?)
+            .run(stop)
+            .await
+            .map_err(Failure::from)
+    }
+
+    fn cycle_parts(&self) -> Result<CycleParts, Failure> {
+        let settings = &self.installation.settings;
+        let strategy = TrendMomentum::new(TrendMomentumParameters::from_settings(&settings.strategy))
+            .map_err(|error| {
+                Failure::of(
+                    Exit::Failed,
+                    &error,
+                    "correct the section `strategy` of the settings",
+                )
+            })?;
+        let clock = &self.wiring.clock;
+        let markets = self.wiring.markets().into_iter();
+        Ok(CycleParts {
+            strategy: Arc::new(strategy),
+            settings: CycleSettings::from_settings(settings),
+            source: Arc::new(StoredAccounts {
+                conditions: Arc::clone(&self.store) as _,
+                journal: Arc::clone(&self.store) as _,
+                reports: Arc::clone(&self.store) as _,
+            }),
+            prices: markets
+                .map(|(broker, market)| (broker, Arc::new(Prices::new(market, Arc::clone(clock)))))
+                .collect(),
+            desk: Arc::new(Gateway::new(
+                Arc::clone(&self.store) as _,
+                Arc::clone(&self.store) as _,
+                bursar::brokers::profiles(),
+                Arc::clone(clock),
+                Arc::clone(&self.wiring.entropy),
+            )),
+            notebook: Arc::clone(&self.store) as _,
+            clock: Arc::clone(clock),
+        })
+    }
+
+    async fn record(&self, action: Action) -> Result<(), Failure> {
+        let draft = Draft::new(Actor::new(ActorKind::Daemon, None), action)
+            .with(Data::new().text("version", env!("CARGO_PKG_VERSION")));
+        Conditions::record(self.store.as_ref(), draft, self.wiring.clock.now()).await?;
+        Ok(())
+    }
+}
+
+/// Whether it was told to stop before the time was over.
+async fn sleep_or_stop(time: Duration, stop: &CancellationToken) -> bool {
+    tokio::select! {
+        () = stop.cancelled() => true,
+        () = tokio::time::sleep(time) => false,
+    }
+}

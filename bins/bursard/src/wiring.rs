@@ -1,0 +1,127 @@
+//! From an account to the broker that trades it. The only place of the daemon that names a broker.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bursar::brokers::{kraken_settings, kraken_tier, paper_broker};
+use bursar_auth::Account;
+use bursar_broker::{Broker, MarketData};
+use bursar_broker_kraken::{Kraken, KrakenAccount, KrakenPublic, kraken_profile};
+use bursar_config::Settings;
+use bursar_keystore::{CredentialFacts, KeyStore, Vault};
+use bursar_model::{AccountId, AccountMode, BrokerId, Clock, Entropy};
+use bursar_store_sqlite::SqliteStore;
+
+use crate::paper;
+
+/// What brokers are made of.
+pub struct Wiring {
+    pub settings: Settings,
+    pub store: Arc<SqliteStore>,
+    pub keystore: KeyStore,
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+    kraken: KrakenPublic,
+}
+
+/// Why an account has no broker. Nothing was sent anywhere.
+#[derive(Debug, thiserror::Error)]
+pub enum NoBroker {
+    /// Not a fault: the operator has not entered a key yet.
+    #[error("no key is stored")]
+    NoKey { account: AccountId },
+    #[error("there is no adapter for broker `{broker}`")]
+    UnknownBroker { broker: BrokerId },
+    #[error("the adapter could not be made")]
+    Adapter(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl NoBroker {
+    pub(crate) fn adapter(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Adapter(error.into())
+    }
+}
+
+impl Wiring {
+    pub fn new(
+        settings: Settings,
+        store: Arc<SqliteStore>,
+        keystore: KeyStore,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, NoBroker> {
+        let reach = kraken_settings(&settings, &kraken_profile().broker).map_err(NoBroker::adapter)?;
+        let kraken = KrakenPublic::new(reach, Arc::clone(&clock)).map_err(NoBroker::adapter)?;
+        Ok(Self {
+            settings,
+            store,
+            keystore,
+            clock,
+            entropy,
+            kraken,
+        })
+    }
+
+    /// The public data of each exchange that accounts trade at. Paper trades on Kraken's prices.
+    pub fn markets(&self) -> BTreeMap<BrokerId, Arc<dyn MarketData>> {
+        let kraken: Arc<dyn MarketData> = Arc::new(self.kraken.clone());
+        BTreeMap::from([
+            (kraken_profile().broker, Arc::clone(&kraken)),
+            (paper_broker(), kraken),
+        ])
+    }
+
+    /// The broker of an account. Its mode alone decides whether orders can leave this machine.
+    pub async fn broker(&self, account: &Account) -> Result<Arc<dyn Broker>, NoBroker> {
+        let unknown = || NoBroker::UnknownBroker {
+            broker: account.broker().clone(),
+        };
+        match account.mode() {
+            AccountMode::Paper => {
+                let market = self.markets().remove(account.broker()).ok_or_else(unknown)?;
+                paper::broker(account, market, &self.store, Arc::clone(&self.clock)).await
+            }
+            AccountMode::Live | AccountMode::Shadow if *account.broker() == kraken_profile().broker => {
+                self.kraken_account(account).await
+            }
+            AccountMode::Live | AccountMode::Shadow => Err(unknown()),
+        }
+    }
+
+    /// With a signer for the stored key; the key itself stays in the key store.
+    async fn kraken_account(&self, account: &Account) -> Result<Arc<dyn Broker>, NoBroker> {
+        let facts = self.credential(account.id()).await?;
+        let signer = self
+            .keystore
+            .load_signer(facts.id, &facts.place)
+            .await
+            .map_err(NoBroker::adapter)?;
+        let settings = KrakenAccount {
+            account: account.id().clone(),
+            mode: account.mode(),
+            credential: facts.id,
+            tier: kraken_tier(self.settings.brokers.of(account.broker()).rate_tier),
+            flexible_is_spendable: false,
+        };
+        let numbers: Arc<dyn bursar_broker::NonceFloor> = Arc::clone(&self.store) as _;
+        let broker = Kraken::new(
+            settings,
+            self.kraken.clone(),
+            signer,
+            numbers,
+            Arc::clone(&self.clock),
+        );
+        Ok(Arc::new(broker.map_err(NoBroker::adapter)?))
+    }
+
+    async fn credential(&self, account: &AccountId) -> Result<CredentialFacts, NoBroker> {
+        let stored = self.store.list().await.map_err(NoBroker::adapter)?;
+        let newest = stored
+            .into_iter()
+            .filter(|facts| facts.place.account == *account)
+            .next_back();
+        newest.ok_or_else(|| NoBroker::NoKey {
+            account: account.clone(),
+        })
+    }
+}
