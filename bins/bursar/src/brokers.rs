@@ -12,7 +12,7 @@ use bursar_broker_kraken::{
 use bursar_broker_paper::paper_profile;
 use bursar_config::{RateTier, Settings};
 use bursar_keystore::Signer;
-use bursar_model::{BrokerId, CredentialId};
+use bursar_model::{AccountMode, BrokerId, CredentialId};
 
 use crate::{Exit, Failure, Surroundings};
 
@@ -40,6 +40,19 @@ pub fn known(broker: &BrokerId) -> Result<(), Failure> {
             format!("there is no adapter for broker `{broker}`"),
             format!("this version trades at {}", known.join(", ")),
         ))
+    }
+}
+
+/// Refuses a broker and a mode that do not go together: at a broker that is paper alone, there is
+/// nothing to be live at.
+pub fn fits(broker: &BrokerId, mode: AccountMode) -> Result<(), Failure> {
+    known(broker)?;
+    match mode {
+        AccountMode::Live | AccountMode::Shadow if *broker == paper_broker() => Err(Failure::refused(
+            format!("rule account-mode: an account at broker `{broker}` cannot be {mode}"),
+            "add it with `--mode paper`",
+        )),
+        AccountMode::Live | AccountMode::Shadow | AccountMode::Paper => Ok(()),
     }
 }
 
@@ -73,7 +86,7 @@ pub(crate) async fn key_rights(
     settings: &Settings,
     surroundings: &Surroundings,
 ) -> Result<KeyRights, Failure> {
-    known(account.broker())?;
+    fits(account.broker(), account.mode())?;
     let reach = kraken_settings(settings, account.broker()).map_err(|error| {
         Failure::of(
             Exit::Failed,
@@ -134,5 +147,28 @@ struct ByTheClock;
 impl NonceFloor for ByTheClock {
     async fn reserve(&self, _: CredentialId, at_least: u64, _: u64) -> Result<u64, NonceFloorError> {
         Ok(at_least)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_broker_has_one_profile() {
+        let names: Vec<String> = profiles()
+            .iter()
+            .map(|profile| profile.broker.to_string())
+            .collect();
+
+        assert_eq!(names, ["kraken", "paper"]);
+    }
+
+    #[test]
+    fn d28_at_a_paper_broker_nothing_is_live() {
+        assert!(fits(&paper_broker(), AccountMode::Paper).is_ok());
+        assert!(fits(&paper_broker(), AccountMode::Live).is_err());
+        assert!(fits(&"kraken".parse().unwrap(), AccountMode::Live).is_ok());
+        assert!(fits(&"nowhere".parse().unwrap(), AccountMode::Paper).is_err());
     }
 }

@@ -79,7 +79,7 @@ impl Account {
 }
 
 async fn add(command: Add, session: &mut Session<'_>) -> Result<Exit, Failure> {
-    brokers::known(&command.broker)?;
+    brokers::fits(&command.broker, command.mode)?;
     let opened = session.open().await?;
     let new = NewAccount {
         id: command.id,

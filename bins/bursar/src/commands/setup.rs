@@ -200,6 +200,7 @@ impl Setup {
         let mode = account
             .as_ref()
             .map_or_else(|| entry.mode.unwrap_or(AccountMode::Live), Account::mode);
+        brokers::fits(&entry.broker_type, mode)?;
         if mode == AccountMode::Paper && entry.credentials.is_some() {
             return Err(Failure::refused(
                 format!("rule paper-account: account `{account_id}` trades on paper and holds no key"),
