@@ -39,13 +39,16 @@ def main():
 
     def markets():
         found = exchange.load_markets()
-        for symbol in (SYMBOL, "ETH/USD", "SOL/USD", "DOGE/USD"):
-            expect(symbol in found, f"{symbol} is missing")
+        expect(SYMBOL in found and len(found) > 1, f"only {sorted(found)}")
+        for symbol in found:
+            expect("XBT" not in symbol and "XDG" not in symbol, f"{symbol} is not a usual name")
         market = found[SYMBOL]
         expect(market["id"] == "XXBTZUSD", market["id"])
         expect(market["precision"]["price"] == 0.1, market["precision"])
         expect(market["limits"]["amount"]["min"] == 0.00005, market["limits"])
         expect(market["active"], "not active")
+        # A replay may list few pairs; every one must do as the second.
+        return next(symbol for symbol in sorted(found) if symbol != SYMBOL)
 
     def currencies():
         found = exchange.fetch_currencies()
@@ -65,8 +68,8 @@ def main():
         return found
 
     def tickers():
-        found = exchange.fetch_tickers([SYMBOL, "ETH/USD"])
-        expect(set(found) == {SYMBOL, "ETH/USD"}, sorted(found))
+        found = exchange.fetch_tickers([SYMBOL, other])
+        expect(set(found) == {SYMBOL, other}, sorted(found))
 
     def order_book():
         book = exchange.fetch_order_book(SYMBOL, 20)
@@ -96,7 +99,7 @@ def main():
         found = read(lambda: exchange.fetch_trading_fee(SYMBOL))
         expect(0 < found["maker"] < found["taker"] < 0.01, f"{found['maker']} {found['taker']}")
 
-    checks.must("load markets", markets)
+    other = checks.must("load markets", markets)
     checks.run("currencies", currencies)
     checks.run("clock", clock)
     checks.run("status", status)
