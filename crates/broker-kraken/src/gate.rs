@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// Who is let in first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +29,19 @@ struct Line {
     occupied: bool,
     arrivals: u64,
     waiting: BTreeMap<(Urgency, u64), oneshot::Sender<Turn>>,
+    /// Whether a cancel is among those who wait.
+    cancel_waits: watch::Sender<bool>,
+}
+
+impl Line {
+    fn tell(&self) {
+        let waits = self
+            .waiting
+            .keys()
+            .next()
+            .is_some_and(|(urgency, _)| *urgency == Urgency::Cancel);
+        self.cancel_waits.send_replace(waits);
+    }
 }
 
 /// The right to talk to the exchange. Passed on when it is dropped.
@@ -53,12 +66,24 @@ impl Gate {
                 let place = (urgency, line.arrivals);
                 let (sender, receiver) = oneshot::channel();
                 line.waiting.insert(place, sender);
+                line.tell();
                 receiver
             };
             // A line that is dropped with callers in it cannot be: each of them holds it.
             if let Ok(turn) = turn.await {
                 return turn;
             }
+        }
+    }
+}
+
+impl Turn {
+    /// Returns when a cancel waits behind this turn; for readings, which can be given up.
+    pub(crate) async fn cancel_waits(&self) {
+        let mut told = lock(&self.line).cancel_waits.subscribe();
+        // The sender lives in the line, which this turn holds.
+        if told.wait_for(|waits| *waits).await.is_err() {
+            std::future::pending::<()>().await;
         }
     }
 }
@@ -71,6 +96,7 @@ impl Drop for Turn {
             line.waiting.retain(|_, sender| !sender.is_closed());
             let next = line.waiting.pop_first();
             line.occupied = next.is_some();
+            line.tell();
             next
         };
         if let Some((_, sender)) = next {
@@ -144,6 +170,27 @@ mod tests {
         let turn = tokio::time::timeout(Duration::from_secs(1), gate.enter(Urgency::Read)).await;
 
         assert!(turn.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_is_told_of_a_cancel_and_of_nothing_less() {
+        let gate = Arc::new(Gate::default());
+        let turn = gate.enter(Urgency::Read).await;
+        let line = |urgency| {
+            let gate = gate.clone();
+            tokio::spawn(async move { drop(gate.enter(urgency).await) })
+        };
+        let second = Duration::from_secs(1);
+        let order = line(Urgency::Reduce);
+        assert!(tokio::time::timeout(second, turn.cancel_waits()).await.is_err());
+        let cancel = line(Urgency::Cancel);
+        assert!(tokio::time::timeout(second, turn.cancel_waits()).await.is_ok());
+        drop(turn);
+        cancel.await.unwrap();
+        order.await.unwrap();
+
+        let turn = gate.enter(Urgency::Read).await;
+        assert!(tokio::time::timeout(second, turn.cancel_waits()).await.is_err());
     }
 
     /// Polls once; whether it is still waiting.

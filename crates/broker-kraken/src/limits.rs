@@ -290,23 +290,26 @@ const fn cancel_points(age: Duration) -> u64 {
     }
 }
 
-/// Public data: not numbered by Kraken, so one request a second after a burst.
+/// Public data: Kraken names no number, so a burst, and then so many requests a second.
 #[derive(Debug)]
 pub(crate) struct PublicLimit {
     burst: u64,
+    per_second: u64,
     level: Mutex<Level>,
 }
 
 impl PublicLimit {
-    pub(crate) fn new(burst: u32, now: Instant) -> Self {
+    pub(crate) fn new(burst: u32, per_second: u32, now: Instant) -> Self {
         Self {
             burst: u64::from(burst.max(1)),
+            per_second: u64::from(per_second.max(1)),
             level: Mutex::new(Level::new(now)),
         }
     }
 
     pub(crate) fn take(&self, now: Instant) -> Result<(), Duration> {
-        locked(&self.level).take(1000, self.burst.saturating_mul(1000), 1000, now)
+        let (burst, decay) = (self.burst.saturating_mul(1000), self.per_second.saturating_mul(1000));
+        locked(&self.level).take(1000, burst, decay, now)
     }
 
     pub(crate) fn exceeded(&self, wait: Duration, now: Instant) {
@@ -423,7 +426,7 @@ mod tests {
     #[test]
     fn public_data_come_once_a_second_after_a_burst() {
         let start = Instant::now();
-        let limit = PublicLimit::new(2, start);
+        let limit = PublicLimit::new(2, 1, start);
 
         assert!(limit.take(start).is_ok() && limit.take(start).is_ok());
         assert_eq!(limit.take(start), Err(seconds(1)));

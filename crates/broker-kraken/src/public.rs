@@ -33,8 +33,10 @@ pub struct KrakenSettings {
     pub request_timeout: Duration,
     /// How long a reading waits for its turn below Kraken's limits before it is put off.
     pub longest_wait: Duration,
-    /// Public requests that may go at once; after that one a second.
+    /// Public requests that may go at once.
     pub public_burst: u32,
+    /// Public requests a second after that. Kraken names no number; clients live well with one.
+    pub public_per_second: u32,
 }
 
 impl Default for KrakenSettings {
@@ -45,6 +47,7 @@ impl Default for KrakenSettings {
             request_timeout: Duration::from_secs(30),
             longest_wait: Duration::from_secs(20),
             public_burst: 10,
+            public_per_second: 1,
         }
     }
 }
@@ -83,8 +86,19 @@ struct Shared {
     longest_wait: Duration,
     limit: PublicLimit,
     venue_clock: VenueClock,
+    told: Mutex<Option<Told>>,
     names: Mutex<Option<Names>>,
 }
+
+/// What Kraken's clock showed, and when we had it by a clock of ours that nobody sets.
+#[derive(Clone, Copy)]
+struct Told {
+    second: Timestamp,
+    answered: Instant,
+}
+
+/// So long one answer serves all accounts: their desks ask for the same time again and again.
+const TIME_REST: Duration = Duration::from_secs(5);
 
 #[derive(Clone)]
 struct Names {
@@ -112,8 +126,9 @@ impl KrakenPublic {
                 transport,
                 clock,
                 longest_wait: settings.longest_wait,
-                limit: PublicLimit::new(settings.public_burst, Instant::now()),
+                limit: PublicLimit::new(settings.public_burst, settings.public_per_second, Instant::now()),
                 venue_clock: VenueClock::default(),
+                told: Mutex::new(None),
                 names: Mutex::new(None),
             }),
         })
@@ -288,21 +303,40 @@ impl MarketData for KrakenPublic {
         Ok(read_status(&wire))
     }
 
-    /// Whole seconds, rounded down: the venue's clock shows at least this.
+    /// Rounded down: the venue's clock shows at least this. Accounts that ask within a few seconds
+    /// share one answer, carried forward by the time that passed since we had it.
     async fn venue_time(&self) -> Result<Timestamp, ReadError> {
+        let mut told = self.shared.told.lock().await;
+        if let Some(known) = *told
+            && known.answered.elapsed() < TIME_REST
+        {
+            return known.carried_forward().map_err(|error| unreadable("Time", error));
+        }
+        *told = None;
+        let known = self.ask_time().await?;
+        *told = Some(known);
+        Ok(known.second)
+    }
+}
+
+impl Told {
+    /// The answer was made before we had it, so this is never ahead of Kraken's clock.
+    fn carried_forward(&self) -> Result<Timestamp, jiff::Error> {
+        self.second.checked_add(self.answered.elapsed())
+    }
+}
+
+impl KrakenPublic {
+    async fn ask_time(&self) -> Result<Told, ReadError> {
         // A wait for a turn must not count as travel time.
         self.wait_for_turn().await?;
         let asked = self.now();
-        let reply = self
-            .shared
-            .transport
-            .get("/0/public/Time")
-            .await
-            .map_err(unread)?;
-        let answered = self.now();
+        let reply = self.shared.transport.get("/0/public/Time").await.map_err(unread)?;
+        let (answered, had) = (self.now(), Instant::now());
         let time: WireTime = envelope::read("Time", &envelope::open(&reply), answered)?;
         self.shared.venue_clock.observe(asked, answered, time.unixtime);
-        Timestamp::from_second(time.unixtime).map_err(|error| unreadable("Time", error))
+        let second = Timestamp::from_second(time.unixtime).map_err(|error| unreadable("Time", error))?;
+        Ok(Told { second, answered: had })
     }
 }
 

@@ -124,8 +124,9 @@ async fn send(request: reqwest::RequestBuilder, limit: usize) -> Result<Reply, N
 
 fn no_reply(error: reqwest::Error) -> NoReply {
     // A header or address that cannot be written down never reaches a socket; a connection that
-    // could not be made carried nothing. Time running out is neither, wherever it happened.
-    if error.is_builder() || (error.is_connect() && !is_request_timeout(&error)) {
+    // could not be made carried nothing. A request that ran out of time as a whole is neither, even
+    // if its connection was still being made: that is not said.
+    if error.is_builder() || error.is_connect() {
         let class = if error.is_builder() {
             ErrorClass::LocalFault
         } else if distrusted(&error) {
@@ -146,11 +147,6 @@ fn lost(error: reqwest::Error) -> NoReply {
         class: ErrorClass::Ambiguous,
         reason: words(error),
     }
-}
-
-/// Whether the whole request ran out of time, as opposed to the making of the connection.
-fn is_request_timeout(error: &reqwest::Error) -> bool {
-    error.is_timeout() && !error.is_connect()
 }
 
 /// Whether the other side could not prove that it is Kraken.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bursar_broker::{Broker, CancelError, ErrorClass, MarketData, PlaceError, ReadError};
+use bursar_broker::{Broker, CancelError, CancelOutcome, ErrorClass, MarketData, PlaceError, ReadError};
 use bursar_model::{AccountMode, Clock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -20,6 +20,8 @@ enum Then {
     Close,
     HalfAnAnswer,
     NoAnswer,
+    /// Cancels, and nothing else.
+    AnswersCancels,
 }
 
 struct Server {
@@ -98,7 +100,12 @@ async fn serve(
                     let half = "HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{\"error\":[],\"result\":";
                     stream.write_all(half.as_bytes()).await.unwrap();
                 }
-                Then::NoAnswer => std::future::pending::<()>().await,
+                Then::AnswersCancels if head.starts_with("POST /0/private/CancelOrder") => {
+                    let body = ok(r#"{"count":1}"#);
+                    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+                Then::NoAnswer | Then::AnswersCancels => std::future::pending::<()>().await,
             }
             return;
         }
@@ -164,6 +171,35 @@ async fn without_an_answer_in_time_an_order_is_unknown() {
 
     assert!(matches!(outcome, Err(PlaceError::Unknown { .. })), "{outcome:?}");
     assert_eq!(server.orders.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn i20_a_cancel_does_not_wait_for_a_reading_that_hangs() {
+    let clock = SetClock::new();
+    let server = server(clock.clone(), Then::AnswersCancels).await;
+    let public = public(&server.address, &clock);
+    public.instruments().await.unwrap();
+    let kraken = Arc::new(account(AccountMode::Live, &public, &clock).await);
+    let reading = tokio::spawn({
+        let kraken = kraken.clone();
+        async move { kraken.balances().await }
+    });
+    server.arrived.notified().await;
+    let cancelling = tokio::spawn(async move {
+        let id = ticket(clock.now(), 5_000).client_order_id;
+        kraken.cancel(&id).await
+    });
+    // Let the cancel get in line, and then a second pass.
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_millis(1100)).await;
+    tokio::time::resume();
+
+    assert_eq!(cancelling.await.unwrap(), Ok(CancelOutcome::Taken));
+    let gave_way = reading.await.unwrap().unwrap_err();
+    assert!(gave_way.to_string().contains("gave way"), "{gave_way}");
 }
 
 #[tokio::test]
