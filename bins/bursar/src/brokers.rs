@@ -67,6 +67,7 @@ pub fn kraken_settings(settings: &Settings, broker: &BrokerId) -> Result<KrakenS
         endpoint,
         connect_timeout: broker.connect_timeout_ms.duration(),
         request_timeout: broker.request_timeout_ms.duration(),
+        public_per_second: broker.public_requests_per_s,
         ..KrakenSettings::default()
     })
 }
