@@ -66,7 +66,9 @@ pub fn judge(
     };
     let retention_ends = later(dispatched_at, signed(profile.retention));
     let apart = later(first.venue_time, APART);
-    match counting.find(|look| look.venue_time >= apart) {
+    // Apart by both clocks: a venue's clock that leaps is no proof of time passed.
+    let passed = later(first.started_at, APART);
+    match counting.find(|look| look.venue_time >= apart && look.started_at >= passed) {
         Some(second) if second.venue_time < retention_ends => Absence::Proved(AbsenceEvidence {
             acceptance_bound,
             first: *first,
@@ -134,6 +136,16 @@ mod tests {
             judged(&[look(38), look(47)]),
             Absence::NotYet { next_look: at(48) }
         );
+    }
+
+    #[test]
+    fn a_venues_clock_that_leaps_does_not_make_two_looks_apart() {
+        let leapt = NegativeLook {
+            venue_time: at(100),
+            started_at: at(40),
+        };
+
+        assert_eq!(judged(&[look(38), leapt]), Absence::NotYet { next_look: at(48) });
     }
 
     #[test]

@@ -90,6 +90,8 @@ pub const TRANSITIONS: &[Transition] = {
         row(Open, Step::Fill, Filled, Released),
         row(Open, Step::Cancel, Cancelled, Released),
         row(Open, Step::VenueExpire, VenueExpired, Released),
+        // An order at the venue that was never sent: the store was put back from a backup.
+        row(Approved, Step::Contradict, Incident, Kept),
         row(Dispatching, Step::Contradict, Incident, Kept),
         row(Unknown, Step::Contradict, Incident, Kept),
         row(Open, Step::Contradict, Incident, Kept),
@@ -149,6 +151,15 @@ mod tests {
 
         assert_eq!(into_dispatching, [IntentState::Approved]);
         assert!(transition(IntentState::Approved, Step::Accept).is_err());
+    }
+
+    #[test]
+    fn i2_whatever_is_not_over_can_be_contradicted() {
+        for state in
+            IntentState::iter().filter(|state| !state.is_terminal() && *state != IntentState::Incident)
+        {
+            assert!(transition(state, Step::Contradict).is_ok(), "{state}");
+        }
     }
 
     #[test]
