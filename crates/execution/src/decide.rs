@@ -7,6 +7,7 @@ use bursar_controls::{
     AccountState, ApprovedOrder, DayState, Funds, Holding, KeyState, LatchMode, LimitKind, Observed, Policy,
     PositionCount, Readiness, RecentOrder, Refused, Sizing, Snapshot,
 };
+use bursar_ledger::Mark;
 use bursar_model::{
     AccountId, AccountMode, Asset, BalanceKind, Check, InexactError, Instrument, IntentId, OrderRequest,
     Pair, Price, Quote, Side, Usd, Verdict, decimal,
@@ -158,8 +159,7 @@ pub fn preview(request: &OrderRequest, caller: &Caller, facts: &Facts, now: Time
         trace.iter().all(|check| check.verdict != Verdict::Broken)
     );
     let snapshot = snapshot(request, facts, now);
-    let reducing =
-        (sizing.as_ref()).is_some_and(|sizing| bursar_controls::reduces(&sizing.terms, &snapshot));
+    let reducing = (sizing.as_ref()).is_some_and(|sizing| bursar_controls::reduces(&sizing.terms, &snapshot));
     Preview {
         allowed,
         order: request.to_string(),
@@ -212,7 +212,7 @@ pub fn snapshot(request: &OrderRequest, facts: &Facts, now: Timestamp) -> Snapsh
             .iter()
             .find(|quote| quote.pair == request.pair)
             .cloned(),
-        usd_rate: usd_rate(request.pair.quote(), &facts.quotes, now),
+        usd_rate: believable_rate(request.pair.quote(), &facts.quotes, now),
         recent: facts.recent.clone(),
         unresolved: facts
             .unresolved
@@ -237,10 +237,8 @@ fn readiness(connection: Option<&Connection>) -> Readiness {
 }
 
 fn holding(pair: &Pair, facts: &Facts) -> Holding {
-    let ours = facts
-        .positions
-        .iter()
-        .find(|held| held.account == *facts.account.id() && held.pair == *pair);
+    let ours =
+        || (facts.positions.iter()).filter(|held| held.account == *facts.account.id() && held.pair == *pair);
     let reserved = |kind| {
         facts
             .reserved
@@ -251,9 +249,14 @@ fn holding(pair: &Pair, facts: &Facts) -> Holding {
             .unwrap_or(Decimal::MAX)
     };
     Holding {
-        quantity: ours.map_or(Decimal::ZERO, |held| held.quantity),
+        // What cannot be added up is not there to be sold, and has cost as much as there can be.
+        quantity: ours()
+            .try_fold(Decimal::ZERO, |sum, held| decimal::add(sum, held.quantity))
+            .unwrap_or_default(),
         reserved_for_sale: reserved(LimitKind::SaleQuantity),
-        cost: ours.map_or(Usd::ZERO, |held| held.cost),
+        cost: ours()
+            .try_fold(Usd::ZERO, |sum, held| sum.plus(held.cost))
+            .unwrap_or(Usd::new(Decimal::MAX)),
         reserved_cost: Usd::new(reserved(LimitKind::PositionCost)),
     }
 }
@@ -323,9 +326,7 @@ pub fn usd_rate(asset: &Asset, quotes: &[Quote], now: Timestamp) -> Option<Obser
             source: source("the dollar itself"),
         });
     }
-    let direct = quotes
-        .iter()
-        .find(|quote| quote.pair.base() == asset && quote.pair.quote().is_usd())?;
+    let direct = in_dollars(asset, quotes)?;
     let value = direct.mid().ok()?;
     Some(Observed {
         value,
@@ -334,23 +335,62 @@ pub fn usd_rate(asset: &Asset, quotes: &[Quote], now: Timestamp) -> Option<Obser
     })
 }
 
-/// What an account is worth in dollars: every spendable or locked holding at the middle of its quote.
-/// `None` when a holding worth counting has no price.
-pub fn equity(balances: &[bursar_model::Balance], quotes: &[Quote], now: Timestamp) -> Option<Usd> {
-    let worth = |balance: &bursar_model::Balance| -> Option<Result<Usd, InexactError>> {
-        if balance.total <= Decimal::ZERO {
-            return Some(Ok(Usd::ZERO));
+fn in_dollars<'q>(asset: &Asset, quotes: &'q [Quote]) -> Option<&'q Quote> {
+    quotes
+        .iter()
+        .find(|quote| quote.pair.base() == asset && quote.pair.quote().is_usd())
+}
+
+/// As [`usd_rate`], where bid and ask are near enough to believe in their middle: a cost converted at
+/// half its rate would pass every limit.
+fn believable_rate(asset: &Asset, quotes: &[Quote], now: Timestamp) -> Option<Observed<Price>> {
+    let rate = usd_rate(asset, quotes, now)?;
+    match in_dollars(asset, quotes) {
+        Some(quote) if !asset.is_usd() => (prudent(quote)? == rate.value).then_some(rate),
+        _ => Some(rate),
+    }
+}
+
+/// The middle of a quote, or its lower side where the two are too far apart.
+fn prudent(quote: &Quote) -> Option<Price> {
+    let one = Price::new(Decimal::ONE).ok()?;
+    let mark = Mark::from_quote(quote, one, quote.at).ok()?;
+    Some(mark.price)
+}
+
+/// What an account is worth in dollars at least: every spendable holding that has a price not older
+/// than `max_age_ms`. What has none counts as nothing, so that neither a forgotten coin stops an account
+/// nor an old price makes its caps larger. `None` when it cannot be calculated exactly.
+pub fn equity(
+    balances: &[bursar_model::Balance],
+    quotes: &[Quote],
+    max_age_ms: i64,
+    now: Timestamp,
+) -> Option<Usd> {
+    let price = |asset: &Asset| {
+        if asset.is_usd() {
+            return Some(Decimal::ONE);
         }
-        let rate = usd_rate(&balance.asset, quotes, now)?;
-        Some(decimal::mul(balance.total, rate.value.value()).map(|usd| Usd::new(usd).rounded_down()))
+        let quote = in_dollars(asset, quotes)?;
+        let age_ms = now.as_millisecond().saturating_sub(quote.at.as_millisecond());
+        (age_ms.saturating_abs() <= max_age_ms)
+            .then(|| prudent(quote))
+            .flatten()
+            .map(Price::value)
+    };
+    let worth = |balance: &bursar_model::Balance| -> Result<Usd, InexactError> {
+        match (balance.kind, price(&balance.asset)) {
+            (BalanceKind::Spendable, Some(price)) if balance.total > Decimal::ZERO => {
+                decimal::mul(balance.total, price).map(|usd| Usd::new(usd).rounded_down())
+            }
+            // What cannot be spent does not make an order's cap larger.
+            _ => Ok(Usd::ZERO),
+        }
     };
     balances
         .iter()
-        .try_fold(Usd::ZERO, |sum, balance| match balance.kind {
-            // What cannot be spent does not make an order's cap larger.
-            BalanceKind::Locked => Some(sum),
-            BalanceKind::Spendable => sum.plus(worth(balance)?.ok()?).ok(),
-        })
+        .try_fold(Usd::ZERO, |sum, balance| sum.plus(worth(balance)?))
+        .ok()
 }
 
 /// The strictest mode of the switches that cover an account, for status lines.

@@ -1,28 +1,31 @@
 //! The desk: one account's worker between the journal and its broker.
 //!
-//! Two loops run side by side. The *dispatcher* cancels what is to be cancelled and sends what was
-//! admitted; the *watcher* reads what the venue did and finds out what became of orders that are
-//! unknown. Neither keeps anything that the journal does not: a desk can be dropped at any moment
+//! Three loops run side by side. One *cancels* what is to be cancelled; the *dispatcher* sends what
+//! was admitted; the *watcher* reads what the venue did and finds out what became of orders that are
+//! unknown. None keeps anything that the journal does not: a desk can be dropped at any moment
 //! and made again, and [`Desk::connect`] starts where it stopped.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bursar_auth::{Act, Principal};
-use bursar_broker::{Broker, CancelOutcome, OrderTicket, PlaceError, ReadError};
+use bursar_broker::{Broker, CancelError, CancelOutcome, OrderTicket, PlaceError, ReadError};
 use bursar_model::{AccountId, Clock, Entropy, IntentId, IntentState};
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::{
-    Absence, Attempt, CancelState, Conditions, Dispatch, Intent, Journal, JournalError, NegativeLook,
-    Outcome, absence, equity,
-};
+use self::pace::{LONGEST_WAIT, Pace};
+use self::reconcile::Patience;
+use self::search::Search;
+use crate::{Attempt, Conditions, Dispatch, Intent, Journal, JournalError, Outcome};
 
+mod pace;
 mod reconcile;
+mod search;
 
 /// How often a desk looks at its venue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,25 +92,24 @@ pub struct DeskParts {
 pub struct Desk {
     account: AccountId,
     parts: DeskParts,
-    /// How far the venue's clock is ahead of ours.
-    clock_offset: Mutex<SignedDuration>,
+    /// The venue's time when it was measured last, and when that was.
+    venue_clock: Mutex<Option<(Timestamp, Instant)>>,
     searches: Mutex<BTreeMap<IntentId, Search>>,
+    orders: Mutex<Pace>,
+    cancels: Mutex<Pace>,
+    /// Since when the venue has shown less than the ledger.
+    short_since: Mutex<Option<Instant>>,
+    /// Something was sent: the watcher looks at once what became of it.
+    sent: Notify,
     health: watch::Sender<DeskHealth>,
 }
 
-/// How far the search for an unknown order got. Lost in a restart, and then begun again: that only
-/// makes it longer.
-#[derive(Clone, Debug)]
-struct Search {
-    looks: Vec<NegativeLook>,
-    next_at: Timestamp,
-    pause: SignedDuration,
-}
-
-const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(1);
-const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(15);
 /// The part of the acceptance bound in which nothing is written any more.
 const WRITE_MARGIN: SignedDuration = SignedDuration::from_secs(1);
+/// A store that changes all the time does not make a desk spin.
+const SHORTEST_ROUND: Duration = Duration::from_millis(20);
+/// What is due again by itself does not wait for a change of the store.
+const LONGEST_ROUND: Duration = Duration::from_secs(1);
 
 impl Desk {
     pub fn new(account: AccountId, parts: DeskParts) -> Self {
@@ -115,8 +117,12 @@ impl Desk {
         Self {
             account,
             parts,
-            clock_offset: Mutex::new(SignedDuration::ZERO),
-            searches: Mutex::new(BTreeMap::new()),
+            venue_clock: Mutex::default(),
+            searches: Mutex::default(),
+            orders: Mutex::default(),
+            cancels: Mutex::default(),
+            short_since: Mutex::default(),
+            sent: Notify::new(),
             health,
         }
     }
@@ -132,10 +138,12 @@ impl Desk {
     /// Looks at the venue completely, so that the account may trade: what was on its way becomes
     /// unknown, orders and fills of the venue are taken over, balances are compared with the ledger.
     ///
-    /// Starting and recovering are this one path.
+    /// Starting and recovering are this one path. Cancels that were asked for go out first: they do
+    /// not depend on what the rest of it finds.
     pub async fn connect(&self) -> Result<(), DeskError> {
         let now = self.now();
         let unresolved = self.parts.journal.recover(&self.account, now).await?;
+        self.send_cancels(&CancellationToken::new()).await?;
         self.measure_clock().await?;
         self.read_everything().await?;
         let unknown = unresolved
@@ -147,34 +155,56 @@ impl Desk {
             self.search_unknown().await?;
         }
         self.read_balances().await?;
-        self.compare_with_venue().await?;
+        self.compare_with_venue(Patience::None).await?;
         Ok(())
     }
 
     /// Works until `stop` is cancelled, finishing what is under way. Returns early when the journal
     /// cannot be used: then nothing may be sent.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), DeskError> {
-        tokio::try_join!(self.dispatch_until(&stop), self.watch_until(&stop))?;
+        tokio::try_join!(
+            self.cancel_until(&stop),
+            self.dispatch_until(&stop),
+            self.watch_until(&stop)
+        )?;
+        Ok(())
+    }
+
+    async fn cancel_until(&self, stop: &CancellationToken) -> Result<(), DeskError> {
+        let mut seen = 0;
+        while !stop.is_cancelled() {
+            self.send_cancels(stop).await?;
+            self.next_round(&mut seen, stop).await;
+        }
         Ok(())
     }
 
     async fn dispatch_until(&self, stop: &CancellationToken) -> Result<(), DeskError> {
         let mut seen = 0;
         while !stop.is_cancelled() {
-            self.send_cancels().await?;
-            self.send_orders().await?;
-            tokio::select! {
-                () = stop.cancelled() => {}
-                count = self.parts.conditions.changed(seen) => seen = count,
-            }
+            self.send_orders(stop).await?;
+            self.next_round(&mut seen, stop).await;
         }
         Ok(())
+    }
+
+    /// Waits for a change of the store, or until something may be due by itself.
+    async fn next_round(&self, seen: &mut u64, stop: &CancellationToken) {
+        let change = async {
+            tokio::time::sleep(SHORTEST_ROUND).await;
+            self.parts.conditions.changed(*seen).await
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(LONGEST_ROUND) => {}
+            count = change => *seen = count,
+        }
     }
 
     async fn watch_until(&self, stop: &CancellationToken) -> Result<(), DeskError> {
         let settings = &self.parts.settings;
         let mut failures: u32 = 0;
-        let mut balance_due = self.now();
+        let mut balance_due = Instant::now();
         while !stop.is_cancelled() {
             let pause = match self.watch_once(&mut balance_due).await {
                 Ok(active) => {
@@ -198,53 +228,80 @@ impl Desk {
                             cause: error.to_string(),
                         });
                     }
-                    settings.active_interval
+                    settings.active_interval.max(asked_wait(&error))
                 }
                 Err(error @ DeskError::Journal(_)) => return Err(error),
             };
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(pause) => {}
+                () = self.sent.notified() => {}
             }
         }
         Ok(())
     }
 
     /// One look at the venue. Says whether orders work, so that the next look should be soon.
-    async fn watch_once(&self, balance_due: &mut Timestamp) -> Result<bool, DeskError> {
-        self.search_unknown().await?;
+    async fn watch_once(&self, balance_due: &mut Instant) -> Result<bool, DeskError> {
+        // An order that cannot be looked up keeps nothing else from being read.
+        let searched = self.search_unknown().await;
         let unresolved = self.parts.journal.unresolved(&self.account).await?;
         let working = unresolved
             .iter()
             .any(|intent| intent.state != IntentState::Incident);
         self.read_activity(&unresolved).await?;
-        if self.now() >= *balance_due {
+        searched?;
+        if Instant::now() >= *balance_due {
             self.measure_clock().await?;
             self.read_balances().await?;
-            self.compare_with_venue().await?;
-            *balance_due = later(self.now(), signed(self.parts.settings.balance_interval));
+            self.compare_with_venue(Patience::Some).await?;
+            *balance_due = pace::after(self.parts.settings.balance_interval);
         }
         Ok(working)
     }
 
-    /// Sends everything that was admitted, orders that reduce first, each at most once.
-    async fn send_orders(&self) -> Result<(), DeskError> {
-        let mut admitted = self.parts.journal.unresolved(&self.account).await?;
-        admitted.retain(|intent| intent.state == IntentState::Approved);
-        admitted.sort_by_key(|intent| (!intent.reducing, intent.created_at));
-        for intent in admitted {
-            self.send(&intent).await?;
+    /// Sends everything that was admitted, each at most once.
+    async fn send_orders(&self, stop: &CancellationToken) -> Result<(), DeskError> {
+        while !stop.is_cancelled() {
+            let Some(intent) = self.most_urgent().await? else {
+                return Ok(());
+            };
+            let sent = self.send(&intent).await;
+            // Whatever came of it: this one is not taken up again at once.
+            lock(&self.orders).back_off(intent.id, Duration::ZERO);
+            sent?;
         }
         Ok(())
     }
 
+    /// Orders that reduce first, then the oldest. Read anew for each order, so that an exit does not
+    /// wait behind entries.
+    async fn most_urgent(&self) -> Result<Option<Intent>, DeskError> {
+        let journal = &self.parts.journal;
+        let taken_back: BTreeSet<IntentId> = (journal.pending_cancels(&self.account).await?.iter())
+            .map(|cancel| cancel.intent)
+            .collect();
+        let now = self.now();
+        let mut admitted = journal.unresolved(&self.account).await?;
+        admitted.retain(|intent| {
+            // A cancel may have been asked for while an attempt was under way that was never sent.
+            let wanted = !taken_back.contains(&intent.id) || now > intent.valid_until;
+            intent.state == IntentState::Approved && wanted
+        });
+        let mut orders = lock(&self.orders);
+        orders.keep(|id| admitted.iter().any(|intent| intent.id == id));
+        admitted.retain(|intent| orders.is_free(intent.id));
+        Ok(admitted
+            .into_iter()
+            .min_by_key(|intent| (!intent.reducing, intent.created_at)))
+    }
+
     async fn send(&self, intent: &Intent) -> Result<(), DeskError> {
         let journal = &self.parts.journal;
-        let now = self.now();
         let acceptance = signed(self.parts.broker.profile().acceptance);
         let attempt = Attempt {
             token: self.parts.entropy.bytes(),
-            acceptance_bound: later(later(now, self.offset()), acceptance),
+            acceptance_bound: later(self.venue_now(), acceptance),
         };
         let token = attempt.token;
         let ticket = OrderTicket {
@@ -252,7 +309,7 @@ impl Desk {
             client_order_id: intent.client_order_id.clone(),
             acceptance_bound: attempt.acceptance_bound,
         };
-        let order = match journal.dispatch(intent.id, attempt, now).await {
+        let order = match journal.dispatch(intent.id, attempt, self.now()).await {
             Ok(Dispatch::Send(order)) => *order,
             Ok(Dispatch::Over(over)) => {
                 info!(account = %self.account, intent = %over.id, state = %over.state, cause = %over.cause, "order not sent");
@@ -263,16 +320,18 @@ impl Desk {
             Err(error) => return Err(error.into()),
         };
         // The commit took longer than the order is good for: say so while it is certain.
-        if later(self.now(), self.offset()) >= earlier(ticket.acceptance_bound, WRITE_MARGIN) {
+        if self.venue_now() >= earlier(ticket.acceptance_bound, WRITE_MARGIN) {
             let reason = "recording it took longer than the venue may take".to_owned();
-            journal
-                .conclude(intent.id, Outcome::NotSent { token, reason }, self.now())
+            self.conclude(intent.id, Outcome::NotSent { token, reason })
                 .await?;
             return Ok(());
         }
         let placed = self.parts.broker.place(order, &ticket).await;
         if let Err(error) = &placed {
             warn!(account = %self.account, intent = %intent.id, %error, hint = error.hint(), "order not confirmed");
+        }
+        if let Err(PlaceError::Throttled { wait, .. }) = &placed {
+            lock(&self.orders).hold_all(*wait);
         }
         let error = placed
             .as_ref()
@@ -289,7 +348,8 @@ impl Desk {
             Err(PlaceError::Unknown { reason, .. }) => Outcome::Lost { reason },
             Err(PlaceError::AlreadyThere { code }) => Outcome::Lost { reason: code },
         };
-        let concluded = journal.conclude(intent.id, outcome, self.now()).await?;
+        let concluded = self.conclude(intent.id, outcome).await?;
+        self.sent.notify_one();
         info!(
             account = %self.account,
             user = %concluded.user,
@@ -306,126 +366,55 @@ impl Desk {
         Ok(())
     }
 
-    /// Cancels may be repeated freely, and are, until the order is over.
-    async fn send_cancels(&self) -> Result<(), DeskError> {
+    /// Records what became of an attempt. The watcher may have found the order while the venue's answer
+    /// was on its way: then what it recorded stands.
+    async fn conclude(&self, intent: IntentId, outcome: Outcome) -> Result<Intent, DeskError> {
         let journal = &self.parts.journal;
-        for cancel in journal.pending_cancels(&self.account).await? {
-            let again_at = cancel
-                .sent_at
-                .map(|at| later(at, signed(self.parts.settings.cancel_again)));
-            let due = match cancel.state {
-                CancelState::Requested => true,
-                CancelState::Sent => again_at.is_none_or(|at| self.now() >= at),
-                CancelState::Done | CancelState::Moot => false,
-            };
-            if !due {
+        let said = format!("{outcome:?}");
+        match journal.conclude(intent, outcome, self.now()).await {
+            Err(JournalError::Stale { .. }) => {}
+            other => return Ok(other?),
+        }
+        let stands = journal.intent(intent).await?;
+        if stands.state != IntentState::Dispatching {
+            info!(account = %self.account, intent = %intent, state = %stands.state, said, "the order was recorded meanwhile");
+            return Ok(stands);
+        }
+        // Recorded by nobody, and the answer does not fit: it cannot be told.
+        let lost = Outcome::Lost { reason: said };
+        Ok(journal.conclude(intent, lost, self.now()).await?)
+    }
+
+    /// Cancels may be repeated freely, and are, until the order is over. They have a loop of their own:
+    /// no order that hangs is in their way.
+    async fn send_cancels(&self, stop: &CancellationToken) -> Result<(), DeskError> {
+        let journal = &self.parts.journal;
+        let pending = journal.pending_cancels(&self.account).await?;
+        lock(&self.cancels).keep(|id| pending.iter().any(|cancel| cancel.intent == id));
+        for cancel in pending {
+            if stop.is_cancelled() {
+                break;
+            }
+            if !lock(&self.cancels).is_free(cancel.intent) {
                 continue;
             }
             match self.parts.broker.cancel(&cancel.client_order_id).await {
-                Ok(CancelOutcome::Taken | CancelOutcome::NotWorking) => {}
+                Ok(CancelOutcome::Taken | CancelOutcome::NotWorking) => {
+                    lock(&self.cancels).hold(cancel.intent, self.parts.settings.cancel_again);
+                    journal.cancel_sent(cancel.intent, self.now()).await?;
+                    self.sent.notify_one();
+                }
                 Err(error) => {
                     warn!(account = %self.account, intent = %cancel.intent, %error, "cancel not confirmed");
+                    let wait = match &error {
+                        CancelError::TryAgain { wait, .. } => wait.unwrap_or_default(),
+                        CancelError::Refused { .. } => Duration::ZERO,
+                    };
+                    lock(&self.cancels).back_off(cancel.intent, wait);
                     journal
                         .note_error(&self.account, error.class(), &error.to_string(), self.now())
                         .await?;
                 }
-            }
-            // Also after an error: it is asked for again a little later, not at once.
-            journal.cancel_sent(cancel.intent, self.now()).await?;
-        }
-        Ok(())
-    }
-
-    /// Looks for every order that may or may not be at the venue, when its next look is due.
-    async fn search_unknown(&self) -> Result<(), DeskError> {
-        let unresolved = self.parts.journal.unresolved(&self.account).await?;
-        let unknown: Vec<&Intent> = unresolved
-            .iter()
-            .filter(|intent| intent.state == IntentState::Unknown)
-            .collect();
-        self.searches()
-            .retain(|id, _| unknown.iter().any(|intent| intent.id == *id));
-        for intent in unknown {
-            let now = self.now();
-            let due = self
-                .searches()
-                .get(&intent.id)
-                .is_none_or(|search| now >= search.next_at);
-            if due {
-                self.look_for(intent).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn look_for(&self, intent: &Intent) -> Result<(), DeskError> {
-        let broker = &self.parts.broker;
-        let started_at = self.now();
-        let venue_time = broker.venue_time().await?;
-        let dispatched_at = intent.dispatched_at.unwrap_or(intent.created_at);
-        let since = earlier(dispatched_at, signed(self.parts.settings.overlap));
-        let found = broker.find(&intent.client_order_id, since).await?;
-        if !found.is_empty() {
-            info!(account = %self.account, intent = %intent.id, "the order was found at the venue");
-            self.parts
-                .journal
-                .observe(&self.account, found, self.now())
-                .await?;
-            self.searches().remove(&intent.id);
-            return Ok(());
-        }
-        // An order that was filled at once shows in the fills before it shows among closed orders.
-        self.read_fills(since).await?;
-
-        let profile = broker.profile();
-        let bound = intent.acceptance_bound.unwrap_or(started_at);
-        let verdict = {
-            let mut searches = self.searches();
-            let search = searches.entry(intent.id).or_insert_with(|| Search {
-                looks: Vec::new(),
-                next_at: started_at,
-                pause: FIRST_PAUSE,
-            });
-            search.looks.push(NegativeLook {
-                venue_time,
-                started_at,
-            });
-            let verdict = absence::judge(dispatched_at, bound, &search.looks, profile);
-            let soonest = later(self.now(), search.pause);
-            search.pause = search.pause.saturating_add(search.pause).min(LONGEST_PAUSE);
-            search.next_at = match verdict {
-                Absence::NotYet { next_look } => {
-                    // `next_look` is in the venue's time; a second later it surely counts.
-                    let counts = later(earlier(next_look, self.offset()), SignedDuration::from_secs(1));
-                    if search.looks.len() < 5 {
-                        soonest.min(counts)
-                    } else {
-                        soonest.max(counts)
-                    }
-                }
-                Absence::Proved(_) | Absence::OutOfReach => later(self.now(), LONGEST_PAUSE),
-            };
-            verdict
-        };
-        match verdict {
-            Absence::Proved(evidence) => {
-                let concluded = self
-                    .parts
-                    .journal
-                    .conclude(intent.id, Outcome::Absent(evidence), self.now())
-                    .await;
-                match concluded {
-                    Ok(intent) => {
-                        info!(account = %self.account, intent = %intent.id, "proved absent: the venue never had the order")
-                    }
-                    Err(JournalError::Stale { .. }) => {}
-                    Err(error) => return Err(error.into()),
-                }
-                self.searches().remove(&intent.id);
-            }
-            Absence::NotYet { .. } => {}
-            Absence::OutOfReach => {
-                warn!(account = %self.account, intent = %intent.id, "the order is older than the venue's lists; a person must decide");
             }
         }
         Ok(())
@@ -447,17 +436,30 @@ impl Desk {
         self.parts.clock.now()
     }
 
-    fn offset(&self) -> SignedDuration {
-        *self.clock_offset.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn searches(&self) -> std::sync::MutexGuard<'_, BTreeMap<IntentId, Search>> {
-        self.searches.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The venue's time: as it was measured, and what has passed since. A clock of ours that is set in
+    /// between changes nothing.
+    fn venue_now(&self) -> Timestamp {
+        match *lock(&self.venue_clock) {
+            Some((measured, at)) => later(measured, signed(at.elapsed())),
+            None => self.now(),
+        }
     }
 
     fn act(&self) -> Act {
         Act::new(Principal::Daemon, self.now())
     }
+}
+
+/// What a venue that is too busy asks for.
+fn asked_wait(error: &ReadError) -> Duration {
+    match error {
+        ReadError::TryAgain { wait, .. } => wait.unwrap_or_default().min(LONGEST_WAIT),
+        ReadError::Refused { .. } | ReadError::Unreadable { .. } => Duration::ZERO,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn signed(duration: Duration) -> SignedDuration {

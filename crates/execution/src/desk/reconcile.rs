@@ -3,19 +3,30 @@
 use std::collections::BTreeMap;
 
 use bursar_controls::{ClearRule, LatchCause, LatchMode, Scope};
-use bursar_model::{Asset, Balance, BalanceKind, IntentState, Usd, decimal};
+use bursar_model::{Asset, Balance, BalanceKind, Fill, IntentState, Side, Usd, decimal};
 use jiff::{SignedDuration, Timestamp};
 use rust_decimal::Decimal;
+use tokio::time::Instant;
 use tracing::warn;
 
-use super::{Desk, DeskError, earlier, equity, signed};
-use crate::{Intent, NewLatch};
+use super::{Desk, DeskError, earlier, later, lock, signed};
+use crate::{Intent, NewLatch, equity};
 
 /// How far back the first reading of an account goes, and how far every connect reaches behind the
 /// checkpoint.
 const REACH: SignedDuration = SignedDuration::from_hours(24);
 /// How far the venue's clock may be off before its deadlines mean nothing.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(1);
+/// How far the checkpoint moves before it is written anew. Reading the same again costs nothing.
+const CHECKPOINT_EVERY: SignedDuration = SignedDuration::from_secs(30);
+
+/// Whether a balance that is too low is given the time in which the venue may show it late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// Before an account may trade.
+    None,
+    Some,
+}
 
 impl Desk {
     /// The reading of a connect: working orders, ended orders and fills since the checkpoint, with a
@@ -25,13 +36,15 @@ impl Desk {
         let journal = &self.parts.journal;
         let began = self.venue_now();
         let checkpoint = journal.checkpoint(&self.account).await?.unwrap_or(began);
-        let since = earlier(checkpoint, REACH);
+        let since = earlier(checkpoint.min(began), REACH);
 
         let mut orders = broker.open_orders().await?;
         orders.extend(broker.closed_orders(since).await?);
         orders.extend(broker.open_orders().await?);
         journal.observe(&self.account, orders, self.now()).await?;
-        self.read_fills(since).await?;
+        let unresolved = journal.unresolved(&self.account).await?;
+        self.read_fills(since.min(self.fills_since(checkpoint, &unresolved)))
+            .await?;
         journal.set_checkpoint(&self.account, began).await?;
         Ok(())
     }
@@ -41,9 +54,11 @@ impl Desk {
         let broker = &self.parts.broker;
         let journal = &self.parts.journal;
         let began = self.venue_now();
-        let checkpoint = journal.checkpoint(&self.account).await?.unwrap_or(began);
-        self.read_fills(earlier(checkpoint, signed(self.parts.settings.overlap)))
-            .await?;
+        let known = journal.checkpoint(&self.account).await?;
+        let checkpoint = known.unwrap_or(began);
+        // A clock that was ahead for a while has left a checkpoint in the future.
+        let checkpoint = checkpoint.min(began);
+        self.read_fills(self.fills_since(checkpoint, unresolved)).await?;
 
         let live: Vec<&Intent> = unresolved
             .iter()
@@ -65,16 +80,34 @@ impl Desk {
             );
         }
         let changed = journal.observe(&self.account, orders, self.now()).await?;
-        if changed.iter().any(|intent| intent.venue_filled > intent.filled) {
-            self.read_fills(earlier(checkpoint, signed(self.parts.settings.overlap)))
-                .await?;
+        if changed.iter().any(is_behind) {
+            self.read_fills(self.fills_since(checkpoint, &changed)).await?;
         }
-        journal.set_checkpoint(&self.account, began).await?;
+        if began.duration_since(checkpoint) >= CHECKPOINT_EVERY || known.is_none() {
+            journal.set_checkpoint(&self.account, began).await?;
+        }
         Ok(())
     }
 
-    pub(super) async fn read_fills(&self, since: Timestamp) -> Result<(), DeskError> {
+    /// From when on fills are read: with what the venue may show late, and as far back as the oldest
+    /// order of which the venue says that more was filled than is booked.
+    fn fills_since(&self, checkpoint: Timestamp, intents: &[Intent]) -> Timestamp {
+        let late = signed(self.parts.settings.overlap)
+            .saturating_add(signed(self.parts.broker.profile().visibility_lag));
+        let oldest = intents
+            .iter()
+            .filter(|intent| is_behind(intent))
+            .map(|intent| intent.dispatched_at.unwrap_or(intent.created_at))
+            .min();
+        earlier(oldest.unwrap_or(checkpoint).min(checkpoint), late)
+    }
+
+    async fn read_fills(&self, since: Timestamp) -> Result<(), DeskError> {
         let fills = self.parts.broker.fills(since).await?;
+        self.book(fills).await
+    }
+
+    pub(super) async fn book(&self, fills: Vec<Fill>) -> Result<(), DeskError> {
         if fills.is_empty() {
             return Ok(());
         }
@@ -93,7 +126,8 @@ impl Desk {
             .conditions
             .quotes(&self.parts.broker.profile().broker)
             .await?;
-        let equity = equity(&balances, &quotes, now);
+        let max_age_ms = self.parts.conditions.policy().await?.reference_max_age_ms;
+        let equity = equity(&balances, &quotes, max_age_ms, now);
         self.parts
             .conditions
             .put_balances(&self.account, &balances, equity, now)
@@ -102,11 +136,13 @@ impl Desk {
     }
 
     /// The account must hold at least what the ledger says was bought and not sold. More is nobody's
-    /// business: deposits and what the owner trades by hand are not ours.
-    pub(super) async fn compare_with_venue(&self) -> Result<(), DeskError> {
+    /// business: deposits and what the owner trades by hand are not ours. What our own sells may have
+    /// sold since their fills were read is not missing either.
+    pub(super) async fn compare_with_venue(&self, patience: Patience) -> Result<(), DeskError> {
         let Some(known) = self.parts.conditions.balances(&self.account).await? else {
             return Ok(());
         };
+        let unresolved = self.parts.journal.unresolved(&self.account).await?;
         let mut recorded: BTreeMap<Asset, Decimal> = BTreeMap::new();
         for position in self.parts.journal.positions(&self.account).await? {
             let held = recorded.entry(position.pair.base().clone()).or_default();
@@ -117,12 +153,25 @@ impl Desk {
             .conditions
             .quotes(&self.parts.broker.profile().broker)
             .await?;
+        let mut differences = Vec::new();
         for (asset, recorded) in recorded {
             let price = crate::usd_rate(&asset, &quotes, self.now()).map(|rate| rate.value.value());
             let at_venue = total(&asset, &known.balances);
-            if let Some(missing) = missing_usd(recorded, at_venue, price) {
-                self.latch_difference(&asset, recorded, at_venue, missing).await?;
+            let explained = decimal::add(at_venue, being_sold(&asset, &unresolved)).unwrap_or(at_venue);
+            if let Some(missing) = missing_usd(recorded, explained, price) {
+                differences.push((asset, recorded, at_venue, missing));
             }
+        }
+        if differences.is_empty() {
+            *lock(&self.short_since) = None;
+            return Ok(());
+        }
+        let short_for = lock(&self.short_since).get_or_insert_with(Instant::now).elapsed();
+        if patience == Patience::Some && short_for < self.parts.broker.profile().visibility_lag {
+            return Ok(());
+        }
+        for (asset, recorded, at_venue, missing) in differences {
+            self.latch_difference(&asset, recorded, at_venue, missing).await?;
         }
         Ok(())
     }
@@ -160,9 +209,9 @@ impl Desk {
         Ok(())
     }
 
-    /// Deadlines are in the venue's time. Its clock tells whole seconds, so that the offset is known
-    /// to a second; one that is surely larger than the tolerance makes the reading fail.
-    pub(super) async fn measure_clock(&self) -> Result<(), DeskError> {
+    /// Asks the venue for its time, which is returned as the venue told it. Deadlines are in that time.
+    /// Its clock tells whole seconds, so that the offset is known to a second; one that is surely larger than the tolerance makes the reading fail.
+    pub(super) async fn measure_clock(&self) -> Result<Timestamp, DeskError> {
         let before = self.now();
         let venue = self.parts.broker.venue_time().await?;
         let after = self.now();
@@ -186,16 +235,33 @@ impl Desk {
                 wait: None,
             }));
         }
-        *self
-            .clock_offset
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = surely_off;
-        Ok(())
+        *lock(&self.venue_clock) = Some((later(after, surely_off), Instant::now()));
+        Ok(venue)
     }
+}
 
-    fn venue_now(&self) -> Timestamp {
-        super::later(self.now(), self.offset())
-    }
+/// Whether the venue says that more of the order was filled than is booked.
+fn is_behind(intent: &Intent) -> bool {
+    intent.venue_filled > intent.filled
+}
+
+/// How much of an asset our orders that are or may be at the venue may still sell.
+fn being_sold(asset: &Asset, unresolved: &[Intent]) -> Decimal {
+    let left = |intent: &Intent| {
+        let ordered = intent.sizing.as_ref()?.terms.quantity.value();
+        decimal::sub(ordered, intent.filled).ok()
+    };
+    unresolved
+        .iter()
+        .filter(|intent| {
+            let may_sell = matches!(
+                intent.state,
+                IntentState::Dispatching | IntentState::Unknown | IntentState::Open
+            );
+            may_sell && intent.request.side == Side::Sell && intent.request.pair.base() == asset
+        })
+        .filter_map(left)
+        .fold(Decimal::ZERO, |sum, left| decimal::add(sum, left).unwrap_or(sum))
 }
 
 fn total(asset: &Asset, balances: &[Balance]) -> Decimal {

@@ -1,0 +1,192 @@
+//! The search for orders that may or may not be at the venue.
+
+use std::time::Duration;
+
+use bursar_model::{Fill, IntentState};
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::{Desk, DeskError, earlier, lock, pace, signed};
+use crate::{Absence, Intent, JournalError, NegativeLook, Outcome, absence};
+
+/// How far the search for one order got. Lost in a restart, and then begun again: that only makes it
+/// longer.
+#[derive(Debug)]
+pub(super) struct Search {
+    /// At most two: the first that counts, and the last.
+    looks: Vec<NegativeLook>,
+    made: u32,
+    next_at: Instant,
+    pause: Duration,
+}
+
+/// Looks that are made soon after each other, before the search waits for the one that counts.
+const EAGER_LOOKS: u32 = 5;
+/// The venue's clock tells whole seconds: one later it is surely past the moment.
+const A_SECOND: SignedDuration = SignedDuration::from_secs(1);
+/// How far our clock and the venue's may be apart in judging whether a fill is older than an order.
+const CLOCKS_APART: SignedDuration = SignedDuration::from_secs(5);
+
+impl Search {
+    fn begun() -> Self {
+        Self {
+            looks: Vec::new(),
+            made: 0,
+            next_at: Instant::now(),
+            pause: pace::longer(Duration::ZERO),
+        }
+    }
+
+    fn add(&mut self, look: NegativeLook, counts_from: Timestamp) {
+        self.looks.retain(|kept| kept.venue_time > counts_from);
+        self.looks.truncate(1);
+        self.looks.push(look);
+    }
+
+    /// Sets the next look: soon at first, later when it can count, and never at once.
+    fn plan(&mut self, counts_in: Option<Duration>) {
+        self.made = self.made.saturating_add(1);
+        let pause = match counts_in {
+            Some(wait) if self.made < EAGER_LOOKS => self.pause.min(wait),
+            Some(wait) => self.pause.max(wait),
+            None => self.pause,
+        };
+        self.next_at = pace::after(pause.max(pace::longer(Duration::ZERO)));
+        self.pause = pace::longer(self.pause);
+    }
+}
+
+impl Desk {
+    /// Looks for every order whose next look is due. One that cannot be looked up keeps no other
+    /// waiting; the first failure is returned at the end.
+    pub(super) async fn search_unknown(&self) -> Result<(), DeskError> {
+        let mut unknown = self.parts.journal.unresolved(&self.account).await?;
+        unknown.retain(|intent| intent.state == IntentState::Unknown);
+        lock(&self.searches).retain(|id, _| unknown.iter().any(|intent| intent.id == *id));
+        let mut failed = None;
+        for intent in unknown {
+            let due = lock(&self.searches)
+                .get(&intent.id)
+                .is_none_or(|search| Instant::now() >= search.next_at);
+            if !due {
+                continue;
+            }
+            match self.look_for(&intent).await {
+                Ok(()) => {}
+                Err(DeskError::Venue(error)) => {
+                    self.plan(&intent, None);
+                    failed.get_or_insert(error);
+                }
+                Err(error @ DeskError::Journal(_)) => return Err(error),
+            }
+        }
+        failed.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    fn plan(&self, intent: &Intent, counts_in: Option<Duration>) {
+        lock(&self.searches)
+            .entry(intent.id)
+            .or_insert_with(Search::begun)
+            .plan(counts_in);
+    }
+
+    async fn look_for(&self, intent: &Intent) -> Result<(), DeskError> {
+        let broker = &self.parts.broker;
+        let started_at = self.now();
+        // Without a clock to believe in nothing is proved; what is there is found all the same.
+        let venue_time = self.measure_clock().await;
+        let dispatched_at = intent.dispatched_at.unwrap_or(intent.created_at);
+        let since = earlier(dispatched_at, signed(self.parts.settings.overlap));
+        let mut found = broker.find(&intent.client_order_id, since).await?;
+        let fills = broker.fills(since).await?;
+        let mut explained = true;
+        if found.is_empty() {
+            let like_ours: Vec<&Fill> = fills
+                .iter()
+                .filter(|fill| could_be_of(fill, intent, dispatched_at))
+                .collect();
+            if !like_ours.is_empty() {
+                let mut orders = broker.open_orders().await?;
+                orders.extend(broker.closed_orders(since).await?);
+                // A fill whose order no list shows may be ours: the lists are behind.
+                explained = like_ours
+                    .iter()
+                    .all(|fill| orders.iter().any(|order| order.id == fill.venue_order_id));
+                orders.retain(|order| order.client_order_id.as_ref() == Some(&intent.client_order_id));
+                found = orders;
+            }
+        }
+        self.book(fills).await?;
+        if !found.is_empty() {
+            info!(account = %self.account, intent = %intent.id, "the order was found at the venue");
+            let journal = &self.parts.journal;
+            journal.observe(&self.account, found, self.now()).await?;
+            // Should it still be unknown, the search begins anew, and not at once.
+            self.plan(intent, None);
+            return Ok(());
+        }
+        if !explained {
+            info!(account = %self.account, intent = %intent.id, "a fill like the order's belongs to no order that the venue lists");
+            self.plan(intent, None);
+            return Ok(());
+        }
+        let look = NegativeLook {
+            venue_time: venue_time?,
+            started_at,
+        };
+        self.judge(intent, dispatched_at, look).await
+    }
+
+    async fn judge(
+        &self,
+        intent: &Intent,
+        dispatched_at: Timestamp,
+        look: NegativeLook,
+    ) -> Result<(), DeskError> {
+        let profile = self.parts.broker.profile();
+        let verdict = intent.acceptance_bound.map_or(Absence::OutOfReach, |bound| {
+            let mut searches = lock(&self.searches);
+            let search = searches.entry(intent.id).or_insert_with(Search::begun);
+            search.add(look, absence::counts_from(bound, profile));
+            absence::judge(dispatched_at, bound, &search.looks, profile)
+        });
+        match verdict {
+            Absence::NotYet { next_look } => {
+                let wait = next_look.duration_since(look.venue_time).saturating_add(A_SECOND);
+                self.plan(intent, Some(Duration::try_from(wait).unwrap_or_default()));
+            }
+            Absence::OutOfReach => {
+                warn!(account = %self.account, intent = %intent.id, "the order is older than the venue's lists; a person must decide");
+                self.plan(intent, None);
+            }
+            Absence::Proved(evidence) => {
+                self.plan(intent, None);
+                let absent = Outcome::Absent(evidence);
+                match self.parts.journal.conclude(intent.id, absent, self.now()).await {
+                    Ok(intent) => {
+                        info!(account = %self.account, intent = %intent.id, "proved absent: the venue never had the order");
+                    }
+                    // Found meanwhile, or its attempt is another one by now.
+                    Err(JournalError::Stale { .. }) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a fill could be this order's, as far as pair, side, amount and time tell.
+fn could_be_of(fill: &Fill, intent: &Intent, dispatched_at: Timestamp) -> bool {
+    let fits = |quantity| {
+        intent
+            .sizing
+            .as_ref()
+            .is_none_or(|sizing| quantity <= sizing.terms.quantity)
+    };
+    fill.pair == intent.request.pair
+        && fill.side == intent.request.side
+        && fits(fill.quantity)
+        && fill.at >= earlier(dispatched_at, CLOCKS_APART)
+}

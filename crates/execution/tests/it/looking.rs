@@ -1,0 +1,282 @@
+//! What the venue did: orders that are unknown, fills that come late, balances that do not fit.
+
+use std::time::Duration;
+
+use bursar_broker::VenueOrderStatus;
+use bursar_controls::{LatchCause, LatchMode};
+use bursar_execution::DeskHealth;
+use bursar_model::{Clock, IntentState, Side};
+use jiff::SignedDuration;
+use rust_decimal::{Decimal, dec};
+
+use crate::venue::{Answer, fill};
+use crate::world::{at_start, buy, patient, sell, world};
+
+#[tokio::test(start_paused = true)]
+async fn i9_an_order_that_vanished_is_proved_absent_and_never_sent_again() {
+    let world = world();
+    world.venue.book().answers.push_back(Answer::Vanish);
+    world.start().await;
+
+    let id = world.store.admit_now(buy("100"));
+    // Five seconds in which it could be accepted, two of doubt, thirty in which lists may lag, ten apart.
+    world.pass(46).await;
+    assert_eq!(world.store.state(id), IntentState::Unknown);
+    world.pass(20).await;
+
+    assert_eq!(world.store.state(id), IntentState::Absent);
+    assert_eq!(world.venue.placed().len(), 1);
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn i8_an_order_that_shows_at_the_last_moment_is_found_and_booked() {
+    let world = world();
+    world.venue.book().answers.push_back(Answer::FillAndLose);
+    world.start().await;
+
+    let id = world.store.admit_now(buy("100"));
+    world.pass(90).await;
+
+    assert_eq!(world.store.state(id), IntentState::Filled);
+    assert!(world.store.rows().position > Decimal::ZERO);
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn i8_a_fill_like_the_orders_that_no_listed_order_explains_forbids_the_proof() {
+    let world = world();
+    world.venue.book().answers.push_back(Answer::Vanish);
+    world.start().await;
+    let id = world.store.admit_now(buy("100"));
+    world.pass(1).await;
+    // It was filled after all. Its fill shows; its order shows minutes later than it should.
+    let quantity = (world.store.rows().intents[&id].sizing.as_ref().unwrap())
+        .terms
+        .quantity
+        .value();
+    let now = world.clock.now();
+    world.venue.fill(
+        &id.into(),
+        Side::Buy,
+        quantity,
+        now + SignedDuration::from_mins(5),
+        now,
+    );
+
+    world.pass(240).await;
+    assert_eq!(world.store.state(id), IntentState::Unknown);
+    world.pass(120).await;
+    assert_eq!(world.store.state(id), IntentState::Filled);
+    assert_eq!(world.store.rows().position, quantity);
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fill_of_somebody_elses_order_does_not_forbid_the_proof() {
+    let world = world();
+    world.venue.book().answers.push_back(Answer::Vanish);
+    world.start().await;
+    let id = world.store.admit_now(buy("100"));
+    world.pass(1).await;
+    let by_hand = "by-hand-7".parse().unwrap();
+    let now = world.clock.now();
+    world.venue.fill(&by_hand, Side::Buy, dec!(0.001), now, now);
+
+    world.pass(90).await;
+
+    assert_eq!(world.store.state(id), IntentState::Absent);
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn i9_nothing_is_proved_by_a_clock_that_nobody_can_believe_but_what_is_there_is_found() {
+    let world = world();
+    world
+        .venue
+        .book()
+        .answers
+        .extend([Answer::Vanish, Answer::FillAndLose]);
+    world.start().await;
+    let vanished = world.store.admit_now(buy("100"));
+    let filled = world.store.admit_now(sell_nothing());
+    world.pass(1).await;
+    // The venue's clock, or ours, leaps by an hour.
+    world.venue.book().clock_ahead = SignedDuration::from_hours(1);
+
+    world.pass(120).await;
+
+    assert_eq!(world.store.state(vanished), IntentState::Unknown);
+    assert_eq!(world.store.state(filled), IntentState::Filled);
+    assert!(matches!(
+        *world.desk.health().borrow(),
+        DeskHealth::Degraded { .. }
+    ));
+    world.venue.book().clock_ahead = SignedDuration::ZERO;
+    world.pass(60).await;
+    assert_eq!(world.store.state(vanished), IntentState::Absent);
+    assert_eq!(*world.desk.health().borrow(), DeskHealth::Good);
+    world.end().await;
+}
+
+/// Another order than `buy("100")`, on the same side.
+fn sell_nothing() -> bursar_model::OrderRequest {
+    patient(buy("120"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_that_cannot_be_looked_up_keeps_fills_from_nobody() {
+    let world = world();
+    world.venue.book().answers.extend([Answer::Vanish, Answer::Fill]);
+    world.venue.book().no_lookups = true;
+    world.start().await;
+
+    world.store.admit_now(buy("100"));
+    world.pass(10).await;
+    let other = world.store.admit_now(patient(buy("120")));
+    world.pass(10).await;
+
+    assert_eq!(world.store.state(other), IntentState::Filled);
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn i7_a_fill_that_shows_minutes_late_is_booked_without_a_reconnect() {
+    let world = world();
+    world.start().await;
+    let id = world.store.admit_now(patient(buy("100")));
+    world.pass(1).await;
+    let quantity = (world.store.rows().intents[&id].sizing.as_ref().unwrap())
+        .terms
+        .quantity
+        .value();
+    {
+        let mut book = world.venue.book();
+        let now = world.clock.now();
+        let order = book.orders.last_mut().unwrap();
+        order.status = VenueOrderStatus::Filled;
+        order.filled = quantity;
+        let filled = fill(77, order.id.clone(), Side::Buy, quantity, now);
+        book.fills.push((now + SignedDuration::from_mins(5), filled));
+        book.btc = quantity;
+    }
+
+    world.pass(280).await;
+    assert_eq!(world.store.state(id), IntentState::Open);
+    world.pass(40).await;
+
+    assert_eq!(world.store.state(id), IntentState::Filled);
+    assert_eq!(world.store.rows().position, quantity);
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_checkpoint_from_the_future_hides_no_fills() {
+    let world = world();
+    world.start().await;
+    world.store.rows().checkpoint = Some(at_start() + SignedDuration::from_hours(1));
+    world.pass(60).await;
+
+    let readings = world.venue.book().fill_readings.clone();
+    assert!(
+        readings
+            .iter()
+            .all(|since| *since < at_start() + SignedDuration::from_mins(1))
+    );
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_checkpoint_is_not_written_at_every_look() {
+    let world = world();
+    world.start().await;
+    world.store.admit_now(patient(buy("100")));
+
+    world.pass(300).await;
+
+    let written = world.store.rows().checkpoints_written;
+    assert!((8..=12).contains(&written), "{written} times in five minutes");
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_balance_below_the_ledger_stops_entries_before_the_account_may_trade() {
+    let world = world();
+    world.hold(dec!(1));
+    world.venue.book().btc = dec!(0.5);
+
+    world.desk.connect().await.unwrap();
+
+    let rows = world.store.rows();
+    assert_eq!(rows.latches.len(), 1);
+    assert_eq!(rows.latches[0].mode, LatchMode::ReduceOnly);
+    assert_eq!(rows.latches[0].cause, LatchCause::Reconciliation);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exit_that_fills_between_two_readings_is_no_difference() {
+    let world = world();
+    world.hold(dec!(0.5));
+    world.start().await;
+    let id = world.store.admit_now(patient(sell("0.5")));
+    world.pass(10).await;
+    {
+        let mut book = world.venue.book();
+        let now = world.clock.now();
+        let order = book.orders.last_mut().unwrap();
+        let filled = fill(5, order.id.clone(), Side::Sell, dec!(0.5), now);
+        order.status = VenueOrderStatus::Filled;
+        order.filled = dec!(0.5);
+        book.fills_before_balance = Some(filled);
+    }
+    world.pass(120).await;
+
+    assert_eq!(world.store.state(id), IntentState::Filled);
+    assert!(world.store.rows().latches.is_empty());
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_balance_that_is_shown_late_is_given_time_and_one_that_stays_short_is_not() {
+    let world = world();
+    world.hold(dec!(0.5));
+    world.start().await;
+    world.pass(1).await;
+
+    // Short for one reading.
+    world.venue.book().btc = dec!(0.4);
+    world.pass(31).await;
+    world.venue.book().btc = dec!(0.5);
+    world.pass(60).await;
+    assert!(world.store.rows().latches.is_empty());
+
+    world.venue.book().btc = dec!(0.4);
+    world.pass(90).await;
+    assert_eq!(world.store.rows().latches.len(), 1);
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_loses_no_order_that_was_on_its_way() {
+    let world = world();
+    world
+        .venue
+        .book()
+        .answers
+        .push_back(Answer::FillAndAnswerLate(Duration::from_secs(600)));
+    let (desk, stop) = (world.desk.clone(), world.stop.clone());
+    world.desk.connect().await.unwrap();
+    let id = world.store.admit_now(buy("100"));
+    let running = tokio::spawn(async move { desk.run(stop).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    running.abort();
+    // The watcher never came to see it.
+    world.store.rows().intents.get_mut(&id).unwrap().state = IntentState::Dispatching;
+
+    world.start().await;
+    world.pass(5).await;
+
+    assert_eq!(world.store.state(id), IntentState::Filled);
+    assert_eq!(world.venue.placed().len(), 1);
+    world.end().await;
+}

@@ -1,0 +1,16 @@
+//! The desk between a journal and a venue in memory, and the pure rules around it.
+
+#[cfg(test)]
+mod cancelling;
+#[cfg(test)]
+mod deciding;
+#[cfg(test)]
+mod looking;
+#[cfg(test)]
+mod sending;
+#[cfg(test)]
+mod store;
+#[cfg(test)]
+mod venue;
+#[cfg(test)]
+mod world;

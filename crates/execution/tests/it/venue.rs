@@ -1,0 +1,340 @@
+//! A venue in memory. It panics when it is sent an order that was not recorded, or one that it was sent
+//! before.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bursar_broker::{
+    Broker, BrokerProfile, CancelError, CancelOutcome, ErrorClass, IdUniqueness, KeyRights, OrderTicket,
+    PlaceError, Placed, ReadError, VenueOrder, VenueOrderStatus,
+};
+use bursar_controls::ApprovedOrder;
+use bursar_model::{
+    Amount, Balance, ClientOrderId, Clock, Fill, IntentState, Liquidity, Quantity, Side, VenueOrderId,
+};
+use bursar_testkit::TokioClock;
+use jiff::{SignedDuration, Timestamp};
+use rust_decimal::Decimal;
+
+use crate::store::Store;
+use crate::world::{balance, pair, usd_balance};
+
+/// What the venue does with the next order.
+#[derive(Clone, Debug)]
+pub(crate) enum Answer {
+    /// It works in the book.
+    Rest,
+    /// It is filled at once; lists show it after the lag.
+    Fill,
+    /// As `Rest`, but the answer comes this much later.
+    RestAndAnswerLate(Duration),
+    /// As `Fill`, but the answer comes this much later.
+    FillAndAnswerLate(Duration),
+    /// It is filled and the answer is lost.
+    FillAndLose,
+    /// It never arrives, and nobody can tell.
+    Vanish,
+    NotSent,
+    Throttle(Duration),
+    /// The venue does not answer for so long, and then says no.
+    Hang(Duration),
+}
+
+#[derive(Default)]
+pub(crate) struct Book {
+    pub(crate) answers: VecDeque<Answer>,
+    /// When each order was placed, in the runtime's time since the beginning.
+    pub(crate) placed: Vec<(ClientOrderId, Duration)>,
+    pub(crate) cancelled: Vec<(ClientOrderId, Duration)>,
+    pub(crate) orders: Vec<VenueOrder>,
+    pub(crate) fills: Vec<(Timestamp, Fill)>,
+    /// From when on an order shows among the closed ones.
+    pub(crate) shown_from: BTreeMap<VenueOrderId, Timestamp>,
+    pub(crate) btc: Decimal,
+    /// How far the venue's clock is ahead.
+    pub(crate) clock_ahead: SignedDuration,
+    pub(crate) unreachable: bool,
+    pub(crate) no_lookups: bool,
+    pub(crate) cancels_fail: bool,
+    pub(crate) fill_readings: Vec<Timestamp>,
+    pub(crate) closed_readings: u32,
+    /// A sell that fills just before the next balance is read.
+    pub(crate) fills_before_balance: Option<Fill>,
+}
+
+pub(crate) struct Venue {
+    profile: BrokerProfile,
+    store: Arc<Store>,
+    clock: Arc<TokioClock>,
+    began: tokio::time::Instant,
+    book: Mutex<Book>,
+}
+
+impl Venue {
+    pub(crate) fn new(store: Arc<Store>, clock: Arc<TokioClock>) -> Self {
+        let profile = BrokerProfile {
+            broker: "kraken".parse().unwrap(),
+            id_uniqueness: IdUniqueness::OpenOrders,
+            acceptance: Duration::from_secs(5),
+            visibility_lag: Duration::from_secs(30),
+            retention: Duration::from_secs(24 * 3600),
+            client_order_id: ClientOrderId::from,
+        };
+        Self {
+            profile,
+            store,
+            clock,
+            began: tokio::time::Instant::now(),
+            book: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap()
+    }
+
+    fn venue_now(&self) -> Timestamp {
+        self.clock.now() + self.book().clock_ahead
+    }
+
+    fn reachable(&self) -> Result<(), ReadError> {
+        if self.book().unreachable {
+            return Err(ReadError::TryAgain {
+                class: ErrorClass::Connect,
+                reason: "no route".into(),
+                wait: None,
+            });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn placed(&self) -> Vec<(ClientOrderId, Duration)> {
+        self.book().placed.clone()
+    }
+
+    fn rest(&self, id: &ClientOrderId, order: &ApprovedOrder) {
+        let opened_at = self.clock.now();
+        let mut book = self.book();
+        let number = book.orders.len();
+        book.orders.push(VenueOrder {
+            id: format!("V{number}").parse().unwrap(),
+            client_order_id: Some(id.clone()),
+            pair: order.terms().pair.clone(),
+            side: order.terms().side,
+            kind: Some(order.terms().kind.clone()),
+            quantity: order.terms().quantity,
+            filled: Decimal::ZERO,
+            status: VenueOrderStatus::Live,
+            opened_at,
+            reason: String::new(),
+        });
+    }
+
+    /// An order of this id filled at this moment, shown among closed orders from then on and among
+    /// fills from then on.
+    pub(crate) fn fill(
+        &self,
+        id: &ClientOrderId,
+        side: Side,
+        quantity: Decimal,
+        orders_from: Timestamp,
+        fills_from: Timestamp,
+    ) {
+        let mut book = self.book();
+        let number = book.orders.len();
+        let venue_id: VenueOrderId = format!("V{number}").parse().unwrap();
+        let at = self.clock.now();
+        book.shown_from.insert(venue_id.clone(), orders_from);
+        book.orders.push(VenueOrder {
+            id: venue_id.clone(),
+            client_order_id: Some(id.clone()),
+            pair: pair(),
+            side,
+            kind: None,
+            quantity: Quantity::new(quantity).unwrap(),
+            filled: quantity,
+            status: VenueOrderStatus::Filled,
+            opened_at: at,
+            reason: String::new(),
+        });
+        let fill = fill(number, venue_id, side, quantity, at);
+        book.fills.push((fills_from, fill));
+        book.btc += if side == Side::Buy { quantity } else { -quantity };
+    }
+}
+
+pub(crate) fn fill(number: usize, order: VenueOrderId, side: Side, quantity: Decimal, at: Timestamp) -> Fill {
+    Fill {
+        id: format!("F{number}").parse().unwrap(),
+        venue_order_id: order,
+        pair: pair(),
+        side,
+        quantity: Quantity::new(quantity).unwrap(),
+        price: "60000".parse().unwrap(),
+        fee: Amount::new("USD".parse().unwrap(), Decimal::ZERO),
+        liquidity: Liquidity::Taker,
+        at,
+    }
+}
+
+#[async_trait]
+impl Broker for Venue {
+    fn profile(&self) -> &BrokerProfile {
+        &self.profile
+    }
+
+    async fn place(&self, order: ApprovedOrder, ticket: &OrderTicket) -> Result<Placed, PlaceError> {
+        let recorded = self.store.state(ticket.intent);
+        assert_eq!(recorded, IntentState::Dispatching, "sent without a record");
+        let answer = self.book().answers.pop_front().unwrap_or(Answer::Rest);
+        let sent_before = self.placed().iter().any(|(id, _)| *id == ticket.client_order_id);
+        let quantity = order.terms().quantity.value();
+        let now = self.clock.now();
+        let id = &ticket.client_order_id;
+        if !matches!(answer, Answer::NotSent) {
+            assert!(!sent_before, "sent twice");
+            let at = self.began.elapsed();
+            self.book().placed.push((id.clone(), at));
+        }
+        let lag = SignedDuration::try_from(self.profile.visibility_lag).unwrap();
+        let placed = |venue: &Self| Placed {
+            venue_order_id: venue.book().orders.last().unwrap().id.clone(),
+        };
+        let unknown = |reason: &str| PlaceError::Unknown {
+            class: ErrorClass::Ambiguous,
+            reason: reason.into(),
+        };
+        match answer {
+            Answer::Rest => {
+                self.rest(id, &order);
+                Ok(placed(self))
+            }
+            Answer::RestAndAnswerLate(late) => {
+                self.rest(id, &order);
+                let answer = placed(self);
+                tokio::time::sleep(late).await;
+                Ok(answer)
+            }
+            Answer::Fill => {
+                self.fill(id, order.terms().side, quantity, now, now);
+                Ok(placed(self))
+            }
+            Answer::FillAndAnswerLate(late) => {
+                self.fill(id, order.terms().side, quantity, now, now);
+                let answer = placed(self);
+                tokio::time::sleep(late).await;
+                Ok(answer)
+            }
+            Answer::FillAndLose => {
+                self.fill(id, order.terms().side, quantity, now + lag, now + lag);
+                Err(unknown("the answer was lost"))
+            }
+            Answer::Vanish => Err(unknown("the connection was reset")),
+            Answer::NotSent => Err(PlaceError::NotSent {
+                class: ErrorClass::Connect,
+                reason: "connection refused".into(),
+            }),
+            Answer::Throttle(wait) => Err(PlaceError::Throttled {
+                code: "EOrder:Rate limit exceeded".into(),
+                wait,
+            }),
+            Answer::Hang(long) => {
+                tokio::time::sleep(long).await;
+                Err(PlaceError::Refused {
+                    class: ErrorClass::Business,
+                    code: "EOrder:Insufficient funds".into(),
+                })
+            }
+        }
+    }
+
+    async fn cancel(&self, id: &ClientOrderId) -> Result<CancelOutcome, CancelError> {
+        let at = self.began.elapsed();
+        let mut book = self.book();
+        book.cancelled.push((id.clone(), at));
+        if book.cancels_fail {
+            return Err(CancelError::TryAgain {
+                class: ErrorClass::Connect,
+                reason: "no route".into(),
+                wait: None,
+            });
+        }
+        let working = book
+            .orders
+            .iter_mut()
+            .find(|order| order.client_order_id.as_ref() == Some(id) && !order.status.is_terminal());
+        match working {
+            Some(order) => {
+                order.status = VenueOrderStatus::Cancelled;
+                Ok(CancelOutcome::Taken)
+            }
+            None => Ok(CancelOutcome::NotWorking),
+        }
+    }
+
+    async fn open_orders(&self) -> Result<Vec<VenueOrder>, ReadError> {
+        self.reachable()?;
+        let book = self.book();
+        Ok((book.orders.iter())
+            .filter(|order| !order.status.is_terminal())
+            .cloned()
+            .collect())
+    }
+
+    async fn closed_orders(&self, _: Timestamp) -> Result<Vec<VenueOrder>, ReadError> {
+        self.reachable()?;
+        let now = self.clock.now();
+        let mut book = self.book();
+        book.closed_readings += 1;
+        Ok((book.orders.iter())
+            .filter(|order| order.status.is_terminal())
+            .filter(|order| book.shown_from.get(&order.id).is_none_or(|from| now >= *from))
+            .cloned()
+            .collect())
+    }
+
+    async fn find(&self, id: &ClientOrderId, since: Timestamp) -> Result<Vec<VenueOrder>, ReadError> {
+        if self.book().no_lookups {
+            return Err(ReadError::Unreadable {
+                call: "ClosedOrders".into(),
+                reason: "an unknown pair".into(),
+            });
+        }
+        let mut orders = self.open_orders().await?;
+        orders.extend(self.closed_orders(since).await?);
+        orders.retain(|order| order.client_order_id.as_ref() == Some(id));
+        Ok(orders)
+    }
+
+    async fn fills(&self, since: Timestamp) -> Result<Vec<Fill>, ReadError> {
+        self.reachable()?;
+        let now = self.clock.now();
+        let mut book = self.book();
+        book.fill_readings.push(since);
+        Ok((book.fills.iter())
+            .filter(|(from, fill)| now >= *from && fill.at >= since)
+            .map(|(_, fill)| fill.clone())
+            .collect())
+    }
+
+    async fn balances(&self) -> Result<Vec<Balance>, ReadError> {
+        self.reachable()?;
+        let mut book = self.book();
+        if let Some(fill) = book.fills_before_balance.take() {
+            book.btc -= fill.quantity.value();
+            book.fills.push((fill.at, fill));
+        }
+        Ok(vec![usd_balance(), balance("BTC", book.btc)])
+    }
+
+    async fn key_rights(&self) -> Result<KeyRights, ReadError> {
+        panic!("a desk asks for no rights")
+    }
+
+    async fn venue_time(&self) -> Result<Timestamp, ReadError> {
+        self.reachable()?;
+        Ok(Timestamp::from_second(self.venue_now().as_second()).unwrap())
+    }
+}
