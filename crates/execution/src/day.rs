@@ -74,8 +74,20 @@ pub fn day_state(
         loss: loss.loss()?,
         reserved_loss: Usd::ZERO,
         extra_allowance,
-        marks: health(marks, stale_after, now),
+        marks: match (health(marks, stale_after, now), unvalued(loss)) {
+            // Every pair is priced now; what the ledger could not value today is not known all the same.
+            (MarkHealth::Fresh { .. } | MarkHealth::NothingOpen, Some(pair)) => MarkHealth::Missing { pair },
+            (known, _) => known,
+        },
     })
+}
+
+/// A pair whose part of the day the ledger could not calculate, for example because no price is known
+/// at which the day began.
+fn unvalued(loss: &DayLoss) -> Option<Pair> {
+    (loss.pairs.iter())
+        .find(|part| part.mark == MarkState::Missing)
+        .map(|part| part.pair.clone())
 }
 
 fn health(marks: &[(Pair, Option<Mark>)], stale_after: SignedDuration, now: Timestamp) -> MarkHealth {
@@ -167,6 +179,41 @@ mod tests {
             ..midnight
         };
         assert!(nowhere.rule().is_err());
+    }
+
+    #[test]
+    fn i18_a_loss_that_the_ledger_could_not_calculate_adds_no_risk() {
+        let now: Timestamp = "2026-03-02T12:00:00Z".parse().unwrap();
+        let pair: Pair = "BTC-USD".parse().unwrap();
+        let one = "1".parse().unwrap();
+        let mark = Mark {
+            price: "60000".parse().unwrap(),
+            usd_rate: one,
+            at: now,
+        };
+        let state = |loss: &DayLoss| {
+            let marks = [(pair.clone(), Some(mark))];
+            let stale_after = SignedDuration::from_secs(30);
+            let day = day_state(&day(), loss, Usd::ZERO, &marks, stale_after, now);
+            day.unwrap().marks
+        };
+        let mut part = bursar_ledger::PairLoss {
+            pair: pair.clone(),
+            realised: Usd::ZERO,
+            unrealised_change: Usd::ZERO,
+            fees: Usd::ZERO,
+            mark: MarkState::Fresh,
+            basis_uncertain: true,
+        };
+        let mut loss = DayLoss {
+            pairs: vec![part.clone()],
+            ..DayLoss::default()
+        };
+        assert_eq!(state(&loss), MarkHealth::Fresh { oldest_ms: 0 });
+
+        part.mark = MarkState::Missing;
+        loss.pairs = vec![part];
+        assert_eq!(state(&loss), MarkHealth::Missing { pair });
     }
 
     #[test]
