@@ -130,8 +130,13 @@ pub(crate) fn counts(
         let (account, class, lifetime, last_at) = total?;
         let threshold = policy.threshold(class);
         let window = threshold.map_or(SignedDuration::ZERO, |threshold| threshold.window);
-        let since = now.saturating_sub(window).unwrap_or(Timestamp::MIN);
-        let in_window = within(connection, &account, class, since)?.len();
+        let in_window = match threshold {
+            Some(_) => {
+                let since = now.saturating_sub(window).unwrap_or(Timestamp::MIN);
+                within(connection, &account, class, since)?.len()
+            }
+            None => 0,
+        };
         counts.push(ErrorCount {
             account,
             class,

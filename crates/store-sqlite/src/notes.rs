@@ -23,7 +23,9 @@ impl SqliteStore {
         self.read(move |connection| {
             let mut statement =
                 connection.prepare_cached("SELECT body FROM note WHERE account = ?1 AND kind = ?2")?;
-            Ok(statement.query_row(params![account, kind], |row| row.get(0)).optional()?)
+            Ok(statement
+                .query_row(params![account, kind], |row| row.get(0))
+                .optional()?)
         })
         .await
     }

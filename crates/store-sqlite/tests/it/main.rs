@@ -1,8 +1,25 @@
 //! The store through its public face.
 
+// Helpers may unwrap as tests may: the linter goes by this attribute.
+#[cfg(test)]
+mod concurrency;
+#[cfg(test)]
 mod conditions;
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod directory;
+#[cfg(test)]
+mod fills;
+#[cfg(test)]
+mod latches;
+#[cfg(test)]
+mod laws;
+#[cfg(test)]
 mod open;
+#[cfg(test)]
 mod orders;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
 mod vault;

@@ -196,7 +196,7 @@ async fn i6_every_change_of_state_has_one_record() {
         .await;
 
     assert_eq!(
-        actions(&world.store).await[7..],
+        actions(&world.store).await[8..],
         [
             "intent.approved",
             "intent.dispatched",
@@ -371,7 +371,7 @@ async fn an_unknown_order_keeps_its_reservation_until_it_is_found_or_proved_abse
     let unknown = world.store.conclude(intent.id, lost, world.now()).await.unwrap();
     assert_eq!(unknown.state, IntentState::Unknown);
     assert_eq!(world.store.reservations(None).await.unwrap(), reserved);
-    let blocked = world.admit(buy("1", "BTC-USD", "100")).await;
+    let blocked = world.admit(buy("3", "BTC-USD", "100")).await;
     assert_eq!(broken(&blocked), ["unresolved-order"]);
 
     let bound = unknown.acceptance_bound.unwrap();

@@ -176,7 +176,7 @@ pub mod trading {
     use bursar_model::{
         AccountId, AccountMode, Amount, Balance, BalanceKind, BrokerId, Fill, Instrument, InstrumentStatus,
         IntentId, Liquidity, OrderKind, OrderRequest, OrderSize, Pair, PairRule, Quantity, Quote, Side,
-        TimeInForce, UserId, UserLimits,
+        UserId, UserLimits,
     };
     use bursar_permissions::{Caller, UserPermissions};
     use bursar_store_sqlite::SqliteStore;
@@ -461,10 +461,6 @@ pub mod trading {
             opened_at: "2026-03-02T11:00:00Z".parse().unwrap(),
             reason: String::new(),
         }
-    }
-
-    pub fn force() -> TimeInForce {
-        TimeInForce::GoodTilCancelled
     }
 
     pub async fn held(store: &SqliteStore, pair: &str) -> Decimal {

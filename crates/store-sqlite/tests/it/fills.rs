@@ -1,0 +1,477 @@
+//! Executions: once, in whatever order, never lost.
+
+use std::collections::BTreeMap;
+
+use bursar_broker::VenueOrderStatus;
+use bursar_controls::{LatchCause, LatchMode, LimitKind};
+use bursar_execution::{Conditions, Journal, Outcome, Reports};
+use bursar_ledger::{Book, LedgerFill, LotMethod, Valuation};
+use bursar_model::{Amount, Fill, IntentState, Side};
+use jiff::SignedDuration;
+use rust_decimal::Decimal;
+
+use crate::support::trading::{account, buy, decimal, fill, held, listed, ready, sell, user};
+use crate::support::{World, actions};
+
+#[tokio::test]
+async fn i7_a_fill_told_twice_counts_once() {
+    let world = ready().await;
+    world.open(buy("2", "BTC-USD", "100"), "V1").await;
+    let one = fill("F1", "V1", Side::Buy, "1", "BTC-USD", "100", world.now());
+
+    let first = world.book(vec![one.clone(), one.clone()]).await;
+    let again = world
+        .another_process()
+        .book(&account(), vec![one], world.now())
+        .await
+        .unwrap();
+
+    assert_eq!((first.new, again.new), (1, 0));
+    assert_eq!(again.intents, []);
+    assert_eq!(held(&world.store, "BTC-USD").await, decimal("1"));
+}
+
+#[tokio::test]
+async fn a_fill_told_again_with_other_facts_stops_the_account() {
+    let world = ready().await;
+    let intent = world.open(buy("2", "BTC-USD", "100"), "V1").await;
+    world
+        .book(vec![fill(
+            "F1",
+            "V1",
+            Side::Buy,
+            "1",
+            "BTC-USD",
+            "100",
+            world.now(),
+        )])
+        .await;
+
+    world
+        .book(vec![fill(
+            "F1",
+            "V1",
+            Side::Buy,
+            "1",
+            "BTC-USD",
+            "101",
+            world.now(),
+        )])
+        .await;
+
+    assert_eq!(world.intent(&intent).await.state, IntentState::Incident);
+    assert_eq!(world.store.latches().await.unwrap()[0].mode, LatchMode::Halt);
+    assert_eq!(held(&world.store, "BTC-USD").await, decimal("1"));
+}
+
+#[tokio::test]
+async fn i7_a_fill_may_come_before_the_venues_id_of_its_order() {
+    let world = ready().await;
+    let intent = world.approved(buy("1", "BTC-USD", "100")).await;
+    world.dispatch(&intent).await;
+
+    let early = world
+        .book(vec![fill(
+            "F1",
+            "V1",
+            Side::Buy,
+            "0.4",
+            "BTC-USD",
+            "100",
+            world.now(),
+        )])
+        .await;
+    assert_eq!((early.new, early.external), (0, 0));
+    assert_eq!(world.store.stray_fills(&account()).await.unwrap().len(), 1);
+    world
+        .store
+        .conclude(
+            intent.id,
+            Outcome::Lost {
+                reason: "reset".into(),
+            },
+            world.now(),
+        )
+        .await
+        .unwrap();
+    let order = listed(&intent, "V1", "1", VenueOrderStatus::Filled);
+    let found = world
+        .store
+        .observe(&account(), vec![order], world.now())
+        .await
+        .unwrap();
+
+    assert_eq!(
+        (found[0].state, found[0].filled),
+        (IntentState::Open, decimal("0.4"))
+    );
+    assert_eq!(world.store.stray_fills(&account()).await.unwrap(), []);
+    let rest = world
+        .book(vec![fill(
+            "F2",
+            "V1",
+            Side::Buy,
+            "0.6",
+            "BTC-USD",
+            "100",
+            world.now(),
+        )])
+        .await;
+    assert_eq!(rest.intents[0].state, IntentState::Filled);
+    assert_eq!(held(&world.store, "BTC-USD").await, decimal("1"));
+}
+
+#[tokio::test]
+async fn a_fill_that_completes_the_order_may_come_before_its_acceptance() {
+    let world = ready().await;
+    let intent = world.approved(buy("1", "BTC-USD", "100")).await;
+    world.dispatch(&intent).await;
+    world
+        .book(vec![fill(
+            "F1",
+            "V1",
+            Side::Buy,
+            "1",
+            "BTC-USD",
+            "100",
+            world.now(),
+        )])
+        .await;
+
+    let accepted = world.accepted(&intent, "V1").await;
+
+    assert_eq!(accepted.state, IntentState::Filled);
+    assert_eq!(world.store.reservations(None).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_fill_that_is_not_ours_is_kept_and_never_booked() {
+    let world = ready().await;
+
+    let booked = world
+        .book(vec![fill(
+            "X1",
+            "MANUAL",
+            Side::Buy,
+            "5",
+            "BTC-USD",
+            "100",
+            world.now(),
+        )])
+        .await;
+
+    assert_eq!((booked.new, booked.external), (0, 1));
+    assert_eq!(held(&world.store, "BTC-USD").await, Decimal::ZERO);
+    assert_eq!(world.store.stray_fills(&account()).await.unwrap().len(), 1);
+    assert_eq!(world.store.fills(None, 10).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn an_overfill_is_booked_and_stops_the_account() {
+    let world = ready().await;
+    let intent = world.open(buy("1", "BTC-USD", "100"), "V1").await;
+
+    world
+        .book(vec![fill(
+            "F1",
+            "V1",
+            Side::Buy,
+            "1.5",
+            "BTC-USD",
+            "100",
+            world.now(),
+        )])
+        .await;
+
+    assert_eq!(world.intent(&intent).await.state, IntentState::Incident);
+    assert_eq!(held(&world.store, "BTC-USD").await, decimal("1.5"));
+    assert_eq!(
+        world.store.latches().await.unwrap()[0].cause,
+        LatchCause::Reconciliation
+    );
+}
+
+#[tokio::test]
+async fn a_fill_after_the_end_of_its_order_is_booked_and_stops_the_account() {
+    let world = ready().await;
+    let intent = world.open(buy("1", "BTC-USD", "100"), "V1").await;
+    let cancelled = listed(&intent, "V1", "0", VenueOrderStatus::Cancelled);
+    world
+        .store
+        .observe(&account(), vec![cancelled], world.now())
+        .await
+        .unwrap();
+    assert_eq!(world.intent(&intent).await.state, IntentState::Cancelled);
+
+    world
+        .book(vec![fill(
+            "F1",
+            "V1",
+            Side::Buy,
+            "1",
+            "BTC-USD",
+            "100",
+            world.now(),
+        )])
+        .await;
+
+    let after = world.intent(&intent).await;
+    assert_eq!(
+        (after.state, after.filled),
+        (IntentState::Cancelled, decimal("1"))
+    );
+    assert_eq!(held(&world.store, "BTC-USD").await, decimal("1"));
+    assert_eq!(world.store.latches().await.unwrap().len(), 1);
+    assert!(
+        actions(&world.store)
+            .await
+            .contains(&"invariant.broken".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn a_fill_of_another_pair_under_our_order_is_kept_aside() {
+    let world = ready().await;
+    let intent = world.open(buy("1", "BTC-USD", "100"), "V1").await;
+
+    world
+        .book(vec![fill(
+            "F1",
+            "V1",
+            Side::Sell,
+            "1",
+            "BTC-USD",
+            "100",
+            world.now(),
+        )])
+        .await;
+
+    assert_eq!(world.intent(&intent).await.state, IntentState::Incident);
+    assert_eq!(world.store.stray_fills(&account()).await.unwrap().len(), 1);
+    assert_eq!(held(&world.store, "BTC-USD").await, Decimal::ZERO);
+}
+
+#[tokio::test]
+async fn selling_more_than_was_bought_stops_entries() {
+    let world = ready().await;
+    world.open(buy("1", "BTC-USD", "100"), "V1").await;
+    world
+        .book(vec![fill(
+            "F1",
+            "V1",
+            Side::Buy,
+            "1",
+            "BTC-USD",
+            "100",
+            world.now(),
+        )])
+        .await;
+    world.open(sell("1", "BTC-USD", "100"), "V2").await;
+    let mut sold = fill("F2", "V2", Side::Sell, "1", "BTC-USD", "100", world.now());
+    sold.fee = Amount::new("BTC".parse().unwrap(), decimal("0.01"));
+
+    world.book(vec![sold]).await;
+
+    assert_eq!(held(&world.store, "BTC-USD").await, Decimal::ZERO);
+    let latches = world.store.latches().await.unwrap();
+    assert_eq!(
+        (latches[0].mode, latches[0].cause),
+        (LatchMode::ReduceOnly, LatchCause::Reconciliation)
+    );
+}
+
+#[tokio::test]
+async fn reservations_shrink_by_what_was_filled_and_go_with_the_order() {
+    let world = ready().await;
+    let intent = world.open(buy("4", "BTC-USD", "100"), "V1").await;
+    let held = async || -> BTreeMap<LimitKind, Decimal> {
+        let rows = world.store.reservations(None).await.unwrap();
+        rows.into_iter().map(|row| (row.kind, row.amount)).collect()
+    };
+    assert_eq!(held().await[&LimitKind::PositionCost], decimal("400"));
+    assert_eq!(held().await[&LimitKind::DayLoss], decimal("20"));
+
+    world
+        .book(vec![fill(
+            "F1",
+            "V1",
+            Side::Buy,
+            "1",
+            "BTC-USD",
+            "90",
+            world.now(),
+        )])
+        .await;
+    let after = held().await;
+    assert_eq!(after[&LimitKind::PositionCost], decimal("300"));
+    assert_eq!(after[&LimitKind::DayLoss], decimal("15"));
+    assert_eq!(after[&LimitKind::Positions], decimal("1"));
+    assert_eq!(after[&LimitKind::OpenOrders], decimal("1"));
+    assert!(!after.contains_key(&LimitKind::Entries));
+
+    let ended = listed(&intent, "V1", "1", VenueOrderStatus::Cancelled);
+    world
+        .store
+        .observe(&account(), vec![ended], world.now())
+        .await
+        .unwrap();
+    assert_eq!(held().await, BTreeMap::new());
+}
+
+#[tokio::test]
+async fn i19_the_entries_of_every_fill_sum_to_zero() {
+    let world = ready().await;
+    world.open(buy("2", "BTC-USD", "100"), "V1").await;
+    let mut bought = fill("F1", "V1", Side::Buy, "2", "BTC-USD", "99.9", world.now());
+    bought.fee = Amount::new("USD".parse().unwrap(), decimal("0.26"));
+    world.book(vec![bought]).await;
+
+    let entries = world
+        .store
+        .entries(&account(), &"F1".parse().unwrap())
+        .await
+        .unwrap();
+
+    assert_eq!(entries.len(), 6);
+    assert!(bursar_ledger::imbalances(&entries).unwrap().is_empty());
+    let day = world.store.user_day(&user(), world.now()).await.unwrap();
+    assert_eq!(day.fees, "0.26".parse().unwrap());
+}
+
+/// Three purchases and two sales of one pair, a second apart.
+fn story(world: &World) -> Vec<Fill> {
+    let at = |second: i64| world.now() + SignedDuration::from_secs(second);
+    vec![
+        fill("B1", "V1", Side::Buy, "1", "BTC-USD", "100", at(1)),
+        fill("B2", "V1", Side::Buy, "1", "BTC-USD", "90", at(2)),
+        fill("B3", "V1", Side::Buy, "2", "BTC-USD", "95", at(3)),
+        fill("S1", "V2", Side::Sell, "1.5", "BTC-USD", "98", at(4)),
+        fill("S2", "V2", Side::Sell, "0.5", "BTC-USD", "99", at(5)),
+    ]
+}
+
+async fn with_story_orders() -> World {
+    let world = ready().await;
+    world.open(buy("5", "BTC-USD", "100"), "V0").await;
+    world
+        .book(vec![fill(
+            "B0",
+            "V0",
+            Side::Buy,
+            "5",
+            "BTC-USD",
+            "100",
+            world.now(),
+        )])
+        .await;
+    world.open(buy("4", "BTC-USD", "100"), "V1").await;
+    world.open(sell("2", "BTC-USD", "98"), "V2").await;
+    world
+}
+
+#[tokio::test]
+async fn i7_any_order_of_arrival_gives_the_books_of_the_venues_order() {
+    let mut orders: Vec<Vec<usize>> = vec![vec![0, 1, 2, 3, 4], vec![4, 3, 2, 1, 0]];
+    // A fixed walk through permutations; every element moves through every place.
+    for shift in 1..5 {
+        orders.push((0..5).map(|place| (place * 2 + shift) % 5).collect());
+        orders.push((0..5).map(|place| (place * 3 + shift) % 5).collect());
+    }
+    for order in orders {
+        let world = with_story_orders().await;
+        let fills = story(&world);
+        for index in &order {
+            world.book(vec![fills[*index].clone()]).await;
+            // And again everything that was told before.
+            world
+                .book(vec![fills[order[0]].clone(), fills[*index].clone()])
+                .await;
+        }
+
+        let mut book = Book::new(account(), user(), LotMethod::Fifo);
+        let day = world.store.roll_day(world.now()).await.unwrap();
+        let valuation = Valuation {
+            usd_rate: "1".parse().unwrap(),
+            fee_asset_rate: None,
+            worst_fee_percent: Decimal::ZERO,
+        };
+        let first = fill("B0", "V0", Side::Buy, "5", "BTC-USD", "100", world.now());
+        for fill in std::iter::once(&first).chain(&fills) {
+            let fill = LedgerFill::new(account(), user(), day.key, fill.clone(), &valuation).unwrap();
+            book.apply(&fill).unwrap();
+        }
+        let lots = world.store.open_lots(Some(&account())).await.unwrap();
+        assert_eq!(lots, book.open_lots().cloned().collect::<Vec<_>>(), "{order:?}");
+        let closed = world.store.closed_lots_of(&user()).await.unwrap();
+        assert_eq!(
+            closed,
+            book.closed_lots().cloned().collect::<Vec<_>>(),
+            "{order:?}"
+        );
+        let positions = world.store.open_positions(None).await.unwrap();
+        assert_eq!(positions, book.positions().unwrap(), "{order:?}");
+        let booked = world.store.fills_of_day(&user(), day.key).await.unwrap();
+        assert_eq!(booked.len(), 6, "{order:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_newest_fills_come_first_in_the_report() {
+    let world = with_story_orders().await;
+    world.book(story(&world)).await;
+
+    let fills = world.store.fills(Some(&account()), 2).await.unwrap();
+
+    let ids: Vec<&str> = fills.iter().map(|fill| fill.fill.fill.id.as_str()).collect();
+    assert_eq!(ids, ["S2", "S1"]);
+    assert_eq!(world.store.closed_lots(None).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_pair_that_is_not_priced_in_dollars_is_valued_at_the_rate_of_the_moment() {
+    let world = ready().await;
+    let mut euro = world.store.instruments(&"kraken".parse().unwrap()).await.unwrap();
+    euro.push(bursar_model::Instrument {
+        pair: "BTC-EUR".parse().unwrap(),
+        ..euro[0].clone()
+    });
+    world
+        .store
+        .put_instruments(&"kraken".parse().unwrap(), &euro, world.now())
+        .await
+        .unwrap();
+    world.price("BTC-EUR", "100").await;
+    world.price("EUR-USD", "1.10").await;
+    let balance = bursar_model::Balance {
+        asset: "EUR".parse().unwrap(),
+        kind: bursar_model::BalanceKind::Spendable,
+        total: Decimal::from(10_000),
+        held: Decimal::ZERO,
+    };
+    let equity = Some("1000000".parse().unwrap());
+    world
+        .store
+        .put_balances(&account(), &[balance], equity, world.now())
+        .await
+        .unwrap();
+    world.open(buy("1", "BTC-EUR", "100"), "V1").await;
+
+    world
+        .book(vec![fill(
+            "F1",
+            "V1",
+            Side::Buy,
+            "1",
+            "BTC-EUR",
+            "100",
+            world.now(),
+        )])
+        .await;
+
+    let positions = world.store.open_positions(None).await.unwrap();
+    assert_eq!(positions[0].cost_usd, "110".parse().unwrap());
+    assert_eq!(
+        world.store.fills(None, 1).await.unwrap()[0].fill.usd_rate,
+        "1.1".parse().unwrap()
+    );
+}

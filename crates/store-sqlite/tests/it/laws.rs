@@ -1,0 +1,386 @@
+//! Whatever is done, in whatever order: what holds after every step.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bursar_audit::Action;
+use bursar_broker::VenueOrderStatus;
+use bursar_controls::{ClearRule, LatchCause, LatchMode, LimitKind, Policy};
+use bursar_execution::{
+    AbsenceEvidence, Admission, Dispatch, Intent, Journal, JournalError, NegativeLook, NewLatch, Outcome,
+    Reports,
+};
+use bursar_model::{IntentId, IntentState, Side};
+use jiff::SignedDuration;
+use proptest::prelude::*;
+use rust_decimal::Decimal;
+
+use crate::support::trading::{account, attempt, buy, fill, limits, listed, ready, sell, wide};
+use crate::support::{World, trail};
+
+const POSITION: i64 = 500;
+const LOSS: i64 = 60;
+const ENTRIES: usize = 12;
+const OPEN: usize = 6;
+const POSITIONS: usize = 2;
+
+/// A step that tries something; `which` chooses the order, `part` the amount.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    kind: u8,
+    which: usize,
+    part: u32,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    (0..16_u8, 0..8_usize, 1..100_u32).prop_map(|(kind, which, part)| Step { kind, which, part })
+}
+
+struct Play {
+    world: World,
+    tokens: BTreeMap<IntentId, [u8; 16]>,
+    fills: u32,
+    all_fills: Vec<bursar_model::Fill>,
+}
+
+const PAIRS: [(&str, &str); 3] = [("BTC-USD", "100"), ("ETH-USD", "10"), ("DOT-USD", "1")];
+
+impl Play {
+    async fn pick(&self, which: usize, states: &[IntentState]) -> Option<Intent> {
+        let intents = self.world.store.intents(Some(&account()), 1000).await.unwrap();
+        let fitting: Vec<_> = intents
+            .into_iter()
+            .filter(|intent| states.contains(&intent.state))
+            .collect();
+        let count = fitting.len();
+        fitting.into_iter().nth(which % count.max(1))
+    }
+
+    fn venue_id(intent: &Intent) -> String {
+        format!("V{}", intent.id)
+    }
+
+    async fn take(&mut self, step: Step) {
+        use IntentState::{Approved, Cancelled, Dispatching, Filled, Open, Unknown};
+        let store = self.world.store.clone();
+        let now = self.world.now();
+        let (pair, price) = PAIRS[step.which % 3];
+        let quantity = Decimal::new(i64::from(step.part), 1).to_string();
+        let concluded = |result: Result<Intent, JournalError>| match result {
+            Ok(_) | Err(JournalError::Stale { .. }) => {}
+            Err(other) => panic!("{other}"),
+        };
+        match step.kind {
+            0..=2 => drop(self.world.admit(buy(&quantity, pair, price)).await),
+            3 => drop(self.world.admit(sell(&quantity, pair, price)).await),
+            4..=6 => {
+                if let Some(intent) = self.pick(step.which, &[Approved]).await {
+                    let attempt = attempt(&self.world);
+                    self.tokens.insert(intent.id, attempt.token);
+                    let answer = store.dispatch(intent.id, attempt, now).await.unwrap();
+                    drop::<Dispatch>(answer);
+                }
+            }
+            7 => {
+                if let Some(intent) = self.pick(step.which, &[Dispatching, Unknown, Open]).await {
+                    self.world.accepted(&intent, &Self::venue_id(&intent)).await;
+                }
+            }
+            8 | 9 => {
+                if let Some(intent) = self
+                    .pick(step.which, &[Dispatching, Unknown, Open, Filled, Cancelled])
+                    .await
+                {
+                    self.execute(&intent, step.part).await;
+                }
+            }
+            10 => {
+                if let Some(intent) = self.pick(step.which, &[Dispatching, Unknown]).await {
+                    let outcome = match step.part % 3 {
+                        0 => Outcome::Refused { code: "no".into() },
+                        1 => Outcome::Lost {
+                            reason: "reset".into(),
+                        },
+                        _ => Outcome::NotSent {
+                            token: self.tokens[&intent.id],
+                            reason: "no route".into(),
+                        },
+                    };
+                    concluded(store.conclude(intent.id, outcome, now).await);
+                }
+            }
+            11 => {
+                if let Some(intent) = self.pick(step.which, &[Unknown]).await {
+                    let bound = intent.acceptance_bound.unwrap();
+                    let look = |seconds| NegativeLook {
+                        venue_time: bound + SignedDuration::from_secs(seconds),
+                        started_at: now,
+                    };
+                    let evidence = AbsenceEvidence {
+                        acceptance_bound: bound,
+                        first: look(40),
+                        second: look(60),
+                    };
+                    concluded(store.conclude(intent.id, Outcome::Absent(evidence), now).await);
+                }
+            }
+            12 => {
+                if let Some(intent) = self.pick(step.which, &[Open, Dispatching]).await {
+                    let filled = intent.filled.normalize().to_string();
+                    let order = listed(
+                        &intent,
+                        &Self::venue_id(&intent),
+                        &filled,
+                        VenueOrderStatus::Cancelled,
+                    );
+                    store.observe(&account(), vec![order], now).await.unwrap();
+                }
+            }
+            13 => {
+                if let Some(intent) = self
+                    .pick(step.which, &[Approved, Dispatching, Unknown, Open])
+                    .await
+                {
+                    store.request_cancel(intent.id, &self.world.act()).await.unwrap();
+                }
+            }
+            14 => {
+                store.recover(&account(), now).await.unwrap();
+            }
+            _ => {
+                let mode = if step.part % 2 == 0 {
+                    LatchMode::Pause
+                } else {
+                    LatchMode::ReduceOnly
+                };
+                let latch = NewLatch {
+                    scope: "global".parse().unwrap(),
+                    mode,
+                    cause: LatchCause::Manual,
+                    reason: "drill".into(),
+                    clear_rule: ClearRule::Manual,
+                };
+                let latch = store.trip(latch, &self.world.act()).await.unwrap();
+                store.release(latch.id, &self.world.act()).await.unwrap();
+            }
+        }
+    }
+
+    /// The venue executes a part of what is left; told at once, later, or twice.
+    async fn execute(&mut self, intent: &Intent, part: u32) {
+        let terms = &intent.sizing.as_ref().unwrap().terms;
+        let told: Decimal = self
+            .all_fills
+            .iter()
+            .filter(|fill| fill.venue_order_id.as_str() == Self::venue_id(intent))
+            .map(|fill| fill.quantity.value())
+            .sum();
+        let left = terms.quantity.value() - told;
+        let is_over = matches!(intent.state, IntentState::Filled | IntentState::Cancelled);
+        let mut tell = Vec::new();
+        if left > Decimal::ZERO && !is_over {
+            self.fills += 1;
+            let quantity = (left * Decimal::new(i64::from(part), 2))
+                .max(Decimal::new(1, 8))
+                .min(left);
+            let at = self.world.now() + SignedDuration::from_secs(i64::from(part % 7));
+            let price = terms.kind.limit_price().unwrap().to_string();
+            let id = format!("F{}", self.fills);
+            let pair = terms.pair.to_string();
+            let new = fill(
+                &id,
+                &Self::venue_id(intent),
+                terms.side,
+                &quantity.to_string(),
+                &pair,
+                &price,
+                at,
+            );
+            self.all_fills.push(new.clone());
+            tell.push(new);
+        }
+        tell.extend(self.all_fills.iter().rev().take(3).cloned());
+        self.world.book(tell).await;
+    }
+
+    async fn check(&self) -> Result<(), TestCaseError> {
+        let store = &self.world.store;
+        let intents = store.intents(None, 10_000).await.unwrap();
+        let reservations = store.reservations(None).await.unwrap();
+        let lots = store.open_lots(None).await.unwrap();
+        let positions = store.open_positions(None).await.unwrap();
+
+        for (pair, _) in PAIRS {
+            let pair = pair.parse().unwrap();
+            let used: Decimal = lots
+                .iter()
+                .filter(|lot| lot.pair == pair)
+                .map(|lot| lot.cost_usd.amount())
+                .sum();
+            let of_kind = |kind| -> Decimal {
+                reservations
+                    .iter()
+                    .filter(|row| row.pair == pair && row.kind == kind)
+                    .map(|row| row.amount)
+                    .sum()
+            };
+            let cost = of_kind(LimitKind::PositionCost);
+            prop_assert!(
+                used + cost <= Decimal::from(POSITION),
+                "{pair}: {used} used and {cost} reserved"
+            );
+            let held: Decimal = lots
+                .iter()
+                .filter(|lot| lot.pair == pair)
+                .map(|lot| lot.quantity.value())
+                .sum();
+            prop_assert!(
+                of_kind(LimitKind::SaleQuantity) <= held,
+                "{pair}: more is promised than held"
+            );
+        }
+        let mut counted: BTreeSet<_> = positions.iter().map(|position| position.pair.clone()).collect();
+        counted.extend(
+            reservations
+                .iter()
+                .filter(|row| row.kind == LimitKind::Positions)
+                .map(|row| row.pair.clone()),
+        );
+        prop_assert!(counted.len() <= POSITIONS, "{counted:?}");
+        let loss: Decimal = reservations
+            .iter()
+            .filter(|row| row.kind == LimitKind::DayLoss)
+            .map(|row| row.amount)
+            .sum();
+        prop_assert!(loss <= Decimal::from(LOSS));
+        let unresolved = intents.iter().filter(|intent| !intent.state.is_terminal());
+        let entries = intents.iter().filter(|intent| {
+            !intent.reducing && (!intent.state.is_terminal() || intent.filled > Decimal::ZERO)
+        });
+        prop_assert!(entries.count() <= ENTRIES);
+        prop_assert!(unresolved.clone().filter(|intent| !intent.reducing).count() <= OPEN);
+
+        // Reservations are there exactly for orders that are not over.
+        let reserving: BTreeSet<IntentId> = reservations.iter().map(|row| row.intent).collect();
+        let open: BTreeSet<IntentId> = unresolved.map(|intent| intent.id).collect();
+        prop_assert_eq!(reserving, open);
+        for intent in &intents {
+            let quantity = intent.sizing.as_ref().map(|sizing| sizing.terms.quantity.value());
+            prop_assert!(quantity.is_none_or(|quantity| intent.filled <= quantity));
+            prop_assert_eq!(
+                intent.state == IntentState::Filled,
+                quantity == Some(intent.filled)
+            );
+        }
+        Ok(())
+    }
+
+    /// Nothing was lost: what the venue executed of our orders is what was booked or kept aside.
+    async fn check_the_end(&self) -> Result<(), TestCaseError> {
+        let store = &self.world.store;
+        let records = trail(store).await;
+        let intents = store.intents(None, 10_000).await.unwrap();
+        let mut booked: Decimal = Decimal::ZERO;
+        for fill in store.fills(None, 10_000).await.unwrap() {
+            let sign = if fill.fill.fill.side == Side::Buy {
+                Decimal::ONE
+            } else {
+                Decimal::NEGATIVE_ONE
+            };
+            booked += sign * fill.fill.fill.quantity.value();
+        }
+        let held: Decimal = store
+            .open_positions(None)
+            .await
+            .unwrap()
+            .iter()
+            .map(|position| position.quantity.value())
+            .sum();
+        prop_assert_eq!(booked, held);
+        let strays = store.stray_fills(&account()).await.unwrap().len();
+        let known = store.fills(None, 10_000).await.unwrap().len() + strays;
+        prop_assert_eq!(known, self.all_fills.len());
+        for intent in intents {
+            let last = records.iter().rev().find(|record| {
+                record.subject.intent == Some(intent.id) && record.action.name().starts_with("intent.")
+            });
+            let expected = match intent.state {
+                IntentState::Denied => Action::IntentDenied,
+                IntentState::Expired => Action::IntentExpired,
+                IntentState::Withdrawn => Action::IntentWithdrawn,
+                IntentState::Dispatching => Action::IntentDispatched,
+                IntentState::Unknown => Action::IntentUnknown,
+                IntentState::Rejected => Action::IntentRejected,
+                IntentState::Absent => Action::IntentAbsent,
+                IntentState::Open => Action::IntentOpen,
+                IntentState::Filled => Action::IntentFilled,
+                IntentState::Cancelled => Action::IntentCancelled,
+                IntentState::VenueExpired => Action::IntentVenueExpired,
+                IntentState::Incident => Action::IntentIncident,
+                IntentState::Approved => continue,
+            };
+            prop_assert_eq!(last.map(|record| record.action), Some(expected));
+        }
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn i3_what_is_used_and_reserved_never_exceeds_a_limit(steps in prop::collection::vec(step(), 1..60)) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let world = ready().await;
+            world.limit(limits(&POSITION.to_string(), &LOSS.to_string(), u32::try_from(POSITIONS).unwrap())).await;
+            world
+                .policy(&Policy {
+                    max_entries_per_day: u32::try_from(ENTRIES).unwrap(),
+                    max_open_orders: u32::try_from(OPEN).unwrap(),
+                    ..wide()
+                })
+                .await;
+            let mut play = Play { world, tokens: BTreeMap::new(), fills: 0, all_fills: Vec::new() };
+            for step in steps {
+                play.take(step).await;
+                play.check().await?;
+            }
+            play.check_the_end().await
+        })?;
+    }
+}
+
+#[tokio::test]
+async fn a_position_sold_while_its_purchase_still_works_stays_counted() {
+    let world = ready().await;
+    world.limit(limits("500", "100", 1)).await;
+    world.open(buy("2", "BTC-USD", "100"), "V1").await;
+    world
+        .book(vec![fill(
+            "F1",
+            "V1",
+            Side::Buy,
+            "1",
+            "BTC-USD",
+            "100",
+            world.now(),
+        )])
+        .await;
+    world.open(sell("1", "BTC-USD", "100"), "V2").await;
+    world
+        .book(vec![fill(
+            "F2",
+            "V2",
+            Side::Sell,
+            "1",
+            "BTC-USD",
+            "100",
+            world.now(),
+        )])
+        .await;
+
+    // Nothing is held, but the rest of the purchase may open the position again.
+    let second = world.admit(buy("1", "ETH-USD", "10")).await;
+
+    assert!(matches!(second, Admission::Denied(intent) if intent.cause == "position-count"));
+}
