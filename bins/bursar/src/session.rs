@@ -54,8 +54,8 @@ impl Session<'_> {
 
     pub(crate) fn opened(&self, installation: Installation, store: SqliteStore) -> Opened {
         let store = Arc::new(store);
-        let journal: Arc<dyn Journal> = Arc::clone(&store) as Arc<dyn Journal>;
-        let directory: Arc<dyn Directory> = Arc::clone(&store) as Arc<dyn Directory>;
+        let journal: Arc<dyn Journal> = Arc::<SqliteStore>::clone(&store);
+        let directory: Arc<dyn Directory> = Arc::<SqliteStore>::clone(&store);
         let gateway = Gateway::new(
             journal,
             directory,

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use bursar_keystore::{KeyFile, KeyStore, SlotKind, UnlockMaterial, Vault};
 
+use bursar_store_sqlite::SqliteStore;
+
 use crate::session::{Opened, Session};
 use crate::{Failure, Installation, Surroundings, prompt};
 
@@ -41,7 +43,7 @@ pub fn key_file(path: PathBuf, installation: &Installation) -> KeyFile {
 impl Session<'_> {
     /// The key store, unsealed.
     pub async fn unlocked(&mut self, opened: &Opened) -> Result<KeyStore, Failure> {
-        let vault: Arc<dyn Vault> = Arc::clone(&opened.store) as Arc<dyn Vault>;
+        let vault: Arc<dyn Vault> = Arc::<SqliteStore>::clone(&opened.store);
         let store = KeyStore::open(vault, Arc::clone(&self.surroundings.entropy)).await?;
         let material = self.unlock_material(opened).await?;
         store.unlock(&material).await?;

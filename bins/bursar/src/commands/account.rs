@@ -19,8 +19,10 @@ pub enum Account {
     /// All accounts
     List(List),
     /// Everything about an account
+    #[command(after_help = "Example:\n  bursar account show kraken-ilves")]
     Show(Named),
     /// Close an account for ever
+    #[command(after_help = "Example:\n  bursar account close kraken-ilves --reason left")]
     Close(Named),
 }
 
@@ -35,6 +37,7 @@ pub struct Add {
     /// The owner
     #[arg(long, value_name = "USER")]
     user: UserId,
+    /// kraken, or paper for an account that is paper alone
     #[arg(long)]
     broker: BrokerId,
     /// master: the operator's own account at the broker; user: an additional one
@@ -59,9 +62,6 @@ pub struct List {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Example:
-  bursar account show kraken-ilves")]
 pub struct Named {
     /// The account's id
     id: AccountId,

@@ -16,6 +16,7 @@ use crate::{Exit, Failure, view};
 Example:
   bursar balance kraken-ilves")]
 pub struct Balance {
+    /// The account's id
     account: AccountId,
 }
 

@@ -23,7 +23,9 @@ Example:
 pub struct Can {
     /// The owner of the account
     user: UserId,
+    /// The account's id
     account: AccountId,
+    /// Which side
     #[arg(value_parser = word::<Side>())]
     side: Side,
     /// For example BTC-USD

@@ -10,10 +10,13 @@ use crate::{Exit, Failure};
 #[derive(Debug, Subcommand)]
 pub enum Config {
     /// Check the settings; every mistake is named with its line
+    #[command(after_help = "Example:\n  bursar config check")]
     Check,
     /// The JSON Schema of the settings file, for editors
+    #[command(after_help = "Example:\n  bursar config schema > bursar.schema.json")]
     Schema,
     /// All settings as they hold, as a file with a comment for each
+    #[command(after_help = "Example:\n  bursar config show")]
     Show,
 }
 

@@ -23,10 +23,13 @@ pub enum Credentials {
     /// Enter a key; the exchange is asked what it may do before it is stored
     Set(Set),
     /// Ask the exchange again what the stored key may do
+    #[command(after_help = "Example:\n  bursar credentials check kraken-ilves")]
     Check(Named),
     /// Erase an account's key
+    #[command(after_help = "Example:\n  bursar credentials delete kraken-ilves --reason compromised")]
     Delete(Named),
     /// Which accounts have a key, and what it may do
+    #[command(after_help = "Example:\n  bursar credentials list")]
     List,
 }
 
@@ -40,6 +43,7 @@ Examples:
   bursar credentials set kraken-ilves < key.json      {\"api_key\": \"…\", \"api_secret\": \"…\"}
   bursar credentials set kraken-ilves --from-env      KRAKEN_USER_MARA_API_KEY, …_API_SECRET")]
 pub struct Set {
+    /// The account's id
     account: AccountId,
     /// From {BROKER}_MASTER_API_KEY and …_API_SECRET, or {BROKER}_USER_{NAME}_API_KEY and …
     #[arg(long)]
@@ -47,10 +51,8 @@ pub struct Set {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Example:
-  bursar credentials check kraken-ilves")]
 pub struct Named {
+    /// The account's id
     account: AccountId,
 }
 

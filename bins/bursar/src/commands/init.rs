@@ -158,7 +158,7 @@ impl Init {
                     "name a file with it: `--passphrase-file FILE`",
                 )?,
             };
-            check_passphrase(&passphrase).map_err(|error| InitError::from(error))?;
+            check_passphrase(&passphrase).map_err(InitError::from)?;
             return Ok(Way::Passphrase(passphrase));
         }
         let path = unlock::unlock_file(
@@ -278,7 +278,7 @@ async fn make_keys(
             "passphrase slot: it is typed at every start".to_owned(),
         ),
     };
-    let vault: Arc<dyn Vault> = Arc::clone(&opened.store) as Arc<dyn Vault>;
+    let vault: Arc<dyn Vault> = Arc::<SqliteStore>::clone(&opened.store);
     let entropy = Arc::clone(&session.surroundings.entropy);
     let begun = KeyStore::init(vault, entropy, session.surroundings.now(), vec![slot]).await?;
     let slots = begun.slots().iter().map(|slot| slot.id.to_string()).collect();

@@ -19,8 +19,10 @@ use crate::{Exit, Failure, view};
 Example:
   bursar positions --user mara_ilves")]
 pub struct Positions {
+    /// Only of this user
     #[arg(long)]
     user: Option<UserId>,
+    /// Only of this account
     #[arg(long)]
     account: Option<AccountId>,
 }
@@ -31,10 +33,13 @@ Examples:
   bursar orders --account kraken-ilves
   bursar orders --open")]
 pub struct Orders {
+    /// Only of this account
     #[arg(long)]
     account: Option<AccountId>,
+    /// Only of this user
     #[arg(long)]
     user: Option<UserId>,
+    /// Only of this pair, for example BTC-USD
     #[arg(long, value_parser = pair)]
     pair: Option<Pair>,
     /// Only orders in this state; may be given several times
@@ -46,6 +51,7 @@ pub struct Orders {
     /// Only orders older than this one, for the next page
     #[arg(long, value_name = "ORDER")]
     before: Option<IntentId>,
+    /// How many at most
     #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     limit: u32,
 }
@@ -55,10 +61,13 @@ pub struct Orders {
 Example:
   bursar fills --account kraken-ilves --limit 20")]
 pub struct Fills {
+    /// Only of this account
     #[arg(long)]
     account: Option<AccountId>,
+    /// Only of this user
     #[arg(long)]
     user: Option<UserId>,
+    /// How many at most
     #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     limit: u32,
 }

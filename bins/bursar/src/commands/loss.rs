@@ -25,6 +25,7 @@ pub enum Loss {
 Example:
   bursar loss show mara_ilves")]
 pub struct Show {
+    /// The user's id
     user: UserId,
 }
 
@@ -33,6 +34,7 @@ pub struct Show {
 Example:
   bursar loss allow mara_ilves --extra-usd 10 --reason \"agreed by telephone\"")]
 pub struct Allow {
+    /// The user's id
     user: UserId,
     /// How much more than the limit may be lost today
     #[arg(long, value_name = "USD", value_parser = usd_above_zero, allow_negative_numbers = true)]

@@ -23,8 +23,10 @@ pub enum Order {
     /// Place an order, and follow it for a moment
     Place(Box<Place>),
     /// Take an order back, or have it cancelled at the exchange
+    #[command(after_help = "Example:\n  bursar order cancel 6d1b345e-2821-40e2-ad83-4ecb18a06876")]
     Cancel(Named),
     /// Everything about an order
+    #[command(after_help = "Example:\n  bursar order show 6d1b345e-2821-40e2-ad83-4ecb18a06876")]
     Show(Named),
 }
 
@@ -34,7 +36,9 @@ Examples:
   bursar order place kraken-ilves buy BTC-USD --usd 40
   bursar order place kraken-ilves sell BTC-USD --quantity 0.0004 --limit 105000 --post-only")]
 pub struct Place {
+    /// The account's id
     account: AccountId,
+    /// Which side
     #[arg(value_parser = word::<Side>())]
     side: Side,
     /// For example BTC-USD
@@ -86,9 +90,6 @@ pub struct Size {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Example:
-  bursar order show 6d1b345e-2821-40e2-ad83-4ecb18a06876")]
 pub struct Named {
     /// The order's id
     order: IntentId,

@@ -25,6 +25,7 @@ pub enum Permissions {
 Example:
   bursar permissions show mara_ilves")]
 pub struct Show {
+    /// The user's id
     user: UserId,
 }
 
@@ -34,6 +35,7 @@ Examples:
   bursar permissions set mara_ilves --pairs BTC-USD,ETH-USD --max-position-usd 40
   bursar permissions set mara_ilves --max-positions 8 --exceed-tier --reason \"agreed on 20 November\"")]
 pub struct Set {
+    /// The user's id
     user: UserId,
     #[command(flatten)]
     limits: LimitArguments,

@@ -25,6 +25,7 @@ pub enum Preferences {
 Example:
   bursar preferences show mara_ilves")]
 pub struct Show {
+    /// The user's id
     user: UserId,
 }
 
@@ -33,6 +34,7 @@ pub struct Show {
 Example:
   bursar preferences set mara_ilves --risk-level medium --trailing-stop on --take-profit off")]
 pub struct Set {
+    /// The user's id
     user: UserId,
     #[command(flatten)]
     wishes: Wishes,
@@ -59,13 +61,13 @@ pub struct Wishes {
     /// Put profits to work: on or off
     #[arg(long, value_name = "ON", value_parser = on_off)]
     auto_compound: Option<bool>,
-    /// on or off
+    /// Tell the user of trades: on or off
     #[arg(long, value_name = "ON", value_parser = on_off)]
     notify_on_trade: Option<bool>,
-    /// on or off
+    /// Tell the user of profit targets that are reached: on or off
     #[arg(long, value_name = "ON", value_parser = on_off)]
     notify_on_profit_target: Option<bool>,
-    /// on or off
+    /// Tell the user of stop losses: on or off
     #[arg(long, value_name = "ON", value_parser = on_off)]
     notify_on_stop_loss: Option<bool>,
 }

@@ -33,6 +33,7 @@ pub struct Kill {
     scope: ScopeKind,
     /// Which broker, user or account
     id: Option<String>,
+    /// How far it stops
     #[arg(long, value_parser = word::<LatchMode>())]
     mode: LatchMode,
 }

@@ -19,12 +19,16 @@ pub enum User {
     /// Add a user, disabled, with the limits of the tier
     Add(Add),
     /// All users
+    #[command(after_help = "Example:\n  bursar user list")]
     List,
     /// Everything about a user
+    #[command(after_help = "Example:\n  bursar user show mara_ilves")]
     Show(Named),
     /// Let a user's accounts trade; clears no switch
+    #[command(after_help = "Example:\n  bursar user enable mara_ilves")]
     Enable(Named),
     /// Stop new entries of a user, softly
+    #[command(after_help = "Example:\n  bursar user disable mara_ilves --reason holiday")]
     Disable(Named),
 }
 
@@ -35,21 +39,21 @@ Example:
 pub struct Add {
     /// 1 to 64 of a-z, 0-9, - and _
     id: UserId,
+    /// Where to reach the user
     #[arg(long, value_name = "ADDRESS")]
     email: Email,
+    /// Gives the default limits and their ceiling
     #[arg(long, value_parser = word::<Tier>())]
     tier: Tier,
     /// How people call the user
     #[arg(long)]
     name: Option<DisplayName>,
+    /// What kind of customer the user is
     #[arg(long, value_parser = word::<AccountType>(), default_value = "retail")]
     account_type: AccountType,
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Example:
-  bursar user show mara_ilves")]
 pub struct Named {
     /// The user's id
     id: UserId,

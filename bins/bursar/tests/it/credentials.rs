@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use bursar::Exit;
-use bursar_model::Clock;
 use bursar_sandbox::{
     CustomerSpec, Customers, Exchange, ExchangeSettings, Market, Permission, SandboxServer,
 };
-use bursar_testkit::Canary;
+use bursar_testkit::{Canary, TestClock};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -33,7 +32,7 @@ impl Venue {
             Exchange::new(ExchangeSettings::default(), Market::generated(1), customers, 1).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let shutdown = CancellationToken::new();
-        let clock = Arc::clone(&desk.clock) as Arc<dyn Clock>;
+        let clock = Arc::<TestClock>::clone(&desk.clock);
         let server = SandboxServer::start(listener, exchange, clock, shutdown.clone()).unwrap();
         desk.write(
             "bursar.toml",

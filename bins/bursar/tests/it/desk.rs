@@ -65,7 +65,7 @@ impl Desk {
         let home = folder.path().join("home");
         std::fs::create_dir(&home).unwrap();
         let surroundings = Surroundings {
-            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            clock: Arc::<TestClock>::clone(&clock),
             entropy: Arc::new(SeededEntropy::new(7)),
             principal: Principal::operator("ops_desk").unwrap(),
             variables: BTreeMap::from([("HOME".to_owned(), home.display().to_string())]),
@@ -171,7 +171,7 @@ impl Desk {
     }
 
     pub(crate) fn store(&self) -> SqliteStore {
-        let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
+        let clock = Arc::<TestClock>::clone(&self.clock);
         let environment = Environment::new(clock, Arc::new(SeededEntropy::new(11)), "test");
         SqliteStore::open(self.path("bursar-data/bursar.db"), environment).unwrap()
     }

@@ -5,45 +5,87 @@ use serde_json::Value;
 
 use crate::desk::Desk;
 
-#[test]
-fn the_help_of_every_command_is_reviewed() {
+#[tokio::test]
+async fn the_help_of_every_command_is_reviewed() {
+    let desk = Desk::bare();
     let mut text = String::new();
-    help_of(&mut command_tree(), "", &mut text);
+    for path in paths(&command_tree(), "") {
+        let help = desk.done(&format!("{path} --help")).await;
+        let own = if path.is_empty() {
+            help
+        } else {
+            without_globals(&help)
+        };
+        text.push_str(&format!("==== bursar {path}\n{own}\n"));
+    }
 
     insta::assert_snapshot!(text);
 }
 
-fn help_of(command: &mut clap::Command, path: &str, text: &mut String) {
-    let path = format!("{path} {}", command.get_name()).trim_start().to_owned();
-    // Widths follow the terminal otherwise.
-    let mut shown = command.clone().term_width(100);
-    text.push_str(&format!("==== {path}\n{}\n", shown.render_long_help()));
-    for below in command.get_subcommands_mut() {
-        if below.get_name() != "help" {
-            help_of(below, &path, text);
+/// A help text without the options that are the same everywhere.
+fn without_globals(help: &str) -> String {
+    let mut kept = Vec::new();
+    let mut skipping = false;
+    for line in help.lines() {
+        if line == "Everywhere:" {
+            skipping = true;
+        } else if skipping && !line.is_empty() && !line.starts_with(' ') {
+            skipping = false;
         }
+        if !skipping {
+            kept.push(line);
+        }
+    }
+    kept.join("\n")
+}
+
+/// The words of every command, the root included.
+fn paths(command: &clap::Command, path: &str) -> Vec<String> {
+    let mut all = vec![path.to_owned()];
+    for below in command.get_subcommands() {
+        if below.get_name() != "help" {
+            all.extend(paths(below, format!("{path} {}", below.get_name()).trim_start()));
+        }
+    }
+    all
+}
+
+fn command_at<'a>(path: &str, root: &'a clap::Command) -> &'a clap::Command {
+    path.split(' ')
+        .filter(|word| !word.is_empty())
+        .fold(root, |command, word| {
+            command
+                .get_subcommands()
+                .find(|below| below.get_name() == word)
+                .unwrap()
+        })
+}
+
+#[test]
+fn every_command_shows_an_example_of_its_own() {
+    let root = command_tree();
+
+    for path in paths(&root, "") {
+        let command = command_at(&path, &root);
+        if command.has_subcommands() {
+            continue;
+        }
+        let help = command
+            .get_after_help()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        assert!(help.contains(&format!("bursar {path}")), "`{path}` shows: {help}");
     }
 }
 
 #[test]
-fn every_command_that_takes_something_shows_an_example() {
-    let mut missing = Vec::new();
-    look_for_examples(&command_tree(), "", &mut missing);
+fn every_argument_says_what_it_is() {
+    let root = command_tree();
 
-    assert!(missing.is_empty(), "without an example: {missing:?}");
-}
-
-fn look_for_examples(command: &clap::Command, path: &str, missing: &mut Vec<String>) {
-    let path = format!("{path} {}", command.get_name());
-    let takes_something = command.get_arguments().any(|argument| !argument.is_global_set());
-    let has_example = command
-        .get_after_help()
-        .is_some_and(|help| help.to_string().contains("Example"));
-    if takes_something && !command.has_subcommands() && !has_example {
-        missing.push(path.clone());
-    }
-    for below in command.get_subcommands() {
-        look_for_examples(below, &path, missing);
+    for path in paths(&root, "") {
+        for argument in command_at(&path, &root).get_arguments() {
+            assert!(argument.get_help().is_some(), "`{path}`: {}", argument.get_id());
+        }
     }
 }
 

@@ -1,12 +1,22 @@
 //! The command line, typed as an operator types it.
 
+#[cfg(test)]
 mod credentials;
+#[cfg(test)]
 mod desk;
+#[cfg(test)]
 mod exit_codes;
+#[cfg(test)]
 mod faces;
+#[cfg(test)]
 mod hostile;
+#[cfg(test)]
 mod init;
+#[cfg(test)]
 mod orders;
+#[cfg(test)]
 mod process;
+#[cfg(test)]
 mod setup;
+#[cfg(test)]
 mod stories;
