@@ -144,13 +144,16 @@ impl AccountManager {
         let connections = &self.shared.connections;
         connections.forget_states(self.shared.clock.now()).await?;
         let mut running = BTreeMap::new();
-        self.follow_store(&mut running, &stop).await?;
+        // Also when this future is dropped instead of stopped: no account goes on without its manager.
+        let all = stop.child_token();
+        let _guard = all.clone().drop_guard();
+        self.follow_store(&mut running, &all).await?;
         tokio::select! {
             () = stop.cancelled() => {}
-            () = self.keep_following(&mut running, &stop) => {}
+            () = self.keep_following(&mut running, &all) => {}
             () = self.keep_reporting() => {}
         }
-        stop.cancel();
+        all.cancel();
         for (account, one) in running {
             let limit = longest_stop(&self.shared.settings);
             if tokio::time::timeout(limit, one.task).await.is_err() {

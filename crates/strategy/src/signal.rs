@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use bursar_ledger::OpenPosition;
-use bursar_model::{Candle, Pair, Price};
+use bursar_model::{Candle, Pair, Position, Price};
 use rust_decimal::Decimal;
 use serde::Serialize;
 
@@ -18,7 +17,7 @@ pub struct MarketView<'a> {
     /// The middle of bid and ask, just now.
     pub price: Price,
     /// What the account holds of the pair through the gate.
-    pub position: Option<&'a OpenPosition>,
+    pub position: Option<&'a Position>,
 }
 
 /// What a strategy wants.

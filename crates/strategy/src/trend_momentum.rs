@@ -197,8 +197,7 @@ impl Strategy for TrendMomentum {
 
 #[cfg(test)]
 mod tests {
-    use bursar_ledger::OpenPosition;
-    use bursar_model::{Candle, Pair, Usd};
+    use bursar_model::{Candle, Pair, Position};
     use jiff::{SignedDuration, Timestamp};
     use proptest::prelude::{prop, prop_assert, proptest};
 
@@ -234,19 +233,15 @@ mod tests {
             .collect()
     }
 
-    fn position() -> OpenPosition {
-        OpenPosition {
-            account: "kraken-ilves".parse().unwrap(),
-            user: "mara_ilves".parse().unwrap(),
+    fn position() -> Position {
+        Position {
             pair: "BTC-USD".parse().unwrap(),
             quantity: "0.1".parse().unwrap(),
             cost: dec!(10),
-            cost_usd: Usd::new(dec!(10)),
-            opened_at: Timestamp::UNIX_EPOCH,
         }
     }
 
-    fn decide(closes: &[i64], position: Option<&OpenPosition>) -> Signal {
+    fn decide(closes: &[i64], position: Option<&Position>) -> Signal {
         let pair: Pair = "BTC-USD".parse().unwrap();
         let candles = candles(closes);
         let price = candles.last().map_or("100".parse().unwrap(), |bar| bar.close);
@@ -265,7 +260,7 @@ mod tests {
         let falling = [108, 106, 107, 104, 105, 102, 103, 100];
         let tired = [60, 80, 100, 130, 140, 150, 141, 135];
         let held = position();
-        let cases: [(&str, &[i64], Option<&OpenPosition>); 8] = [
+        let cases: [(&str, &[i64], Option<&Position>); 8] = [
             ("up, in the band", &rising, None),
             ("up, too fast", &racing, None),
             ("up, losing speed", &tired, None),

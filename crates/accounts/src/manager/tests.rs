@@ -740,6 +740,20 @@ async fn a_stop_lets_everybody_finish_and_says_so_in_the_store() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_account_goes_on_when_the_manager_is_dropped() {
+    let world = World::new();
+    world.three_at_kraken();
+    let task = world.started().await;
+
+    task.abort();
+    seconds(1).await;
+
+    for account in ["kraken-main", "kraken-ilves", "kraken-brandt"] {
+        assert!(world.script.events().contains(&format!("stopped {account}")));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn d22_a_store_that_cannot_be_read_at_the_start_connects_nobody() {
     let world = World::new();
     world.three_at_kraken();

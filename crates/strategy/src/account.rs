@@ -1,0 +1,168 @@
+//! What a cycle knows of its account, read anew each time.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bursar_config::Preferences;
+use bursar_controls::{LimitKind, Policy};
+use bursar_execution::{Conditions, ConnectionState, Journal, JournalError, Reports};
+use bursar_model::{
+    AccountId, Asset, Balance, BalanceKind, BrokerId, InexactError, Instrument, Pair, Position, Quote, Side,
+    Usd, UserId, decimal,
+};
+use bursar_permissions::UserPermissions;
+use jiff::Timestamp;
+use rust_decimal::Decimal;
+use serde::Serialize;
+
+/// An account that is traded, and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct TradedAccount {
+    pub account: AccountId,
+    pub broker: BrokerId,
+    pub user: UserId,
+}
+
+impl fmt::Display for TradedAccount {
+    /// Broker and user, as every line of a cycle begins.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} / {}", self.broker, self.user)
+    }
+}
+
+/// Everything a cycle decides on, at one moment.
+#[derive(Clone, Debug)]
+pub struct AccountState {
+    /// Why nothing can be sent; `None` when the account is ready.
+    pub not_ready: Option<String>,
+    pub permissions: UserPermissions,
+    pub preferences: Preferences,
+    pub policy: Policy,
+    /// `None` while a holding cannot be valued.
+    pub equity: Option<Usd>,
+    pub balances: Vec<Balance>,
+    /// Bought through the gate and not sold yet.
+    pub positions: Vec<Position>,
+    /// Orders that work or may work at the venue.
+    pub working: Vec<(Pair, Side)>,
+    pub instruments: Vec<Instrument>,
+    pub quotes: Vec<Quote>,
+    /// What the user may still lose today; `None` where it is not known.
+    pub loss_left: Option<Usd>,
+}
+
+impl AccountState {
+    pub(crate) fn position(&self, pair: &Pair) -> Option<&Position> {
+        self.positions.iter().find(|position| position.pair == *pair)
+    }
+
+    pub(crate) fn works(&self, pair: &Pair, side: Side) -> bool {
+        self.working.iter().any(|(of, way)| of == pair && *way == side)
+    }
+
+    pub(crate) fn instrument(&self, pair: &Pair) -> Option<&Instrument> {
+        self.instruments
+            .iter()
+            .find(|instrument| instrument.pair == *pair)
+    }
+
+    /// The price of the pair, unless it is older than the gate would accept.
+    pub(crate) fn fresh_quote(&self, pair: &Pair, now: Timestamp) -> Option<&Quote> {
+        let quote = self.quotes.iter().find(|quote| quote.pair == *pair)?;
+        let age = now.as_millisecond().saturating_sub(quote.at.as_millisecond());
+        (age <= self.policy.reference_max_age_ms).then_some(quote)
+    }
+
+    /// What is free of an asset, in dollars, rounded down; `None` without its price.
+    pub(crate) fn free(&self, asset: &Asset, now: Timestamp) -> Option<Usd> {
+        let free = self
+            .balances
+            .iter()
+            .filter(|balance| balance.asset == *asset && balance.kind == BalanceKind::Spendable)
+            .try_fold(Decimal::ZERO, |sum, balance| {
+                decimal::add(sum, balance.available())
+            })
+            .ok()?;
+        let rate = bursar_execution::usd_rate(asset, &self.quotes, now)?;
+        let usd = decimal::mul(free, rate.value.value()).ok()?;
+        Some(Usd::new(usd).rounded_down())
+    }
+}
+
+/// Where the state of an account is read.
+#[async_trait]
+pub trait AccountSource: Send + Sync {
+    async fn state(&self, account: &TradedAccount, now: Timestamp) -> Result<AccountState, JournalError>;
+}
+
+/// The store as the source.
+#[derive(Clone)]
+pub struct StoredAccounts {
+    pub conditions: Arc<dyn Conditions>,
+    pub journal: Arc<dyn Journal>,
+    pub reports: Arc<dyn Reports>,
+}
+
+#[async_trait]
+impl AccountSource for StoredAccounts {
+    async fn state(&self, account: &TradedAccount, now: Timestamp) -> Result<AccountState, JournalError> {
+        let (conditions, user) = (&self.conditions, &account.user);
+        let permissions = conditions.permissions(user).await?;
+        let preferences = conditions.preferences(user).await?;
+        let unresolved = self.journal.unresolved(&account.account).await?;
+        let balances = conditions.balances(&account.account).await?;
+        let max_loss = preferences.effective(&permissions.limits).max_daily_loss;
+        Ok(AccountState {
+            not_ready: self.not_ready(&account.account).await?,
+            policy: conditions.policy().await?,
+            equity: balances.as_ref().and_then(|balances| balances.equity),
+            balances: balances.map(|balances| balances.balances).unwrap_or_default(),
+            positions: self.journal.positions(&account.account).await?,
+            working: unresolved
+                .into_iter()
+                .map(|intent| (intent.request.pair, intent.request.side))
+                .collect(),
+            instruments: conditions.instruments(&account.broker).await?,
+            quotes: conditions.quotes(&account.broker).await?,
+            loss_left: self.loss_left(user, max_loss, now).await?,
+            permissions,
+            preferences,
+        })
+    }
+}
+
+impl StoredAccounts {
+    async fn not_ready(&self, account: &AccountId) -> Result<Option<String>, JournalError> {
+        let connections = self.conditions.connections().await?;
+        let connection = connections.into_iter().find(|(of, _)| of == account);
+        Ok(match connection {
+            Some((_, connection)) if connection.state == ConnectionState::Ready => None,
+            Some((_, connection)) if connection.cause.is_empty() => Some(connection.state.to_string()),
+            Some((_, connection)) => Some(format!("{}: {}", connection.state, connection.cause)),
+            None => Some("never connected".to_owned()),
+        })
+    }
+
+    async fn loss_left(
+        &self,
+        user: &UserId,
+        max_loss: Usd,
+        now: Timestamp,
+    ) -> Result<Option<Usd>, JournalError> {
+        let day = self.reports.user_day(user, now).await?;
+        let reserved = self.reports.reservations(None).await?;
+        let reserved = reserved
+            .iter()
+            .filter(|row| row.user == *user && row.kind == LimitKind::DayLoss)
+            .try_fold(Decimal::ZERO, |sum, row| decimal::add(sum, row.amount));
+        let left = || -> Result<Usd, InexactError> {
+            max_loss
+                .plus(day.extra_allowance)?
+                .minus(day.loss)?
+                .minus(Usd::new(reserved?))
+        };
+        // What cannot be calculated here is left to the gate, which refuses it.
+        Ok(left().ok().map(|left| left.max(Usd::ZERO)))
+    }
+}

@@ -1,0 +1,519 @@
+//! One cycle of one account: look, protect, sell, buy.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bursar_config::Risk;
+use bursar_execution::JournalError;
+use bursar_model::{
+    Asset, BrokerId, Candle, Clock, InstrumentStatus, OrderRequest, OrderSize, Pair, PairRule, Position,
+    Price, Side, decimal,
+};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    AccountSource, AccountState, CycleOrder, CycleReport, ExitReason, MarketView, Notebook, Notes, OrderDesk,
+    Prices, Protection, ProtectionRules, Signal, Size, SizingInput, Step, Strategy, Strength, Submitted,
+    TradedAccount, order_size, size_base,
+};
+
+/// What every cycle works with. All of it is the operator's; nothing here is a user's.
+#[derive(Clone)]
+pub struct CycleParts {
+    pub strategy: Arc<dyn Strategy>,
+    pub settings: CycleSettings,
+    pub source: Arc<dyn AccountSource>,
+    /// The bars of each broker.
+    pub prices: BTreeMap<BrokerId, Arc<Prices>>,
+    pub desk: Arc<dyn OrderDesk>,
+    pub notebook: Arc<dyn Notebook>,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The operator's settings of cycles.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CycleSettings {
+    pub strategy: bursar_config::Strategy,
+    pub risk: Risk,
+    /// Where a user may trade everything, these are looked at, against the dollar.
+    pub top: BTreeSet<Asset>,
+    /// How long one cycle may take before it is given up.
+    pub timeout: Duration,
+}
+
+impl CycleSettings {
+    pub fn from_settings(settings: &bursar_config::Settings) -> Self {
+        Self {
+            strategy: settings.strategy.clone(),
+            risk: settings.risk.clone(),
+            top: settings.assets.top.clone(),
+            timeout: Duration::from_secs(60),
+        }
+    }
+
+    /// From the beginning of one cycle to the beginning of the next.
+    pub fn interval(&self) -> Duration {
+        self.strategy.cycle_interval_s.duration()
+    }
+}
+
+/// Runs the cycles of one account. Keeps nothing that the notebook does not, but the pairs that it
+/// held a moment ago.
+pub struct CycleRunner {
+    account: TradedAccount,
+    parts: Arc<CycleParts>,
+    held: Option<BTreeSet<Pair>>,
+}
+
+/// A cycle under way.
+struct Cycle<'a> {
+    account: &'a TradedAccount,
+    parts: &'a CycleParts,
+    number: u64,
+    now: Timestamp,
+    steps: Vec<Step>,
+}
+
+/// A pair worth buying.
+struct Candidate {
+    pair: Pair,
+    price: Price,
+    stop: Price,
+    strength: Strength,
+    reason: String,
+}
+
+impl CycleRunner {
+    pub const fn new(account: TradedAccount, parts: Arc<CycleParts>) -> Self {
+        Self {
+            account,
+            parts,
+            held: None,
+        }
+    }
+
+    pub const fn account(&self) -> &TradedAccount {
+        &self.account
+    }
+
+    /// Runs cycle `number`. While `may_buy` is off, positions are still protected and sold.
+    pub async fn cycle(&mut self, number: u64, may_buy: bool) -> CycleReport {
+        let account = &self.account;
+        tracing::info!("cycle {number} for {account}");
+        let mut cycle = Cycle {
+            account,
+            parts: &self.parts,
+            number,
+            now: self.parts.clock.now(),
+            steps: Vec::new(),
+        };
+        let timeout = self.parts.settings.timeout;
+        let failure = match tokio::time::timeout(timeout, cycle.run(may_buy, &mut self.held)).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(chain(&error)),
+            Err(_) => Some(format!("given up after {} s", timeout.as_secs())),
+        };
+        if let Some(reason) = failure {
+            cycle.note(Step::Failed { reason });
+        }
+        CycleReport {
+            account: account.clone(),
+            number,
+            steps: cycle.steps,
+        }
+    }
+}
+
+impl Cycle<'_> {
+    async fn run(&mut self, may_buy: bool, held: &mut Option<BTreeSet<Pair>>) -> Result<(), JournalError> {
+        let parts = self.parts;
+        let state = parts.source.state(self.account, self.now).await?;
+        self.say_what_opened(&state, held);
+        if let Some(cause) = &state.not_ready {
+            self.note(Step::NotReady { cause: cause.clone() });
+            return Ok(());
+        }
+        let before = parts.notebook.read(&self.account.account).await?;
+        let mut notes = before.clone();
+        notes.starting_equity = notes.starting_equity.or(state.equity);
+        notes.protections.retain(|protection| {
+            let pair = &protection.pair;
+            state.position(pair).is_some() || state.works(pair, Side::Buy)
+        });
+
+        for position in &state.positions {
+            self.look_after(position, &state, &mut notes).await;
+        }
+        if notes != before {
+            // A failure ends the cycle here: sold is what had to be sold, and nothing is bought that
+            // could not be protected later.
+            parts.notebook.write(&self.account.account, &notes).await?;
+        }
+        if may_buy {
+            self.look_for_entry(&state, &mut notes).await?;
+        }
+        Ok(())
+    }
+
+    /// Protects a position that is held, and sells it when its time has come.
+    async fn look_after(&mut self, position: &Position, state: &AccountState, notes: &mut Notes) {
+        let pair = &position.pair;
+        let Some(price) = self.price(pair, state) else {
+            return self.note(Step::Failed {
+                reason: format!("{pair} is held and has no fresh price; its stops cannot be watched"),
+            });
+        };
+        // Without bars the stops still work; only the strategy's own opinion is missing.
+        let candles = self.candles(pair).await;
+        let view = candles.as_ref().map(|candles| MarketView {
+            pair,
+            candles,
+            price,
+            position: Some(position),
+        });
+        let protection = self.protection(position, price, view.as_ref(), notes);
+        let settings = &self.parts.settings.strategy;
+        let rules = ProtectionRules::new(settings, &state.preferences, state.permissions.trade_only);
+        let signal = view.as_ref().map(|view| self.parts.strategy.decide(view));
+        let reason = match (protection.exit(price, rules), signal) {
+            (Some(reason), _) => reason,
+            (None, Some(Signal::Exit { reason })) => ExitReason::Signal { reason },
+            (None, Some(Signal::Hold { reason })) => {
+                return self.note(Step::Held {
+                    pair: pair.clone(),
+                    reason,
+                });
+            }
+            (None, Some(Signal::Enter { .. }) | None) => return,
+        };
+        if state.works(pair, Side::Sell) {
+            return self.note(Step::Held {
+                pair: pair.clone(),
+                reason: "an order to sell it is on its way".to_owned(),
+            });
+        }
+        let Some(request) = sale(position, state) else {
+            return self.note(Step::Dust { pair: pair.clone() });
+        };
+        tracing::info!("sell signal: {}: {pair}: {reason}", self.account);
+        let last_bar = candles
+            .as_ref()
+            .and_then(|candles| candles.last())
+            .map(|bar| bar.start);
+        if let Some(outcome) = self.submit(request).await {
+            notes.sold_in.insert(pair.clone(), last_bar.unwrap_or(self.now));
+            self.note(Step::Sell {
+                pair: pair.clone(),
+                reason,
+                outcome,
+            });
+        }
+    }
+
+    /// What protects the position, brought up to date; made now for a position that has none.
+    fn protection(
+        &self,
+        position: &Position,
+        price: Price,
+        view: Option<&MarketView<'_>>,
+        notes: &mut Notes,
+    ) -> Protection {
+        let paid = position
+            .average_price()
+            .ok()
+            .and_then(|average| Price::new(average).ok());
+        if notes.protection(&position.pair).is_none() {
+            let stop = view.and_then(|view| self.parts.strategy.stop(view));
+            notes.put(Protection::new(
+                position.pair.clone(),
+                paid.unwrap_or(price),
+                stop,
+            ));
+        }
+        let mut protection = Protection::new(position.pair.clone(), paid.unwrap_or(price), None);
+        if let Some(kept) = notes.protection(&position.pair) {
+            kept.entry = paid.unwrap_or(kept.entry);
+            kept.observe(price);
+            protection = kept.clone();
+        }
+        protection
+    }
+
+    /// Buys at most one pair: the next cycle sizes the next one by what this one left.
+    async fn look_for_entry(&mut self, state: &AccountState, notes: &mut Notes) -> Result<(), JournalError> {
+        let limits = state.preferences.effective(&state.permissions.limits);
+        let mut candidates = Vec::new();
+        for pair in self.pairs(&limits.pairs, state) {
+            if state.position(&pair).is_some() || state.working.iter().any(|(of, _)| *of == pair) {
+                continue;
+            }
+            match self.judge(&pair, state, notes).await {
+                Ok(candidate) => candidates.push(candidate),
+                Err(reason) => self.note(Step::Held { pair, reason }),
+            }
+        }
+        // The strongest first; of equals, the first by name, so that the choice can be repeated.
+        candidates.sort_by(|a, b| b.strength.cmp(&a.strength).then_with(|| a.pair.cmp(&b.pair)));
+        let pending = state
+            .working
+            .iter()
+            .filter(|(pair, side)| *side == Side::Buy && state.position(pair).is_none());
+        let taken = state.positions.len().saturating_add(pending.count());
+        let is_full = u32::try_from(taken).is_ok_and(|taken| taken >= limits.max_positions);
+        for candidate in candidates {
+            tracing::info!(
+                "buy signal: {}: {}: {}",
+                self.account,
+                candidate.pair,
+                candidate.reason
+            );
+            let size = if is_full {
+                Err(format!("{taken} of {} positions are taken", limits.max_positions))
+            } else {
+                self.size(&candidate, state, &limits, notes)
+            };
+            let size = match size {
+                Ok(size) => size,
+                Err(reason) => {
+                    self.note(Step::NotBought {
+                        pair: candidate.pair,
+                        reason,
+                    });
+                    continue;
+                }
+            };
+            let Candidate {
+                pair, price, stop, ..
+            } = candidate;
+            // Written before the order: whatever happens next, the position will know its stop.
+            notes.put(Protection::new(pair.clone(), price, Some(stop)));
+            self.parts.notebook.write(&self.account.account, notes).await?;
+            let request = OrderRequest::market(pair.clone(), Side::Buy, OrderSize::Usd(size.usd));
+            if let Some(outcome) = self.submit(request).await {
+                self.note(Step::Buy {
+                    pair,
+                    size,
+                    stop,
+                    outcome,
+                });
+            }
+            break;
+        }
+        Ok(())
+    }
+
+    /// The pairs that the user may trade and the exchange trades now.
+    fn pairs(&self, rule: &PairRule, state: &AccountState) -> BTreeSet<Pair> {
+        let in_dollars = |assets: &BTreeSet<Asset>| -> BTreeSet<Pair> {
+            let pairs = assets
+                .iter()
+                .filter_map(|asset| Pair::new(asset.clone(), Asset::usd()));
+            pairs.collect()
+        };
+        let mut pairs = match rule {
+            PairRule::All => in_dollars(&self.parts.settings.top),
+            PairRule::Bases(bases) => in_dollars(bases),
+            PairRule::Only(pairs) => pairs.clone(),
+        };
+        pairs.retain(|pair| {
+            let known = state.instrument(pair);
+            known.is_some_and(|known| known.status == InstrumentStatus::Online)
+        });
+        pairs
+    }
+
+    async fn judge(&mut self, pair: &Pair, state: &AccountState, notes: &Notes) -> Result<Candidate, String> {
+        let price = self.price(pair, state).ok_or("it has no fresh price")?;
+        let candles = self.candles(pair).await.ok_or("it has no recent bars")?;
+        let last_bar = candles.last().map(|bar| bar.start);
+        if notes
+            .sold_in
+            .get(pair)
+            .is_some_and(|sold_in| last_bar <= Some(*sold_in))
+        {
+            return Err("it was sold in this bar".to_owned());
+        }
+        let signal = self.parts.strategy.decide(&MarketView {
+            pair,
+            candles: &candles,
+            price,
+            position: None,
+        });
+        match signal {
+            Signal::Enter {
+                strength,
+                stop,
+                reason,
+            } => Ok(Candidate {
+                pair: pair.clone(),
+                price,
+                stop,
+                strength,
+                reason,
+            }),
+            Signal::Hold { reason } | Signal::Exit { reason } => Err(reason),
+        }
+    }
+
+    fn size(
+        &self,
+        candidate: &Candidate,
+        state: &AccountState,
+        limits: &bursar_model::UserLimits,
+        notes: &Notes,
+    ) -> Result<Size, String> {
+        let equity = state.equity.ok_or("the account's equity is not known")?;
+        let quote_asset = candidate.pair.quote();
+        let free = state
+            .free(quote_asset, self.now)
+            .ok_or_else(|| format!("{quote_asset} has no price in dollars"))?;
+        let instrument = state
+            .instrument(&candidate.pair)
+            .ok_or("the exchange does not trade it")?;
+        let settings = &self.parts.settings;
+        let starting = notes.starting_equity.unwrap_or(equity);
+        order_size(&SizingInput {
+            base: size_base(equity, starting, state.preferences.auto_compound),
+            equity,
+            risk: settings.risk.of(state.preferences.risk_level),
+            entry: candidate.price,
+            stop: candidate.stop,
+            limits,
+            policy: &state.policy,
+            held: bursar_model::Usd::ZERO,
+            free,
+            taker_fee_percent: instrument.taker_fee_percent,
+            loss_left: state.loss_left,
+            smallest: settings.strategy.min_order_usd,
+        })
+        .map_err(|error| error.to_string())
+    }
+
+    fn price(&self, pair: &Pair, state: &AccountState) -> Option<Price> {
+        state
+            .fresh_quote(pair, self.now)
+            .and_then(|quote| quote.mid().ok())
+    }
+
+    /// Finished bars that reach up to now; `None` when there are none or the last one is long over.
+    async fn candles(&mut self, pair: &Pair) -> Option<Arc<[Candle]>> {
+        let minutes = self.parts.strategy.candle_interval_minutes();
+        let prices = self.parts.prices.get(&self.account.broker)?;
+        let candles = match prices.candles(pair, minutes).await {
+            Ok(candles) => candles,
+            Err(error) => {
+                self.note(Step::Failed {
+                    reason: format!("bars of {pair}: {error}"),
+                });
+                return None;
+            }
+        };
+        // The last finished bar began at most two bars ago; one more is left for a late exchange.
+        let oldest = SignedDuration::from_mins(i64::from(minutes).saturating_mul(3));
+        let is_recent = candles
+            .last()
+            .is_some_and(|bar| self.now.duration_since(bar.start) <= oldest);
+        is_recent.then_some(candles)
+    }
+
+    async fn submit(&mut self, request: OrderRequest) -> Option<Submitted> {
+        let order = CycleOrder {
+            account: self.account.account.clone(),
+            strategy: self.parts.strategy.name().to_owned(),
+            request,
+            cycle: self.number,
+        };
+        match self.parts.desk.submit(order).await {
+            Ok(outcome) => Some(outcome),
+            Err(error) => {
+                self.note(Step::Failed {
+                    reason: chain(&error),
+                });
+                None
+            }
+        }
+    }
+
+    /// Says which positions opened and closed since the last cycle.
+    fn say_what_opened(&self, state: &AccountState, held: &mut Option<BTreeSet<Pair>>) {
+        let now: BTreeSet<Pair> = state
+            .positions
+            .iter()
+            .map(|position| position.pair.clone())
+            .collect();
+        let before = held.replace(now.clone());
+        for position in &state.positions {
+            let pair = &position.pair;
+            let what = match &before {
+                Some(before) if before.contains(pair) => continue,
+                Some(_) => "position opened: buy",
+                None => "position held:",
+            };
+            let price = position
+                .average_price()
+                .map(|price| price.normalize().to_string());
+            tracing::info!(
+                account = %self.account.account,
+                user = %self.account.user,
+                "{}: {what} {} {pair} at {}",
+                self.account,
+                position.quantity,
+                price.unwrap_or_else(|_| "an unknown price".to_owned())
+            );
+        }
+        for pair in before.iter().flatten().filter(|pair| !now.contains(*pair)) {
+            tracing::info!(
+                account = %self.account.account,
+                user = %self.account.user,
+                "{}: position closed: {pair}",
+                self.account
+            );
+        }
+    }
+
+    fn note(&mut self, step: Step) {
+        match &step {
+            Step::Held { .. } => tracing::debug!("{}: {step}", self.account),
+            Step::Failed { .. } => tracing::warn!("{}: {step}", self.account),
+            Step::NotReady { .. }
+            | Step::NotBought { .. }
+            | Step::Buy { .. }
+            | Step::Sell { .. }
+            | Step::Dust { .. } => tracing::info!("{}: {step}", self.account),
+        }
+        self.steps.push(step);
+    }
+}
+
+/// The order that sells all of a position; `None` when it is less than the exchange takes.
+fn sale(position: &Position, state: &AccountState) -> Option<OrderRequest> {
+    let mut quantity = position.quantity;
+    if let Some(instrument) = state.instrument(&position.pair) {
+        let step = instrument.quantity_increment.value();
+        let on_grid = decimal::floor_to(quantity.value(), step).ok()?;
+        quantity = bursar_model::Quantity::new(on_grid).ok()?;
+        if quantity < instrument.min_quantity {
+            return None;
+        }
+    }
+    let pair = position.pair.clone();
+    let mut request = OrderRequest::market(pair, Side::Sell, OrderSize::Quantity(quantity));
+    request.reduce_only = true;
+    Some(request)
+}
+
+/// An error with its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+//! The way of a cycle's order to the gate.
+
+use std::error::Error;
+
+use async_trait::async_trait;
+use bursar_execution::{Admission, Gateway, OrderIntent};
+use bursar_model::{AccountId, Check, IntentId, OrderRequest, Verdict};
+use bursar_permissions::Caller;
+use serde::Serialize;
+
+/// An order that a cycle wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CycleOrder {
+    pub account: AccountId,
+    /// The name of the strategy.
+    pub strategy: String,
+    pub request: OrderRequest,
+    /// The number of the cycle.
+    pub cycle: u64,
+}
+
+/// What the gate said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "decision", rename_all = "kebab-case")]
+pub enum Submitted {
+    /// Recorded; it is sent by the account's desk.
+    Approved {
+        intent: IntentId,
+    },
+    Denied {
+        intent: IntentId,
+        broken: Vec<Check>,
+    },
+}
+
+/// The order could not be decided on. It may or may not be recorded: the next cycle sees it there.
+#[derive(Debug, thiserror::Error)]
+#[error("the order could not be handed to the gate")]
+pub struct SubmitError {
+    #[source]
+    pub source: Box<dyn Error + Send + Sync>,
+}
+
+/// Takes orders of cycles.
+#[async_trait]
+pub trait OrderDesk: Send + Sync {
+    async fn submit(&self, order: CycleOrder) -> Result<Submitted, SubmitError>;
+}
+
+#[async_trait]
+impl OrderDesk for Gateway {
+    async fn submit(&self, order: CycleOrder) -> Result<Submitted, SubmitError> {
+        let intent = OrderIntent {
+            account: order.account,
+            caller: Caller::Strategy { name: order.strategy },
+            request: order.request,
+            // Nothing is ever submitted twice: a cycle that fails is over, and the next one looks first.
+            idempotency_key: None,
+            cycle: Some(order.cycle),
+        };
+        let admission = Self::submit(self, intent).await.map_err(|error| SubmitError {
+            source: Box::new(error),
+        })?;
+        Ok(match admission {
+            Admission::Approved(intent) | Admission::Repeated(intent) => {
+                Submitted::Approved { intent: intent.id }
+            }
+            Admission::Denied(intent) => Submitted::Denied {
+                intent: intent.id,
+                broken: intent
+                    .trace
+                    .into_iter()
+                    .filter(|check| check.verdict == Verdict::Broken)
+                    .collect(),
+            },
+        })
+    }
+}
