@@ -1,6 +1,6 @@
 //! `bursard run`: unlock, connect masters first, report the hierarchy, recover, trade.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use bursar_accounts::{AccountManager, ManagerParts, ManagerSettings};
 use bursar_audit::{Action, Actor, ActorKind, Data, Draft};
 use bursar_auth::{Act, Principal};
 use bursar_execution::{Conditions, DayBoundary, Feed, Gateway, Journal, JournalError, settings};
-use bursar_model::{BrokerId, Clock, Pair};
+use bursar_model::{Clock, Pair};
 use bursar_store_sqlite::SqliteStore;
 use bursar_strategy::{
     CycleParts, CycleSettings, Prices, StoredAccounts, TradingFloor, TrendMomentum, TrendMomentumParameters,
@@ -23,7 +23,7 @@ use tracing::{error, info, warn};
 use crate::connector::DeskConnector;
 use crate::roster::StoreRoster;
 use crate::watchlist;
-use crate::wiring::Wiring;
+use crate::wiring::{Market, Wiring};
 
 /// How often the day's losses are looked at when nothing is filled.
 const LOSSES_EVERY: Duration = Duration::from_secs(1);
@@ -104,7 +104,7 @@ impl Daemon {
             .wiring
             .markets()
             .into_iter()
-            .map(|(broker, market)| self.feed(broker, market, wanted.clone()))
+            .map(|market| self.feed(market, wanted.clone()))
             .collect();
         for feed in &feeds {
             // Without prices accounts connect all the same; what needs a price is refused meanwhile.
@@ -135,17 +135,12 @@ impl Daemon {
         ended.map(drop)
     }
 
-    fn feed(
-        &self,
-        broker: BrokerId,
-        market: Arc<dyn bursar_broker::MarketData>,
-        pairs: watch::Receiver<BTreeSet<Pair>>,
-    ) -> Feed {
+    fn feed(&self, market: Market, pairs: watch::Receiver<BTreeSet<Pair>>) -> Feed {
         let conditions: Arc<dyn Conditions> = Arc::clone(&self.store) as _;
         let interval = self.wiring.settings.accounts.quote_poll_ms.duration();
         Feed::new(
-            broker,
-            market,
+            market.brokers,
+            market.data,
             conditions,
             Arc::clone(&self.wiring.clock),
             pairs,
@@ -221,7 +216,16 @@ impl Daemon {
                 )
             })?;
         let clock = &self.wiring.clock;
-        let markets = self.wiring.markets().into_iter();
+        let mut prices = BTreeMap::new();
+        for market in self.wiring.markets() {
+            let charts = Arc::new(Prices::new(market.data, Arc::clone(clock)));
+            prices.extend(
+                market
+                    .brokers
+                    .into_iter()
+                    .map(|broker| (broker, Arc::clone(&charts))),
+            );
+        }
         Ok(CycleParts {
             strategy: Arc::new(strategy),
             settings: CycleSettings::from_settings(settings),
@@ -230,9 +234,7 @@ impl Daemon {
                 journal: Arc::clone(&self.store) as _,
                 reports: Arc::clone(&self.store) as _,
             }),
-            prices: markets
-                .map(|(broker, market)| (broker, Arc::new(Prices::new(market, Arc::clone(clock)))))
-                .collect(),
+            prices,
             desk: Arc::new(Gateway::new(
                 Arc::clone(&self.store) as _,
                 Arc::clone(&self.store) as _,

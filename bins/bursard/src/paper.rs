@@ -31,7 +31,7 @@ impl PaperKeeper for StoreKeeper {
 }
 
 /// The paper exchange of one account, as it was kept, or new.
-pub async fn broker(
+pub(crate) async fn broker(
     account: &Account,
     market: Arc<dyn MarketData>,
     store: &Arc<SqliteStore>,

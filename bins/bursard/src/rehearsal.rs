@@ -99,7 +99,7 @@ impl Rehearsal {
         let home = folder.path().join("home");
         fs::create_dir_all(&home).or_stage("make a folder")?;
         let settings = format!(
-            "[brokers.kraken]\nbase_url = \"{url}\"\nallow_custom_url = true\nrate_tier = \"pro\"\n\n{}",
+            "[brokers.kraken]\nbase_url = \"{url}\"\nallow_custom_url = true\nrate_tier = \"pro\"\npublic_requests_per_s = 50\n\n{}",
             plan.settings
         );
         fs::write(folder.path().join("bursar.toml"), settings).or_stage("write its settings")?;

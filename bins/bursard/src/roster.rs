@@ -11,7 +11,7 @@ use bursar_store_sqlite::SqliteStore;
 use bursar_strategy::{Roster, RosterEntry, TradedAccount};
 
 /// The roster as the store has it at this moment.
-pub struct StoreRoster(pub Arc<SqliteStore>);
+pub(crate) struct StoreRoster(pub(crate) Arc<SqliteStore>);
 
 #[async_trait]
 impl Roster for StoreRoster {

@@ -1,6 +1,5 @@
 //! From an account to the broker that trades it. The only place of the daemon that names a broker.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bursar::brokers::{kraken_settings, kraken_tier, paper_broker};
@@ -22,6 +21,12 @@ pub struct Wiring {
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     kraken: KrakenPublic,
+}
+
+/// Prices, and who trades at them.
+pub struct Market {
+    pub brokers: Vec<BrokerId>,
+    pub data: Arc<dyn MarketData>,
 }
 
 /// Why an account has no broker. Nothing was sent anywhere.
@@ -62,13 +67,14 @@ impl Wiring {
         })
     }
 
-    /// The public data of each exchange that accounts trade at. Paper trades on Kraken's prices.
-    pub fn markets(&self) -> BTreeMap<BrokerId, Arc<dyn MarketData>> {
-        let kraken: Arc<dyn MarketData> = Arc::new(self.kraken.clone());
-        BTreeMap::from([
-            (kraken_profile().broker, Arc::clone(&kraken)),
-            (paper_broker(), kraken),
-        ])
+    /// The public data of each exchange, and the brokers whose accounts trade at its prices. Paper
+    /// trades at Kraken's.
+    pub fn markets(&self) -> Vec<Market> {
+        let brokers = vec![kraken_profile().broker, paper_broker()];
+        vec![Market {
+            brokers,
+            data: Arc::new(self.kraken.clone()),
+        }]
     }
 
     /// The broker of an account. Its mode alone decides whether orders can leave this machine.
@@ -78,8 +84,11 @@ impl Wiring {
         };
         match account.mode() {
             AccountMode::Paper => {
-                let market = self.markets().remove(account.broker()).ok_or_else(unknown)?;
-                paper::broker(account, market, &self.store, Arc::clone(&self.clock)).await
+                let mut markets = self.markets().into_iter();
+                let market = markets
+                    .find(|market| market.brokers.contains(account.broker()))
+                    .ok_or_else(unknown)?;
+                paper::broker(account, market.data, &self.store, Arc::clone(&self.clock)).await
             }
             AccountMode::Live | AccountMode::Shadow if *account.broker() == kraken_profile().broker => {
                 self.kraken_account(account).await

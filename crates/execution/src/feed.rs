@@ -1,7 +1,7 @@
 //! Carries public prices and rules of one exchange into the store, where the rules read them.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bursar_broker::{MarketData, ReadError, VenueStatus};
@@ -15,12 +15,15 @@ use crate::{Conditions, JournalError};
 
 /// Where one exchange's public data comes from and how often.
 pub struct Feed {
-    broker: BrokerId,
+    /// Who trades at these prices: the exchange itself, and paper.
+    brokers: Vec<BrokerId>,
     market: Arc<dyn MarketData>,
     conditions: Arc<dyn Conditions>,
     clock: Arc<dyn Clock>,
     pairs: watch::Receiver<BTreeSet<Pair>>,
     interval: Duration,
+    /// When the list of pairs and rules is read again.
+    instruments_due: Mutex<Timestamp>,
 }
 
 /// How often a venue's list of pairs and rules is read: it changes without notice.
@@ -29,7 +32,7 @@ const INSTRUMENTS_EVERY: SignedDuration = SignedDuration::from_hours(1);
 impl Feed {
     /// `pairs` are those somebody may trade or holds; the feed follows changes of it.
     pub const fn new(
-        broker: BrokerId,
+        brokers: Vec<BrokerId>,
         market: Arc<dyn MarketData>,
         conditions: Arc<dyn Conditions>,
         clock: Arc<dyn Clock>,
@@ -37,37 +40,27 @@ impl Feed {
         interval: Duration,
     ) -> Self {
         Self {
-            broker,
+            brokers,
             market,
             conditions,
             clock,
             pairs,
             interval,
+            instruments_due: Mutex::new(Timestamp::MIN),
         }
     }
 
     /// Reads until `stop` is cancelled. A price that does not arrive grows old in the store, and the
     /// rules refuse what needs it: there is nothing to decide here.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), JournalError> {
-        let mut instruments_due = Timestamp::MIN;
         let mut status = VenueStatus::Online;
         while !stop.is_cancelled() {
-            let now = self.clock.now();
-            if now >= instruments_due {
-                match self.read_instruments().await? {
-                    Ok(count) => {
-                        info!(broker = %self.broker, pairs = count, "pairs and rules read");
-                        instruments_due = now.saturating_add(INSTRUMENTS_EVERY).unwrap_or(Timestamp::MAX);
-                    }
-                    Err(error) => warn!(broker = %self.broker, %error, "pairs and rules could not be read"),
-                }
-            }
-            if let Err(error) = self.read_quotes().await? {
-                warn!(broker = %self.broker, %error, "prices could not be read");
+            if let Err(error) = self.prime().await? {
+                warn!(brokers = self.names(), %error, hint = error.hint(), "prices could not be read");
                 if let Ok(now) = self.market.status().await
                     && now != status
                 {
-                    warn!(broker = %self.broker, status = %now, "the venue's state changed");
+                    warn!(brokers = self.names(), status = %now, "the venue's state changed");
                     status = now;
                 }
             }
@@ -79,23 +72,26 @@ impl Feed {
         Ok(())
     }
 
-    /// Reads pairs, rules and prices once, so that what needs them can begin.
+    /// Reads pairs and rules, if they are due, and prices once, so that what needs them can begin.
     pub async fn prime(&self) -> Result<Result<(), ReadError>, JournalError> {
-        if let Err(error) = self.read_instruments().await? {
-            return Ok(Err(error));
+        let now = self.clock.now();
+        if now >= *self.due() {
+            match self.market.instruments().await {
+                Ok(instruments) => {
+                    for broker in &self.brokers {
+                        self.conditions.put_instruments(broker, &instruments, now).await?;
+                    }
+                    info!(
+                        brokers = self.names(),
+                        pairs = instruments.len(),
+                        "pairs and rules read"
+                    );
+                    *self.due() = now.saturating_add(INSTRUMENTS_EVERY).unwrap_or(Timestamp::MAX);
+                }
+                Err(error) => return Ok(Err(error)),
+            }
         }
         self.read_quotes().await
-    }
-
-    async fn read_instruments(&self) -> Result<Result<usize, ReadError>, JournalError> {
-        let instruments = match self.market.instruments().await {
-            Ok(instruments) => instruments,
-            Err(error) => return Ok(Err(error)),
-        };
-        self.conditions
-            .put_instruments(&self.broker, &instruments, self.clock.now())
-            .await?;
-        Ok(Ok(instruments.len()))
     }
 
     async fn read_quotes(&self) -> Result<Result<(), ReadError>, JournalError> {
@@ -105,10 +101,23 @@ impl Feed {
         }
         match self.market.quotes(&pairs).await {
             Ok(quotes) => {
-                self.conditions.put_quotes(&self.broker, &quotes).await?;
+                for broker in &self.brokers {
+                    self.conditions.put_quotes(broker, &quotes).await?;
+                }
                 Ok(Ok(()))
             }
             Err(error) => Ok(Err(error)),
         }
+    }
+
+    fn due(&self) -> MutexGuard<'_, Timestamp> {
+        self.instruments_due
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn names(&self) -> String {
+        let names: Vec<&str> = self.brokers.iter().map(BrokerId::as_str).collect();
+        names.join(", ")
     }
 }

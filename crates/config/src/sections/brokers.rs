@@ -10,7 +10,7 @@ use toml::de::DeValue;
 
 use crate::node::{Node, kind, word_node};
 use crate::reader::Reader;
-use crate::section::{any, section};
+use crate::section::{any, at_least_one, section};
 use crate::values::{BaseUrl, Milliseconds};
 
 /// The settings of each broker that has any; a broker without has the defaults.
@@ -59,6 +59,8 @@ section! {
         pub master_policy: MasterPolicy = MasterPolicy::Warn, any;
         /// How many requests the exchange allows: "starter", "intermediate" or "pro".
         pub rate_tier: RateTier = RateTier::Starter, any;
+        /// Requests a second for prices and other public data, shared by all accounts at the broker.
+        pub public_requests_per_s: u32 = 1, at_least_one;
         /// The exchange must refuse an order that reaches it later than this after it was sent.
         pub deadline_ms: Milliseconds = Milliseconds(5_000), deadline;
         /// How long a connection may take to be made.

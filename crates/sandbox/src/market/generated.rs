@@ -62,9 +62,9 @@ const fn character(code: &'static str, cents_per_hundred: i64, common: i64, own:
 
 /// Noise: period in minutes, amplitude in millionths.
 const SCALES: [(i64, i64); 7] = [
-    (1, 300),
-    (4, 600),
-    (15, 1_500),
+    (1, 1_200),
+    (4, 1_500),
+    (15, 2_500),
     (60, 4_000),
     (240, 10_000),
     (1_440, 25_000),
