@@ -54,6 +54,14 @@ mod values;
 mod vault;
 mod writer;
 
+// The tests inside use the same world as those outside.
+#[cfg(test)]
+extern crate self as bursar_store_sqlite;
+#[cfg(test)]
+#[path = "../tests/it/support.rs"]
+#[expect(dead_code, reason = "the tests outside use more of it")]
+mod test_support;
+
 pub use environment::Environment;
 pub use error::StoreError;
 pub use store::SqliteStore;

@@ -189,3 +189,6 @@ pub(crate) fn of_user(
     })?;
     Ok(reserved.collect::<rusqlite::Result<_>>()?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,3 +53,97 @@ fn step(connection: &Connection, number: i64, sql: &str) -> Result<(), StoreErro
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use bursar_audit::Log;
+    use bursar_auth::Directory;
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::test_support::{NOON, act, at, environment, trail, world};
+    use crate::{SqliteStore, test_support::Counting};
+
+    fn objects(connection: &Connection) -> Vec<(String, String)> {
+        let mut statement = connection
+            .prepare(
+                "SELECT name, sql FROM sqlite_schema
+                 WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite%' ORDER BY name",
+            )
+            .unwrap();
+        let rows = statement
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap();
+        rows.map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn numbers_rise_by_one() {
+        let numbers: Vec<i64> = STEPS.iter().map(|(number, _)| *number).collect();
+
+        assert_eq!(numbers, (1..=newest()).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn every_older_format_leads_to_the_newest() {
+        let path = Path::new("memory");
+        let fresh = Connection::open_in_memory().unwrap();
+        migrate(&fresh, path, newest()).unwrap();
+
+        for from in 0..=newest() {
+            let connection = Connection::open_in_memory().unwrap();
+            migrate(&connection, path, from).unwrap();
+            assert_eq!(version(&connection).unwrap(), from);
+
+            assert_eq!(migrate(&connection, path, newest()).unwrap(), from);
+
+            assert_eq!(version(&connection).unwrap(), newest());
+            assert_eq!(objects(&connection), objects(&fresh), "from format {from}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_store_of_an_older_format_keeps_what_is_in_it() {
+        let made = world();
+        made.add_user("mara_ilves").await;
+        for from in 1..newest() {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("old.db");
+            drop(
+                SqliteStore::create(&path, environment(&made.clock, &made.entropy), &act(at(NOON))).unwrap(),
+            );
+            // Take the newer steps away again: what is left is what an older version had.
+            let connection = Connection::open(&path).unwrap();
+            let older = Connection::open_in_memory().unwrap();
+            migrate(&older, &path, from).unwrap();
+            let kept = objects(&older);
+            for (name, sql) in objects(&connection).into_iter().rev() {
+                if kept.iter().any(|(known, _)| *known == name) {
+                    continue;
+                }
+                let kind = sql
+                    .split_whitespace()
+                    .find(|word| ["TABLE", "INDEX", "TRIGGER"].contains(word))
+                    .unwrap();
+                drop(connection.execute_batch(&format!("DROP {kind} IF EXISTS {name}")));
+            }
+            connection.pragma_update(None, "user_version", from).unwrap();
+            assert_eq!(objects(&connection), kept);
+            drop(connection);
+
+            let readable = SqliteStore::open_read_only(&path, environment(&made.clock, &made.entropy));
+            assert!(matches!(readable, Err(StoreError::Older { found, .. }) if found == from));
+            let entropy = std::sync::Arc::new(Counting::from(99));
+            let store = SqliteStore::open(&path, environment(&made.clock, &entropy)).unwrap();
+
+            assert_eq!(store.users().await.unwrap(), []);
+            let actions: Vec<String> = trail(&store)
+                .await
+                .iter()
+                .map(|record| record.action.to_string())
+                .collect();
+            assert_eq!(actions, ["store.initialised", "store.migrated"]);
+            assert_eq!(store.head().await.unwrap().seq, 2);
+        }
+    }
+}

@@ -300,6 +300,15 @@ impl Drop for Worker {
     fn drop(&mut self) {
         if !self.is_done {
             self.writer.stop("its worker did not finish");
+            let connection = self.writer.connection.lock();
+            let connection = connection.unwrap_or_else(PoisonError::into_inner);
+            // Other processes go on: they must not wait for what nobody will commit.
+            if !connection.is_autocommit() {
+                drop(connection.execute_batch("ROLLBACK"));
+            }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -372,7 +372,10 @@ async fn d4_the_days_switch_ends_with_the_day_and_yesterdays_loss_is_not_lost_ag
     assert_eq!(world.store.latches().await.unwrap().len(), 2);
     world.clock.set(at("2026-03-03T00:00:00Z"));
     // Read before anybody rolled the day: it has ended all the same.
-    assert_eq!(world.store.latches().await.unwrap(), [manual.clone()]);
+    assert_eq!(
+        world.store.latches().await.unwrap(),
+        std::slice::from_ref(&manual)
+    );
     let day = world.store.roll_day(world.now()).await.unwrap();
 
     assert_eq!(day.key.to_string(), "2026-03-03");

@@ -147,7 +147,7 @@ impl Play {
                 store.recover(&account(), now).await.unwrap();
             }
             _ => {
-                let mode = if step.part % 2 == 0 {
+                let mode = if step.part.is_multiple_of(2) {
                     LatchMode::Pause
                 } else {
                     LatchMode::ReduceOnly

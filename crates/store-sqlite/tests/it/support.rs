@@ -11,10 +11,10 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 
 /// Milliseconds since 1970, moved by the test.
-pub struct TestClock(AtomicI64);
+pub(crate) struct TestClock(AtomicI64);
 
 impl TestClock {
-    pub fn set(&self, at: Timestamp) {
+    pub(crate) fn set(&self, at: Timestamp) {
         self.0.store(at.as_millisecond(), Ordering::SeqCst);
     }
 }
@@ -26,10 +26,10 @@ impl Clock for TestClock {
 }
 
 /// Never the same bytes twice; not random at all.
-pub struct Counting(AtomicU64);
+pub(crate) struct Counting(AtomicU64);
 
 impl Counting {
-    pub fn from(start: u64) -> Self {
+    pub(crate) fn from(start: u64) -> Self {
         Self(AtomicU64::new(start))
     }
 }
@@ -46,37 +46,34 @@ impl Entropy for Counting {
     }
 }
 
-pub struct World {
-    pub store: SqliteStore,
-    pub clock: Arc<TestClock>,
-    pub entropy: Arc<Counting>,
+pub(crate) struct World {
+    pub(crate) store: SqliteStore,
+    pub(crate) clock: Arc<TestClock>,
+    pub(crate) entropy: Arc<Counting>,
     folder: TempDir,
 }
 
-pub fn at(text: &str) -> Timestamp {
+pub(crate) fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-pub const NOON: &str = "2026-03-02T12:00:00Z";
+pub(crate) const NOON: &str = "2026-03-02T12:00:00Z";
 
-pub fn ops() -> Principal {
+pub(crate) fn ops() -> Principal {
     Principal::operator("ops_desk").unwrap()
 }
 
-pub fn act(when: Timestamp) -> Act {
+pub(crate) fn act(when: Timestamp) -> Act {
     Act::new(ops(), when)
 }
 
-pub fn environment(clock: &Arc<TestClock>, entropy: &Arc<Counting>) -> Environment {
-    Environment::new(
-        Arc::clone(clock) as Arc<dyn Clock>,
-        Arc::clone(entropy) as Arc<dyn Entropy>,
-        "test",
-    )
+pub(crate) fn environment(clock: &Arc<TestClock>, entropy: &Arc<Counting>) -> Environment {
+    let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) = (clock.clone(), entropy.clone());
+    Environment::new(clock, entropy, "test")
 }
 
 /// A new store, at noon.
-pub fn world() -> World {
+pub(crate) fn world() -> World {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(TestClock(AtomicI64::new(at(NOON).as_millisecond())));
     let entropy = Arc::new(Counting::from(1));
@@ -91,24 +88,24 @@ pub fn world() -> World {
 }
 
 impl World {
-    pub fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    pub fn act(&self) -> Act {
+    pub(crate) fn act(&self) -> Act {
         act(self.now())
     }
 
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().join("bursar.db")
     }
 
-    pub fn folder(&self) -> PathBuf {
+    pub(crate) fn folder(&self) -> PathBuf {
         self.folder.path().to_owned()
     }
 
     /// The same file again, as another process would have it.
-    pub fn another_process(&self) -> SqliteStore {
+    pub(crate) fn another_process(&self) -> SqliteStore {
         SqliteStore::open(
             self.path(),
             environment(&self.clock, &Arc::new(Counting::from(1 << 40))),
@@ -116,7 +113,7 @@ impl World {
         .unwrap()
     }
 
-    pub async fn add_user(&self, id: &str) {
+    pub(crate) async fn add_user(&self, id: &str) {
         let new = NewUser {
             id: id.parse().unwrap(),
             email: format!("{id}@example.com").parse().unwrap(),
@@ -131,7 +128,13 @@ impl World {
             .unwrap();
     }
 
-    pub async fn add_account(&self, id: &str, owner: &str, broker: &str, mode: AccountMode) -> Account {
+    pub(crate) async fn add_account(
+        &self,
+        id: &str,
+        owner: &str,
+        broker: &str,
+        mode: AccountMode,
+    ) -> Account {
         let new = NewAccount {
             id: id.parse().unwrap(),
             owner: owner.parse().unwrap(),
@@ -145,7 +148,7 @@ impl World {
 }
 
 /// The whole trail, verified, as lines `action subject`.
-pub async fn trail(store: &SqliteStore) -> Vec<bursar_audit::Record> {
+pub(crate) async fn trail(store: &SqliteStore) -> Vec<bursar_audit::Record> {
     use bursar_audit::Log;
     let report = bursar_audit::verify_log(store, &[]).await.unwrap();
     assert!(report.is_whole(), "{report}");
@@ -156,7 +159,7 @@ pub async fn trail(store: &SqliteStore) -> Vec<bursar_audit::Record> {
     records
 }
 
-pub async fn actions(store: &SqliteStore) -> Vec<String> {
+pub(crate) async fn actions(store: &SqliteStore) -> Vec<String> {
     trail(store)
         .await
         .iter()
@@ -165,7 +168,7 @@ pub async fn actions(store: &SqliteStore) -> Vec<String> {
 }
 
 /// What a test of orders plays with.
-pub mod trading {
+pub(crate) mod trading {
     use bursar_auth::Account;
     use bursar_broker::{VenueOrder, VenueOrderStatus};
     use bursar_controls::Policy;
@@ -185,26 +188,26 @@ pub mod trading {
 
     use super::World;
 
-    pub const ACCOUNT: &str = "kraken-ilves";
-    pub const USER: &str = "mara_ilves";
+    pub(crate) const ACCOUNT: &str = "kraken-ilves";
+    pub(crate) const USER: &str = "mara_ilves";
 
-    pub fn account() -> AccountId {
+    pub(crate) fn account() -> AccountId {
         ACCOUNT.parse().unwrap()
     }
 
-    pub fn user() -> UserId {
+    pub(crate) fn user() -> UserId {
         USER.parse().unwrap()
     }
 
-    pub fn kraken() -> BrokerId {
+    pub(crate) fn kraken() -> BrokerId {
         "kraken".parse().unwrap()
     }
 
-    pub fn decimal(text: &str) -> Decimal {
+    pub(crate) fn decimal(text: &str) -> Decimal {
         Decimal::from_str_exact(text).unwrap()
     }
 
-    pub fn limits(position: &str, loss: &str, positions: u32) -> UserLimits {
+    pub(crate) fn limits(position: &str, loss: &str, positions: u32) -> UserLimits {
         UserLimits {
             max_position: position.parse().unwrap(),
             max_daily_loss: loss.parse().unwrap(),
@@ -214,7 +217,7 @@ pub mod trading {
     }
 
     /// One user with a paper account, ready, rich, with wide limits; BTC at 100, ETH at 10, DOT at 1.
-    pub async fn ready() -> World {
+    pub(crate) async fn ready() -> World {
         let world = super::world();
         world.add_user(USER).await;
         open_account(&world, ACCOUNT, AccountMode::Paper).await;
@@ -223,7 +226,7 @@ pub mod trading {
         world
     }
 
-    pub fn wide() -> Policy {
+    pub(crate) fn wide() -> Policy {
         Policy {
             max_order: "100000".parse().unwrap(),
             max_order_equity_percent: Decimal::ONE_HUNDRED,
@@ -234,7 +237,7 @@ pub mod trading {
         }
     }
 
-    pub async fn open_account(world: &World, id: &str, mode: AccountMode) -> Account {
+    pub(crate) async fn open_account(world: &World, id: &str, mode: AccountMode) -> Account {
         let account = world.add_account(id, USER, "kraken", mode).await;
         let connection = Connection {
             state: ConnectionState::Ready,
@@ -265,7 +268,7 @@ pub mod trading {
 
     impl World {
         /// Fresh prices, rules and balances.
-        pub async fn refresh(&self, account: &str) {
+        pub(crate) async fn refresh(&self, account: &str) {
             let instruments = ["BTC-USD", "DOT-USD", "ETH-USD"].map(instrument);
             self.store
                 .put_instruments(&kraken(), &instruments, self.now())
@@ -292,7 +295,7 @@ pub mod trading {
                 .unwrap();
         }
 
-        pub async fn price(&self, pair: &str, price: &str) {
+        pub(crate) async fn price(&self, pair: &str, price: &str) {
             let price = price.parse().unwrap();
             let quote = Quote {
                 pair: pair.parse().unwrap(),
@@ -304,7 +307,7 @@ pub mod trading {
             self.store.put_quotes(&kraken(), &[quote]).await.unwrap();
         }
 
-        pub async fn limit(&self, limits: UserLimits) {
+        pub(crate) async fn limit(&self, limits: UserLimits) {
             let permissions = UserPermissions::new(limits);
             self.store
                 .set_permissions(&user(), &permissions, &self.act())
@@ -312,15 +315,15 @@ pub mod trading {
                 .unwrap();
         }
 
-        pub async fn policy(&self, policy: &Policy) {
+        pub(crate) async fn policy(&self, policy: &Policy) {
             self.store.set_policy(policy, &self.act()).await.unwrap();
         }
 
-        pub fn proposal(&self, request: OrderRequest) -> Proposal {
+        pub(crate) fn proposal(&self, request: OrderRequest) -> Proposal {
             proposal(self, ACCOUNT, request)
         }
 
-        pub async fn admit(&self, request: OrderRequest) -> Admission {
+        pub(crate) async fn admit(&self, request: OrderRequest) -> Admission {
             self.store
                 .admit(self.proposal(request), self.now())
                 .await
@@ -328,14 +331,14 @@ pub mod trading {
         }
 
         /// Admitted; anything else fails the test with the reasons.
-        pub async fn approved(&self, request: OrderRequest) -> Intent {
+        pub(crate) async fn approved(&self, request: OrderRequest) -> Intent {
             match self.admit(request).await {
                 Admission::Approved(intent) => intent,
                 other => panic!("not approved: {}", other.intent().cause),
             }
         }
 
-        pub async fn dispatch(&self, intent: &Intent) -> Dispatch {
+        pub(crate) async fn dispatch(&self, intent: &Intent) -> Dispatch {
             self.store
                 .dispatch(intent.id, attempt(self), self.now())
                 .await
@@ -343,30 +346,30 @@ pub mod trading {
         }
 
         /// Admitted, sent and confirmed under the venue's id `venue`.
-        pub async fn open(&self, request: OrderRequest, venue: &str) -> Intent {
+        pub(crate) async fn open(&self, request: OrderRequest, venue: &str) -> Intent {
             let intent = self.approved(request).await;
             let sent = self.dispatch(&intent).await;
             assert!(matches!(sent, Dispatch::Send(_)), "{sent:?}");
             self.accepted(&intent, venue).await
         }
 
-        pub async fn accepted(&self, intent: &Intent, venue: &str) -> Intent {
+        pub(crate) async fn accepted(&self, intent: &Intent, venue: &str) -> Intent {
             let outcome = Outcome::Accepted {
                 venue_order_id: venue.parse().unwrap(),
             };
             self.store.conclude(intent.id, outcome, self.now()).await.unwrap()
         }
 
-        pub async fn book(&self, fills: Vec<Fill>) -> bursar_execution::Booked {
+        pub(crate) async fn book(&self, fills: Vec<Fill>) -> bursar_execution::Booked {
             self.store.book(&account(), fills, self.now()).await.unwrap()
         }
 
-        pub async fn intent(&self, intent: &Intent) -> Intent {
+        pub(crate) async fn intent(&self, intent: &Intent) -> Intent {
             self.store.intent(intent.id).await.unwrap()
         }
     }
 
-    pub fn proposal(world: &World, account: &str, request: OrderRequest) -> Proposal {
+    pub(crate) fn proposal(world: &World, account: &str, request: OrderRequest) -> Proposal {
         let intent = IntentId::random(world.entropy.as_ref());
         Proposal {
             intent,
@@ -379,7 +382,7 @@ pub mod trading {
         }
     }
 
-    pub fn attempt(world: &World) -> Attempt {
+    pub(crate) fn attempt(world: &World) -> Attempt {
         use bursar_model::Entropy;
         Attempt {
             token: world.entropy.bytes(),
@@ -387,7 +390,7 @@ pub mod trading {
         }
     }
 
-    pub fn limit_order(side: Side, quantity: &str, pair: &str, price: &str) -> OrderRequest {
+    pub(crate) fn limit_order(side: Side, quantity: &str, pair: &str, price: &str) -> OrderRequest {
         OrderRequest {
             kind: OrderKind::Limit {
                 price: price.parse().unwrap(),
@@ -400,15 +403,15 @@ pub mod trading {
         }
     }
 
-    pub fn buy(quantity: &str, pair: &str, price: &str) -> OrderRequest {
+    pub(crate) fn buy(quantity: &str, pair: &str, price: &str) -> OrderRequest {
         limit_order(Side::Buy, quantity, pair, price)
     }
 
-    pub fn sell(quantity: &str, pair: &str, price: &str) -> OrderRequest {
+    pub(crate) fn sell(quantity: &str, pair: &str, price: &str) -> OrderRequest {
         limit_order(Side::Sell, quantity, pair, price)
     }
 
-    pub fn fill(
+    pub(crate) fn fill(
         id: &str,
         order: &str,
         side: Side,
@@ -432,7 +435,7 @@ pub mod trading {
     }
 
     /// The venue's picture of one of our orders.
-    pub fn listed(intent: &Intent, id: &str, filled: &str, status: VenueOrderStatus) -> VenueOrder {
+    pub(crate) fn listed(intent: &Intent, id: &str, filled: &str, status: VenueOrderStatus) -> VenueOrder {
         let terms = &intent.sizing.as_ref().unwrap().terms;
         VenueOrder {
             id: id.parse().unwrap(),
@@ -448,7 +451,7 @@ pub mod trading {
         }
     }
 
-    pub fn foreign(id: &str, status: VenueOrderStatus) -> VenueOrder {
+    pub(crate) fn foreign(id: &str, status: VenueOrderStatus) -> VenueOrder {
         VenueOrder {
             id: id.parse().unwrap(),
             client_order_id: None,
@@ -463,7 +466,7 @@ pub mod trading {
         }
     }
 
-    pub async fn held(store: &SqliteStore, pair: &str) -> Decimal {
+    pub(crate) async fn held(store: &SqliteStore, pair: &str) -> Decimal {
         let positions = store.positions(&account()).await.unwrap();
         let pair: Pair = pair.parse().unwrap();
         positions

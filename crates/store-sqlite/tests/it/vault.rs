@@ -251,7 +251,7 @@ async fn d28_a_paper_account_needs_no_key() {
 }
 
 /// Gives an account a sealed key, as after it was admitted.
-pub async fn store_key(world: &World, account: &str, mode: AccountMode) {
+pub(crate) async fn store_key(world: &World, account: &str, mode: AccountMode) {
     let mut sealed = record(77, 1);
     sealed.facts.place.account = account.parse().unwrap();
     sealed.facts.place.mode = mode;
