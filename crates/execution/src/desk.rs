@@ -367,22 +367,50 @@ impl Desk {
     }
 
     /// Records what became of an attempt. The watcher may have found the order while the venue's answer
-    /// was on its way: then what it recorded stands.
+    /// was on its way: then what it recorded stands, unless one of the two cannot be true.
     async fn conclude(&self, intent: IntentId, outcome: Outcome) -> Result<Intent, DeskError> {
         let journal = &self.parts.journal;
         let said = format!("{outcome:?}");
+        let (accepted, not_sent) = match &outcome {
+            Outcome::Accepted { .. } => (true, false),
+            Outcome::NotSent { .. } => (false, true),
+            Outcome::Refused { .. }
+            | Outcome::Lost { .. }
+            | Outcome::Absent(_)
+            | Outcome::Contradiction { .. } => (false, false),
+        };
         match journal.conclude(intent, outcome, self.now()).await {
             Err(JournalError::Stale { .. }) => {}
             other => return Ok(other?),
         }
         let stands = journal.intent(intent).await?;
-        if stands.state != IntentState::Dispatching {
-            info!(account = %self.account, intent = %intent, state = %stands.state, said, "the order was recorded meanwhile");
-            return Ok(stands);
+        let contradiction = match stands.state {
+            // Recorded by nobody, and the answer does not fit: it cannot be told.
+            IntentState::Dispatching => {
+                let lost = Outcome::Lost { reason: said };
+                return Ok(journal.conclude(intent, lost, self.now()).await?);
+            }
+            IntentState::Open | IntentState::Filled | IntentState::Cancelled | IntentState::VenueExpired => {
+                not_sent
+            }
+            IntentState::Denied
+            | IntentState::Expired
+            | IntentState::Withdrawn
+            | IntentState::Rejected
+            | IntentState::Absent => accepted,
+            IntentState::Approved | IntentState::Unknown | IntentState::Incident => false,
+        };
+        if contradiction {
+            let facts = format!(
+                "the order was {}, and then the answer to it was {said}",
+                stands.state
+            );
+            warn!(account = %self.account, intent = %intent, facts, "the venue contradicts what was recorded");
+            let contradiction = Outcome::Contradiction { facts };
+            return Ok(journal.conclude(intent, contradiction, self.now()).await?);
         }
-        // Recorded by nobody, and the answer does not fit: it cannot be told.
-        let lost = Outcome::Lost { reason: said };
-        Ok(journal.conclude(intent, lost, self.now()).await?)
+        info!(account = %self.account, intent = %intent, state = %stands.state, said, "the order was recorded meanwhile");
+        Ok(stands)
     }
 
     /// Cancels may be repeated freely, and are, until the order is over. They have a loop of their own:

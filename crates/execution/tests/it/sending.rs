@@ -62,6 +62,27 @@ async fn an_answer_that_comes_after_the_order_was_found_does_not_end_the_desk() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn i8_an_order_that_is_accepted_after_it_was_declared_over_is_a_contradiction() {
+    let world = world();
+    let late = Duration::from_secs(20);
+    world
+        .venue
+        .book()
+        .answers
+        .push_back(Answer::FillAndAnswerLate(late));
+    world.start().await;
+    let id = world.store.admit_now(patient(buy("100")));
+    world.pass(1).await;
+    // As another process would have it that proved too much.
+    world.store.rows().intents.get_mut(&id).unwrap().state = IntentState::Absent;
+
+    world.pass(25).await;
+
+    assert_eq!(world.store.rows().contradictions.len(), 1);
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn i20_an_order_that_cannot_leave_is_tried_a_few_times_and_then_expires() {
     let world = world();
     world

@@ -39,6 +39,7 @@ pub(crate) struct Rows {
     pub(crate) checkpoint: Option<Timestamp>,
     pub(crate) checkpoints_written: u32,
     pub(crate) dispatches: u32,
+    pub(crate) contradictions: Vec<String>,
     balances: Option<AccountBalances>,
     /// How long a dispatch takes to be committed.
     pub(crate) commit_takes: Duration,
@@ -216,7 +217,12 @@ impl Journal for Store {
             Outcome::Refused { code } => Self::step(&mut rows, id, Step::Refuse, &code),
             Outcome::Lost { reason } => Self::step(&mut rows, id, Step::Lose, &reason),
             Outcome::Absent(_) => Self::step(&mut rows, id, Step::ProveAbsent, ""),
-            Outcome::Contradiction { facts } => Self::step(&mut rows, id, Step::Contradict, &facts),
+            Outcome::Contradiction { facts } => {
+                // What is over stays over; that it is contradicted is noted beside it.
+                rows.contradictions.push(facts.clone());
+                let stands = rows.intents[&id].clone();
+                Self::step(&mut rows, id, Step::Contradict, &facts).or(Ok(stands))
+            }
         };
         drop(rows);
         self.wrote();
