@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod cancelling;
 #[cfg(test)]
+mod chaos;
+#[cfg(test)]
 mod deciding;
 #[cfg(test)]
 mod looking;

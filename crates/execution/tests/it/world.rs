@@ -146,6 +146,7 @@ pub(crate) struct World {
     pub(crate) venue: Arc<Venue>,
     pub(crate) clock: Arc<TokioClock>,
     pub(crate) desk: Arc<Desk>,
+    parts: DeskParts,
     pub(crate) stop: CancellationToken,
     running: Mutex<Option<tokio::task::JoinHandle<()>>>,
 }
@@ -174,7 +175,8 @@ fn made(restless: bool) -> World {
         store,
         venue,
         clock,
-        desk: Arc::new(Desk::new(account(), parts)),
+        desk: Arc::new(Desk::new(account(), parts.clone())),
+        parts,
         stop: CancellationToken::new(),
         running: Mutex::default(),
     }
@@ -187,6 +189,18 @@ impl World {
         let (desk, stop) = (self.desk.clone(), self.stop.clone());
         let running = tokio::spawn(async move { desk.run(stop).await.expect("the desk gave up") });
         *self.running.lock().unwrap() = Some(running);
+    }
+
+    /// Ends the process in the middle of whatever it does, and starts another.
+    pub(crate) async fn crash_and_restart(&mut self) {
+        let running = self.running.lock().unwrap().take().expect("it was started");
+        running.abort();
+        match running.await {
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            _ => {}
+        }
+        self.desk = Arc::new(Desk::new(account(), self.parts.clone()));
+        self.start().await;
     }
 
     /// Stops, and fails the test if the desk gave up or the venue was given what it must not get.
