@@ -137,107 +137,122 @@ impl Cycle<'_> {
         let before = parts.notebook.read(&self.account.account).await?;
         let mut notes = before.clone();
         notes.starting_equity = notes.starting_equity.or(state.equity);
-        notes.protections.retain(|protection| {
-            let pair = &protection.pair;
-            state.position(pair).is_some() || state.works(pair, Side::Buy)
-        });
+        notes
+            .protections
+            .retain(|pair, _| state.position(pair).is_some() || state.works(pair, Side::Buy));
 
+        // First what needs no bars: an exchange whose charts hang must not keep a stop from working.
+        let mut quiet = Vec::new();
         for position in &state.positions {
-            self.look_after(position, &state, &mut notes).await;
+            if !self.watch_stops(position, &state, &mut notes).await {
+                quiet.push(position);
+            }
         }
-        if notes != before {
-            // A failure ends the cycle here: sold is what had to be sold, and nothing is bought that
-            // could not be protected later.
-            parts.notebook.write(&self.account.account, &notes).await?;
+        // A failure ends the cycle here: sold is what had to be sold, and nothing is bought that could
+        // not be protected later.
+        self.keep(&before, &notes).await?;
+        let before = notes.clone();
+        for position in quiet {
+            self.ask_strategy(position, &state, &mut notes).await;
         }
+        self.keep(&before, &notes).await?;
         if may_buy {
             self.look_for_entry(&state, &mut notes).await?;
         }
         Ok(())
     }
 
-    /// Protects a position that is held, and sells it when its time has come.
-    async fn look_after(&mut self, position: &Position, state: &AccountState, notes: &mut Notes) {
+    async fn keep(&self, before: &Notes, notes: &Notes) -> Result<(), JournalError> {
+        if before == notes {
+            return Ok(());
+        }
+        self.parts.notebook.write(&self.account.account, notes).await
+    }
+
+    /// Sells a position whose stop or target is met. Says whether there is nothing more to decide.
+    async fn watch_stops(&mut self, position: &Position, state: &AccountState, notes: &mut Notes) -> bool {
         let pair = &position.pair;
         let Some(price) = self.price(pair, state) else {
-            return self.note(Step::Failed {
+            self.note(Step::Failed {
                 reason: format!("{pair} is held and has no fresh price; its stops cannot be watched"),
             });
+            return true;
         };
-        // Without bars the stops still work; only the strategy's own opinion is missing.
-        let candles = self.candles(pair).await;
-        let view = candles.as_ref().map(|candles| MarketView {
-            pair,
-            candles,
-            price,
-            position: Some(position),
-        });
-        let protection = self.protection(position, price, view.as_ref(), notes);
+        let paid = position
+            .average_price()
+            .ok()
+            .and_then(|paid| Price::new(paid).ok());
+        let protection = notes.protection_of(pair, paid.unwrap_or(price));
+        protection.entry = paid.unwrap_or(protection.entry);
+        protection.observe(price);
         let settings = &self.parts.settings.strategy;
         let rules = ProtectionRules::new(settings, &state.preferences, state.permissions.trade_only);
-        let signal = view.as_ref().map(|view| self.parts.strategy.decide(view));
-        let reason = match (protection.exit(price, rules), signal) {
-            (Some(reason), _) => reason,
-            (None, Some(Signal::Exit { reason })) => ExitReason::Signal { reason },
-            (None, Some(Signal::Hold { reason })) => {
-                return self.note(Step::Held {
-                    pair: pair.clone(),
-                    reason,
-                });
+        match protection.exit(price, rules) {
+            Some(reason) => {
+                self.sell(position, reason, self.now, state, notes).await;
+                true
             }
-            (None, Some(Signal::Enter { .. }) | None) => return,
+            None => false,
+        }
+    }
+
+    /// Sells a position that the strategy gives up, and gives a stop to one that has none yet.
+    async fn ask_strategy(&mut self, position: &Position, state: &AccountState, notes: &mut Notes) {
+        let pair = &position.pair;
+        let (Some(price), Some(candles)) = (self.price(pair, state), self.candles(pair).await) else {
+            return;
         };
-        if state.works(pair, Side::Sell) {
-            return self.note(Step::Held {
+        let view = MarketView {
+            pair,
+            candles: &candles,
+            price,
+            position: Some(position),
+        };
+        let protection = notes.protection_of(pair, price);
+        if protection.stop.is_none() {
+            protection.stop = self.parts.strategy.stop(&view);
+        }
+        match self.parts.strategy.decide(&view) {
+            Signal::Exit { reason } => {
+                let last_bar = candles.last().map_or(self.now, |bar| bar.start);
+                let reason = ExitReason::Signal { reason };
+                self.sell(position, reason, last_bar, state, notes).await;
+            }
+            Signal::Hold { reason } => self.note(Step::Held {
                 pair: pair.clone(),
-                reason: "an order to sell it is on its way".to_owned(),
-            });
+                reason,
+            }),
+            Signal::Enter { .. } => {}
+        }
+    }
+
+    /// Asks for the sale of all of a position. Bars that began up to `not_before_bar` bring no new
+    /// purchase.
+    async fn sell(
+        &mut self,
+        position: &Position,
+        reason: ExitReason,
+        not_before_bar: Timestamp,
+        state: &AccountState,
+        notes: &mut Notes,
+    ) {
+        let pair = position.pair.clone();
+        if state.works(&pair, Side::Sell) {
+            let reason = "an order to sell it is on its way".to_owned();
+            return self.note(Step::Held { pair, reason });
         }
         let Some(request) = sale(position, state) else {
-            return self.note(Step::Dust { pair: pair.clone() });
+            return self.note(Step::Dust { pair });
         };
         tracing::info!("sell signal: {}: {pair}: {reason}", self.account);
-        let last_bar = candles
-            .as_ref()
-            .and_then(|candles| candles.last())
-            .map(|bar| bar.start);
         if let Some(outcome) = self.submit(request).await {
-            notes.sold_in.insert(pair.clone(), last_bar.unwrap_or(self.now));
+            notes.sold_in.insert(pair.clone(), not_before_bar);
             self.note(Step::Sell {
-                pair: pair.clone(),
+                pair,
                 reason,
                 outcome,
             });
         }
-    }
-
-    /// What protects the position, brought up to date; made now for a position that has none.
-    fn protection(
-        &self,
-        position: &Position,
-        price: Price,
-        view: Option<&MarketView<'_>>,
-        notes: &mut Notes,
-    ) -> Protection {
-        let paid = position
-            .average_price()
-            .ok()
-            .and_then(|average| Price::new(average).ok());
-        if notes.protection(&position.pair).is_none() {
-            let stop = view.and_then(|view| self.parts.strategy.stop(view));
-            notes.put(Protection::new(
-                position.pair.clone(),
-                paid.unwrap_or(price),
-                stop,
-            ));
-        }
-        let mut protection = Protection::new(position.pair.clone(), paid.unwrap_or(price), None);
-        if let Some(kept) = notes.protection(&position.pair) {
-            kept.entry = paid.unwrap_or(kept.entry);
-            kept.observe(price);
-            protection = kept.clone();
-        }
-        protection
     }
 
     /// Buys at most one pair: the next cycle sizes the next one by what this one left.

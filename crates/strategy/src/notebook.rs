@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bursar_execution::JournalError;
-use bursar_model::{AccountId, Pair, Usd};
+use bursar_model::{AccountId, Pair, Price, Usd};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -18,21 +18,21 @@ pub struct Notes {
     /// What the account was worth when its first cycle ran.
     pub starting_equity: Option<Usd>,
     /// Of positions held, or about to be.
-    pub protections: Vec<Protection>,
-    /// The beginning of the bar in which a pair was last sold: nothing is bought again in that bar.
+    pub protections: BTreeMap<Pair, Protection>,
+    /// When a pair was last sold: bars that began up to then bring no new purchase.
     pub sold_in: BTreeMap<Pair, Timestamp>,
 }
 
 impl Notes {
-    pub(crate) fn protection(&mut self, pair: &Pair) -> Option<&mut Protection> {
+    /// The protection of a pair that is held; made now, without a stop, for one that has none.
+    pub(crate) fn protection_of(&mut self, pair: &Pair, entry: Price) -> &mut Protection {
         self.protections
-            .iter_mut()
-            .find(|protection| protection.pair == *pair)
+            .entry(pair.clone())
+            .or_insert_with(|| Protection::new(pair.clone(), entry, None))
     }
 
     pub(crate) fn put(&mut self, protection: Protection) {
-        self.protections.retain(|other| other.pair != protection.pair);
-        self.protections.push(protection);
+        self.protections.insert(protection.pair.clone(), protection);
     }
 }
 

@@ -19,6 +19,7 @@ const AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(5);
 pub struct Prices {
     market: Arc<dyn MarketData>,
     clock: Arc<dyn Clock>,
+    longest: SignedDuration,
     charts: Mutex<BTreeMap<(Pair, u32), Arc<Chart>>>,
 }
 
@@ -32,10 +33,12 @@ struct Reading {
 }
 
 impl Prices {
-    pub fn new(market: Arc<dyn MarketData>, clock: Arc<dyn Clock>) -> Self {
+    /// An answer stands no longer than `longest`: usually the time between two cycles.
+    pub fn new(market: Arc<dyn MarketData>, clock: Arc<dyn Clock>, longest: Duration) -> Self {
         Self {
             market,
             clock,
+            longest: SignedDuration::try_from(longest).unwrap_or(SignedDuration::MAX),
             charts: Mutex::default(),
         }
     }
@@ -66,14 +69,15 @@ impl Prices {
         answer
     }
 
-    /// Until the bar after the last one is finished. A market whose bars lie ahead of our clock runs
-    /// faster than it, and is asked as often as may be.
+    /// Until the bar after the last one is finished, and not longer than a cycle: the bars of a market
+    /// that is replayed come faster than our clock says.
     fn good_until(&self, answer: &Result<Arc<[Candle]>, ReadError>, interval_minutes: u32) -> Timestamp {
-        let soonest = later(self.clock.now(), AGAIN_AFTER);
+        let now = self.clock.now();
+        let soonest = later(now, AGAIN_AFTER.min(self.longest));
         let last = answer.as_ref().ok().and_then(|candles| candles.last());
-        let last = last.filter(|candle| candle.start <= self.clock.now());
         let two_bars = SignedDuration::from_mins(i64::from(interval_minutes).saturating_mul(2));
-        last.map_or(soonest, |candle| later(candle.start, two_bars).max(soonest))
+        let next = last.map_or(soonest, |candle| later(candle.start, two_bars).max(soonest));
+        next.min(later(now, self.longest))
     }
 
     fn chart(&self, pair: &Pair, interval_minutes: u32) -> Arc<Chart> {

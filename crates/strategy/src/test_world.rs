@@ -94,7 +94,11 @@ impl World {
     }
 
     pub(crate) fn parts(&self) -> CycleParts {
-        let prices = Prices::new(self.market.clone(), self.clock.clone());
+        let prices = Prices::new(
+            self.market.clone(),
+            self.clock.clone(),
+            std::time::Duration::from_secs(3_600),
+        );
         CycleParts {
             strategy: self.strategy.clone(),
             settings: CycleSettings {

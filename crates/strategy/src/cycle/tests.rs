@@ -361,14 +361,8 @@ async fn the_stop_is_written_down_before_the_order_is_handed_over() {
     world.cycle().await;
 
     let notes = &world.gate.notes_then.lock().unwrap()[0];
-    assert_eq!(
-        notes.protections,
-        [Protection::new(
-            pair("BTC-USD"),
-            price(dec!(100)),
-            Some(price(dec!(95)))
-        )]
-    );
+    let stop = Protection::new(pair("BTC-USD"), price(dec!(100)), Some(price(dec!(95))));
+    assert_eq!(notes.protections, [(pair("BTC-USD"), stop)].into());
     assert_eq!(notes.starting_equity, Some(usd(dec!(10_000))));
 }
 
@@ -419,6 +413,28 @@ async fn a_position_is_sold_by_its_stops_when_there_are_no_bars() {
     let steps = world.cycle().await;
 
     assert!(steps.contains("BTC-USD: sell, stop at 92: approved"), "{steps}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exchange_whose_charts_hang_keeps_no_stop_from_working() {
+    let world = World::new();
+    let pairs: Vec<String> = ["A", "B", "C", "D", "E", "F", "G"]
+        .map(|base| format!("{base}-USD"))
+        .into();
+    for pair in &pairs {
+        world.accounts.quote(pair, dec!(100));
+    }
+    world.accounts.change(&mara(), |state| {
+        state.positions = pairs.iter().map(|pair| position(pair, "1", dec!(100))).collect();
+    });
+    *world.market.hangs.lock().unwrap() = true;
+    world.cycle().await;
+    world.accounts.quote("G-USD", dec!(97));
+
+    let steps = world.cycle().await;
+
+    assert!(steps.starts_with("G-USD: sell, trailing stop at 97"), "{steps}");
+    assert!(steps.ends_with("failed: given up after 50 s\n"), "{steps}");
 }
 
 #[tokio::test(start_paused = true)]

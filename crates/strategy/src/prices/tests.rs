@@ -2,7 +2,11 @@ use super::*;
 use crate::test_world::{World, pair};
 
 fn prices(world: &World) -> Prices {
-    Prices::new(world.market.clone(), world.clock.clone())
+    Prices::new(
+        world.market.clone(),
+        world.clock.clone(),
+        Duration::from_secs(3_600),
+    )
 }
 
 fn asked(world: &World) -> u32 {
@@ -73,4 +77,16 @@ async fn an_exchange_that_hangs_is_not_waited_for() {
         error.to_string(),
         "the venue could not be read: no bars of BTC-USD within 10 s"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_market_that_runs_ahead_of_the_clock_is_asked_once_a_cycle() {
+    let world = World::new();
+    let prices = Prices::new(world.market.clone(), world.clock.clone(), Duration::from_secs(1));
+
+    prices.candles(&pair("BTC-USD"), 15).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    prices.candles(&pair("BTC-USD"), 15).await.unwrap();
+
+    assert_eq!(asked(&world), 2);
 }
