@@ -46,10 +46,24 @@ impl Canary {
 
     /// The first place at which the secret stands in `haystack`.
     pub fn find(&self, haystack: &[u8]) -> Option<Leak> {
+        // One look at every byte, then only where a form could begin: a store has millions of them.
+        let mut begins = [false; 256];
+        for (_, needle) in &self.forms {
+            let first = needle.first().map(|first| usize::from(*first));
+            if let Some(begins) = first.and_then(|first| begins.get_mut(first)) {
+                *begins = true;
+            }
+        }
+        let may_begin = |byte: &u8| begins.get(usize::from(*byte)).copied().unwrap_or_default();
+        let places: Vec<usize> = haystack
+            .iter()
+            .enumerate()
+            .filter(|(_, byte)| may_begin(byte))
+            .map(|(at, _)| at)
+            .collect();
         self.forms.iter().find_map(|(form, needle)| {
-            let at_byte = haystack
-                .windows(needle.len())
-                .position(|window| window == needle)?;
+            let here = |at: &&usize| haystack.get(**at..).is_some_and(|rest| rest.starts_with(needle));
+            let at_byte = *places.iter().find(here)?;
             Some(Leak {
                 name: self.name.clone(),
                 form,
