@@ -1,4 +1,5 @@
 //! The law of `ARCHITECTURE.md`, checked against the workspace as it is.
+#![cfg(test)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,7 +13,10 @@ fn root() -> PathBuf {
 fn allowed() -> BTreeMap<String, Option<BTreeSet<String>>> {
     let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     let section = text.split("## Crates, and who may use whom").nth(1).unwrap();
-    let rows = section.lines().skip_while(|line| !line.starts_with("| layer")).skip(2);
+    let rows = section
+        .lines()
+        .skip_while(|line| !line.starts_with("| layer"))
+        .skip(2);
     rows.take_while(|line| line.starts_with('|'))
         .map(|line| {
             let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
@@ -20,7 +24,11 @@ fn allowed() -> BTreeMap<String, Option<BTreeSet<String>>> {
             let uses = match cells[3] {
                 "all" => None,
                 "–" => Some(BTreeSet::new()),
-                list => Some(list.split(',').map(|cell| cell.trim().trim_matches('`').to_owned()).collect()),
+                list => Some(
+                    list.split(',')
+                        .map(|cell| cell.trim().trim_matches('`').to_owned())
+                        .collect(),
+                ),
             };
             (name, uses)
         })
@@ -45,10 +53,17 @@ fn members() -> Vec<Member> {
     folders
         .into_iter()
         .map(|folder| {
-            let manifest: toml::Table = fs::read_to_string(folder.join("Cargo.toml")).unwrap().parse().unwrap();
+            let manifest: toml::Table = fs::read_to_string(folder.join("Cargo.toml"))
+                .unwrap()
+                .parse()
+                .unwrap();
             let package = manifest["package"]["name"].as_str().unwrap();
             let name = package.strip_prefix("bursar-").unwrap_or(package).to_owned();
-            Member { name, manifest, folder }
+            Member {
+                name,
+                manifest,
+                folder,
+            }
         })
         .collect()
 }
@@ -58,12 +73,19 @@ fn edges(member: &Member) -> BTreeSet<String> {
     let ours = |table: &toml::Table| -> BTreeSet<String> {
         table
             .keys()
-            .filter_map(|key| key.strip_prefix("bursar-").or_else(|| (key == "bursar" || key == "bursard").then_some(key)))
+            .filter_map(|key| {
+                key.strip_prefix("bursar-")
+                    .or_else(|| (key == "bursar" || key == "bursard").then_some(key))
+            })
             .map(str::to_owned)
             .collect()
     };
     let sections = ["dependencies", "build-dependencies"];
-    sections.iter().filter_map(|name| member.manifest.get(*name)?.as_table()).flat_map(ours).collect()
+    sections
+        .iter()
+        .filter_map(|name| member.manifest.get(*name)?.as_table())
+        .flat_map(ours)
+        .collect()
 }
 
 #[test]
@@ -72,11 +94,17 @@ fn every_crate_uses_only_what_the_table_allows() {
     let mut broken = Vec::new();
     for member in members() {
         match allowed.get(&member.name) {
-            None => broken.push(format!("`{}` is not in the table of ARCHITECTURE.md", member.name)),
+            None => broken.push(format!(
+                "`{}` is not in the table of ARCHITECTURE.md",
+                member.name
+            )),
             Some(None) => {}
             Some(Some(uses)) => {
                 for edge in edges(&member).difference(uses) {
-                    broken.push(format!("`{}` may not use `{edge}`: see the layers in ARCHITECTURE.md", member.name));
+                    broken.push(format!(
+                        "`{}` may not use `{edge}`: see the layers in ARCHITECTURE.md",
+                        member.name
+                    ));
                 }
             }
         }
@@ -87,9 +115,15 @@ fn every_crate_uses_only_what_the_table_allows() {
 #[test]
 fn the_table_names_no_crate_that_is_not_there() {
     let there: BTreeSet<String> = members().into_iter().map(|member| member.name).collect();
-    let gone: Vec<String> = allowed().into_keys().filter(|name| !there.contains(name)).collect();
+    let gone: Vec<String> = allowed()
+        .into_keys()
+        .filter(|name| !there.contains(name))
+        .collect();
 
-    assert!(gone.is_empty(), "ARCHITECTURE.md names {gone:?}, which the workspace does not have");
+    assert!(
+        gone.is_empty(),
+        "ARCHITECTURE.md names {gone:?}, which the workspace does not have"
+    );
 }
 
 #[test]
@@ -102,8 +136,16 @@ fn only_the_named_crates_hold_ciphers_http_clients_and_sql() {
     ];
     for (library, holders) in law {
         for member in members() {
-            let uses = member.manifest.get("dependencies").and_then(|table| table.get(library)).is_some();
-            assert!(!uses || holders.contains(&member.name.as_str()), "`{}` may not use `{library}`", member.name);
+            let uses = member
+                .manifest
+                .get("dependencies")
+                .and_then(|table| table.get(library))
+                .is_some();
+            assert!(
+                !uses || holders.contains(&member.name.as_str()),
+                "`{}` may not use `{library}`",
+                member.name
+            );
         }
     }
 }
@@ -122,7 +164,11 @@ fn every_crate_takes_the_lints_of_the_workspace_and_has_a_front_page() {
         let text = fs::read_to_string(if library.exists() { library } else { main }).unwrap();
         let page = text.lines().take_while(|line| line.starts_with("//!")).count();
         let least = if member.name == "tests" { 1 } else { 5 };
-        assert!(page >= least, "the front page of `{}` has {page} lines", member.name);
+        assert!(
+            page >= least,
+            "the front page of `{}` has {page} lines",
+            member.name
+        );
     }
 }
 
@@ -130,16 +176,42 @@ fn every_crate_takes_the_lints_of_the_workspace_and_has_a_front_page() {
 #[test]
 fn vocabulary_and_rules_are_pure() {
     let pure = ["model", "config", "permissions", "controls", "ledger"];
-    let impure = ["tokio", "async-trait", "getrandom", "rustix", "reqwest", "rusqlite", "tracing", "fastrand"];
-    for member in members().into_iter().filter(|member| pure.contains(&member.name.as_str())) {
-        let Some(dependencies) = member.manifest["dependencies"].as_table() else { continue };
+    let impure = [
+        "tokio",
+        "async-trait",
+        "getrandom",
+        "rustix",
+        "reqwest",
+        "rusqlite",
+        "tracing",
+        "fastrand",
+    ];
+    for member in members()
+        .into_iter()
+        .filter(|member| pure.contains(&member.name.as_str()))
+    {
+        let Some(dependencies) = member.manifest["dependencies"].as_table() else {
+            continue;
+        };
         for library in impure {
-            assert!(!dependencies.contains_key(library), "`{}` may not use `{library}`", member.name);
+            assert!(
+                !dependencies.contains_key(library),
+                "`{}` may not use `{library}`",
+                member.name
+            );
         }
         for file in sources(&member.folder.join("src")) {
             let text = fs::read_to_string(&file).unwrap();
             let code = text.split("#[cfg(test)]").next().unwrap();
-            for word in ["async fn", "std::fs", "std::net", "std::env", "SystemTime", "Instant::now", "thread::"] {
+            for word in [
+                "async fn",
+                "std::fs",
+                "std::net",
+                "std::env",
+                "SystemTime",
+                "Instant::now",
+                "thread::",
+            ] {
                 assert!(!code.contains(word), "{} holds `{word}`", file.display());
             }
         }
