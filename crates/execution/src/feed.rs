@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bursar_broker::{MarketData, ReadError, VenueStatus};
 use bursar_model::{BrokerId, Clock, Pair};
-use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -22,12 +22,14 @@ pub struct Feed {
     clock: Arc<dyn Clock>,
     pairs: watch::Receiver<BTreeSet<Pair>>,
     interval: Duration,
-    /// When the list of pairs and rules is read again.
-    instruments_due: Mutex<Timestamp>,
+    /// When the list of pairs and rules is read again; `None` until it was read once.
+    instruments_due: Mutex<Option<Instant>>,
 }
 
 /// How often a venue's list of pairs and rules is read: it changes without notice.
-const INSTRUMENTS_EVERY: SignedDuration = SignedDuration::from_hours(1);
+const INSTRUMENTS_EVERY: Duration = Duration::from_hours(1);
+/// How soon it is tried again when it could not be read. The old one serves meanwhile.
+const INSTRUMENTS_AGAIN: Duration = Duration::from_secs(30);
 
 impl Feed {
     /// `pairs` are those somebody may trade or holds; the feed follows changes of it.
@@ -46,7 +48,7 @@ impl Feed {
             clock,
             pairs,
             interval,
-            instruments_due: Mutex::new(Timestamp::MIN),
+            instruments_due: Mutex::new(None),
         }
     }
 
@@ -72,26 +74,37 @@ impl Feed {
         Ok(())
     }
 
-    /// Reads pairs and rules, if they are due, and prices once, so that what needs them can begin.
+    /// Reads pairs and rules, if they are due, and prices once, so that what needs them can begin. A
+    /// list that cannot be read keeps no price back.
     pub async fn prime(&self) -> Result<Result<(), ReadError>, JournalError> {
-        let now = self.clock.now();
-        if now >= *self.due() {
-            match self.market.instruments().await {
-                Ok(instruments) => {
-                    for broker in &self.brokers {
-                        self.conditions.put_instruments(broker, &instruments, now).await?;
-                    }
-                    info!(
-                        brokers = self.names(),
-                        pairs = instruments.len(),
-                        "pairs and rules read"
-                    );
-                    *self.due() = now.saturating_add(INSTRUMENTS_EVERY).unwrap_or(Timestamp::MAX);
-                }
-                Err(error) => return Ok(Err(error)),
-            }
+        let listed = self.read_instruments().await?;
+        let priced = self.read_quotes().await?;
+        Ok(listed.and(priced))
+    }
+
+    async fn read_instruments(&self) -> Result<Result<(), ReadError>, JournalError> {
+        let due = *self.due();
+        if due.is_some_and(|due| Instant::now() < due) {
+            return Ok(Ok(()));
         }
-        self.read_quotes().await
+        let instruments = match self.market.instruments().await {
+            Ok(instruments) => instruments,
+            Err(error) => {
+                *self.due() = due.map(|_| after(INSTRUMENTS_AGAIN));
+                return Ok(Err(error));
+            }
+        };
+        for broker in &self.brokers {
+            let now = self.clock.now();
+            self.conditions.put_instruments(broker, &instruments, now).await?;
+        }
+        info!(
+            brokers = self.names(),
+            pairs = instruments.len(),
+            "pairs and rules read"
+        );
+        *self.due() = Some(after(INSTRUMENTS_EVERY));
+        Ok(Ok(()))
     }
 
     async fn read_quotes(&self) -> Result<Result<(), ReadError>, JournalError> {
@@ -110,7 +123,7 @@ impl Feed {
         }
     }
 
-    fn due(&self) -> MutexGuard<'_, Timestamp> {
+    fn due(&self) -> MutexGuard<'_, Option<Instant>> {
         self.instruments_due
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -120,4 +133,9 @@ impl Feed {
         let names: Vec<&str> = self.brokers.iter().map(BrokerId::as_str).collect();
         names.join(", ")
     }
+}
+
+fn after(pause: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(pause).unwrap_or(now)
 }

@@ -7,6 +7,8 @@ mod chaos;
 #[cfg(test)]
 mod deciding;
 #[cfg(test)]
+mod feeding;
+#[cfg(test)]
 mod looking;
 #[cfg(test)]
 mod sending;
