@@ -21,8 +21,8 @@ use jiff::Timestamp;
 
 use crate::machine::Forbidden;
 use crate::{
-    AbsenceEvidence, Admission, Attempt, Booked, Cancel, DayBoundary, Dispatch, ExternalOrder, Intent, NewLatch, Preview,
-    Proposal, UserDay,
+    AbsenceEvidence, Admission, Attempt, Booked, Cancel, DayBoundary, Dispatch, ExternalOrder, Intent,
+    NewLatch, Preview, Proposal, UserDay,
 };
 
 /// Why the journal did not do what was asked.
@@ -116,7 +116,9 @@ pub trait Journal: Send + Sync {
         now: Timestamp,
     ) -> Result<Dispatch, JournalError>;
 
-    /// Records what became of an attempt.
+    /// Records what became of an attempt. An order that was not sent and whose cancel was asked for
+    /// meanwhile is withdrawn; one whose state does not fit the outcome is [`JournalError::Stale`]; a
+    /// contradiction is taken in any state, and one that is over keeps its state.
     async fn conclude(
         &self,
         intent: IntentId,
@@ -125,7 +127,9 @@ pub trait Journal: Send + Sync {
     ) -> Result<Intent, JournalError>;
 
     /// Records what the venue says of orders of an account: ours are matched by the id that we gave
-    /// them, found or ended; the others are recorded as external. Returns our intents that changed.
+    /// them, found or ended; the others are recorded as external. One of ours that was never sent, or
+    /// that is over without having been there, contradicts what was recorded and stops the account.
+    /// Returns our intents that changed.
     async fn observe(
         &self,
         account: &AccountId,
@@ -182,7 +186,8 @@ pub trait Journal: Send + Sync {
     /// Every switch there ever was, newest first, with who cleared it.
     async fn latch_history(&self, limit: u32) -> Result<Vec<LatchRecord>, JournalError>;
 
-    /// Counts a fault of a venue or a key, and trips a switch when there were too many in the window.
+    /// Counts a fault of a venue or a key, and trips a switch when there were too many in the window,
+    /// unless it is on already.
     async fn note_error(
         &self,
         account: &AccountId,
@@ -274,7 +279,7 @@ pub trait Conditions: Send + Sync {
     async fn put_quotes(&self, broker: &BrokerId, quotes: &[Quote]) -> Result<(), JournalError>;
     async fn quotes(&self, broker: &BrokerId) -> Result<Vec<Quote>, JournalError>;
 
-    /// `equity` is `None` while a holding cannot be valued.
+    /// `equity` is what the account is worth at least: what has no fresh price is not in it.
     async fn put_balances(
         &self,
         account: &AccountId,
