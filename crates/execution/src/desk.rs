@@ -108,6 +108,8 @@ pub struct Desk {
 const WRITE_MARGIN: SignedDuration = SignedDuration::from_secs(1);
 /// A store that changes all the time does not make a desk spin.
 const SHORTEST_ROUND: Duration = Duration::from_millis(20);
+/// How long after an order was sent the venue is looked at.
+const GATHER: Duration = Duration::from_millis(250);
 /// What is due again by itself does not wait for a change of the store.
 const LONGEST_ROUND: Duration = Duration::from_secs(1);
 
@@ -235,7 +237,8 @@ impl Desk {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(pause) => {}
-                () = self.sent.notified() => {}
+                // A moment later: several orders, one look.
+                () = self.sent.notified() => tokio::time::sleep(GATHER).await,
             }
         }
         Ok(())
