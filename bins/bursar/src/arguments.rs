@@ -72,28 +72,43 @@ pub(crate) enum Read {
     /// Help or the version, to be printed on the output.
     Shown(String),
     /// What is wrong, to be printed on the error stream.
-    Wrong(String),
+    Wrong(Wrong),
+}
+
+/// A mistake on the command line.
+pub(crate) struct Wrong {
+    /// For the error stream, as it is.
+    pub(crate) text: String,
+    /// In one line, for a program that wants a document.
+    pub(crate) message: String,
+    pub(crate) wants_json: bool,
 }
 
 pub(crate) fn read(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Read {
     let arguments: Vec<std::ffi::OsString> = arguments.into_iter().collect();
     let holds_keys = arguments.iter().skip(1).any(|argument| argument == "credentials");
+    let wants_json = arguments.iter().any(|argument| argument == "--json");
     match Arguments::try_parse_from(arguments) {
         Ok(arguments) => Read::Command(Box::new(arguments)),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
                 Read::Shown(error.render().ansi().to_string())
             }
-            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-                Read::Wrong(error.render().ansi().to_string())
-            }
-            _ => Read::Wrong(wrong(error, holds_keys)),
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Read::Wrong(Wrong {
+                text: error.render().ansi().to_string(),
+                message: "a command is missing".to_owned(),
+                wants_json,
+            }),
+            _ => Read::Wrong(Wrong {
+                wants_json,
+                ..wrong(error, holds_keys)
+            }),
         },
     }
 }
 
 /// The message of a mistake on the command line: short, on safe characters, with a hint line.
-fn wrong(mut error: clap::Error, holds_keys: bool) -> String {
+fn wrong(mut error: clap::Error, holds_keys: bool) -> Wrong {
     for kind in [
         ContextKind::InvalidValue,
         ContextKind::InvalidArg,
@@ -120,12 +135,14 @@ fn wrong(mut error: clap::Error, holds_keys: bool) -> String {
         .collect();
     let text = kept.join("\n");
     let text = text.trim_end().strip_prefix("error:").unwrap_or(&text);
-    format!(
-        "{}{text}\n\n{} add `--help` to see what belongs there\n",
-        bad("error:"),
-        bold("hint:")
-    )
+    Wrong {
+        message: text.lines().next().unwrap_or_default().trim().to_owned(),
+        text: format!("{}{text}\n\n{} {USAGE_HINT}\n", bad("error:"), bold("hint:")),
+        wants_json: false,
+    }
 }
+
+pub(crate) const USAGE_HINT: &str = "add `--help` to see what belongs there";
 
 pub(crate) fn shortened(text: &str) -> String {
     const LONGEST: usize = 60;
@@ -316,7 +333,7 @@ mod tests {
     #[test]
     fn ten_thousand_characters_make_a_short_message() {
         let long = "x".repeat(10_000);
-        let Read::Wrong(text) = read(["bursar", "user", "show", &long].map(Into::into)) else {
+        let Read::Wrong(Wrong { text, .. }) = read(["bursar", "user", "show", &long].map(Into::into)) else {
             panic!("that is no id");
         };
 
@@ -326,7 +343,7 @@ mod tests {
 
     #[test]
     fn a_secret_typed_as_an_argument_is_not_repeated() {
-        let Read::Wrong(text) =
+        let Read::Wrong(Wrong { text, .. }) =
             read(["bursar", "credentials", "set", "kraken-main", "CANARYSECRET"].map(Into::into))
         else {
             panic!("a secret is no argument");

@@ -8,6 +8,8 @@ pub mod config;
 pub mod credentials;
 pub mod hierarchy;
 pub mod init;
+pub mod kill;
+pub mod latches;
 pub mod lists;
 pub mod loss;
 pub mod order;
@@ -15,7 +17,6 @@ pub mod permissions;
 pub mod preferences;
 pub mod setup;
 pub mod status;
-pub mod switches;
 pub mod user;
 
 use clap::Subcommand;
@@ -63,11 +64,11 @@ pub enum Command {
     /// Would this order be allowed? The whole rule trace, nothing is sent
     Can(can::Can),
     /// Stop trading: everywhere, at a broker, of a user or of an account
-    Kill(switches::Kill),
+    Kill(kill::Kill),
     /// Turn a switch off again
-    Release(switches::Release),
+    Release(latches::Release),
     /// The switches that are on
-    Latches(switches::Latches),
+    Latches(latches::Latches),
     /// The day's loss of a user
     #[command(subcommand)]
     Loss(loss::Loss),

@@ -73,8 +73,13 @@ pub async fn execute(
             console.raw_out(&text);
             return Exit::Done;
         }
-        Read::Wrong(text) => {
-            console.raw_err(&text);
+        Read::Wrong(wrong) => {
+            if wrong.wants_json {
+                console.set_json(true);
+                console.fail(&Failure::usage(wrong.message, arguments::USAGE_HINT));
+            } else {
+                console.raw_err(&wrong.text);
+            }
             return Exit::Usage;
         }
     };

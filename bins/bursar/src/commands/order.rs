@@ -71,7 +71,7 @@ pub struct Place {
     #[arg(long)]
     allow_repeat: bool,
     /// How long to follow the order before the command ends
-    #[arg(long, value_name = "MS", default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(0..=600_000))]
+    #[arg(long, value_name = "MS", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(0..=600_000))]
     wait_ms: u64,
     /// An idempotency key: the same key never makes a second order
     #[arg(long, value_name = "TEXT", value_parser = key)]
@@ -221,12 +221,14 @@ async fn follow(mut intent: Intent, wait: Duration, opened: &Opened) -> Result<I
 fn is_settled(intent: &Intent) -> bool {
     match intent.state {
         IntentState::Approved | IntentState::Dispatching => false,
-        IntentState::Open => {
-            intent.request.kind != OrderKind::Market
-                && intent.request.time_in_force != TimeInForce::ImmediateOrCancel
-        }
+        IntentState::Open => rests(intent),
         _ => true,
     }
+}
+
+/// Whether it may lie in the book for long.
+fn rests(intent: &Intent) -> bool {
+    intent.request.kind != OrderKind::Market && intent.request.time_in_force != TimeInForce::ImmediateOrCancel
 }
 
 fn exit_of(intent: &Intent) -> Exit {
@@ -262,7 +264,8 @@ fn advice(intent: &Intent) -> String {
         IntentState::Withdrawn | IntentState::Expired => "it was never sent".to_owned(),
         IntentState::Rejected => "the exchange refused it; nothing was placed".to_owned(),
         IntentState::Absent => "proved that it never reached the exchange's book".to_owned(),
-        IntentState::Open => "it works at the exchange".to_owned(),
+        IntentState::Open if rests(intent) => "it works at the exchange".to_owned(),
+        IntentState::Open => "accepted by the exchange; its executions are not read yet".to_owned(),
         IntentState::Filled => "filled".to_owned(),
         IntentState::Cancelled => "cancelled; see what was filled before".to_owned(),
         IntentState::VenueExpired => "its time at the exchange is over".to_owned(),

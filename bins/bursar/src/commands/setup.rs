@@ -1,28 +1,30 @@
 //! `bursar setup`: one user after the other, each with account, keys, permissions and settings, in
 //! four steps. What exists is used and updated.
 
+mod done;
+mod entry;
+
 use std::path::{Path, PathBuf};
 
 use bursar_auth::{
-    Account, AccountChange, AccountType, Directory, DirectoryError, DisplayName, Email, NewAccount, NewUser,
-    User, UserChange,
+    Account, AccountChange, AccountType, Directory, DirectoryError, NewAccount, NewUser, User, UserChange,
 };
 use bursar_config::Preferences;
 use bursar_execution::Conditions;
 use bursar_keystore::{CredentialMaterial, Secret};
-use bursar_model::{AccountId, AccountMode, AccountRole, BrokerId, PairRule, Tier, Usd, UserId};
+use bursar_model::{AccountId, AccountMode, AccountRole, PairRule, Tier};
 use bursar_permissions::UserPermissions;
 use clap::Args;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::arguments::{self, PairsArgument};
 use crate::commands::credentials::{self, EnteredKey};
-use crate::commands::permissions::{LimitArguments, within_tier};
+use crate::commands::permissions::within_tier;
 use crate::commands::preferences;
+use crate::commands::setup::done::Done;
+use crate::commands::setup::entry::{Entry, fits, limits, read};
 use crate::render::Page;
 use crate::session::{Opened, Session};
-use crate::{Exit, Failure, brokers, prompt, view};
+use crate::{Exit, Failure, brokers, prompt};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -47,75 +49,6 @@ pub struct Setup {
     /// Allow values above the ceiling of the tier; needs --reason
     #[arg(long)]
     exceed_tier: bool,
-}
-
-/// One user of the file.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Entry {
-    user_id: UserId,
-    name: Option<DisplayName>,
-    email: Option<Email>,
-    tier: Option<Tier>,
-    account_type: Option<AccountType>,
-    #[serde(alias = "broker")]
-    broker_type: BrokerId,
-    #[serde(default)]
-    role: Option<AccountRole>,
-    #[serde(default)]
-    mode: Option<AccountMode>,
-    account_id: Option<AccountId>,
-    nickname: Option<DisplayName>,
-    #[serde(default)]
-    enabled: bool,
-    /// For people who read the file.
-    #[serde(rename = "description")]
-    _description: Option<String>,
-    pairs: Option<PairList>,
-    #[serde(alias = "max_size")]
-    max_position_usd: Option<Dollars>,
-    max_daily_loss_usd: Option<Dollars>,
-    max_positions: Option<u32>,
-    trade_only: Option<bool>,
-    preferences: Option<Preferences>,
-    credentials: Option<EnteredKey>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum PairList {
-    Word(String),
-    List(Vec<String>),
-}
-
-/// An amount: a text, or a whole number.
-#[derive(Clone, Copy, Deserialize)]
-#[serde(try_from = "WrittenDollars")]
-struct Dollars(Usd);
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum WrittenDollars {
-    Text(String),
-    Whole(u64),
-}
-
-impl TryFrom<WrittenDollars> for Dollars {
-    type Error = String;
-    fn try_from(written: WrittenDollars) -> Result<Self, String> {
-        let text = match written {
-            WrittenDollars::Text(text) => text,
-            WrittenDollars::Whole(number) => number.to_string(),
-        };
-        arguments::usd(&text).map(Self)
-    }
-}
-
-/// A TOML file with several users: one `[[user]]` each.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct UserTables {
-    user: Vec<Entry>,
 }
 
 /// What is going to be done for one user; everything that can be wrong was looked at.
@@ -440,65 +373,6 @@ fn pairs_line(pairs: &PairRule) -> String {
     }
 }
 
-/// What is fixed about an account must be what the file says.
-fn fits(account: &Account, entry: &Entry, role: AccountRole) -> Result<(), Failure> {
-    let differs = |what: &str, there: String, asked: String| {
-        Err(Failure::refused(
-            format!(
-                "rule fixed-for-ever: {what} of account `{}` is {there}, the file says {asked}",
-                account.id()
-            ),
-            "correct the file, or name another `account_id`",
-        ))
-    };
-    if !account.is_open() {
-        return Err(Failure::refused(
-            format!("rule account-open: account `{}` is closed", account.id()),
-            "name another `account_id`",
-        ));
-    }
-    if *account.owner() != entry.user_id {
-        return differs(
-            "the owner",
-            account.owner().to_string(),
-            entry.user_id.to_string(),
-        );
-    }
-    if *account.broker() != entry.broker_type {
-        return differs(
-            "the broker",
-            account.broker().to_string(),
-            entry.broker_type.to_string(),
-        );
-    }
-    if account.role() != role {
-        return differs("the role", account.role().to_string(), role.to_string());
-    }
-    match entry.mode {
-        Some(mode) if mode != account.mode() => {
-            differs("the mode", account.mode().to_string(), mode.to_string())
-        }
-        _ => Ok(()),
-    }
-}
-
-fn limits(entry: &Entry) -> Result<LimitArguments, Failure> {
-    let wrong = |error: String| Failure::usage(error, "correct `pairs`");
-    let pairs: Option<PairsArgument> = match &entry.pairs {
-        None => None,
-        Some(PairList::Word(word)) => Some(arguments::pairs(word).map_err(wrong)?),
-        Some(PairList::List(list)) if list.is_empty() => Some(PairsArgument::Rule(PairRule::Only([].into()))),
-        Some(PairList::List(list)) => Some(arguments::pairs(&list.join(",")).map_err(wrong)?),
-    };
-    Ok(LimitArguments {
-        pairs,
-        max_position_usd: entry.max_position_usd.map(|usd| usd.0),
-        max_daily_loss_usd: entry.max_daily_loss_usd.map(|usd| usd.0),
-        max_positions: entry.max_positions,
-        trade_only: entry.trade_only,
-    })
-}
-
 async fn put_user(
     entry: &Entry,
     user: Option<User>,
@@ -592,118 +466,4 @@ async fn put_account(
         account.mode()
     ));
     Ok(account)
-}
-
-/// One user, set up.
-struct Done {
-    user: User,
-    account: Account,
-    permissions: UserPermissions,
-    preferences: Preferences,
-    user_is_new: bool,
-    account_is_new: bool,
-    has_key: bool,
-}
-
-impl Done {
-    fn steps(&self) -> Vec<(String, &'static str)> {
-        let mut steps = Vec::new();
-        if !self.has_key {
-            steps.push((
-                format!("bursar credentials set {}", self.account.id()),
-                "the exchange key: to trade and read, never to withdraw",
-            ));
-        }
-        if !self.user.enabled {
-            steps.push((
-                format!("bursar user enable {}", self.user.id),
-                "authorise trading",
-            ));
-        }
-        steps.push((format!("bursar status {}", self.user.id), "look at everything"));
-        steps.push((
-            "bursard run".to_owned(),
-            "start trading; a daemon that runs already takes the user up by itself",
-        ));
-        steps
-    }
-
-    fn describe(&self, page: &mut Page) {
-        page.blank();
-        page.line(crate::render::good(&format!("{} is set up", self.user.id)));
-        let steps = self.steps();
-        page.next_steps(
-            "Next",
-            steps.iter().map(|(command, what)| (command.as_str(), *what)),
-        );
-    }
-
-    fn json(&self) -> Value {
-        json!({
-            "user": view::user_json(&self.user),
-            "user_created": self.user_is_new,
-            "account": view::account_json(&self.account),
-            "account_created": self.account_is_new,
-            "has_key": self.has_key,
-            "permissions": view::permissions_json(&self.permissions, None),
-            "preferences": self.preferences,
-            "next": self.steps().into_iter().map(|(command, _)| command).collect::<Vec<_>>(),
-        })
-    }
-}
-
-/// Reads one user or several, as JSON or TOML.
-fn read(text: &str, name: &Path) -> Result<Vec<Entry>, Failure> {
-    let is_toml = name.extension().is_some_and(|extension| extension == "toml");
-    let hint = "see `bursar setup --help` for the fields";
-    // A message of the reader may repeat what it read, and that may be a key.
-    let holds_keys = text.contains("secret");
-    let wrong = |place: String, message: String| {
-        let told = if holds_keys {
-            String::new()
-        } else {
-            format!(": {message}")
-        };
-        Failure::usage(
-            format!("`{}` cannot be read: {place}{told}", name.display()),
-            hint,
-        )
-    };
-    let entries = if is_toml {
-        let parsed = if text.contains("[[user]]") {
-            toml::from_str::<UserTables>(text).map(|tables| tables.user)
-        } else {
-            toml::from_str::<Entry>(text).map(|entry| vec![entry])
-        };
-        parsed.map_err(|error| {
-            let line = error
-                .span()
-                .and_then(|span| text.get(..span.start))
-                .map_or(0, |before| before.matches('\n').count())
-                .saturating_add(1);
-            wrong(format!("line {line}"), error.message().to_owned())
-        })?
-    } else {
-        let parsed = if text.trim_start().starts_with('[') {
-            serde_json::from_str::<Vec<Entry>>(text)
-        } else {
-            serde_json::from_str::<Entry>(text).map(|entry| vec![entry])
-        };
-        parsed.map_err(|error| {
-            let place = format!("line {}, column {}", error.line(), error.column());
-            let mut message = error.to_string();
-            // The reader's message ends with the place, which was told already.
-            if let Some(end) = message.find(" at line ") {
-                message.truncate(end);
-            }
-            wrong(place, message)
-        })?
-    };
-    if entries.is_empty() {
-        return Err(Failure::usage(
-            format!("`{}` names no user", name.display()),
-            hint,
-        ));
-    }
-    Ok(entries)
 }

@@ -85,6 +85,14 @@ async fn audit_verify_has_endings_of_its_own() {
 async fn with_json_a_failure_is_a_document_too() {
     let desk = Desk::with_mara().await;
 
+    let usage = desk.json("user show 'Mara Ilves'").await;
+    assert_eq!(usage["error"]["exit"], 2);
+    assert!(
+        usage["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("`Mara Ilves` is not a valid user id")
+    );
     let document = desk.json("user show nobody").await;
 
     assert_eq!(document["error"]["code"], "not-found");

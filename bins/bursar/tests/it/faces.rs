@@ -89,7 +89,7 @@ fn every_argument_says_what_it_is() {
     }
 }
 
-const READING: [&str; 18] = [
+const READING: [&str; 17] = [
     "user list",
     "user show mara_ilves",
     "account list",
@@ -107,7 +107,6 @@ const READING: [&str; 18] = [
     "latches",
     "latches --all",
     "loss show mara_ilves",
-    "audit tail",
 ];
 
 async fn lived_in() -> Desk {
@@ -167,4 +166,41 @@ fn has_float(value: &Value) -> bool {
         Value::Object(fields) => fields.values().any(has_float),
         Value::Null | Value::Bool(_) | Value::String(_) => false,
     }
+}
+
+#[tokio::test]
+async fn the_trail_shows_who_did_what_to_whom_and_why() {
+    let desk = lived_in().await;
+
+    let table = desk.done("audit tail").await;
+    let heading: Vec<&str> = table.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(
+        heading,
+        ["NUMBER", "WHEN", "WHO", "WHAT", "OUTCOME", "ABOUT", "WHY", "DATA"]
+    );
+    let tripped = table.lines().find(|line| line.contains("latch.tripped")).unwrap();
+    for part in [
+        "2026-11-20 12:00:05 UTC",
+        "operator:ops_desk",
+        "allowed",
+        "user mara_ilves",
+        "looks odd",
+    ] {
+        assert!(tripped.contains(part), "{part} is missing in {tripped}");
+    }
+    let document = desk.json("audit tail -n 2 --user mara_ilves").await;
+    let records = document["records"].as_array().unwrap();
+    assert_eq!(records.len(), 2, "{document:#}");
+    for field in [
+        "seq", "at", "actor", "action", "outcome", "subject", "data", "prev", "hash",
+    ] {
+        assert!(
+            records[0].get(field).is_some(),
+            "{field} is missing in {:#}",
+            records[0]
+        );
+    }
+    assert!(!has_float(&document));
+    let nobody = desk.json("audit tail --account kraken-main").await;
+    assert_eq!(nobody["records"], serde_json::json!([]));
 }

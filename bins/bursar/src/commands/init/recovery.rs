@@ -1,0 +1,132 @@
+//! The recovery code: handed over once, in one of three ways.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use bursar_keystore::{Initialisation, RecoveryCode, RecoveryConfirmed, Secret};
+
+use crate::session::Session;
+use crate::{Exit, Failure, prompt};
+
+/// What happens to the recovery code.
+pub(super) enum Recovery {
+    /// Shown, and two groups typed back.
+    TypedBack,
+    /// Written to a new file.
+    Written(PathBuf),
+    /// Shown on the error stream: nobody can be asked, and somebody said yes to that.
+    Shown,
+}
+
+/// Gives the recovery code to the operator, once, in the way that was chosen.
+pub(super) fn hand_over(
+    begun: &Initialisation,
+    recovery: &Recovery,
+    session: &mut Session<'_>,
+) -> Result<RecoveryConfirmed, Failure> {
+    let code = begun.recovery_code();
+    let groups = RecoveryCode::pick_groups(session.surroundings.entropy.as_ref());
+    match recovery {
+        Recovery::TypedBack => {
+            show(code, session);
+            typed_back(code, groups, session)
+        }
+        Recovery::Written(path) => {
+            write_code(code, path)?;
+            session.console.confirm(&format!(
+                "recovery code written to {}, mode 0400: move it away from this machine",
+                path.display()
+            ));
+            confirm_ourselves(code, groups)
+        }
+        Recovery::Shown => {
+            show(code, session);
+            session.console.warn(
+                "the recovery code above is shown once; write it down now, and clear this screen or log",
+            );
+            confirm_ourselves(code, groups)
+        }
+    }
+}
+
+fn show(code: &RecoveryCode, session: &mut Session<'_>) {
+    let text = format!(
+        "\n  Recovery code, shown once. Write it down on paper:\n\n    {}\n\n",
+        code.reveal()
+    );
+    // On the error stream: the output may go to a file.
+    session.console.raw_err(&text);
+    drop(Secret::from_text(text));
+}
+
+fn typed_back(
+    code: &RecoveryCode,
+    groups: [usize; 2],
+    session: &Session<'_>,
+) -> Result<RecoveryConfirmed, Failure> {
+    const TRIES: usize = 3;
+    let beforehand = "run `bursar init --recovery-file FILE`";
+    let ask = |group: usize| {
+        prompt::secret(
+            session.console,
+            &format!("Type group {group} of the code"),
+            beforehand,
+        )
+    };
+    let [first, second] = groups;
+    let mut last = None;
+    for _ in 0..TRIES {
+        let (one, two) = (ask(first)?, ask(second)?);
+        match code.confirm([(first, &one), (second, &two)]) {
+            Ok(confirmed) => return Ok(confirmed),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(Failure::new(
+        Exit::Failed,
+        last.map_or_else(
+            || "the code was not confirmed".to_owned(),
+            |error| error.to_string(),
+        ),
+        "nothing was made; run `bursar init` again and write the code down",
+    ))
+}
+
+/// Nobody can be asked: the code was handed over in writing, and the groups are read back from that.
+fn confirm_ourselves(code: &RecoveryCode, groups: [usize; 2]) -> Result<RecoveryConfirmed, Failure> {
+    let text = code.reveal().to_string();
+    let group = |number: usize| {
+        let typed = text.split('-').nth(number.saturating_sub(1)).unwrap_or_default();
+        Secret::from_text(typed.to_owned())
+    };
+    let [first, second] = groups;
+    let confirmed = code.confirm([(first, &group(first)), (second, &group(second))]);
+    drop(Secret::from_text(text));
+    confirmed.map_err(|error| Failure::of(Exit::Failed, &error, "report this"))
+}
+
+fn write_code(code: &RecoveryCode, path: &Path) -> Result<(), Failure> {
+    let text = format!("{}\n", code.reveal());
+    let written = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o400)
+        .open(path)
+        .and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        });
+    drop(Secret::from_text(text));
+    written.map_err(|error| {
+        Failure::new(
+            Exit::Failed,
+            format!(
+                "the recovery code cannot be written to `{}`: {error}",
+                path.display()
+            ),
+            "name a new file in a folder that exists",
+        )
+    })
+}

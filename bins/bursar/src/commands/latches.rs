@@ -1,0 +1,195 @@
+//! `bursar release` and `bursar latches`: which switches are on, and turning one off.
+
+use bursar_controls::{ClearRule, Latch, Scope};
+use bursar_execution::Journal;
+use clap::Args;
+use serde_json::json;
+
+use crate::arguments::shortened;
+use crate::render::{self, Cell, Page, Table, Tone, count, moment};
+use crate::session::{Opened, Session};
+use crate::{Exit, Failure, prompt, view};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bursar latches
+  bursar release 6d1b345e --reason \"checked with the exchange\"")]
+pub struct Release {
+    /// The switch's id, or how it begins
+    latch: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  bursar latches --all")]
+pub struct Latches {
+    /// Those that were turned off too, newest first
+    #[arg(long)]
+    all: bool,
+    /// How many of them
+    #[arg(long, value_name = "COUNT", default_value_t = 100)]
+    limit: u32,
+}
+
+impl Release {
+    pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
+        let opened = session.open().await?;
+        let latches = opened.store.latches().await?;
+        let latch = self.find(&latches, &opened).await?;
+        if let ClearRule::DayBoundary { day } = &latch.clear_rule {
+            return Err(Failure::refused(
+                format!(
+                    "rule daily-loss-allowance: the switch on {} clears by itself when trading day {day} ends",
+                    latch.scope
+                ),
+                "to allow more loss today, run `bursar loss allow USER --extra-usd X --reason \"…\"`",
+            ));
+        }
+        let reason = prompt::reason(
+            session.console,
+            session.global.reason.as_deref(),
+            "trading was allowed again",
+        )?;
+        let act = session.act().because(reason.clone());
+        let released = opened.store.release(latch.id, &act).await?;
+        let left: Vec<Latch> = opened.store.latches().await?;
+        let still: Vec<&Latch> = left
+            .iter()
+            .filter(|other| overlap(&other.scope, &released.scope))
+            .collect();
+
+        let mut page = Page::new();
+        page.line(format!("switch {} on {} is off", released.id, released.scope));
+        page.facts([
+            (
+                "was",
+                Cell::new(format!("{}: {}", released.mode, released.reason)),
+            ),
+            ("released because", Cell::new(&reason)),
+        ]);
+        if !still.is_empty() {
+            page.heading("Switches that are still on there");
+            page.table(&view::latch_table(still.iter().copied()), "");
+            view::release_hints(&mut page, still.iter().copied());
+        }
+        let document = json!({
+            "released": view::latch_json(&released),
+            "reason": reason,
+            "still_on": still.iter().map(|latch| view::latch_json(latch)).collect::<Vec<_>>(),
+        });
+        session.console.answer(&page, &document);
+        Ok(Exit::Done)
+    }
+
+    async fn find<'a>(&self, latches: &'a [Latch], opened: &Opened) -> Result<&'a Latch, Failure> {
+        let typed = self.latch.to_ascii_lowercase();
+        let shown = shortened(&render::harmless(&self.latch));
+        let hits: Vec<&Latch> = latches
+            .iter()
+            .filter(|latch| typed.len() >= 4 && latch.id.to_string().starts_with(&typed))
+            .collect();
+        match hits.as_slice() {
+            [latch] => Ok(latch),
+            [] => {
+                let history = opened.store.latch_history(1_000).await?;
+                let is_over = history.iter().any(|record| record.latch.id.to_string() == typed);
+                Err(Failure::not_found(
+                    if is_over {
+                        format!("switch `{shown}` is off already")
+                    } else {
+                        format!("no switch `{shown}` is on")
+                    },
+                    "list the switches that are on with `bursar latches`",
+                ))
+            }
+            _ => Err(Failure::usage(
+                format!(
+                    "`{shown}` is how {} begin",
+                    count(hits.len(), "switch", "switches")
+                ),
+                "type more of the id; see `bursar latches`",
+            )),
+        }
+    }
+}
+
+/// Whether a switch of one scope may stop something that the other stops.
+fn overlap(one: &Scope, other: &Scope) -> bool {
+    one == other || matches!(one, Scope::Global) || matches!(other, Scope::Global)
+}
+
+impl Latches {
+    pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
+        let opened = session.open().await?;
+        if self.all {
+            return self.history(&opened, session).await;
+        }
+        let latches = opened.store.latches().await?;
+        let mut page = Page::new();
+        page.table(&view::latch_table(&latches), "no switch is on");
+        if !latches.is_empty() {
+            page.blank();
+        }
+        view::release_hints(&mut page, &latches);
+        let document = json!({
+            "latches": latches.iter().map(view::latch_json).collect::<Vec<_>>(),
+            "total_count": latches.len(),
+        });
+        session.console.answer(&page, &document);
+        Ok(Exit::Done)
+    }
+
+    async fn history(&self, opened: &Opened, session: &mut Session<'_>) -> Result<Exit, Failure> {
+        let records = opened.store.latch_history(self.limit).await?;
+        let mut table = Table::new(&[
+            "SWITCH",
+            "SCOPE",
+            "MODE",
+            "CAUSE",
+            "SINCE",
+            "BY",
+            "REASON",
+            "OFF SINCE",
+            "OFF BY",
+            "BECAUSE",
+        ]);
+        let mut rows = Vec::new();
+        for record in &records {
+            let latch = &record.latch;
+            let cleared = record.cleared.as_ref();
+            table.row([
+                Cell::new(latch.id),
+                Cell::new(&latch.scope),
+                Cell::new(latch.mode),
+                Cell::new(latch.cause),
+                Cell::new(moment(latch.tripped_at)),
+                Cell::new(&latch.tripped_by),
+                Cell::new(&latch.reason),
+                cleared.map_or_else(
+                    || Cell::new("on").tone(Tone::Bad),
+                    |cleared| Cell::new(moment(cleared.at)),
+                ),
+                Cell::new(cleared.map_or("", |cleared| cleared.by.as_str())),
+                Cell::new(cleared.map_or("", |cleared| cleared.note.as_str())),
+            ]);
+            let mut row = view::latch_json(latch);
+            view::insert(
+                &mut row,
+                "cleared",
+                cleared.map_or(
+                    serde_json::Value::Null,
+                    |cleared| json!({ "by": cleared.by, "at": cleared.at, "reason": cleared.note }),
+                ),
+            );
+            rows.push(row);
+        }
+        let mut page = Page::new();
+        page.table(&table, "there never was a switch");
+        session
+            .console
+            .answer(&page, &json!({ "latches": rows, "total_count": records.len() }));
+        Ok(Exit::Done)
+    }
+}

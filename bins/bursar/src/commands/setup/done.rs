@@ -1,0 +1,67 @@
+//! What a set-up comes to, and what is to be done next.
+
+use bursar_auth::{Account, User};
+use bursar_config::Preferences;
+use bursar_permissions::UserPermissions;
+use serde_json::{Value, json};
+
+use crate::render::Page;
+use crate::view;
+
+/// One user, set up.
+pub(super) struct Done {
+    pub(super) user: User,
+    pub(super) account: Account,
+    pub(super) permissions: UserPermissions,
+    pub(super) preferences: Preferences,
+    pub(super) user_is_new: bool,
+    pub(super) account_is_new: bool,
+    pub(super) has_key: bool,
+}
+
+impl Done {
+    fn steps(&self) -> Vec<(String, &'static str)> {
+        let mut steps = Vec::new();
+        if !self.has_key {
+            steps.push((
+                format!("bursar credentials set {}", self.account.id()),
+                "the exchange key: to trade and read, never to withdraw",
+            ));
+        }
+        if !self.user.enabled {
+            steps.push((
+                format!("bursar user enable {}", self.user.id),
+                "authorise trading",
+            ));
+        }
+        steps.push((format!("bursar status {}", self.user.id), "look at everything"));
+        steps.push((
+            "bursard run".to_owned(),
+            "start trading; a daemon that runs already takes the user up by itself",
+        ));
+        steps
+    }
+
+    pub(super) fn describe(&self, page: &mut Page) {
+        page.blank();
+        page.line(crate::render::good(&format!("{} is set up", self.user.id)));
+        let steps = self.steps();
+        page.next_steps(
+            "Next",
+            steps.iter().map(|(command, what)| (command.as_str(), *what)),
+        );
+    }
+
+    pub(super) fn json(&self) -> Value {
+        json!({
+            "user": view::user_json(&self.user),
+            "user_created": self.user_is_new,
+            "account": view::account_json(&self.account),
+            "account_created": self.account_is_new,
+            "has_key": self.has_key,
+            "permissions": view::permissions_json(&self.permissions, None),
+            "preferences": self.preferences,
+            "next": self.steps().into_iter().map(|(command, _)| command).collect::<Vec<_>>(),
+        })
+    }
+}

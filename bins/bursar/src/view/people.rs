@@ -1,0 +1,191 @@
+//! Users, their limits and their wishes.
+
+use bursar_auth::User;
+use bursar_config::Preferences;
+use bursar_model::{PairRule, UserLimits};
+use bursar_permissions::UserPermissions;
+use rust_decimal::Decimal;
+use serde_json::{Value, json};
+
+use crate::render::{Cell, Tone, moment};
+use crate::view::{insert, or_dash, yes_no};
+
+pub(crate) fn user_facts(user: &User) -> Vec<(&'static str, Cell)> {
+    vec![
+        ("user", Cell::new(&user.id)),
+        ("name", or_dash(user.name.as_ref())),
+        ("e-mail", Cell::new(&user.email)),
+        ("tier", Cell::new(user.tier)),
+        ("account type", Cell::new(user.account_type)),
+        ("created", Cell::new(moment(user.created_at))),
+        ("enabled", yes_no(user.enabled)),
+    ]
+}
+
+pub(crate) fn user_json(user: &User) -> Value {
+    json!({
+        "user_id": user.id,
+        "name": user.name,
+        "email": user.email,
+        "tier": user.tier,
+        "account_type": user.account_type,
+        "enabled": user.enabled,
+        "created_at": user.created_at,
+        "default_account": user.default_account,
+    })
+}
+
+fn pair_count(rule: &PairRule) -> String {
+    match rule {
+        PairRule::All => "all that the exchange offers".to_owned(),
+        PairRule::Bases(bases) => format!("{} assets: {rule}", bases.len()),
+        PairRule::Only(pairs) => format!("{}: {rule}", pairs.len()),
+    }
+}
+
+/// The permission block. A value above the ceiling of the tier is always marked.
+pub(crate) fn limit_facts(
+    permissions: &UserPermissions,
+    ceiling: Option<&UserLimits>,
+) -> Vec<(&'static str, Cell)> {
+    let limits = &permissions.limits;
+    let marked = |text: String, is_above: bool| {
+        if is_above {
+            Cell::new(format!("{text}  (above the tier's ceiling)")).tone(Tone::Caution)
+        } else {
+            Cell::new(text)
+        }
+    };
+    let above = |compare: fn(&UserLimits, &UserLimits) -> bool| {
+        ceiling.is_some_and(|ceiling| compare(limits, ceiling))
+    };
+    let mut facts = vec![
+        (
+            "max position",
+            marked(
+                limits.max_position.to_string(),
+                above(|a, b| a.max_position > b.max_position),
+            ),
+        ),
+        (
+            "max daily loss",
+            marked(
+                limits.max_daily_loss.to_string(),
+                above(|a, b| a.max_daily_loss > b.max_daily_loss),
+            ),
+        ),
+        (
+            "max positions",
+            marked(
+                limits.max_positions.to_string(),
+                above(|a, b| a.max_positions > b.max_positions),
+            ),
+        ),
+        (
+            "pairs",
+            marked(
+                pair_count(&limits.pairs),
+                above(|a, b| !a.pairs.is_within(&b.pairs)),
+            ),
+        ),
+        ("trade-only", yes_no(permissions.trade_only)),
+    ];
+    if let Some(reason) = &permissions.exceeds_tier {
+        facts.push(("above the tier because", Cell::new(reason).tone(Tone::Caution)));
+    }
+    facts
+}
+
+pub(crate) fn pairs_json(rule: &PairRule) -> Value {
+    match rule {
+        PairRule::All => json!("all"),
+        PairRule::Bases(bases) => json!({ "bases": bases }),
+        PairRule::Only(pairs) => json!({ "only": pairs }),
+    }
+}
+
+pub(crate) fn limits_json(limits: &UserLimits) -> Value {
+    json!({
+        "max_position_usd": limits.max_position,
+        "max_daily_loss_usd": limits.max_daily_loss,
+        "max_positions": limits.max_positions,
+        "pairs": pairs_json(&limits.pairs),
+    })
+}
+
+pub(crate) fn permissions_json(permissions: &UserPermissions, ceiling: Option<&UserLimits>) -> Value {
+    let mut document = limits_json(&permissions.limits);
+    insert(&mut document, "trade_only", json!(permissions.trade_only));
+    insert(&mut document, "exceeds_tier", json!(permissions.exceeds_tier));
+    if let Some(ceiling) = ceiling {
+        insert(&mut document, "tier_ceiling", limits_json(ceiling));
+        let above: Vec<String> = permissions
+            .above(ceiling)
+            .iter()
+            .map(|exceeded| exceeded.limit.replace(' ', "_"))
+            .collect();
+        insert(&mut document, "above_ceiling", json!(above));
+    }
+    document
+}
+
+pub(crate) fn preference_facts(preferences: &Preferences, limits: &UserLimits) -> Vec<(&'static str, Cell)> {
+    let wish = |wished: Option<String>, is_looser: bool| match wished {
+        None => Cell::new("as permitted").tone(Tone::Dim),
+        Some(text) if is_looser => {
+            Cell::new(format!("{text}  (no effect: more than permitted)")).tone(Tone::Caution)
+        }
+        Some(text) => Cell::new(text),
+    };
+    let switch = |on: bool, percent: Option<Decimal>| match (on, percent) {
+        (false, _) => Cell::new("off").tone(Tone::Dim),
+        (true, None) => Cell::new("on").tone(Tone::Good),
+        (true, Some(percent)) => Cell::new(format!("on, {} %", percent.normalize())).tone(Tone::Good),
+    };
+    let notify: Vec<&str> = [
+        (preferences.notify_on_trade, "trades"),
+        (preferences.notify_on_profit_target, "profit targets"),
+        (preferences.notify_on_stop_loss, "stop losses"),
+    ]
+    .into_iter()
+    .filter_map(|(on, name)| on.then_some(name))
+    .collect();
+    vec![
+        ("risk level", Cell::new(preferences.risk_level)),
+        (
+            "max position",
+            wish(
+                preferences.max_position_usd.map(|usd| usd.to_string()),
+                preferences
+                    .max_position_usd
+                    .is_some_and(|usd| usd > limits.max_position),
+            ),
+        ),
+        (
+            "max positions",
+            wish(
+                preferences.max_positions.map(|count| count.to_string()),
+                preferences
+                    .max_positions
+                    .is_some_and(|count| count > limits.max_positions),
+            ),
+        ),
+        (
+            "trailing stop",
+            switch(preferences.trailing_stop, preferences.trailing_stop_percent),
+        ),
+        (
+            "take profit",
+            switch(preferences.take_profit, preferences.take_profit_percent),
+        ),
+        ("auto-compound", switch(preferences.auto_compound, None)),
+        (
+            "notify on",
+            if notify.is_empty() {
+                Cell::new("nothing").tone(Tone::Dim)
+            } else {
+                Cell::new(notify.join(", "))
+            },
+        ),
+    ]
+}

@@ -1,0 +1,70 @@
+//! Switches, and whom they stop.
+
+use bursar_auth::{Account, User};
+use bursar_controls::{Latch, Scope};
+use serde_json::{Value, json};
+
+use crate::render::{Cell, Page, Table, Tone, moment};
+
+/// Whether a switch stops anything of the user: the scope is everything, the user, or the broker
+/// or id of an open account of the user.
+pub(crate) fn latches_of_user<'a>(latches: &'a [Latch], user: &User, accounts: &[Account]) -> Vec<&'a Latch> {
+    let open = || accounts.iter().filter(|account| account.is_open());
+    latches
+        .iter()
+        .filter(|latch| match &latch.scope {
+            Scope::Global => true,
+            Scope::User(id) => *id == user.id,
+            Scope::Broker(id) => open().any(|account| account.broker() == id),
+            Scope::Account(id) => open().any(|account| account.id() == id),
+        })
+        .collect()
+}
+
+pub(crate) fn latches_of_account<'a>(latches: &'a [Latch], account: &Account) -> Vec<&'a Latch> {
+    latches
+        .iter()
+        .filter(|latch| {
+            latch
+                .scope
+                .covers(account.id(), account.owner(), account.broker())
+        })
+        .collect()
+}
+
+pub(crate) fn latch_table<'a>(latches: impl IntoIterator<Item = &'a Latch>) -> Table {
+    let mut table = Table::new(&["SWITCH", "SCOPE", "MODE", "CAUSE", "SINCE", "BY", "REASON"]);
+    for latch in latches {
+        table.row([
+            Cell::new(latch.id),
+            Cell::new(&latch.scope),
+            Cell::new(latch.mode).tone(Tone::Bad),
+            Cell::new(latch.cause),
+            Cell::new(moment(latch.tripped_at)),
+            Cell::new(&latch.tripped_by),
+            Cell::new(&latch.reason),
+        ]);
+    }
+    table
+}
+
+/// How each switch is cleared.
+pub(crate) fn release_hints<'a>(page: &mut Page, latches: impl IntoIterator<Item = &'a Latch>) {
+    for latch in latches {
+        page.line(format!("  {}: {}", latch.scope, latch.release_hint()));
+    }
+}
+
+pub(crate) fn latch_json(latch: &Latch) -> Value {
+    json!({
+        "latch_id": latch.id.to_string(),
+        "scope": latch.scope,
+        "mode": latch.mode,
+        "cause": latch.cause,
+        "reason": latch.reason,
+        "tripped_by": latch.tripped_by,
+        "tripped_at": latch.tripped_at,
+        "clear": latch.clear_rule,
+        "hint": latch.release_hint(),
+    })
+}
