@@ -65,6 +65,9 @@ struct Queue {
     stopped: Option<String>,
 }
 
+/// Nobody knows what is on disk: the worker ends.
+struct Stopped;
+
 /// An operation without its types.
 trait Job: Send {
     /// Whether it is to be kept.
@@ -193,7 +196,7 @@ impl Writer {
         }
     }
 
-    fn commit_batch(&self, connection: &Connection, mut jobs: Vec<Box<dyn Job>>) -> Result<(), String> {
+    fn commit_batch(&self, connection: &Connection, mut jobs: Vec<Box<dyn Job>>) -> Result<(), Stopped> {
         if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE") {
             let detail = error.to_string();
             answer_all(jobs, || StoreError::TakenBack {
@@ -242,10 +245,12 @@ impl Writer {
                     });
                     return Ok(());
                 }
+                // First of all, so that nobody who is told goes on.
+                self.stop(&detail);
                 answer_all(jobs, || StoreError::Stopped {
                     detail: detail.clone(),
                 });
-                Err(detail)
+                Err(Stopped)
             }
         }
     }
@@ -285,8 +290,7 @@ impl Worker {
         let writer = Arc::clone(&self.writer);
         let connection = writer.connection.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(batch) = writer.take_batch() {
-            if let Err(detail) = writer.commit_batch(&connection, batch) {
-                writer.stop(&detail);
+            if let Err(Stopped) = writer.commit_batch(&connection, batch) {
                 break;
             }
         }

@@ -350,20 +350,17 @@ fn story(world: &World) -> Vec<Fill> {
     ]
 }
 
+/// What was bought before the others were told, and executed between them: whether a sale closes it
+/// depends on what has arrived by then.
+fn first(world: &World) -> Fill {
+    let at = world.now() + SignedDuration::from_millis(2_500);
+    fill("B0", "V0", Side::Buy, "5", "BTC-USD", "99.5", at)
+}
+
 async fn with_story_orders() -> World {
     let world = ready().await;
     world.open(buy("5", "BTC-USD", "100"), "V0").await;
-    world
-        .book(vec![fill(
-            "B0",
-            "V0",
-            Side::Buy,
-            "5",
-            "BTC-USD",
-            "100",
-            world.now(),
-        )])
-        .await;
+    world.book(vec![first(&world)]).await;
     world.open(buy("4", "BTC-USD", "100"), "V1").await;
     world.open(sell("2", "BTC-USD", "98"), "V2").await;
     world
@@ -395,7 +392,7 @@ async fn i7_any_order_of_arrival_gives_the_books_of_the_venues_order() {
             fee_asset_rate: None,
             worst_fee_percent: Decimal::ZERO,
         };
-        let first = fill("B0", "V0", Side::Buy, "5", "BTC-USD", "100", world.now());
+        let first = first(&world);
         for fill in std::iter::once(&first).chain(&fills) {
             let fill = LedgerFill::new(account(), user(), day.key, fill.clone(), &valuation).unwrap();
             book.apply(&fill).unwrap();
@@ -424,7 +421,7 @@ async fn the_newest_fills_come_first_in_the_report() {
 
     let ids: Vec<&str> = fills.iter().map(|fill| fill.fill.fill.id.as_str()).collect();
     assert_eq!(ids, ["S2", "S1"]);
-    assert_eq!(world.store.closed_lots(None).await.unwrap().len(), 2);
+    assert_eq!(world.store.closed_lots(None).await.unwrap().len(), 3);
 }
 
 #[tokio::test]

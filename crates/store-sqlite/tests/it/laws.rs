@@ -179,9 +179,9 @@ impl Play {
         let mut tell = Vec::new();
         if left > Decimal::ZERO && !is_over {
             self.fills += 1;
-            let quantity = (left * Decimal::new(i64::from(part), 2))
-                .max(Decimal::new(1, 8))
-                .min(left);
+            // On the venue's grid.
+            let share = (left * Decimal::new(i64::from(part), 2)).trunc_with_scale(8);
+            let quantity = share.max(Decimal::new(1, 8)).min(left);
             let at = self.world.now() + SignedDuration::from_secs(i64::from(part % 7));
             let price = terms.kind.limit_price().unwrap().to_string();
             let id = format!("F{}", self.fills);
@@ -325,7 +325,7 @@ impl Play {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn i3_what_is_used_and_reserved_never_exceeds_a_limit(steps in prop::collection::vec(step(), 1..60)) {

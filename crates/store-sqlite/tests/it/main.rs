@@ -22,4 +22,6 @@ mod orders;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod tampering;
+#[cfg(test)]
 mod vault;
