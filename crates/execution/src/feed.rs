@@ -115,7 +115,9 @@ impl Feed {
         match self.market.quotes(&pairs).await {
             Ok(quotes) => {
                 for broker in &self.brokers {
-                    self.conditions.put_quotes(broker, &quotes).await?;
+                    for latch in self.conditions.put_quotes(broker, &quotes).await? {
+                        warn!(scope = %latch.scope, mode = %latch.mode, reason = latch.reason, "the day's loss stops new positions");
+                    }
                 }
                 Ok(Ok(()))
             }

@@ -275,8 +275,10 @@ pub trait Conditions: Send + Sync {
         now: Timestamp,
     ) -> Result<(), JournalError>;
     async fn instruments(&self, broker: &BrokerId) -> Result<Vec<Instrument>, JournalError>;
-    /// Also writes the marks of a trading day that begins with these prices.
-    async fn put_quotes(&self, broker: &BrokerId, quotes: &[Quote]) -> Result<(), JournalError>;
+    /// Also writes the marks of a trading day that begins with these prices, and trips the switch of
+    /// every user whose day's loss they bring to the limit: nobody sees the price without the switch.
+    /// Returns the switches that it tripped.
+    async fn put_quotes(&self, broker: &BrokerId, quotes: &[Quote]) -> Result<Vec<Latch>, JournalError>;
     async fn quotes(&self, broker: &BrokerId) -> Result<Vec<Quote>, JournalError>;
 
     /// `equity` is what the account is worth at least: what has no fresh price is not in it.

@@ -6,7 +6,7 @@ use bursar_audit::{Action, Data, Draft, Subject};
 use bursar_auth::Act;
 use bursar_broker::KeyRights;
 use bursar_config::Preferences;
-use bursar_controls::{KeyState, Policy};
+use bursar_controls::{KeyState, Latch, Policy};
 use bursar_execution::{
     AccountBalances, Conditions, Connection as VenueConnection, ConnectionState, DayBoundary, JournalError,
     UserDay,
@@ -157,9 +157,16 @@ impl Conditions for SqliteStore {
             .await
     }
 
-    async fn put_quotes(&self, broker: &BrokerId, quotes: &[Quote]) -> Result<(), JournalError> {
+    async fn put_quotes(&self, broker: &BrokerId, quotes: &[Quote]) -> Result<Vec<Latch>, JournalError> {
         let (broker, quotes) = (broker.clone(), quotes.to_vec());
-        self.write(move |tx| Ok(quotes::put(tx, &broker, &quotes)?)).await
+        let Some(now) = quotes.iter().map(|quote| quote.at).max() else {
+            return Ok(Vec::new());
+        };
+        self.write(move |tx| {
+            quotes::put(tx, &broker, &quotes)?;
+            losses::check_all(tx, now)
+        })
+        .await
     }
 
     async fn quotes(&self, broker: &BrokerId) -> Result<Vec<Quote>, JournalError> {

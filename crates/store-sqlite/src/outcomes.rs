@@ -175,13 +175,13 @@ pub(crate) fn contradict(
     now: Timestamp,
 ) -> Result<(), JournalError> {
     match stored.intent.state {
-        IntentState::Dispatching | IntentState::Unknown | IntentState::Open => {
+        // Also one that is thought unsent: if the venue knows it, what was reserved must stay.
+        IntentState::Approved | IntentState::Dispatching | IntentState::Unknown | IntentState::Open => {
             let because = Because::new(daemon(), now, facts);
             intents::step(tx, stored, Step::Contradict, because)?;
         }
         IntentState::Incident => {}
-        IntentState::Approved
-        | IntentState::Denied
+        IntentState::Denied
         | IntentState::Expired
         | IntentState::Withdrawn
         | IntentState::Rejected

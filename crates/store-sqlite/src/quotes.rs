@@ -18,11 +18,11 @@ pub(crate) fn put(tx: &Tx<'_>, broker: &BrokerId, quotes: &[Quote]) -> Result<()
     };
     // A day that begins now begins with the prices before these.
     let day = days::roll(tx, newest)?;
+    // The last that was received counts, also after our clock was set back.
     let mut statement = tx.prepare_cached(
         "INSERT INTO quote (broker, pair, bid, ask, last, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
          ON CONFLICT (broker, pair) DO UPDATE SET bid = excluded.bid, ask = excluded.ask, last = excluded.last,
-             at = excluded.at
-         WHERE excluded.at >= quote.at",
+             at = excluded.at",
     )?;
     for quote in quotes {
         statement.execute(params![

@@ -509,9 +509,9 @@ impl Conditions for Store {
     async fn instruments(&self, _: &BrokerId) -> Result<Vec<Instrument>, JournalError> {
         panic!("not of a desk")
     }
-    async fn put_quotes(&self, _: &BrokerId, _: &[Quote]) -> Result<(), JournalError> {
+    async fn put_quotes(&self, _: &BrokerId, _: &[Quote]) -> Result<Vec<Latch>, JournalError> {
         self.rows().quotes_written += 1;
-        Ok(())
+        Ok(vec![])
     }
     async fn quotes(&self, _: &BrokerId) -> Result<Vec<Quote>, JournalError> {
         Ok(facts(self.clock.now()).quotes)

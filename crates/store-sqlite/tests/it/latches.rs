@@ -268,9 +268,13 @@ async fn i13_a_falling_price_trips_without_any_fill_and_an_exit_stays_possible()
         .await;
     assert_eq!(world.store.check_losses(world.now()).await.unwrap(), []);
 
-    world.price("BTC-USD", "90").await;
-    let tripped = world.store.check_losses(world.now()).await.unwrap();
+    let tripped = world.price("BTC-USD", "90").await;
 
+    assert_eq!(
+        world.store.check_losses(world.now()).await.unwrap(),
+        [],
+        "the price tripped it already"
+    );
     assert_eq!(tripped.len(), 1);
     assert_eq!(
         (tripped[0].mode, tripped[0].cause),
@@ -307,8 +311,7 @@ async fn d4_more_loss_is_allowed_in_so_many_words_and_the_figure_stays() {
             world.now(),
         )])
         .await;
-    world.price("BTC-USD", "88").await;
-    let tripped = world.store.check_losses(world.now()).await.unwrap();
+    let tripped = world.price("BTC-USD", "88").await;
 
     let by_hand = world.store.release(tripped[0].id, &world.act()).await;
     assert!(matches!(by_hand, Err(JournalError::EndsWithDay { .. })));

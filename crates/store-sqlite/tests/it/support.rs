@@ -295,7 +295,7 @@ pub(crate) mod trading {
                 .unwrap();
         }
 
-        pub(crate) async fn price(&self, pair: &str, price: &str) {
+        pub(crate) async fn price(&self, pair: &str, price: &str) -> Vec<bursar_controls::Latch> {
             let price = price.parse().unwrap();
             let quote = Quote {
                 pair: pair.parse().unwrap(),
@@ -304,7 +304,7 @@ pub(crate) mod trading {
                 last: price,
                 at: self.now(),
             };
-            self.store.put_quotes(&kraken(), &[quote]).await.unwrap();
+            self.store.put_quotes(&kraken(), &[quote]).await.unwrap()
         }
 
         pub(crate) async fn limit(&self, limits: UserLimits) {
