@@ -151,7 +151,7 @@ fn recent(
         connection,
         &format!(
             "account = ?1 AND created_at >= ?2 AND number < ?3
-             AND (state IN {NOT_OVER} OR state IN ('filled', 'cancelled', 'venue-expired')) ORDER BY number"
+             AND (+state IN {NOT_OVER} OR +state IN ('filled', 'cancelled', 'venue-expired')) ORDER BY created_at, number"
         ),
         params![Text(account), since, number_of(own)],
     )?;

@@ -326,3 +326,55 @@ fn finish_cancel(tx: &Tx<'_>, intent: &Intent, at: Timestamp) -> Result<(), Stor
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::schema;
+
+    /// How the engine finds the rows of a condition, in its own words.
+    fn plan(condition: &str) -> String {
+        let connection = Connection::open_in_memory().unwrap();
+        crate::decimals::register(&connection).unwrap();
+        schema::migrate(&connection, std::path::Path::new("memory"), schema::newest()).unwrap();
+        let sql = format!("EXPLAIN QUERY PLAN SELECT number FROM intent WHERE {condition}");
+        let mut statement = connection.prepare(&sql).unwrap();
+        let steps = statement.query_map([], |row| row.get::<_, String>(3)).unwrap();
+        steps.map(Result::unwrap).collect::<Vec<_>>().join("; ")
+    }
+
+    #[test]
+    fn what_is_urgent_never_looks_at_the_whole_history() {
+        for (condition, index) in [
+            (format!("state IN {NOT_OVER} ORDER BY number"), "intent_not_over"),
+            (
+                format!("account = 'a' AND state IN {NOT_OVER} ORDER BY number"),
+                "intent_by_account",
+            ),
+            (
+                format!(
+                    "account = 'a' AND created_at >= 1 AND number < 5 AND (+state IN {NOT_OVER} OR +state = 'filled')"
+                ),
+                "intent_by_time",
+            ),
+            (
+                format!(
+                    "account = 'a' AND day = 'd' AND reducing = 0 AND (state IN {NOT_OVER} OR dec_cmp(filled, '0') > 0)"
+                ),
+                "intent_by_day",
+            ),
+            (
+                "account = 'a' AND venue_order_id = 'v'".to_owned(),
+                "intent_by_venue_order",
+            ),
+        ] {
+            let plan = plan(&condition);
+            assert!(
+                plan.contains(index) && !plan.contains("SCAN"),
+                "{condition}: {plan}"
+            );
+        }
+    }
+}

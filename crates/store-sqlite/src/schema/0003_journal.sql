@@ -38,7 +38,10 @@ CREATE TABLE intent (
 CREATE INDEX intent_by_account ON intent (account, state);
 CREATE INDEX intent_by_day ON intent (account, day);
 CREATE UNIQUE INDEX intent_by_venue_order ON intent (account, venue_order_id) WHERE venue_order_id IS NOT NULL;
-CREATE INDEX intent_approved ON intent (state) WHERE state = 'approved';
+CREATE INDEX intent_by_time ON intent (account, created_at);
+-- A switch must find the few that are not over among all there ever were.
+CREATE INDEX intent_not_over ON intent (state)
+    WHERE state IN ('approved', 'dispatching', 'unknown', 'open', 'incident');
 
 CREATE TABLE idempotency (
     caller  TEXT NOT NULL,
