@@ -33,8 +33,10 @@ const PAIRS_EVERY: Duration = Duration::from_secs(2);
 /// Runs until `stop`. Returns an error only when it could not start or the store is gone.
 pub async fn run(session: &mut Session<'_>, stop: CancellationToken) -> Result<(), Failure> {
     let opened = session.open().await?;
-    let keystore = session.unlocked(&opened).await?;
     let surroundings = session.surroundings;
+    // Whatever the last daemon left behind: from here on nothing is known of any account.
+    opened.store.forget_connections(surroundings.clock.now()).await?;
+    let keystore = session.unlocked(&opened).await?;
     let (installation, store) = (opened.installation, opened.store);
     take_over_settings(&installation, &store, surroundings.clock.as_ref()).await?;
 
@@ -216,9 +218,10 @@ impl Daemon {
                 )
             })?;
         let clock = &self.wiring.clock;
+        let cycles = CycleSettings::from_settings(settings);
         let mut prices = BTreeMap::new();
         for market in self.wiring.markets() {
-            let charts = Arc::new(Prices::new(market.data, Arc::clone(clock)));
+            let charts = Arc::new(Prices::new(market.data, Arc::clone(clock), cycles.interval()));
             prices.extend(
                 market
                     .brokers
@@ -228,7 +231,7 @@ impl Daemon {
         }
         Ok(CycleParts {
             strategy: Arc::new(strategy),
-            settings: CycleSettings::from_settings(settings),
+            settings: cycles,
             source: Arc::new(StoredAccounts {
                 conditions: Arc::clone(&self.store) as _,
                 journal: Arc::clone(&self.store) as _,

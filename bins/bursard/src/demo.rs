@@ -10,10 +10,11 @@ use std::time::Duration;
 use bursar::render::{Cell, Table, Tone};
 use bursar::{Exit, Failure, Surroundings};
 use bursar_controls::{LatchCause, Scope};
-use bursar_execution::{Conditions, ConnectionState, Intent, Journal, Reports};
-use bursar_model::{AccountId, IntentState, Pair, Usd};
-use bursar_sandbox::{CustomerSpec, Market, Permission};
+use bursar_execution::{Conditions, Connection, ConnectionState, Intent, Journal, Reports};
+use bursar_model::{AccountId, IntentState, Pair, Usd, UserId};
+use bursar_sandbox::{CustomerSpec, LimitTier, Market, Permission};
 use bursar_store_sqlite::SqliteStore;
+use jiff::Timestamp;
 use rust_decimal::{Decimal, dec};
 use tokio_util::sync::CancellationToken;
 
@@ -43,13 +44,17 @@ balance_poll_s = 3
 
 [strategy]
 candle_interval_s = 60
-cycle_interval_s = 1
+cycle_interval_s = 5
 fast_ema_bars = 5
 slow_ema_bars = 12
 rsi_bars = 7
 rsi_min = \"40\"
 rsi_max = \"90\"
 atr_bars = 7
+
+[risk.medium]
+trade_percent = \"2\"
+position_percent = \"0.5\"
 ";
 
 /// Runs the demo. The exit says whether every promise held.
@@ -262,8 +267,9 @@ impl Performance {
     async fn masters_first(&mut self) -> Result<(), Failure> {
         self.story
             .chapter("The daemon starts: masters first, users second");
+        let started = self.stage.exchange().now();
         self.stage.start_daemon()?;
-        let connected = self.all_connected(Duration::from_secs(20)).await?;
+        let connected = self.all_connected(started).await?;
         self.show(&["hierarchy"]).await;
         self.story.promise(
             "every account connects",
@@ -310,21 +316,24 @@ impl Performance {
         order
     }
 
-    async fn all_connected(&mut self, limit: Duration) -> Result<bool, Failure> {
+    /// Waits until every account became ready after `since`.
+    async fn all_connected(&mut self, since: Timestamp) -> Result<bool, Failure> {
         let store = self.store()?.clone();
-        let wanted = CAST.len();
         let connected = || {
             let store = store.clone();
             async move {
                 let connections = store.connections().await.unwrap_or_default();
+                let ready = |connection: &Connection| {
+                    connection.state == ConnectionState::Ready && connection.since >= since
+                };
                 connections
                     .iter()
-                    .filter(|(_, connection)| connection.state == ConnectionState::Ready)
+                    .filter(|(_, connection)| ready(connection))
                     .count()
-                    == wanted
+                    == CAST.len()
             }
         };
-        Ok(self.stage.until(limit, connected).await)
+        Ok(self.stage.until(Duration::from_secs(30), connected).await)
     }
 
     async fn market_runs(&mut self, time: Duration) -> Result<(), Failure> {
@@ -434,6 +443,9 @@ impl Performance {
     async fn loss(&mut self) -> Result<(), Failure> {
         self.story
             .chapter("A day's loss trips its switch: no new risk, and no trapped position");
+        let user: UserId = id("tomas_brandt")?;
+        // What the strategy decides by itself comes in a moment; until its next cycle it stays out.
+        self.next_cycle(&user).await;
         self.stage
             .exchange()
             .with(|exchange| exchange.set_speed(self.stage.exchange().now(), Decimal::ZERO));
@@ -444,15 +456,14 @@ impl Performance {
             "buy",
             "BTC-USD",
             "--usd",
-            "90",
+            "60",
             "--allow-repeat",
             "--wait-ms",
             "5000",
         ])
         .await;
-        self.fall(dec!(0.90))?;
-        self.story.tell("The price of BTC falls by ten percent.");
-        let user: bursar_model::UserId = id("tomas_brandt")?;
+        self.fall(dec!(0.80))?;
+        self.story.tell("The price of BTC falls by a fifth.");
         let store = self.store()?.clone();
         let tripped = || {
             let (store, scope) = (store.clone(), Scope::User(user.clone()));
@@ -502,7 +513,7 @@ impl Performance {
     }
 
     /// A sell of the user's that was filled after the switch tripped.
-    async fn exit_since_loss(&mut self, user: &bursar_model::UserId) -> Result<Option<String>, Failure> {
+    async fn exit_since_loss(&mut self, user: &UserId) -> Result<Option<String>, Failure> {
         self.quiet(Duration::from_secs(10)).await?;
         let store = self.store()?;
         let account = id("kraken-brandt")?;
@@ -518,6 +529,23 @@ impl Performance {
                 && tripped.is_some_and(|at| intent.created_at >= at)
         });
         Ok(exit.map(|intent| format!("{} sold {}", intent.caller, intent.filled)))
+    }
+
+    /// Waits until a cycle of the user's has just begun: the next one leaves time to look.
+    async fn next_cycle(&mut self, user: &UserId) {
+        let log = self.stage.log_file();
+        let name = format!(" / {user}");
+        let cycles = move || {
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            text.lines()
+                .filter(|line| line.contains(" cycle ") && line.ends_with(&name))
+                .count()
+        };
+        let before = cycles();
+        self.stage
+            .until(Duration::from_secs(10), || std::future::ready(cycles() > before))
+            .await;
+        tokio::time::sleep(Duration::from_millis(700)).await;
     }
 
     fn fall(&self, to: Decimal) -> Result<(), Failure> {
@@ -571,8 +599,9 @@ impl Performance {
         self.stage.kill_daemon()?;
         self.story
             .tell("The daemon is killed as a crash would kill it, and started again.");
+        let restarted = self.stage.exchange().now();
         self.stage.start_daemon()?;
-        let back = self.all_connected(Duration::from_secs(20)).await?;
+        let back = self.all_connected(restarted).await?;
         let still = self.stage.bursar(&order, None).await;
         let nothing_sent = self.stage.book().orders.len() == before;
         self.story.promise(
@@ -725,10 +754,14 @@ fn customers() -> Vec<CustomerSpec> {
     let mut rights = careless.rights.clone();
     rights.insert(Permission::WithdrawFunds);
     customers.push(careless.with_rights(rights));
-    for customer in &mut customers {
-        customer.limit_tier = bursar_sandbox::LimitTier::Pro;
-    }
     customers
+        .into_iter()
+        .map(|customer| CustomerSpec {
+            limit_tier: LimitTier::Pro,
+            balances: [("USD".to_owned(), dec!(20_000))].into(),
+            ..customer
+        })
+        .collect()
 }
 
 fn id<T: std::str::FromStr<Err = bursar_model::InvalidId>>(text: &str) -> Result<T, Failure> {

@@ -118,6 +118,7 @@ pub fn kraken_profile() -> BrokerProfile {
         id_uniqueness: IdUniqueness::OpenOrders,
         acceptance: Duration::from_secs(5),
         visibility_lag: Duration::from_secs(30),
+        sustainable_look: KrakenTier::Starter.sustainable_look(),
         retention: Duration::from_secs(24 * 60 * 60),
         client_order_id: ClientOrderId::from,
     }
@@ -146,7 +147,10 @@ impl Kraken {
         }
         let now = Instant::now();
         Ok(Self {
-            profile: kraken_profile(),
+            profile: BrokerProfile {
+                sustainable_look: settings.tier.sustainable_look(),
+                ..kraken_profile()
+            },
             numbers: Numbers::new(settings.credential, numbers, clock),
             gate: Gate::default(),
             read_limit: ReadLimit::new(settings.tier, now),

@@ -71,6 +71,15 @@ impl KrakenTier {
         }
     }
 
+    /// One look at orders and fills costs up to six points; they have to be back before the next.
+    pub(crate) const fn sustainable_look(self) -> Duration {
+        match self {
+            Self::Starter => Duration::from_secs(18),
+            Self::Intermediate => Duration::from_secs(12),
+            Self::Pro => Duration::from_secs(6),
+        }
+    }
+
     /// How long to read nothing after Kraken said that it was too much.
     const fn pause(self) -> Duration {
         match self {
@@ -308,7 +317,10 @@ impl PublicLimit {
     }
 
     pub(crate) fn take(&self, now: Instant) -> Result<(), Duration> {
-        let (burst, decay) = (self.burst.saturating_mul(1000), self.per_second.saturating_mul(1000));
+        let (burst, decay) = (
+            self.burst.saturating_mul(1000),
+            self.per_second.saturating_mul(1000),
+        );
         locked(&self.level).take(1000, burst, decay, now)
     }
 

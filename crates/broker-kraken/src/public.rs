@@ -331,12 +331,20 @@ impl KrakenPublic {
         // A wait for a turn must not count as travel time.
         self.wait_for_turn().await?;
         let asked = self.now();
-        let reply = self.shared.transport.get("/0/public/Time").await.map_err(unread)?;
+        let reply = self
+            .shared
+            .transport
+            .get("/0/public/Time")
+            .await
+            .map_err(unread)?;
         let (answered, had) = (self.now(), Instant::now());
         let time: WireTime = envelope::read("Time", &envelope::open(&reply), answered)?;
         self.shared.venue_clock.observe(asked, answered, time.unixtime);
         let second = Timestamp::from_second(time.unixtime).map_err(|error| unreadable("Time", error))?;
-        Ok(Told { second, answered: had })
+        Ok(Told {
+            second,
+            answered: had,
+        })
     }
 }
 

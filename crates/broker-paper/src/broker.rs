@@ -80,6 +80,7 @@ pub fn paper_profile(broker: BrokerId) -> BrokerProfile {
         id_uniqueness: IdUniqueness::Lifetime,
         acceptance: Duration::from_secs(5),
         visibility_lag: Duration::ZERO,
+        sustainable_look: Duration::ZERO,
         retention: Duration::try_from(KEPT).unwrap_or(Duration::MAX),
         client_order_id: ClientOrderId::from,
     }

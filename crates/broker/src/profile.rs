@@ -20,6 +20,9 @@ pub struct BrokerProfile {
     pub acceptance: Duration,
     /// How long what the venue did may stay invisible in its own lists.
     pub visibility_lag: Duration,
+    /// How often an account's orders and fills can be looked at for ever. More often is for moments:
+    /// whoever uses up the venue's patience has none left when it matters, after a restart.
+    pub sustainable_look: Duration,
     /// How long closed orders stay listed.
     pub retention: Duration,
     /// Turns an intent's id into the id the order bears at the venue: always the same.

@@ -102,6 +102,7 @@ mod tests {
             id_uniqueness: IdUniqueness::OpenOrders,
             acceptance: Duration::from_secs(5),
             visibility_lag: Duration::from_secs(30),
+            sustainable_look: Duration::ZERO,
             retention: Duration::from_secs(24 * 3600),
             client_order_id: |intent| intent.to_string().parse().unwrap(),
         }

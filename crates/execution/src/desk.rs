@@ -217,7 +217,8 @@ impl Desk {
                         changed
                     });
                     if active {
-                        settings.active_interval
+                        let sustainable = self.parts.broker.profile().sustainable_look;
+                        settings.active_interval.max(sustainable)
                     } else {
                         settings.idle_interval
                     }

@@ -50,7 +50,7 @@ pub(super) const CAST: &[Member] = &[
         role: Role::User,
         mode: "live",
         max_position: "200",
-        max_daily_loss: "6",
+        max_daily_loss: "8",
     },
     // Trades where no master is connected, and is told so.
     Member {

@@ -65,17 +65,28 @@ impl Desk {
             .filter(|intent| intent.state == IntentState::Open)
             .collect();
         let working = broker.open_orders().await?;
-        let gone = live.iter().any(|intent| {
+        let ours_gone = live.iter().any(|intent| {
             !working
                 .iter()
                 .any(|order| order.client_order_id.as_ref() == Some(&intent.client_order_id))
         });
+        // Those placed by hand end too, and would count as working for ever.
+        let external = journal.external_orders(&self.account).await?;
+        let theirs_gone = external
+            .iter()
+            .filter(|known| !working.iter().any(|order| order.id == known.order.id))
+            .map(|known| known.first_seen);
+        let ended_since = live
+            .iter()
+            .filter(|_| ours_gone)
+            .map(|intent| intent.created_at)
+            .chain(theirs_gone)
+            .min();
         let mut orders = working;
-        if gone {
-            let oldest = live.iter().map(|intent| intent.created_at).min().unwrap_or(began);
+        if let Some(since) = ended_since {
             orders.extend(
                 broker
-                    .closed_orders(earlier(oldest, signed(self.parts.settings.overlap)))
+                    .closed_orders(earlier(since, signed(self.parts.settings.overlap)))
                     .await?,
             );
         }

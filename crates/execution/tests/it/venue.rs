@@ -79,6 +79,7 @@ impl Venue {
             id_uniqueness: IdUniqueness::OpenOrders,
             acceptance: Duration::from_secs(5),
             visibility_lag: Duration::from_secs(30),
+            sustainable_look: Duration::ZERO,
             retention: Duration::from_secs(24 * 3600),
             client_order_id: ClientOrderId::from,
         };
