@@ -11,13 +11,13 @@ use bursar_execution::Conditions;
 use bursar_model::{ClientOrderId, IntentId, OrderRequest, Pair, Price, Quantity, VenueOrderId};
 use bursar_sandbox::{ExchangeSettings, Market};
 use bursar_testkit::SeededEntropy;
-use bursar_tests::{Plan, Stage};
+use bursar_tests::{Pace, Plan, Stage};
 use futures_util::{StreamExt, stream};
 use jiff::SignedDuration;
 use rust_decimal::{Decimal, dec};
 
 use crate::approval::approved;
-use crate::time::{MORNING, Time, another_stage};
+use crate::time::{MORNING, Time};
 
 const ACCOUNT: &str = "kraken-ilves";
 const CUSTOMER: &str = "mara_ilves";
@@ -33,7 +33,7 @@ struct KrakenWorld {
 }
 
 impl KrakenWorld {
-    async fn new() -> Self {
+    async fn new(time: &Time) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("XBTUSD_trades.csv");
         std::fs::write(&file, TRADED).unwrap();
@@ -46,7 +46,7 @@ impl KrakenWorld {
             },
             ..Plan::default()
         };
-        let stage = another_stage(MORNING, plan).await;
+        let stage = time.stage(MORNING, plan).await;
         let broker = stage.broker(ACCOUNT).await.unwrap();
         Self {
             stage,
@@ -142,9 +142,9 @@ impl ContractWorld for KrakenWorld {
 
 #[tokio::test]
 async fn kraken_keeps_the_contract_of_every_broker() {
-    let _time = Time::start();
+    let time = Time::at(Pace::of_ms(10));
     let breaches: Vec<_> = stream::iter(CHECKS)
-        .then(async |check| check.run(&KrakenWorld::new().await).await)
+        .then(async |check| check.run(&KrakenWorld::new(&time).await).await)
         .filter_map(async |kept| kept.err())
         .collect()
         .await;

@@ -1,6 +1,6 @@
 //! One order, from the request to its last fill. To be read from top to bottom.
 
-use bursar_execution::{Admission, Conditions, Journal, Reports};
+use bursar_execution::{Admission, Conditions, Journal};
 use bursar_model::{IntentState, Verdict};
 use bursar_tests::orders::buy;
 use rust_decimal::dec;
@@ -54,7 +54,7 @@ async fn m4_one_order_from_the_request_to_its_last_fill() {
     assert_eq!(fees, orders[0].fee);
 
     // Nothing is reserved any more: the position has taken the reservation's place.
-    assert_eq!(stage.store().reservations(None).await.unwrap(), []);
+    assert_eq!(stage.reservations().await, []);
 
     // The other account knows nothing of all this.
     assert!(stage.fills("kraken-main").await.is_empty());

@@ -6,61 +6,61 @@
 //! which forbids that, and time passes in small steps, each after everybody had a turn.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use bursar_model::Clock;
 use bursar_testkit::TokioClock;
-use bursar_tests::{Plan, Stage};
+use bursar_tests::{Pace, Plan, Stage};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 /// When most stories begin.
 pub(crate) const MORNING: &str = "2026-11-20T09:30:00Z";
-/// How much time passes in a step, in milliseconds.
-const USUAL: u64 = 10;
-const HURRIED: u64 = 50;
+
+/// How often time takes a step, on the machine's own clock.
+const STRIKE_EVERY: Duration = Duration::from_micros(500);
 
 /// Time that passes. Dropped, it stands still, and the runtime leaps again.
 pub(crate) struct Time {
-    step: Arc<AtomicU64>,
+    pace: Arc<Pace>,
     passing: JoinHandle<()>,
 }
 
 impl Time {
     /// Pauses the runtime's clock and lets time pass from then on.
     pub(crate) fn start() -> Self {
+        Self::at(Pace::default())
+    }
+
+    pub(crate) fn at(pace: Pace) -> Self {
         tokio::time::pause();
         let (strike, mut strikes) = mpsc::channel(1);
         tokio::task::spawn_blocking(move || {
             loop {
-                thread::sleep(Duration::from_millis(1));
+                thread::sleep(STRIKE_EVERY);
                 // A strike that finds the runtime busy is left out: time waits for the work.
                 if let Err(mpsc::error::TrySendError::Closed(())) = strike.try_send(()) {
                     return;
                 }
             }
         });
-        let step = Arc::new(AtomicU64::new(USUAL));
+        let pace = Arc::new(pace);
         let passing = tokio::spawn({
-            let step = Arc::clone(&step);
+            let pace = Arc::clone(&pace);
             async move {
                 while strikes.recv().await.is_some() {
-                    tokio::time::advance(Duration::from_millis(step.load(Ordering::Relaxed))).await;
+                    tokio::time::advance(pace.step()).await;
                 }
             }
         });
-        Self { step, passing }
+        Self { pace, passing }
     }
 
-    /// Lets time pass faster until `until` is done. Only while nothing is being sent that has a
-    /// deadline: what takes the machine a moment takes longer in this time.
-    pub(crate) async fn hurry<T>(&self, until: impl Future<Output = T>) -> T {
-        self.step.store(HURRIED, Ordering::Relaxed);
-        let done = until.await;
-        self.step.store(USUAL, Ordering::Relaxed);
-        done
+    /// A stage in this time.
+    pub(crate) async fn stage(&self, start: &str, plan: Plan) -> Stage {
+        let clock: Arc<dyn Clock> = Arc::new(TokioClock::starting(start.parse().unwrap()));
+        Stage::open(plan, clock, Arc::clone(&self.pace)).await
     }
 }
 
@@ -85,11 +85,6 @@ pub(crate) async fn stage(plan: Plan) -> (Time, Stage) {
 
 pub(crate) async fn stage_at(start: &str, plan: Plan) -> (Time, Stage) {
     let time = Time::start();
-    (time, another_stage(start, plan).await)
-}
-
-/// A stage in time that passes already.
-pub(crate) async fn another_stage(start: &str, plan: Plan) -> Stage {
-    let clock: Arc<dyn Clock> = Arc::new(TokioClock::starting(start.parse().unwrap()));
-    Stage::open(plan, clock).await
+    let stage = time.stage(start, plan).await;
+    (time, stage)
 }

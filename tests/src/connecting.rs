@@ -1,10 +1,11 @@
 //! Keys, adapters and desks: how an account of the stage gets to work, and how it is stopped.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use bursar_accounts::{KeyRefused, admit_key};
 use bursar_auth::Directory;
-use bursar_broker::{Broker, NonceFloor};
+use bursar_broker::{Broker, NonceFloor, ReadError};
 use bursar_broker_kraken::{Kraken, KrakenAccount, KrakenTier};
 use bursar_execution::{
     Conditions, Connection, ConnectionState, Desk, DeskError, DeskParts, DeskSettings, Journal,
@@ -16,6 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Stage;
 use crate::stage::{fail, must};
+
+const TRIES: u32 = 10;
+const LEAST_WAIT: Duration = Duration::from_secs(2);
+const CALM: Duration = Duration::from_secs(20);
 
 /// A desk at work.
 pub(crate) struct DeskTask {
@@ -150,13 +155,24 @@ impl Stage {
         Ok(())
     }
 
+    /// Connects an account, again and again while the exchange asks for patience.
     pub async fn connect(&self, account: &str) {
-        must("connect", self.try_connect(account).await);
+        self.pace.fast();
+        for _ in 0..TRIES {
+            match self.try_connect(account).await {
+                Ok(()) => return self.pace.slow(),
+                Err(NotConnected::Lost(DeskError::Venue(ReadError::TryAgain { wait, .. }))) => {
+                    tokio::time::sleep(wait.unwrap_or_default().max(LEAST_WAIT)).await;
+                }
+                Err(error) => fail(&format!("cannot connect: {error}")),
+            }
+        }
+        fail("cannot connect: the exchange has no time")
     }
 
     /// Stops the desk cleanly; the account is not ready afterwards.
-    pub async fn disconnect(&self, account: &str) {
-        self.rest(account).await;
+    pub(crate) async fn disconnect(&self, account: &str) {
+        self.stop(account).await;
         self.put_connection(
             &must("name an account", account.parse()),
             ConnectionState::Stopped,
@@ -166,6 +182,11 @@ impl Stage {
 
     /// Stops the desk cleanly, and lets the account look ready: what is admitted stays unsent.
     pub async fn rest(&self, account: &str) {
+        self.stop(account).await;
+        self.calm_down().await;
+    }
+
+    async fn stop(&self, account: &str) {
         if let Some(desk) = self.take_desk(account) {
             desk.stop.cancel();
             must("work", must("end the desk", desk.task.await));
@@ -178,6 +199,14 @@ impl Stage {
             desk.task.abort();
             drop(desk.task.await);
         }
+    }
+
+    /// Lets the exchange forget how often it was called. A process that comes up again in the same
+    /// second does not know that, and would be told to slow down.
+    pub(crate) async fn calm_down(&self) {
+        self.pace.fast();
+        tokio::time::sleep(CALM).await;
+        self.pace.slow();
     }
 
     /// The accounts whose desks work.

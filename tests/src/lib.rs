@@ -17,8 +17,10 @@ mod connecting;
 pub mod exchange;
 pub mod oracle;
 pub mod orders;
+mod pace;
 mod stage;
 pub mod watching;
 
 pub use connecting::NotConnected;
+pub use pace::Pace;
 pub use stage::{MEMBERS, Member, Plan, Stage};

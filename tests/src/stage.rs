@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::connecting::DeskTask;
 use crate::oracle::{self, Recorded};
+use crate::pace::Pace;
 
 /// A person with one account. At the exchange the customer bears the user's name.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +86,7 @@ impl Default for Plan {
 pub struct Stage {
     seed: u64,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) pace: Arc<Pace>,
     pub(crate) entropy: Arc<dyn Entropy>,
     folder: TempDir,
     pub(crate) server: SandboxServer,
@@ -109,7 +111,7 @@ struct Process {
 
 impl Stage {
     /// Opens the exchange, makes the store and its keys, and adds the members with a key each.
-    pub async fn open(plan: Plan, clock: Arc<dyn Clock>) -> Self {
+    pub async fn open(plan: Plan, clock: Arc<dyn Clock>, pace: Arc<Pace>) -> Self {
         let log = Log::default();
         let logging = log.catch();
         let entropy = Arc::new(SeededEntropy::new(plan.seed));
@@ -119,6 +121,7 @@ impl Stage {
         let mut stage = Self {
             seed: plan.seed,
             clock,
+            pace,
             entropy,
             folder,
             server,
@@ -233,6 +236,7 @@ impl Stage {
             self.crash(account.as_str()).await;
         }
         self.end_process().await;
+        self.calm_down().await;
         self.start().await;
         self.see_prices().await;
     }
@@ -296,6 +300,10 @@ impl Stage {
 
     pub(crate) fn public(&self) -> &KrakenPublic {
         &self.process().public
+    }
+
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
     }
 
     pub fn now(&self) -> jiff::Timestamp {

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use bursar_broker::ErrorClass;
 use bursar_controls::{ClearRule, Latch, LatchCause, LatchMode, Scope};
-use bursar_execution::{Admission, BookedFill, Intent, Journal, NewLatch, OrderIntent, Reports};
+use bursar_execution::{
+    Admission, BookedFill, Intent, IntentFilter, Journal, NewLatch, OrderIntent, Reports, ReservationRow,
+};
 use bursar_model::{AccountId, IntentId, IntentState, OrderRequest, Verdict};
 use bursar_permissions::Caller;
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::Stage;
@@ -16,7 +19,7 @@ use crate::stage::{fail, must};
 /// How often the journal is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// After this, in the time of the stage, what was waited for will not come.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 impl Stage {
     /// Asks for an order in the operator's name; returns the decision.
@@ -83,11 +86,49 @@ impl Stage {
         let end = Instant::now().checked_add(PATIENCE);
         while end.is_none_or(|end| Instant::now() < end) {
             if let Some(found) = look().await {
+                self.pace.slow();
                 return found;
+            }
+            if self.is_sending().await {
+                self.pace.slow();
+            } else {
+                self.pace.fast();
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
         fail(&format!("waited in vain for {what}"))
+    }
+
+    /// Waits until it is later than `moment`.
+    pub async fn until_after(&self, moment: Timestamp) {
+        self.until(&format!("{moment} to pass"), async || {
+            (self.now() > moment).then_some(())
+        })
+        .await;
+    }
+
+    /// Whether a desk has something to send, or waits for the answer to it.
+    async fn is_sending(&self) -> bool {
+        let filter = IntentFilter {
+            states: vec![IntentState::Approved, IntentState::Dispatching],
+            ..IntentFilter::default()
+        };
+        let found = must("read the journal", self.store().find_intents(&filter, 100).await);
+        let running = self.running();
+        found.iter().any(|intent| running.contains(&intent.account))
+    }
+
+    /// How often an account ever met errors of a class.
+    pub async fn lifetime_errors(&self, account: &str, class: ErrorClass) -> u64 {
+        let id: AccountId = must("name an account", account.parse());
+        let counts = must(
+            "read the errors",
+            self.store().error_counts(Some(&id), self.now()).await,
+        );
+        counts
+            .iter()
+            .find(|row| row.class == class)
+            .map_or(0, |row| row.lifetime)
     }
 
     pub async fn intent(&self, id: IntentId) -> Intent {
@@ -112,6 +153,11 @@ impl Stage {
             .filter(|position| position.pair.base().to_string() == "BTC")
             .map(|position| position.quantity.value())
             .sum()
+    }
+
+    /// What orders that are not over hold of limits, over all accounts.
+    pub async fn reservations(&self) -> Vec<ReservationRow> {
+        must("read the reservations", self.store().reservations(None).await)
     }
 
     /// Turns a switch on as a person does.
