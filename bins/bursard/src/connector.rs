@@ -24,8 +24,8 @@ impl DeskConnector {
     }
 
     fn parts(&self, broker: Arc<dyn Broker>) -> DeskParts {
-        let journal: Arc<dyn Journal> = Arc::clone(&self.wiring.store) as _;
-        let conditions: Arc<dyn Conditions> = Arc::clone(&self.wiring.store) as _;
+        let journal: Arc<dyn Journal> = self.wiring.store.clone();
+        let conditions: Arc<dyn Conditions> = self.wiring.store.clone();
         DeskParts {
             broker,
             journal,

@@ -138,7 +138,7 @@ impl Daemon {
     }
 
     fn feed(&self, market: Market, pairs: watch::Receiver<BTreeSet<Pair>>) -> Feed {
-        let conditions: Arc<dyn Conditions> = Arc::clone(&self.store) as _;
+        let conditions: Arc<dyn Conditions> = self.store.clone();
         let interval = self.wiring.settings.accounts.quote_poll_ms.duration();
         Feed::new(
             market.brokers,
@@ -152,9 +152,9 @@ impl Daemon {
 
     fn manager_parts(&self) -> ManagerParts {
         ManagerParts {
-            directory: Arc::clone(&self.store) as _,
-            connections: Arc::clone(&self.store) as _,
-            vault: Arc::clone(&self.store) as _,
+            directory: self.store.clone(),
+            connections: self.store.clone(),
+            vault: self.store.clone(),
             connector: Arc::new(DeskConnector::new(Arc::clone(&self.wiring))),
             clock: Arc::clone(&self.wiring.clock),
             entropy: Arc::clone(&self.wiring.entropy),
@@ -233,19 +233,19 @@ impl Daemon {
             strategy: Arc::new(strategy),
             settings: cycles,
             source: Arc::new(StoredAccounts {
-                conditions: Arc::clone(&self.store) as _,
-                journal: Arc::clone(&self.store) as _,
-                reports: Arc::clone(&self.store) as _,
+                conditions: self.store.clone(),
+                journal: self.store.clone(),
+                reports: self.store.clone(),
             }),
             prices,
             desk: Arc::new(Gateway::new(
-                Arc::clone(&self.store) as _,
-                Arc::clone(&self.store) as _,
+                self.store.clone(),
+                self.store.clone(),
                 bursar::brokers::profiles(),
                 Arc::clone(clock),
                 Arc::clone(&self.wiring.entropy),
             )),
-            notebook: Arc::clone(&self.store) as _,
+            notebook: self.store.clone(),
             clock: Arc::clone(clock),
         })
     }

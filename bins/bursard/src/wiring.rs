@@ -7,7 +7,7 @@ use bursar_auth::Account;
 use bursar_broker::{Broker, MarketData};
 use bursar_broker_kraken::{Kraken, KrakenAccount, KrakenPublic, kraken_profile};
 use bursar_config::Settings;
-use bursar_keystore::{CredentialFacts, KeyStore, Vault};
+use bursar_keystore::{CredentialFacts, KeyStore};
 use bursar_model::{AccountId, AccountMode, BrokerId, Clock, Entropy};
 use bursar_store_sqlite::SqliteStore;
 
@@ -112,7 +112,7 @@ impl Wiring {
             tier: kraken_tier(self.settings.brokers.of(account.broker()).rate_tier),
             flexible_is_spendable: false,
         };
-        let numbers: Arc<dyn bursar_broker::NonceFloor> = Arc::clone(&self.store) as _;
+        let numbers: Arc<dyn bursar_broker::NonceFloor> = self.store.clone();
         let broker = Kraken::new(
             settings,
             self.kraken.clone(),
@@ -124,12 +124,12 @@ impl Wiring {
     }
 
     async fn credential(&self, account: &AccountId) -> Result<CredentialFacts, NoBroker> {
-        let stored = self.store.list().await.map_err(NoBroker::adapter)?;
-        let newest = stored
-            .into_iter()
-            .filter(|facts| facts.place.account == *account)
-            .next_back();
-        newest.ok_or_else(|| NoBroker::NoKey {
+        let stored = self
+            .store
+            .credential_of(account)
+            .await
+            .map_err(NoBroker::adapter)?;
+        stored.ok_or_else(|| NoBroker::NoKey {
             account: account.clone(),
         })
     }

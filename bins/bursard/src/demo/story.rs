@@ -75,7 +75,7 @@ impl Story {
     /// What a command wrote.
     pub(super) fn answer(&mut self, said: &Said) {
         for line in said.out.lines().chain(said.err.lines()) {
-            self.line(&format!("      {line}").trim_end().to_owned());
+            self.line(format!("      {line}").trim_end());
         }
     }
 

@@ -1,8 +1,3 @@
-//! Kills the daemon while it trades, again and again, and compares the exchange's own book with what
-//! was recorded: no duplicate, no lost order, no lost or doubled fill, no limit exceeded.
-//!
-//! `BURSAR_KILLS` says how often (a few when unset), `BURSAR_SEED` replays a run.
-
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -123,8 +118,8 @@ async fn trade(
     stop: Arc<std::sync::atomic::AtomicBool>,
 ) {
     let gateway = Gateway::new(
-        Arc::clone(&store) as _,
-        Arc::clone(&store) as _,
+        store.clone(),
+        store.clone(),
         bursar::brokers::profiles(),
         Arc::clone(&surroundings.clock),
         Arc::clone(&surroundings.entropy),
@@ -145,11 +140,11 @@ async fn trade(
             .into_iter()
             .find(|position| position.pair == pair);
         let mut request = match held {
-            Some(position) if draw(&mut state, 3) == 0 => {
+            Some(position) if draw(&mut state, 2) == 0 => {
                 OrderRequest::market(pair, Side::Sell, OrderSize::Quantity(position.quantity))
             }
             _ => {
-                let usd = Decimal::from(20 + draw(&mut state, 100));
+                let usd = Decimal::from(10 + draw(&mut state, 30));
                 OrderRequest::market(pair, Side::Buy, OrderSize::Usd(Usd::new(usd)))
             }
         };
