@@ -1,8 +1,8 @@
 //! Who may trade which account, and what.
 //!
-//! An [`OrderRequest`] goes in with what is known of the caller and the account, and comes out as a
-//! [`PermittedOrder`] or as the full list of rules it breaks. [`permit`] is a pure function: the same
-//! arguments always give the same answer. Amounts, switches and prices are the business of the hard
+//! An [`OrderRequest`](bursar_model::OrderRequest) goes in with what is known of the caller and the
+//! account, and comes out as a [`PermittedOrder`] or as the full list of rules it breaks. [`permit`]
+//! is a pure function: the same arguments always give the same answer. Amounts, switches and prices are the business of the hard
 //! controls, which take nothing but a [`PermittedOrder`].
 //!
 //! Start reading at [`permit`].
