@@ -79,7 +79,7 @@ impl Story {
         }
     }
 
-    /// Only the first lines of what a command wrote.
+    /// Only the first lines of what a command wrote. One line is enough where a table follows.
     pub(super) fn answer_briefly(&mut self, said: &Said, lines: usize) {
         let all: Vec<&str> = said
             .out
@@ -90,7 +90,7 @@ impl Story {
         for line in all.iter().take(lines) {
             self.line(&format!("      {line}"));
         }
-        if let Some(more) = all.len().checked_sub(lines).filter(|more| *more > 0) {
+        if let Some(more) = all.len().checked_sub(lines).filter(|more| *more > 0 && lines > 1) {
             self.line(&render::dim(&format!("      … {more} more lines")));
         }
     }
