@@ -9,7 +9,9 @@ use bursar::{Exit, Failure, Installation};
 use bursar_accounts::{AccountManager, ManagerParts, ManagerSettings};
 use bursar_audit::{Action, Actor, ActorKind, Data, Draft};
 use bursar_auth::{Act, Principal};
-use bursar_execution::{Conditions, DayBoundary, Feed, Gateway, Journal, JournalError, settings};
+use bursar_execution::{
+    Conditions, DayBoundary, Feed, Flattener, FlattenerParts, Gateway, Journal, JournalError, settings,
+};
 use bursar_model::{Clock, Pair};
 use bursar_store_sqlite::SqliteStore;
 use bursar_strategy::{
@@ -128,6 +130,7 @@ impl Daemon {
             async { feeding.await.map(drop).map_err(Failure::from) },
             async { self.follow_pairs(&pairs, &stop).await.map_err(Failure::from) },
             async { self.watch_losses(&stop).await.map_err(Failure::from) },
+            async { self.flattener().run(stop.clone()).await.map_err(Failure::from) },
             trading,
         );
         stop.cancel();
@@ -238,16 +241,32 @@ impl Daemon {
                 reports: self.store.clone(),
             }),
             prices,
-            desk: Arc::new(Gateway::new(
-                self.store.clone(),
-                self.store.clone(),
-                bursar::brokers::profiles(),
-                Arc::clone(clock),
-                Arc::clone(&self.wiring.entropy),
-            )),
+            desk: Arc::new(self.gateway()),
             notebook: self.store.clone(),
             clock: Arc::clone(clock),
         })
+    }
+
+    /// Closes positions while a switch of mode `flatten` is on, also when nothing else trades.
+    fn flattener(&self) -> Flattener {
+        Flattener::new(FlattenerParts {
+            journal: self.store.clone(),
+            reports: self.store.clone(),
+            conditions: self.store.clone(),
+            directory: self.store.clone(),
+            gateway: self.gateway(),
+            clock: Arc::clone(&self.wiring.clock),
+        })
+    }
+
+    fn gateway(&self) -> Gateway {
+        Gateway::new(
+            self.store.clone(),
+            self.store.clone(),
+            bursar::brokers::profiles(),
+            Arc::clone(&self.wiring.clock),
+            Arc::clone(&self.wiring.entropy),
+        )
     }
 
     async fn record(&self, action: Action) -> Result<(), Failure> {

@@ -38,6 +38,7 @@ pub(crate) fn all(order: &Order<'_>, snapshot: &Snapshot) -> Vec<Check> {
         account::mode(snapshot),
     ];
     checks.extend(account::switches(order, snapshot));
+    checks.extend(account::flattener(order, snapshot));
     checks.push(account::unresolved(order, snapshot));
     checks.push(exposure::sale_covered(order, snapshot));
     checks.push(venue::terms(order, snapshot));

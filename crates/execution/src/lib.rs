@@ -23,6 +23,7 @@ mod decide;
 mod desk;
 pub mod errors;
 mod feed;
+mod flatten;
 mod gateway;
 mod intent;
 mod journal;
@@ -38,6 +39,7 @@ pub use decide::{
 };
 pub use desk::{Desk, DeskError, DeskHealth, DeskParts, DeskSettings};
 pub use feed::Feed;
+pub use flatten::{FLATTEN_TRIES, Flattener, FlattenerParts};
 pub use gateway::{Gateway, GatewayError, OrderIntent};
 pub use intent::{Admission, Attempt, Cancel, CancelState, Dispatch, ExternalOrder, Intent, Proposal};
 pub use journal::{

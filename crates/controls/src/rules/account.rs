@@ -4,7 +4,7 @@ use bursar_model::{AccountMode, Check, Level};
 use bursar_permissions::Caller;
 
 use super::{Order, Rule};
-use crate::{KeyState, LatchMode, Readiness, Scope, Snapshot};
+use crate::{KeyState, Latch, LatchMode, Readiness, Scope, Snapshot};
 
 pub(super) fn ready(snapshot: &Snapshot) -> Check {
     let account = &snapshot.account;
@@ -95,17 +95,17 @@ pub(super) fn switches(order: &Order<'_>, snapshot: &Snapshot) -> Vec<Check> {
                 level,
                 format!("latch {}", latch.id),
             )
-            .limit(if latch.mode.allows_reducing() {
-                "orders that reduce"
-            } else {
-                "none"
+            .limit(match latch.mode {
+                LatchMode::Pause | LatchMode::ReduceOnly => "orders that reduce",
+                LatchMode::Halt => "none",
+                LatchMode::Flatten => "the gateway's own orders that close positions",
             })
             .observed(format!(
                 "{} since {} ({}): {}",
                 latch.mode, latch.tripped_at, latch.cause, latch.reason
             ))
             .aged(snapshot.age_ms(latch.tripped_at));
-            checks.push(rule.holds_unless(passes, false, || latch.release_hint()));
+            checks.push(rule.holds_unless(passes, false, || hint(order, latch)));
         }
         if quiet {
             let rule = Rule::new(&format!("switch-{}", scope.kind()), level, "switches");
@@ -113,6 +113,34 @@ pub(super) fn switches(order: &Order<'_>, snapshot: &Snapshot) -> Vec<Check> {
         }
     }
     checks
+}
+
+/// Whoever wants to leave a position that the gateway is closing needs nothing but patience.
+fn hint(order: &Order<'_>, latch: &Latch) -> String {
+    if order.reducing && latch.mode == LatchMode::Flatten {
+        format!(
+            "`bursard run` closes the position itself, see `bursar orders`; to trade by hand, {}",
+            latch.release_hint()
+        )
+    } else {
+        latch.release_hint()
+    }
+}
+
+/// The gateway closes positions only while somebody wants it to: what it asked for just before the switch
+/// was turned off is not sent after that.
+pub(super) fn flattener(order: &Order<'_>, snapshot: &Snapshot) -> Option<Check> {
+    if *order.caller != Caller::Flattener {
+        return None;
+    }
+    let on = (snapshot.switches.iter()).any(|latch| latch.mode == LatchMode::Flatten);
+    let rule = Rule::new("flatten-switch", Level::System, "switches").limit("a switch of mode flatten");
+    Some(
+        rule.observed(if on { "one is on" } else { "none is on" })
+            .holds(on, || {
+                "the gateway closes positions only after `bursar kill … --mode flatten`".into()
+            }),
+    )
 }
 
 fn passes(order: &Order<'_>, mode: LatchMode) -> bool {

@@ -67,3 +67,35 @@ fn the_flattener_passes_only_flatten() {
     world.switches.pop();
     assert!(decide_as(&Caller::Flattener, sell("0.01"), &world).is_ok());
 }
+
+#[test]
+fn the_flattener_passes_only_while_a_flatten_switch_is_on() {
+    let mut world = world();
+    world.holding = holding("0.01".parse().unwrap());
+    let broken = |world: &_| -> Vec<String> {
+        let refused = decide_as(&Caller::Flattener, sell("0.01"), world).unwrap_err();
+        refused.broken().map(|check| check.rule.clone()).collect()
+    };
+
+    assert_eq!(broken(&world), ["flatten-switch"]);
+    world.switches = vec![latch("global", LatchMode::Pause)];
+    assert_eq!(broken(&world), ["flatten-switch"]);
+    world
+        .switches
+        .push(latch("account:kraken-ilves", LatchMode::Flatten));
+    assert!(decide_as(&Caller::Flattener, sell("0.01"), &world).is_ok());
+}
+
+#[test]
+fn who_wants_to_leave_a_position_under_flatten_learns_that_the_gateway_does_it() {
+    let mut world = world();
+    world.holding = holding("0.01".parse().unwrap());
+    world.switches = vec![latch("account:kraken-ilves", LatchMode::Flatten)];
+
+    let refused = decide_as(&Caller::Operator, sell("0.01"), &world)
+        .unwrap_err()
+        .to_string();
+
+    assert!(refused.contains("closes the position itself"), "{refused}");
+    assert!(refused.contains("bursar release"), "{refused}");
+}
