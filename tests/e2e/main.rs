@@ -5,8 +5,10 @@
 
 mod accounts;
 mod approval;
+mod comparing;
 mod contract;
 mod filling;
+mod hierarchy;
 mod limits;
 mod losses;
 mod lost_answers;

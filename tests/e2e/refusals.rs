@@ -61,8 +61,12 @@ async fn an_exchange_that_throttles_is_left_alone_as_long_as_it_asks() {
 #[tokio::test]
 async fn i14_refusals_never_stop_an_account() {
     let (_time, stage) = story().await;
-    // The exchange knows of less money than the gateway believes there is.
-    stage.set_funds(CUSTOMER, "USD", "100");
+    let broke = FaultRule {
+        message: Some("EOrder:Insufficient funds".to_owned()),
+        count: Some(8),
+        ..FaultRule::once(FaultKind::Error, "AddOrder")
+    };
+    stage.fault(broke.for_customer(CUSTOMER));
     for count in 1..=8 {
         let price = (50_000 + count).to_string();
         let refused = stage
@@ -75,7 +79,6 @@ async fn i14_refusals_never_stop_an_account() {
 
     assert_eq!(stage.latches().await, []);
     assert_eq!(stage.orders_of(CUSTOMER).len(), 0);
-    stage.set_funds(CUSTOMER, "USD", "100000");
     stage
         .order_until(ACCOUNT, bid("0.01", "50000"), IntentState::Open)
         .await;

@@ -1,5 +1,6 @@
 //! Keys, adapters and desks: how an account of the stage gets to work, and how it is stopped.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -74,7 +75,8 @@ impl Stage {
         Ok(())
     }
 
-    pub(crate) async fn store_key(&self, account: &str, customer: &str) {
+    /// As [`try_store_key`](Self::try_store_key), for a key that is fit.
+    pub async fn store_key(&self, account: &str, customer: &str) {
         must("admit the key", self.try_store_key(account, customer).await);
     }
 
@@ -151,6 +153,7 @@ impl Stage {
             let stop = stop.clone();
             async move { desk.run(stop).await }
         });
+        self.set_resting(&id, false);
         self.desks().insert(id, DeskTask { stop, task });
         Ok(())
     }
@@ -214,8 +217,26 @@ impl Stage {
         self.desks().keys().cloned().collect()
     }
 
+    /// Accounts whose desk was taken away, so that nothing is sent for them.
+    pub(crate) fn resting(&self) -> BTreeSet<AccountId> {
+        self.resting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn set_resting(&self, account: &AccountId, rests: bool) {
+        let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        if rests {
+            resting.insert(account.clone());
+        } else {
+            resting.remove(account);
+        }
+    }
+
     fn take_desk(&self, account: &str) -> Option<DeskTask> {
         let id: AccountId = must("name an account", account.parse());
+        self.set_resting(&id, true);
         self.desks().remove(&id)
     }
 

@@ -12,6 +12,11 @@ use crate::Stage;
 use crate::stage::{fail, must};
 
 impl Stage {
+    /// Where the exchange is.
+    pub fn url(&self) -> String {
+        self.server.url()
+    }
+
     /// The exchange's own book at this moment.
     pub fn book(&self) -> Book {
         self.server.with(|exchange| exchange.book())

@@ -10,6 +10,7 @@ use bursar_sandbox::oracle::{BookOrder, BookTrade};
 use rust_decimal::Decimal;
 
 /// What was recorded of one account.
+#[derive(Clone)]
 pub struct Recorded {
     pub account: AccountId,
     /// What the exchange calls its owner.

@@ -1,6 +1,6 @@
 //! The stage itself: set up, torn down, opened again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -93,6 +93,7 @@ pub struct Stage {
     shutdown: CancellationToken,
     process: Option<Process>,
     pub(crate) desks: Mutex<BTreeMap<AccountId, DeskTask>>,
+    pub(crate) resting: Mutex<BTreeSet<AccountId>>,
     log: Log,
     // Dropped last: what the others still say is kept.
     _logging: tracing::subscriber::DefaultGuard,
@@ -128,6 +129,7 @@ impl Stage {
             shutdown,
             process: None,
             desks: Mutex::default(),
+            resting: Mutex::default(),
             log,
             _logging: logging,
         };
@@ -286,7 +288,7 @@ impl Stage {
         &self.process().store
     }
 
-    pub(crate) fn shared_store(&self) -> Arc<SqliteStore> {
+    pub fn shared_store(&self) -> Arc<SqliteStore> {
         Arc::clone(&self.process().store)
     }
 
@@ -300,6 +302,10 @@ impl Stage {
 
     pub(crate) fn public(&self) -> &KrakenPublic {
         &self.process().public
+    }
+
+    pub fn entropy(&self) -> Arc<dyn Entropy> {
+        Arc::clone(&self.entropy)
     }
 
     pub fn clock(&self) -> Arc<dyn Clock> {
@@ -382,10 +388,15 @@ impl Stage {
 
     /// What the exchange's book and the journal disagree about.
     pub async fn violations(&self) -> Vec<String> {
+        oracle::violations(&self.book(), &self.recorded().await)
+    }
+
+    /// What the store holds of every member's account.
+    pub async fn recorded(&self) -> Vec<Recorded> {
+        let store = self.store();
         let mut recorded = Vec::new();
         for member in MEMBERS {
             let account = must("name an account", member.account.parse());
-            let store = self.store();
             recorded.push(Recorded {
                 customer: member.user.to_owned(),
                 intents: must("read the journal", store.intents(Some(&account), u32::MAX).await),
@@ -398,7 +409,7 @@ impl Stage {
                 account,
             });
         }
-        oracle::violations(&self.book(), &recorded)
+        recorded
     }
 
     /// Every place where a secret was found, without the secret.

@@ -10,7 +10,7 @@ use bursar_execution::{
 };
 use bursar_model::{AccountId, IntentId, IntentState, OrderRequest, Verdict};
 use bursar_permissions::Caller;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use crate::Stage;
@@ -18,6 +18,8 @@ use crate::stage::{fail, must};
 
 /// How often the journal is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How long what has to be done soon usually takes.
+const JUST_NOW: SignedDuration = SignedDuration::from_millis(500);
 /// After this, in the time of the stage, what was waited for will not come.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -89,10 +91,10 @@ impl Stage {
                 self.pace.slow();
                 return found;
             }
-            if self.is_sending().await {
-                self.pace.slow();
-            } else {
-                self.pace.fast();
+            match self.freshest_on_its_way().await {
+                Some(age) if age < JUST_NOW => self.pace.slow(),
+                Some(_) => self.pace.steady(),
+                None => self.pace.fast(),
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -107,15 +109,18 @@ impl Stage {
         .await;
     }
 
-    /// Whether a desk has something to send, or waits for the answer to it.
-    async fn is_sending(&self) -> bool {
+    /// For how long the newest of the orders has been as it is that a desk has to send, or waits to
+    /// hear of.
+    async fn freshest_on_its_way(&self) -> Option<SignedDuration> {
         let filter = IntentFilter {
             states: vec![IntentState::Approved, IntentState::Dispatching],
             ..IntentFilter::default()
         };
         let found = must("read the journal", self.store().find_intents(&filter, 100).await);
-        let running = self.running();
-        found.iter().any(|intent| running.contains(&intent.account))
+        let resting = self.resting();
+        let sendable = found.iter().filter(|intent| !resting.contains(&intent.account));
+        let newest = sendable.map(|intent| intent.updated_at).max()?;
+        Some(self.now().duration_since(newest))
     }
 
     /// How often an account ever met errors of a class.
