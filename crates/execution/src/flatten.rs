@@ -12,10 +12,11 @@ use std::time::Duration;
 use bursar_auth::{Account, Directory};
 use bursar_controls::{Latch, LatchMode, Policy};
 use bursar_model::{
-    AccountId, Clock, Instrument, IntentState, LatchId, OrderRequest, Pair, Position, Quote, Verdict,
+    AccountId, Clock, Instrument, IntentState, LatchId, OrderRequest, Pair, Position, Quote, Verdict, decimal,
 };
 use bursar_permissions::Caller;
 use jiff::Timestamp;
+use rust_decimal::Decimal;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -89,17 +90,21 @@ impl Flattener {
         let mut seen = 0;
         while !stop.is_cancelled() {
             self.round(&mut memory).await?;
-            let change = async {
-                tokio::time::sleep(SHORTEST_ROUND).await;
-                self.parts.conditions.changed(seen).await
-            };
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = tokio::time::sleep(LONGEST_ROUND) => {}
-                count = change => seen = count,
-            }
+            self.next_round(&mut seen, &stop).await;
         }
         Ok(())
+    }
+
+    async fn next_round(&self, seen: &mut u64, stop: &CancellationToken) {
+        let change = async {
+            tokio::time::sleep(SHORTEST_ROUND).await;
+            self.parts.conditions.changed(*seen).await
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(LONGEST_ROUND) => {}
+            count = change => *seen = count,
+        }
     }
 
     async fn round(&self, memory: &mut Memory) -> Result<(), GatewayError> {
@@ -199,13 +204,12 @@ impl Flattener {
         memory: &mut Memory,
     ) -> Result<Progress, GatewayError> {
         let pair = &task.position.pair;
-        let mut under_way = unresolved
-            .iter()
+        let under_way: Vec<&Intent> = (unresolved.iter())
             .filter(|intent| intent.request.pair == *pair)
-            .peekable();
-        if under_way.peek().is_some() {
+            .collect();
+        if !under_way.is_empty() {
             memory.is_busy(task);
-            if under_way.any(|intent| intent.state == IntentState::Incident)
+            if (under_way.iter()).any(|intent| intent.state == IntentState::Incident)
                 && memory.is_news(task.latch.id, task.about("incident"))
             {
                 error!(latch = %task.latch.id, account = %task.account, %pair, "cannot close the position: an order of the pair contradicts what was recorded; compare with the exchange and close it there");
@@ -229,7 +233,16 @@ impl Flattener {
             task.wait("no balance of the account is known", memory);
             return Ok(Progress::Unfinished);
         };
-        let free = spendable(task.position, &known.balances);
+        let tries = self.tries(task).await?;
+        // What was sold since the balance was read is still in it.
+        let sold_since = (tries.iter())
+            .filter(|intent| intent.updated_at >= known.at)
+            .fold(Decimal::ZERO, |sum, intent| {
+                decimal::add(sum, intent.filled).unwrap_or(Decimal::MAX)
+            });
+        let free = decimal::sub(spendable(task.position, &known.balances), sold_since)
+            .unwrap_or_default()
+            .max(Decimal::ZERO);
         let order = match sale(
             task.position,
             free,
@@ -256,7 +269,7 @@ impl Flattener {
         };
         // A balance from before may still count what an order held, or what is gone: the next one is better.
         let short_by_an_old_balance = free < task.position.quantity.value() && known.at <= quiet_since;
-        if short_by_an_old_balance || !self.may_try(task, quote, known.at, memory).await? {
+        if short_by_an_old_balance || !task.may_try(&tries, quote, known.at, memory) {
             return Ok(Progress::Unfinished);
         }
         self.submit(task, order, memory).await?;
@@ -270,14 +283,8 @@ impl Flattener {
         (age_ms <= market.policy.reference_max_age_ms).then_some(quote)
     }
 
-    /// Whether another try is left and what it depends on has moved since the last one.
-    async fn may_try(
-        &self,
-        task: &Task<'_>,
-        quote: &Quote,
-        balance_at: Timestamp,
-        memory: &mut Memory,
-    ) -> Result<bool, GatewayError> {
+    /// What was ordered so far to close the position, newest first.
+    async fn tries(&self, task: &Task<'_>) -> Result<Vec<Intent>, GatewayError> {
         let filter = IntentFilter {
             account: Some(task.account.clone()),
             pair: Some(task.position.pair.clone()),
@@ -286,28 +293,7 @@ impl Flattener {
         };
         let mut tries = self.parts.reports.find_intents(&filter, u32::MAX).await?;
         tries.retain(|intent| intent.caller == Caller::Flattener && intent.state != IntentState::Denied);
-        if let Some(last) = tries.first() {
-            let same_price = quote.at <= last.updated_at;
-            let refused = last.state == IntentState::Rejected && balance_at <= last.updated_at;
-            if same_price || refused {
-                return Ok(false);
-            }
-        }
-        let sent = tries.iter().filter(|intent| may_have_been_sent(intent.state));
-        if sent.count() < FLATTEN_TRIES {
-            return Ok(true);
-        }
-        if memory.is_news(task.latch.id, task.about("gave up")) {
-            error!(
-                latch = %task.latch.id,
-                account = %task.account,
-                pair = %task.position.pair,
-                left = %task.position.quantity,
-                tries = FLATTEN_TRIES,
-                "gave up closing the position: close it at the exchange, or release the switch and turn it on again for {FLATTEN_TRIES} more tries"
-            );
-        }
-        Ok(false)
+        Ok(tries)
     }
 
     async fn submit(
@@ -343,6 +329,32 @@ impl Flattener {
 }
 
 impl Task<'_> {
+    /// Whether another try is left and what it depends on has moved since the last one.
+    fn may_try(&self, tries: &[Intent], quote: &Quote, balance_at: Timestamp, memory: &mut Memory) -> bool {
+        if let Some(last) = tries.first() {
+            let same_price = quote.at <= last.updated_at;
+            let refused = last.state == IntentState::Rejected && balance_at <= last.updated_at;
+            if same_price || refused {
+                return false;
+            }
+        }
+        let sent = tries.iter().filter(|intent| may_have_been_sent(intent.state));
+        if sent.count() < FLATTEN_TRIES {
+            return true;
+        }
+        if memory.is_news(self.latch.id, self.about("gave up")) {
+            error!(
+                latch = %self.latch.id,
+                account = %self.account,
+                pair = %self.position.pair,
+                left = %self.position.quantity,
+                tries = FLATTEN_TRIES,
+                "gave up closing the position: release the switch and sell it with `bursar order place`, or turn the switch on again for {FLATTEN_TRIES} more tries"
+            );
+        }
+        false
+    }
+
     fn about(&self, what: &str) -> String {
         format!("{} {} {what}", self.account, self.position.pair)
     }

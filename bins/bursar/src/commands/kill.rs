@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use bursar_auth::{Account, Directory};
 use bursar_controls::{ClearRule, Latch, LatchCause, LatchMode, Scope};
-use bursar_execution::{Intent, Journal, NewLatch};
-use bursar_model::{AccountId, BrokerId, IntentId, IntentState, UserId};
+use bursar_execution::{Conditions, ConnectionState, FLATTEN_TRIES, Intent, Journal, NewLatch};
+use bursar_model::{AccountId, BrokerId, IntentId, IntentState, Position, UserId};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
@@ -23,7 +23,7 @@ Modes, from mild to strict:
   pause        no new risk; working orders stay
   reduce-only  no new risk; working orders that add risk are cancelled
   halt         nothing is sent but cancels; all our working orders are cancelled
-  flatten      as halt, and positions are closed
+  flatten      as halt, and the running daemon sells the positions, not below the price collar
 
 Examples:
   bursar kill global --mode halt --reason \"exchange misbehaves\"
@@ -58,7 +58,7 @@ impl Kill {
             prompt::dangerous(
                 session.console,
                 session.global.yes,
-                &format!("Sell every position of {scope} at the market?"),
+                &format!("Sell every position of {scope} now, down to the price collar?"),
             )?;
         }
         let opened = session.open().await?;
@@ -136,6 +136,42 @@ async fn unresolved(accounts: &[Account], opened: &Opened) -> Result<Vec<Intent>
     Ok(all)
 }
 
+/// A position that the daemon is to close.
+struct Held {
+    account: AccountId,
+    position: Position,
+    /// Whether the account is connected, so that it can be sold now.
+    connected: bool,
+}
+
+impl Held {
+    fn json(&self) -> serde_json::Value {
+        json!({
+            "account": self.account.as_str(),
+            "pair": self.position.pair.to_string(),
+            "quantity": self.position.quantity.to_string(),
+            "connected": self.connected,
+        })
+    }
+}
+
+async fn positions(accounts: &[Account], opened: &Opened) -> Result<Vec<Held>, Failure> {
+    let connections = opened.store.connections().await?;
+    let mut all = Vec::new();
+    for account in accounts {
+        let connected = connections
+            .iter()
+            .any(|(id, connection)| id == account.id() && connection.state == ConnectionState::Ready);
+        let positions = Journal::positions(opened.store.as_ref(), account.id()).await?;
+        all.extend(positions.into_iter().map(|position| Held {
+            account: account.id().clone(),
+            position,
+            connected,
+        }));
+    }
+    Ok(all)
+}
+
 async fn report(
     latch: &Latch,
     accounts: &[Account],
@@ -160,7 +196,13 @@ async fn report(
         let pending = opened.store.pending_cancels(account.id()).await?;
         cancels.extend(pending.into_iter().map(|cancel| cancel.intent));
     }
-    let daemon_needed = !cancels.is_empty() || latch.mode == LatchMode::Flatten;
+    let to_close = if latch.mode == LatchMode::Flatten {
+        positions(accounts, opened).await?
+    } else {
+        Vec::new()
+    };
+    let waiting = to_close.iter().filter(|held| !held.connected).count();
+    let daemon_needed = !cancels.is_empty() || !to_close.is_empty();
 
     let mut page = Page::new();
     page.line(render::bad(&headline(latch)));
@@ -190,6 +232,25 @@ async fn report(
     if daemon_needed {
         page.line("the running daemon carries this out and looks until it is true; without one, start `bursard run`");
     }
+    if !to_close.is_empty() {
+        page.heading("Positions to be closed");
+        for held in &to_close {
+            page.line(format!(
+                "  {} {} {}",
+                held.account,
+                held.position.quantity,
+                held.position.pair.base()
+            ));
+        }
+        page.line(format!(
+            "each is sold in at most {FLATTEN_TRIES} tries, not below the price collar; what is left stays in `bursar positions`, and the daemon's log says why"
+        ));
+        if waiting > 0 {
+            page.line(render::bad(&format!(
+                "{waiting} of them wait: their accounts are not connected, see `bursar hierarchy`"
+            )));
+        }
+    }
     page.heading("To turn it off");
     page.line(format!("  bursar release {} --reason \"…\"", latch.id));
     let ids = |intents: &[Intent]| {
@@ -205,6 +266,7 @@ async fn report(
         "cancel_requested": cancels.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "working": ids(&working),
         "may_be_at_exchange": ids(&unknown),
+        "positions_to_close": to_close.iter().map(Held::json).collect::<Vec<_>>(),
     });
     session.console.answer(&page, &document);
     Ok(Exit::Done)
@@ -221,7 +283,7 @@ fn headline(latch: &Latch) -> String {
         LatchMode::Pause => "is paused: no new risk",
         LatchMode::ReduceOnly => "may only reduce",
         LatchMode::Halt => "is halted",
-        LatchMode::Flatten => "is halted and its positions are closed",
+        LatchMode::Flatten => "is halted; its positions are to be closed",
     };
     format!("{whom} {what}: {}", latch.reason)
 }

@@ -7,7 +7,11 @@ mod chaos;
 #[cfg(test)]
 mod deciding;
 #[cfg(test)]
+mod directory;
+#[cfg(test)]
 mod feeding;
+#[cfg(test)]
+mod flattening;
 #[cfg(test)]
 mod looking;
 #[cfg(test)]

@@ -8,12 +8,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bursar_auth::Act;
 use bursar_broker::{ErrorClass, KeyRights, VenueOrder, VenueOrderStatus};
-use bursar_controls::{KeyState, Latch, Policy};
+use bursar_controls::{KeyState, Latch, LimitKind, Policy};
 use bursar_execution::machine::{Step, transition};
 use bursar_execution::{
     AccountBalances, Admission, Attempt, Booked, Cancel, CancelState, Conditions, Connection, DayBoundary,
-    Decision, Dispatch, ExternalOrder, HeldPosition, Intent, Journal, JournalError, LatchRecord, NewLatch,
-    Outcome, Preview, Proposal, UserDay, decide,
+    Decision, Dispatch, ExternalOrder, Facts, HeldPosition, Intent, Journal, JournalError, LatchRecord,
+    NewLatch, Outcome, Preview, Proposal, Reserved, UserDay, decide, preview,
 };
 use bursar_model::{
     AccountId, Balance, BrokerId, Clock, Fill, Instrument, IntentId, IntentState, LatchId, OrderRequest,
@@ -25,7 +25,7 @@ use jiff::Timestamp;
 use rust_decimal::{Decimal, dec};
 use tokio::sync::watch;
 
-use crate::world::{account, facts, pair};
+use crate::world::{account, facts, instrument, pair};
 
 #[derive(Default)]
 pub(crate) struct Rows {
@@ -42,7 +42,12 @@ pub(crate) struct Rows {
     pub(crate) lists_written: u32,
     pub(crate) quotes_written: u32,
     pub(crate) contradictions: Vec<String>,
-    balances: Option<AccountBalances>,
+    pub(crate) balances: Option<AccountBalances>,
+    /// What accounts other than the desk's hold.
+    pub(crate) elsewhere: BTreeMap<AccountId, Decimal>,
+    /// No price of anything arrives.
+    pub(crate) no_price: bool,
+    pub(crate) not_ready: bool,
     /// How long a dispatch takes to be committed.
     pub(crate) commit_takes: Duration,
 }
@@ -85,32 +90,39 @@ impl Store {
         let Decision::Approved(approved) = decide(&request, &Caller::Operator, None, &facts, now) else {
             panic!("the order was refused");
         };
-        let intent = Intent {
-            id,
-            account: account(),
-            user: "mara_ilves".parse().unwrap(),
-            broker: "kraken".parse().unwrap(),
-            caller: Caller::Operator,
-            reducing: approved.is_reducing(),
-            sizing: Some(approved.sizing().clone()),
-            valid_until: approved.valid_until(),
-            request,
-            state: IntentState::Approved,
-            cause: String::new(),
-            client_order_id: id.into(),
-            venue_order_id: None,
-            created_at: now,
-            updated_at: now,
-            dispatched_at: None,
-            acceptance_bound: None,
-            filled: Decimal::ZERO,
-            venue_filled: Decimal::ZERO,
-            closing: None,
-            trace: vec![],
-        };
+        let intent = admitted(id, Caller::Operator, request, &approved, now);
         self.rows().intents.insert(id, intent);
         self.wrote();
         id
+    }
+
+    /// What the rules look at, without the order that is decided on.
+    fn facts(&self, without: Option<IntentId>, now: Timestamp) -> Facts {
+        let mut known = facts(now);
+        known.positions = self.held();
+        let rows = self.rows();
+        known.latches.clone_from(&rows.latches);
+        let others = (rows.intents.values())
+            .filter(|intent| !intent.state.is_terminal() && Some(intent.id) != without);
+        known.reserved = others
+            .filter(|intent| intent.request.side == Side::Sell)
+            .map(|intent| Reserved {
+                intent: intent.id,
+                account: account(),
+                pair: pair(),
+                kind: LimitKind::SaleQuantity,
+                amount: intent.sizing.as_ref().unwrap().terms.quantity.value() - intent.filled,
+            })
+            .collect();
+        known
+    }
+
+    /// The orders that the gateway gave by itself, oldest first.
+    pub(crate) fn closing(&self) -> Vec<Intent> {
+        let mut intents: Vec<Intent> = self.rows().intents.values().cloned().collect();
+        intents.retain(|intent| intent.caller == Caller::Flattener);
+        intents.sort_by_key(|intent| intent.created_at);
+        intents
     }
 
     pub(crate) fn state(&self, id: IntentId) -> IntentState {
@@ -130,12 +142,13 @@ impl Store {
             .collect()
     }
 
-    fn step(rows: &mut Rows, id: IntentId, step: Step, cause: &str) -> Result<Intent, JournalError> {
+    fn step(&self, rows: &mut Rows, id: IntentId, step: Step, cause: &str) -> Result<Intent, JournalError> {
         let intent = rows.intents.get_mut(&id).unwrap();
         let row =
             transition(intent.state, step).map_err(|source| JournalError::Stale { intent: id, source })?;
         intent.state = row.to;
         intent.cause = cause.to_owned();
+        intent.updated_at = self.clock.now();
         let intent = intent.clone();
         if row.to.is_terminal()
             && let Some(cancel) = rows.cancels.get_mut(&id)
@@ -145,7 +158,7 @@ impl Store {
         Ok(intent)
     }
 
-    fn end_if_complete(rows: &mut Rows, id: IntentId) {
+    fn end_if_complete(&self, rows: &mut Rows, id: IntentId) {
         let intent = &rows.intents[&id];
         let step = match intent.closing {
             Some(VenueOrderStatus::Filled) => Step::Fill,
@@ -154,19 +167,29 @@ impl Store {
             Some(VenueOrderStatus::Live) | None => return,
         };
         if intent.state == IntentState::Open && intent.filled == intent.venue_filled {
-            Self::step(rows, id, step, "").unwrap();
+            self.step(rows, id, step, "").unwrap();
         }
     }
 }
 
 #[async_trait]
 impl Journal for Store {
-    async fn admit(&self, _: Proposal, _: Timestamp) -> Result<Admission, JournalError> {
-        panic!("a desk admits nothing")
+    async fn admit(&self, proposal: Proposal, now: Timestamp) -> Result<Admission, JournalError> {
+        assert_eq!(proposal.account, account(), "an order of another account");
+        let facts = self.facts(None, now);
+        let decision = decide(&proposal.request, &proposal.caller, None, &facts, now);
+        let Decision::Approved(approved) = decision else {
+            panic!("asked for what is refused: {decision:?}");
+        };
+        let intent = admitted(proposal.intent, proposal.caller, proposal.request, &approved, now);
+        self.rows().intents.insert(intent.id, intent.clone());
+        self.wrote();
+        Ok(Admission::Approved(intent))
     }
 
-    async fn preview(&self, _: &Proposal, _: Timestamp) -> Result<Preview, JournalError> {
-        panic!("a desk asks for no preview")
+    async fn preview(&self, proposal: &Proposal, now: Timestamp) -> Result<Preview, JournalError> {
+        let facts = self.facts(None, now);
+        Ok(preview(&proposal.request, &proposal.caller, &facts, now))
     }
 
     async fn dispatch(
@@ -177,20 +200,18 @@ impl Journal for Store {
     ) -> Result<Dispatch, JournalError> {
         let takes = self.rows().commit_takes;
         tokio::time::sleep(takes).await;
-        let mut known = facts(now);
-        known.positions = self.held();
+        let known = self.facts(Some(id), now);
         let mut rows = self.rows();
         rows.dispatches += 1;
-        known.latches = rows.latches.clone();
         let intent = rows.intents[&id].clone();
         let over = |intent| Ok(Dispatch::Over(Box::new(intent)));
         if now > intent.valid_until {
-            return over(Self::step(&mut rows, id, Step::Expire, "too old")?);
+            return over(self.step(&mut rows, id, Step::Expire, "too old")?);
         }
         match decide(&intent.request, &intent.caller, intent.sizing, &known, now) {
-            Decision::Denied { .. } => over(Self::step(&mut rows, id, Step::Withdraw, "refused")?),
+            Decision::Denied { .. } => over(self.step(&mut rows, id, Step::Withdraw, "refused")?),
             Decision::Approved(order) => {
-                Self::step(&mut rows, id, Step::Dispatch, "")?;
+                self.step(&mut rows, id, Step::Dispatch, "")?;
                 let row = rows.intents.get_mut(&id).unwrap();
                 row.dispatched_at = Some(now);
                 row.acceptance_bound = Some(attempt.acceptance_bound);
@@ -207,23 +228,23 @@ impl Journal for Store {
         let intent = match outcome {
             Outcome::NotSent { token, reason } => {
                 assert_eq!(rows.tokens[&id], token, "the proof of another attempt");
-                Self::step(&mut rows, id, Step::NotSent, &reason)
+                self.step(&mut rows, id, Step::NotSent, &reason)
             }
             Outcome::Accepted { venue_order_id } => {
-                let intent = Self::step(&mut rows, id, Step::Accept, "");
+                let intent = self.step(&mut rows, id, Step::Accept, "");
                 if intent.is_ok() {
                     rows.intents.get_mut(&id).unwrap().venue_order_id = Some(venue_order_id);
                 }
                 intent
             }
-            Outcome::Refused { code } => Self::step(&mut rows, id, Step::Refuse, &code),
-            Outcome::Lost { reason } => Self::step(&mut rows, id, Step::Lose, &reason),
-            Outcome::Absent(_) => Self::step(&mut rows, id, Step::ProveAbsent, ""),
+            Outcome::Refused { code } => self.step(&mut rows, id, Step::Refuse, &code),
+            Outcome::Lost { reason } => self.step(&mut rows, id, Step::Lose, &reason),
+            Outcome::Absent(_) => self.step(&mut rows, id, Step::ProveAbsent, ""),
             Outcome::Contradiction { facts } => {
                 // What is over stays over; that it is contradicted is noted beside it.
                 rows.contradictions.push(facts.clone());
                 let stands = rows.intents[&id].clone();
-                Self::step(&mut rows, id, Step::Contradict, &facts).or(Ok(stands))
+                self.step(&mut rows, id, Step::Contradict, &facts).or(Ok(stands))
             }
         };
         drop(rows);
@@ -247,7 +268,7 @@ impl Journal for Store {
                 continue;
             };
             if matches!(before.state, IntentState::Dispatching | IntentState::Unknown) {
-                Self::step(&mut rows, id, Step::Accept, "found")?;
+                self.step(&mut rows, id, Step::Accept, "found")?;
             }
             let intent = rows.intents.get_mut(&id).unwrap();
             if intent.state.is_terminal() {
@@ -256,7 +277,7 @@ impl Journal for Store {
             intent.venue_order_id = Some(order.id);
             intent.venue_filled = order.filled;
             intent.closing = order.status.is_terminal().then_some(order.status);
-            Self::end_if_complete(&mut rows, id);
+            self.end_if_complete(&mut rows, id);
             if rows.intents[&id] != before {
                 changed.push(rows.intents[&id].clone());
             }
@@ -291,7 +312,7 @@ impl Journal for Store {
                 -quantity
             };
             rows.intents.get_mut(&id).unwrap().filled += quantity;
-            Self::end_if_complete(&mut rows, id);
+            self.end_if_complete(&mut rows, id);
             booked.new += 1;
         }
         Ok(booked)
@@ -306,7 +327,7 @@ impl Journal for Store {
             .map(|intent| intent.id)
             .collect();
         for id in sending {
-            Self::step(&mut rows, id, Step::Lose, "recovered")?;
+            self.step(&mut rows, id, Step::Lose, "recovered")?;
         }
         Ok(unresolved(&rows))
     }
@@ -315,7 +336,10 @@ impl Journal for Store {
         Ok(self.rows().intents[&id].clone())
     }
 
-    async fn unresolved(&self, _: &AccountId) -> Result<Vec<Intent>, JournalError> {
+    async fn unresolved(&self, of: &AccountId) -> Result<Vec<Intent>, JournalError> {
+        if *of != account() {
+            return Ok(vec![]);
+        }
         *self.reads.lock().unwrap() += 1;
         Ok(unresolved(&self.rows()))
     }
@@ -328,7 +352,7 @@ impl Journal for Store {
         let mut rows = self.rows();
         let mut state = CancelState::Requested;
         if rows.intents[&id].state == IntentState::Approved {
-            Self::step(&mut rows, id, Step::Withdraw, "taken back")?;
+            self.step(&mut rows, id, Step::Withdraw, "taken back")?;
             state = CancelState::Done;
         }
         let cancel = Cancel {
@@ -363,8 +387,15 @@ impl Journal for Store {
         Ok(())
     }
 
-    async fn positions(&self, _: &AccountId) -> Result<Vec<Position>, JournalError> {
-        let held = Quantity::new(self.rows().position).ok();
+    async fn positions(&self, of: &AccountId) -> Result<Vec<Position>, JournalError> {
+        let rows = self.rows();
+        let held = if *of == account() {
+            rows.position
+        } else {
+            rows.elsewhere.get(of).copied().unwrap_or_default()
+        };
+        drop(rows);
+        let held = Quantity::new(held).ok();
         Ok(held
             .map(|quantity| Position {
                 pair: pair(),
@@ -398,8 +429,13 @@ impl Journal for Store {
         Ok(latch)
     }
 
-    async fn release(&self, _: LatchId, _: &Act) -> Result<Latch, JournalError> {
-        panic!("a desk releases nothing")
+    async fn release(&self, id: LatchId, _: &Act) -> Result<Latch, JournalError> {
+        let mut rows = self.rows();
+        let position = rows.latches.iter().position(|latch| latch.id == id).unwrap();
+        let latch = rows.latches.remove(position);
+        drop(rows);
+        self.wrote();
+        Ok(latch)
     }
 
     async fn latches(&self) -> Result<Vec<Latch>, JournalError> {
@@ -443,6 +479,38 @@ impl Journal for Store {
         rows.checkpoint = Some(at);
         rows.checkpoints_written += 1;
         Ok(())
+    }
+}
+
+fn admitted(
+    id: IntentId,
+    caller: Caller,
+    request: OrderRequest,
+    approved: &bursar_controls::ApprovedOrder,
+    now: Timestamp,
+) -> Intent {
+    Intent {
+        id,
+        account: account(),
+        user: "mara_ilves".parse().unwrap(),
+        broker: "kraken".parse().unwrap(),
+        caller,
+        reducing: approved.is_reducing(),
+        sizing: Some(approved.sizing().clone()),
+        valid_until: approved.valid_until(),
+        request,
+        state: IntentState::Approved,
+        cause: String::new(),
+        client_order_id: id.into(),
+        venue_order_id: None,
+        created_at: now,
+        updated_at: now,
+        dispatched_at: None,
+        acceptance_bound: None,
+        filled: Decimal::ZERO,
+        venue_filled: Decimal::ZERO,
+        closing: None,
+        trace: vec![],
     }
 }
 
@@ -507,13 +575,16 @@ impl Conditions for Store {
         Ok(())
     }
     async fn instruments(&self, _: &BrokerId) -> Result<Vec<Instrument>, JournalError> {
-        panic!("not of a desk")
+        Ok(vec![instrument()])
     }
     async fn put_quotes(&self, _: &BrokerId, _: &[Quote]) -> Result<Vec<Latch>, JournalError> {
         self.rows().quotes_written += 1;
         Ok(vec![])
     }
     async fn quotes(&self, _: &BrokerId) -> Result<Vec<Quote>, JournalError> {
+        if self.rows().no_price {
+            return Ok(vec![]);
+        }
         Ok(facts(self.clock.now()).quotes)
     }
     async fn put_balances(
@@ -537,7 +608,12 @@ impl Conditions for Store {
         panic!("not of a desk")
     }
     async fn connections(&self) -> Result<Vec<(AccountId, Connection)>, JournalError> {
-        panic!("not of a desk")
+        let connection = facts(self.clock.now()).connection.unwrap();
+        Ok(if self.rows().not_ready {
+            vec![]
+        } else {
+            vec![(account(), connection)]
+        })
     }
     async fn forget_connections(&self, _: Timestamp) -> Result<(), JournalError> {
         panic!("not of a desk")

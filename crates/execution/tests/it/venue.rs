@@ -12,7 +12,8 @@ use bursar_broker::{
 };
 use bursar_controls::ApprovedOrder;
 use bursar_model::{
-    Amount, Balance, ClientOrderId, Clock, Fill, IntentState, Liquidity, Quantity, Side, VenueOrderId,
+    Amount, Balance, ClientOrderId, Clock, Fill, IntentState, Liquidity, Quantity, Side, TimeInForce,
+    VenueOrderId,
 };
 use bursar_testkit::TokioClock;
 use jiff::{SignedDuration, Timestamp};
@@ -28,6 +29,10 @@ pub(crate) enum Answer {
     Rest,
     /// It is filled at once; lists show it after the lag.
     Fill,
+    /// So much of it is filled at once, and the rest is cancelled.
+    Part(Decimal),
+    /// The venue says at once that it does not take it.
+    Refuse,
     /// As `Rest`, but the answer comes this much later.
     RestAndAnswerLate(Duration),
     /// As `Fill`, but the answer comes this much later.
@@ -133,6 +138,20 @@ impl Venue {
         });
     }
 
+    fn fill_part(&self, id: &ClientOrderId, order: &ApprovedOrder, filled: Decimal, now: Timestamp) {
+        self.rest(id, order);
+        let mut book = self.book();
+        let number = book.orders.len() - 1;
+        let last = book.orders.last_mut().unwrap();
+        last.status = VenueOrderStatus::Cancelled;
+        last.filled = filled;
+        if filled > Decimal::ZERO {
+            let fill = fill(number, last.id.clone(), last.side, filled, now);
+            book.btc += if fill.side == Side::Buy { filled } else { -filled };
+            book.fills.push((now, fill));
+        }
+    }
+
     /// An order of this id filled at this moment, shown among closed orders from then on and among
     /// fills from then on.
     pub(crate) fn fill(
@@ -189,7 +208,13 @@ impl Broker for Venue {
     async fn place(&self, order: ApprovedOrder, ticket: &OrderTicket) -> Result<Placed, PlaceError> {
         let recorded = self.store.state(ticket.intent);
         assert_eq!(recorded, IntentState::Dispatching, "sent without a record");
-        let answer = self.book().answers.pop_front().unwrap_or(Answer::Rest);
+        let at_once = order.terms().time_in_force == TimeInForce::ImmediateOrCancel;
+        let unasked = if at_once {
+            Answer::Part(Decimal::ZERO)
+        } else {
+            Answer::Rest
+        };
+        let answer = self.book().answers.pop_front().unwrap_or(unasked);
         let sent_before = self.placed().iter().any(|(id, _)| *id == ticket.client_order_id);
         let quantity = order.terms().quantity.value();
         let now = self.clock.now();
@@ -212,6 +237,14 @@ impl Broker for Venue {
                 self.rest(id, &order);
                 Ok(placed(self))
             }
+            Answer::Part(filled) => {
+                self.fill_part(id, &order, filled.min(quantity), now);
+                Ok(placed(self))
+            }
+            Answer::Refuse => Err(PlaceError::Refused {
+                class: ErrorClass::Business,
+                code: "EOrder:Insufficient funds".into(),
+            }),
             Answer::RestAndAnswerLate(late) => {
                 self.rest(id, &order);
                 let answer = placed(self);
