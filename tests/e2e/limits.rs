@@ -10,7 +10,7 @@ use bursar_execution::{
 use bursar_model::{IntentState, Usd, UserId, UserLimits};
 use bursar_permissions::UserPermissions;
 use bursar_testkit::SeededEntropy;
-use bursar_tests::orders::{bid, buy, sell};
+use bursar_tests::orders::{bid, buy, offer, sell};
 use bursar_tests::watching::intent;
 use bursar_tests::{Plan, Stage};
 use futures_util::future::join_all;
@@ -155,7 +155,7 @@ async fn t5_a_limit_that_is_lowered_stops_what_was_admitted_and_not_sent() {
     stage.order_until(ACCOUNT, buy("0.01"), IntentState::Filled).await;
     stage.rest(ACCOUNT).await;
     let entry = stage.order(ACCOUNT, bid("0.01", "59000")).await;
-    let exit = stage.order(ACCOUNT, sell("0.005")).await;
+    let exit = stage.order(ACCOUNT, offer("0.005", "59000")).await;
     let user: UserId = CUSTOMER.parse().unwrap();
     let lowered = UserLimits {
         max_position: Usd::new(dec!(100)),

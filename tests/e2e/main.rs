@@ -8,6 +8,7 @@ mod approval;
 mod comparing;
 mod contract;
 mod filling;
+mod flattening;
 mod hierarchy;
 mod limits;
 mod losses;

@@ -162,3 +162,21 @@ async fn i18_prices_that_stopped_arriving_stop_entries() {
     stage.order_until(ACCOUNT, buy("0.01"), IntentState::Filled).await;
     stage.close().await;
 }
+
+/// Where no connection can be made nothing was sent: the order is tried again until it is too old.
+#[tokio::test]
+async fn t7b_an_exchange_that_cannot_be_reached_was_sent_nothing() {
+    let (_time, stage) = story().await;
+    stage.unplug();
+
+    let intent = stage.order(ACCOUNT, bid("0.01", "50000")).await;
+    let expired = stage.until_state(intent.id, IntentState::Expired).await;
+
+    assert!(expired.cause.contains("good until"), "{}", expired.cause);
+    let actions = stage.actions().await;
+    assert!(actions.contains(&"intent.not-sent".to_owned()), "{actions:?}");
+    assert!(!actions.contains(&"intent.unknown".to_owned()), "{actions:?}");
+    assert_eq!(stage.reservations().await, []);
+    assert_eq!(stage.orders_of(CUSTOMER).len(), 0);
+    stage.close().await;
+}

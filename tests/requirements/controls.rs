@@ -34,7 +34,9 @@ async fn g4_every_switch_keeps_who_turned_it_on_and_why() {
         .into_iter()
         .zip(reasons)
     {
-        office.ends(&format!("kill {scope} --mode halt"), Exit::Usage).await;
+        office
+            .ends(&format!("kill {scope} --mode halt"), Exit::Usage)
+            .await;
         office
             .done(&format!("kill {scope} --mode halt --reason '{reason}'"))
             .await;
@@ -77,9 +79,7 @@ async fn g10_the_days_loss_is_measured_against_the_limit_of_the_user() {
     let loss = office.json("loss show mara_ilves").await;
     let lost: rust_decimal::Decimal = loss["loss"]["loss_usd"].as_str().unwrap().parse().unwrap();
     assert!(lost > dec!(27) && lost < dec!(28), "{lost}");
-    let broken = office
-        .broken("mara_ilves", "kraken-ilves", "ETH-USD", "20")
-        .await;
+    let broken = office.broken("mara_ilves", "kraken-ilves", "ETH-USD", "20").await;
     for rule in ["switch-user", "daily-loss"] {
         assert!(broken.contains(&rule.to_owned()), "{broken:?}");
     }
@@ -164,7 +164,7 @@ async fn g16_s6_why_a_user_cannot_trade_is_answered_in_one_place() {
         })
         .collect();
     causes.sort_unstable();
-    assert_eq!(causes, ["api-errors", "daily-loss", "manual"]);
+    assert_eq!(causes, ["auto-disable", "daily-loss", "manual"]);
     assert_eq!(status["errors"].as_array().unwrap().len(), 1, "{status:#}");
     let lost: rust_decimal::Decimal = status["today"]["loss_usd"].as_str().unwrap().parse().unwrap();
     assert!(lost > dec!(25), "{lost}");
@@ -173,26 +173,18 @@ async fn g16_s6_why_a_user_cannot_trade_is_answered_in_one_place() {
 #[tokio::test(flavor = "multi_thread")]
 async fn g17_the_days_loss_and_the_number_of_positions_are_limited() {
     let mut office = Office::with_mara().await;
-    office
-        .done("permissions set mara_ilves --max-positions 1")
-        .await;
+    office.done("permissions set mara_ilves --max-positions 1").await;
     office.mara_holds("BTC-USD", "20").await;
 
-    let second = office
-        .broken("mara_ilves", "kraken-ilves", "ETH-USD", "20")
-        .await;
+    let second = office.broken("mara_ilves", "kraken-ilves", "ETH-USD", "20").await;
     assert_eq!(second, ["position-count"]);
     // Adding to what is held opens none.
-    let more = office
-        .broken("mara_ilves", "kraken-ilves", "BTC-USD", "20")
-        .await;
+    let more = office.broken("mara_ilves", "kraken-ilves", "BTC-USD", "21").await;
     assert_eq!(more, Vec::<String>::new());
     office
         .done("permissions set mara_ilves --max-daily-loss-usd 0")
         .await;
-    let nothing_to_lose = office
-        .broken("mara_ilves", "kraken-ilves", "BTC-USD", "20")
-        .await;
+    let nothing_to_lose = office.broken("mara_ilves", "kraken-ilves", "BTC-USD", "20").await;
     assert!(
         nothing_to_lose.contains(&"daily-loss".to_owned()),
         "{nothing_to_lose:?}"

@@ -42,9 +42,7 @@ async fn a29_a32_users_trade_beside_the_master_and_by_rules_of_their_own() {
     office.done("kill user ops_desk --mode halt --reason drill").await;
     office.done("user disable ops_desk").await;
 
-    let master = office
-        .broken("ops_desk", "kraken-main", "BTC-USD", "30")
-        .await;
+    let master = office.broken("ops_desk", "kraken-main", "BTC-USD", "30").await;
     for rule in ["user-enabled", "pair-allowed", "switch-user"] {
         assert!(master.contains(&rule.to_owned()), "{master:?}");
     }
@@ -96,9 +94,7 @@ async fn a34_a35_a38_without_a_master_one_is_warned_allowed_advised_and_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a40_the_master_is_set_up_first_and_users_are_optional() {
     let mut office = Office::bare("").await;
-    let said = office
-        .done("init --yes --recovery-file home/recovery.txt")
-        .await;
+    let said = office.done("init --yes --recovery-file home/recovery.txt").await;
     let commands: Vec<&str> = said
         .lines()
         .map(str::trim)
@@ -115,9 +111,7 @@ async fn a40_the_master_is_set_up_first_and_users_are_optional() {
     let report = office.done("hierarchy").await;
     assert!(report.contains("There are no user accounts."), "{report}");
     assert!(!report.contains("WARNING"), "{report}");
-    let master = office
-        .broken("ops_desk", "kraken-main", "BTC-USD", "40")
-        .await;
+    let master = office.broken("ops_desk", "kraken-main", "BTC-USD", "40").await;
     assert_eq!(master, Vec::<String>::new());
 }
 

@@ -15,9 +15,7 @@ async fn two_live_accounts() -> Office {
         ("mara_ilves", "kraken-ilves", "user"),
     ] {
         office
-            .done(&format!(
-                "user add {user} --email {user}@example.com --tier pro"
-            ))
+            .done(&format!("user add {user} --email {user}@example.com --tier pro"))
             .await;
         office
             .done(&format!(
@@ -112,7 +110,11 @@ async fn d14_d18_no_secret_and_no_unlock_key_is_where_it_does_not_belong() {
     assert_eq!(said.exit, Exit::Usage);
     assert!(!said.err.contains(&secret), "the secret was repeated");
     office.seal_key("kraken-ilves", "mara_ilves").await;
-    for line in ["credentials list", "account show kraken-ilves", "audit tail -n 100"] {
+    for line in [
+        "credentials list",
+        "account show kraken-ilves",
+        "audit tail -n 100",
+    ] {
         office.done(line).await;
     }
 
@@ -122,10 +124,7 @@ async fn d14_d18_no_secret_and_no_unlock_key_is_where_it_does_not_belong() {
         .secrets()
         .map(|(name, secret)| Canary::new(name, secret))
         .collect();
-    canaries.push(Canary::new(
-        "unlock key",
-        &data_encoding::BASE64.encode(&unlock),
-    ));
+    canaries.push(Canary::new("unlock key", &data_encoding::BASE64.encode(&unlock)));
     for (place, bytes) in office.stage.everything_written().unwrap() {
         for canary in &canaries {
             assert_eq!(canary.find(&bytes), None, "{place}");

@@ -10,7 +10,7 @@ use crate::support::Office;
 #[tokio::test(flavor = "multi_thread")]
 async fn l3_disabling_stops_purchases_and_says_so() {
     let mut office = Office::with_mara().await;
-    office.mara_holds("BTC-USD", "30").await;
+    office.mara_holds("ETH-USD", "30").await;
 
     let said = office.done("user disable mara_ilves --reason holiday").await;
 
@@ -19,9 +19,7 @@ async fn l3_disabling_stops_purchases_and_says_so() {
     let status = office.json("status mara_ilves").await;
     assert_eq!(status["trading_enabled"], json!(false));
     // What is held can still be sold.
-    office
-        .place("kraken-ilves sell BTC-USD --quantity 0.0001")
-        .await;
+    office.place("kraken-ilves sell ETH-USD --quantity 0.001").await;
     office.ends("user disable nobody", Exit::NotFound).await;
 }
 
@@ -53,7 +51,13 @@ async fn l5_the_balance_command_names_the_owner_and_what_the_money_is_enough_for
     office.fund("kraken-ilves", "USD", dec!(20)).await;
 
     let poor = office.done("balance kraken-ilves").await;
-    for said in ["mara_ilves", "mara_ilves@example.com", "kraken", "20.00 USD", "insufficient"] {
+    for said in [
+        "mara_ilves",
+        "mara_ilves@example.com",
+        "kraken",
+        "20.00 USD",
+        "insufficient",
+    ] {
         assert!(poor.contains(said), "{said}\n{poor}");
     }
     assert!(poor.to_lowercase().contains("deposit"), "{poor}");
@@ -79,7 +83,10 @@ async fn l8_one_command_line_serves_every_user() {
         "loss show USER",
     ] {
         let mara = office.json(&line.replace("USER", "mara_ilves")).await.to_string();
-        let tomas = office.json(&line.replace("USER", "tomas_brandt")).await.to_string();
+        let tomas = office
+            .json(&line.replace("USER", "tomas_brandt"))
+            .await
+            .to_string();
         assert!(
             mara.contains("mara_ilves") && !mara.contains("tomas_brandt"),
             "{line}: {mara}"

@@ -39,6 +39,7 @@ async fn h3_nobody_trades_before_all_is_there() {
     office
         .done("account add kraken-ilves --user mara_ilves --broker kraken --role user")
         .await;
+    office.market().await;
     // Limits are there from the first moment on; the rest is asked for, all of it at once.
     let broken = office.stops_mara().await;
     for rule in ["user-enabled", "account-ready", "key-admitted"] {
@@ -59,9 +60,7 @@ async fn h3_nobody_trades_before_all_is_there() {
 #[tokio::test(flavor = "multi_thread")]
 async fn h4_the_size_of_an_order_is_said_in_dollars() {
     let mut office = Office::open().await;
-    office
-        .trader("mara_ilves", "pro", "kraken-ilves", "user")
-        .await;
+    office.trader("mara_ilves", "pro", "kraken-ilves", "user").await;
 
     let placed = office
         .json("order place kraken-ilves buy BTC-USD --usd 100 --wait-ms 0")

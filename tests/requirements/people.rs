@@ -10,9 +10,7 @@ async fn c1_c29_c30_c31_each_user_has_keys_limits_and_a_switch_of_their_own() {
     let mut office = Office::open().await;
     for (user, account) in [("mara_ilves", "kraken-ilves"), ("tomas_brandt", "kraken-brandt")] {
         office
-            .done(&format!(
-                "user add {user} --email {user}@example.com --tier pro"
-            ))
+            .done(&format!("user add {user} --email {user}@example.com --tier pro"))
             .await;
         office
             .done(&format!(
@@ -31,7 +29,9 @@ async fn c1_c29_c30_c31_each_user_has_keys_limits_and_a_switch_of_their_own() {
     office
         .done("permissions set tomas_brandt --pairs ETH-USD --trade-only false")
         .await;
-    office.done("preferences set tomas_brandt --risk-level high").await;
+    office
+        .done("preferences set tomas_brandt --risk-level high")
+        .await;
 
     let mara = office.json("user show mara_ilves").await;
     let tomas = office.json("user show tomas_brandt").await;
@@ -51,7 +51,10 @@ async fn c1_c29_c30_c31_each_user_has_keys_limits_and_a_switch_of_their_own() {
         (json!(true), json!(false))
     );
     assert_eq!(
-        (&mara["preferences"]["risk_level"], &tomas["preferences"]["risk_level"]),
+        (
+            &mara["preferences"]["risk_level"],
+            &tomas["preferences"]["risk_level"]
+        ),
         (&json!("low"), &json!("high"))
     );
     let key = |user: &Value| user["accounts"][0]["key"].clone();
@@ -59,9 +62,7 @@ async fn c1_c29_c30_c31_each_user_has_keys_limits_and_a_switch_of_their_own() {
     assert_ne!(key(&mara), key(&tomas));
 
     // Each by their own list, and each is stopped alone.
-    let buys = |user: &str, account: &str, pair: &str| {
-        (user.to_owned(), account.to_owned(), pair.to_owned())
-    };
+    let buys = |user: &str, account: &str, pair: &str| (user.to_owned(), account.to_owned(), pair.to_owned());
     for (user, account, pair) in [
         buys("mara_ilves", "kraken-ilves", "ETH-USD"),
         buys("tomas_brandt", "kraken-brandt", "BTC-USD"),
@@ -138,10 +139,7 @@ async fn c4_c5_c6_each_tier_may_do_more_than_the_one_below() {
     }
     // A tier is a ceiling too.
     office
-        .ends(
-            "permissions set mara_ilves --max-position-usd 51",
-            Exit::Refused,
-        )
+        .ends("permissions set mara_ilves --max-position-usd 51", Exit::Refused)
         .await;
     // Custom limits: whatever is agreed below the ceiling.
     office
@@ -213,7 +211,14 @@ async fn c17_a_user_is_shown_with_profile_permissions_and_preferences() {
     let shown = office.json("user show mara_ilves").await;
 
     let keys = |value: &Value| -> Vec<String> { value.as_object().unwrap().keys().cloned().collect() };
-    for field in ["user_id", "email", "tier", "created_at", "enabled", "account_type"] {
+    for field in [
+        "user_id",
+        "email",
+        "tier",
+        "created_at",
+        "enabled",
+        "account_type",
+    ] {
         assert!(keys(&shown["user"]).contains(&field.to_owned()), "{field}");
     }
     for field in [

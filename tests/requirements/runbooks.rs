@@ -62,9 +62,7 @@ async fn s1_tomorrow_the_user_trades_again() {
         .unwrap();
 
     assert_eq!(office.json("latches").await["total_count"], json!(0));
-    let broken = office
-        .broken("mara_ilves", "kraken-ilves", "ETH-USD", "20")
-        .await;
+    let broken = office.broken("mara_ilves", "kraken-ilves", "ETH-USD", "20").await;
     assert_eq!(broken, Vec::<String>::new());
     let loss = office.json("loss show mara_ilves").await;
     assert_eq!(loss["loss"]["trading_day"], json!("2026-11-21"));
@@ -95,9 +93,7 @@ async fn s2_a_compromised_key_is_stopped_erased_and_replaced() {
 
     // One that can withdraw does not take its place; a new one does.
     let careless = office.stage.key_of("careless");
-    let refused = office
-        .run_with("credentials set kraken-ilves", careless)
-        .await;
+    let refused = office.run_with("credentials set kraken-ilves", careless).await;
     assert_eq!(refused.exit, Exit::Refused, "{}", refused.err);
     office.seal_key("kraken-ilves", "tomas_brandt").await;
     assert_eq!(office.stops_mara().await, ["switch-user"]);
@@ -217,7 +213,8 @@ async fn s12_one_person_with_one_account_needs_nothing_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn w1_a_new_user_begins_with_the_tightest_limits_and_no_say_in_the_strategy() {
     let mut office = Office::open().await;
-    let entry = r#"{"user_id": "mara_ilves", "email": "mara@example.com", "broker_type": "kraken", "mode": "paper"}"#;
+    let entry =
+        r#"{"user_id": "mara_ilves", "email": "mara@example.com", "broker_type": "kraken", "mode": "paper"}"#;
 
     let said = office.run_with("setup -", Some(entry.to_owned())).await;
 

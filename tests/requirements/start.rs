@@ -72,9 +72,7 @@ async fn b6_the_commands_that_init_names_next_work_as_they_stand() {
     }
 
     office.connect("kraken-main").await;
-    let broken = office
-        .broken("ops_desk", "kraken-main", "BTC-USD", "100")
-        .await;
+    let broken = office.broken("ops_desk", "kraken-main", "BTC-USD", "100").await;
     assert_eq!(broken, Vec::<String>::new());
 }
 
@@ -159,10 +157,7 @@ async fn b14_beginning_anew_takes_the_old_files_away_first() {
 
     // Never over what is there.
     let refused = office
-        .ends(
-            "init --yes --recovery-file home/second.txt",
-            Exit::Refused,
-        )
+        .ends("init --yes --recovery-file home/second.txt", Exit::Refused)
         .await;
     assert!(refused.contains("rule never-overwrite"), "{refused}");
     assert_eq!(office.json("user list").await["total_count"], json!(1));
@@ -174,9 +169,7 @@ async fn b14_beginning_anew_takes_the_old_files_away_first() {
         .ends("init --yes --recovery-file home/third.txt", Exit::Refused)
         .await;
     std::fs::rename(office.stage.unlock_file(), office.path("home/old.key")).unwrap();
-    office
-        .done("init --yes --recovery-file home/fourth.txt")
-        .await;
+    office.done("init --yes --recovery-file home/fourth.txt").await;
     assert_eq!(office.json("user list").await["total_count"], json!(0));
     office.trader("mara_ilves", "basic", "kraken-ilves", "user").await;
     assert_eq!(office.stops_mara().await, Vec::<String>::new());

@@ -69,9 +69,7 @@ impl Office {
     /// After `bursar init`.
     pub(crate) async fn open() -> Self {
         let mut office = Self::bare("").await;
-        office
-            .done("init --yes --recovery-file home/recovery.txt")
-            .await;
+        office.done("init --yes --recovery-file home/recovery.txt").await;
         office
     }
 
@@ -191,6 +189,13 @@ impl Office {
             .put_connection(&account.parse().unwrap(), &ready)
             .await
             .unwrap();
+        drop(store);
+        self.market().await;
+    }
+
+    /// What there is to trade, and its prices.
+    pub(crate) async fn market(&mut self) {
+        let store = self.stage.store().unwrap();
         let instruments = PAIRS.map(|(pair, _)| instrument(pair));
         let kraken = "kraken".parse().unwrap();
         store
@@ -269,9 +274,7 @@ impl Office {
 
     /// A purchase by Mara that is filled at the price of the moment.
     pub(crate) async fn mara_holds(&mut self, pair: &str, usd: &str) {
-        let order = self
-            .place(&format!("kraken-ilves buy {pair} --usd {usd}"))
-            .await;
+        let order = self.place(&format!("kraken-ilves buy {pair} --usd {usd}")).await;
         let (_, price) = PAIRS.into_iter().find(|(name, _)| *name == pair).unwrap();
         self.fill(&order, price).await;
     }

@@ -9,10 +9,10 @@ use bursar_auth::Directory;
 use bursar_broker::{Broker, NonceFloor, ReadError};
 use bursar_broker_kraken::{Kraken, KrakenAccount, KrakenTier};
 use bursar_execution::{
-    Conditions, Connection, ConnectionState, Desk, DeskError, DeskParts, DeskSettings, Journal,
+    Conditions, Connection, ConnectionState, Desk, DeskError, DeskParts, DeskSettings, Intent, Journal,
 };
 use bursar_keystore::{CredentialMaterial, CredentialPlace, Secret, StageError};
-use bursar_model::AccountId;
+use bursar_model::{AccountId, IntentState};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -160,7 +160,13 @@ impl Stage {
 
     /// Connects an account, again and again while the exchange asks for patience.
     pub async fn connect(&self, account: &str) {
-        self.pace.fast();
+        // What was admitted before must not grow too old meanwhile.
+        let waits = |intent: &Intent| intent.state == IntentState::Approved;
+        if self.unresolved(account).await.iter().any(waits) {
+            self.pace.slow();
+        } else {
+            self.pace.fast();
+        }
         for _ in 0..TRIES {
             match self.try_connect(account).await {
                 Ok(()) => return self.pace.slow(),
@@ -257,7 +263,7 @@ impl Stage {
     }
 
     /// Orders of an account that are not over.
-    pub async fn unresolved(&self, account: &str) -> Vec<bursar_execution::Intent> {
+    pub async fn unresolved(&self, account: &str) -> Vec<Intent> {
         let id: AccountId = must("name an account", account.parse());
         must("read the journal", self.store().unresolved(&id).await)
     }

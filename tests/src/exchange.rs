@@ -12,6 +12,11 @@ use crate::Stage;
 use crate::stage::{fail, must};
 
 impl Stage {
+    /// Takes the exchange off the network, for good. Its book can still be read here.
+    pub fn unplug(&self) {
+        self.shutdown.cancel();
+    }
+
     /// Where the exchange is.
     pub fn url(&self) -> String {
         self.server.url()

@@ -90,7 +90,7 @@ pub struct Stage {
     pub(crate) entropy: Arc<dyn Entropy>,
     folder: TempDir,
     pub(crate) server: SandboxServer,
-    shutdown: CancellationToken,
+    pub(crate) shutdown: CancellationToken,
     process: Option<Process>,
     pub(crate) desks: Mutex<BTreeMap<AccountId, DeskTask>>,
     pub(crate) resting: Mutex<BTreeSet<AccountId>>,
