@@ -40,7 +40,7 @@ const SETTINGS: &str = "\
 [accounts]
 quote_poll_ms = 500
 order_poll_ms = 500
-balance_poll_s = 3
+balance_poll_s = 5
 
 [strategy]
 candle_interval_s = 60

@@ -93,7 +93,7 @@ impl KrakenTier {
 /// How much of a limit a request may use up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Share {
-    /// 60 %.
+    /// 60 % for orders, less for readings.
     Ordinary,
     /// 80 %: for looking an order up, and for leaving a position.
     Reserved,
@@ -158,28 +158,52 @@ impl Level {
 #[derive(Debug)]
 pub(crate) struct ReadLimit {
     tier: KrakenTier,
-    level: Mutex<Level>,
+    reads: Mutex<Reads>,
 }
+
+#[derive(Debug)]
+struct Reads {
+    level: Level,
+    /// What is left of the first complete look, which does not wait.
+    opening: u64,
+}
+
+/// The rights of the key, orders three times, trades, balances.
+const OPENING: u64 = 10_000;
 
 impl ReadLimit {
     pub(crate) fn new(tier: KrakenTier, now: Instant) -> Self {
         Self {
             tier,
-            level: Mutex::new(Level::new(now)),
+            reads: Mutex::new(Reads {
+                level: Level::new(now),
+                opening: OPENING,
+            }),
         }
     }
 
     /// Takes `points` now, or tells how long to wait for them.
+    ///
+    /// Ordinary readings use 40 % only. A process that dies leaves its points behind at Kraken, and the
+    /// one that takes over knows nothing of them: its first complete look has to fit on top.
     pub(crate) fn take(&self, points: u64, share: Share, now: Instant) -> Result<(), Duration> {
         let figures = self.tier.figures();
         let cost = points.saturating_mul(1000);
-        locked(&self.level).take(cost, share.of(figures.reads_max), figures.reads_decay, now)
+        let mut reads = locked(&self.reads);
+        let opening = reads.opening >= cost;
+        let cap = match share {
+            Share::Ordinary if !opening => figures.reads_max.saturating_mul(4) / 10,
+            Share::Ordinary | Share::Reserved => Share::Reserved.of(figures.reads_max),
+        };
+        reads.level.take(cost, cap, figures.reads_decay, now)?;
+        reads.opening = reads.opening.saturating_sub(cost);
+        Ok(())
     }
 
     /// Kraken said that it was too much: its counter stands higher than ours.
     pub(crate) fn exceeded(&self, wait: Option<Duration>, now: Instant) -> Duration {
         let pause = self.tier.pause().max(wait.unwrap_or_default());
-        let mut level = locked(&self.level);
+        let level = &mut locked(&self.reads).level;
         level.points = self.tier.figures().reads_max;
         level.at = now;
         level.closed_until = level.closed_until.max(later(now, pause));
@@ -349,27 +373,57 @@ mod tests {
         Duration::from_secs(count)
     }
 
+    /// A limit whose first complete look is over, and paid for.
+    fn settled(tier: KrakenTier, start: Instant) -> (ReadLimit, Instant) {
+        let limit = ReadLimit::new(tier, start);
+        limit.take(10, Share::Ordinary, start).unwrap();
+        (limit, start + seconds(60))
+    }
+
     #[test]
-    fn readings_stop_at_their_share_and_lookups_may_go_on() {
+    fn the_first_complete_look_does_not_wait_and_leaves_room_for_a_lookup() {
         let start = Instant::now();
         let limit = ReadLimit::new(KrakenTier::Starter, start);
-        for _ in 0..9 {
+
+        for points in [1, 2, 2, 2, 2, 1] {
+            limit.take(points, Share::Ordinary, start).unwrap();
+        }
+        assert!(limit.take(1, Share::Ordinary, start).is_err());
+        assert!(limit.take(2, Share::Reserved, start).is_ok());
+    }
+
+    #[test]
+    fn a_process_that_dies_leaves_room_for_the_first_look_of_the_next() {
+        for tier in [KrakenTier::Intermediate, KrakenTier::Pro] {
+            let (limit, now) = settled(tier, Instant::now());
+            let mut left_behind = 0;
+            while limit.take(1, Share::Ordinary, now).is_ok() {
+                left_behind += 1_000;
+            }
+
+            assert!(left_behind + OPENING <= tier.figures().reads_max, "{tier:?}");
+        }
+    }
+
+    #[test]
+    fn readings_stop_at_their_share_and_lookups_may_go_on() {
+        let (limit, start) = settled(KrakenTier::Starter, Instant::now());
+        for _ in 0..6 {
             limit.take(1, Share::Ordinary, start).unwrap();
         }
         let wait = limit.take(1, Share::Ordinary, start).unwrap_err();
 
         // One point at a third of a point per second.
         assert_eq!(wait, Duration::from_millis(3031));
-        limit.take(3, Share::Reserved, start).unwrap();
+        limit.take(6, Share::Reserved, start).unwrap();
         assert!(limit.take(1, Share::Reserved, start).is_err());
         assert!(limit.take(1, Share::Reserved, start + wait).is_ok());
     }
 
     #[test]
     fn many_small_steps_of_time_add_up() {
-        let start = Instant::now();
-        let limit = ReadLimit::new(KrakenTier::Starter, start);
-        limit.take(9, Share::Ordinary, start).unwrap();
+        let (limit, start) = settled(KrakenTier::Starter, Instant::now());
+        limit.take(6, Share::Ordinary, start).unwrap();
         for step in 1..=3031_u64 {
             let _ = limit.take(100, Share::Ordinary, start + Duration::from_millis(step));
         }

@@ -204,7 +204,12 @@ impl Performance {
             "--wait-ms",
             "8000",
         ];
-        let released = self.show(&order).await;
+        let mut released = self.show(&order).await;
+        if released.exit != Exit::Done {
+            self.story
+                .tell("The exchange wanted fewer requests for a moment; asked once more.");
+            released = self.show(&order).await;
+        }
         self.story
             .promise("released, it trades again", released.exit == Exit::Done, "");
         Ok(())

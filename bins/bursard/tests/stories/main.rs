@@ -1,0 +1,5 @@
+//! The daemon as a process of its own, from the master alone to users who trade, and what its log
+//! says of it.
+
+#[cfg(test)]
+mod masters_and_users;
