@@ -176,15 +176,16 @@ impl Supervisor {
     /// Works until stopped or lost, and shows meanwhile how well.
     async fn stay(&self, live: &dyn LiveAccount) -> Ended {
         let settings = &self.shared.settings;
-        self.shared
-            .board
-            .set(self.account.id(), ConnectionState::Ready, "", Phase::Tried);
+        // Said first: the report that waits for this account comes after it in the log.
         tracing::info!(
             "{}: {} account {} connected",
             self.account.broker(),
             self.account.role(),
             self.account.id()
         );
+        self.shared
+            .board
+            .set(self.account.id(), ConnectionState::Ready, "", Phase::Tried);
         let mut working = live.run(self.stop.clone());
         let mut looks = tokio::time::interval(settings.health_interval);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
