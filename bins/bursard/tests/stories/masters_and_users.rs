@@ -8,11 +8,6 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 const SETTINGS: &str = "\
-[accounts]
-quote_poll_ms = 300
-order_poll_ms = 300
-balance_poll_s = 2
-
 [strategy]
 candle_interval_s = 60
 cycle_interval_s = 1
@@ -208,6 +203,7 @@ async fn u1_u2_u3_a46_m4_m5_s9_s15_from_the_master_alone_to_users_who_trade() {
         .logged(
             before,
             &[
+                "user account kraken-ilves connected",
                 "ACCOUNT HIERARCHY",
                 "cycle 1 for kraken / ops_desk",
                 "cycle 1 for kraken / mara_ilves",
