@@ -4,7 +4,7 @@
 //! decision in one transaction; only then does the caller get its answer. The account's [`Desk`]
 //! takes it from there: it records that the order is about to be sent, sends it once, and records
 //! what became of it. What cannot be told is *unknown*: a state, not an error, which ends only by
-//! evidence ([`absence`]).
+//! evidence ([`absence`]). The [`Flattener`] closes positions by the same way while a switch asks for it.
 //!
 //! Start reading at [`machine`], the life of an intent as a table; then [`decide`](decide()), the one
 //! pure function behind admission, dispatch and dry run; then [`Desk`].
@@ -15,6 +15,7 @@
 //! - One intent, one id at the venue, at most one attempt.
 //! - Reservations go exactly when an intent ends; an unknown order keeps its own.
 //! - A fill is booked once; positions, the day's loss and its switch move in the same transaction.
+//! - A sale reserves what it sells: nothing is sold twice, whoever asks and however often.
 //! - A switch that is on is seen by every later dispatch, in every process that has the store open.
 
 pub mod absence;

@@ -2,9 +2,10 @@
 
 use bursar::Exit;
 use bursar_execution::{Attempt, Dispatch, Journal, Outcome};
+use bursar_model::{Amount, Fill, Liquidity, Side, VenueOrderId};
 use serde_json::{Value, json};
 
-use crate::desk::Desk;
+use crate::desk::{Desk, pair};
 
 async fn place(desk: &Desk, rest: &str) -> (Exit, Value) {
     let line = format!("order place kraken-ilves {rest} --wait-ms 0 --json");
@@ -153,6 +154,61 @@ async fn the_switch_reports_what_it_took_back() {
         rules.iter().any(|observed| observed.contains("drill")),
         "{rules:?}"
     );
+}
+
+/// The order was sent, taken and filled.
+async fn fill(desk: &Desk, id: &str) {
+    let (store, id) = (desk.store(), id.parse().unwrap());
+    let attempt = Attempt {
+        token: [7; 16],
+        acceptance_bound: desk.now(),
+    };
+    let sent = store.dispatch(id, attempt, desk.now()).await.unwrap();
+    assert!(matches!(sent, Dispatch::Send(_)), "{sent:?}");
+    let venue_order_id: VenueOrderId = "OQCLML-BW3P3-BUCMWZ".parse().unwrap();
+    let accepted = Outcome::Accepted {
+        venue_order_id: venue_order_id.clone(),
+    };
+    store.conclude(id, accepted, desk.now()).await.unwrap();
+    let fill = Fill {
+        id: "THVRQM-33VKH-UCI7BS".parse().unwrap(),
+        venue_order_id,
+        pair: pair("BTC-USD"),
+        side: Side::Buy,
+        quantity: "0.0004".parse().unwrap(),
+        price: "100000".parse().unwrap(),
+        fee: Amount::new("USD".parse().unwrap(), "0.1".parse().unwrap()),
+        liquidity: Liquidity::Taker,
+        at: desk.now(),
+    };
+    let account = "kraken-ilves".parse().unwrap();
+    assert_eq!(store.book(&account, vec![fill], desk.now()).await.unwrap().new, 1);
+}
+
+/// The command itself sells nothing, and does not say so.
+#[tokio::test]
+async fn flatten_says_what_the_daemon_is_to_close() {
+    let desk = Desk::ready().await;
+    let (_, placed) = place(&desk, "buy BTC-USD --usd 40").await;
+    fill(&desk, placed["order"]["order_id"].as_str().unwrap()).await;
+
+    let said = desk
+        .done("kill account kraken-ilves --mode flatten --reason drill --yes")
+        .await;
+    let killed = desk
+        .json("kill user mara_ilves --mode flatten --reason drill --yes")
+        .await;
+
+    assert!(said.contains("positions are to be closed"), "{said}");
+    assert!(said.contains("kraken-ilves 0.0004 BTC"), "{said}");
+    assert!(said.contains("start `bursard run`"), "{said}");
+    assert!(said.contains("at most 5 tries"), "{said}");
+    assert_eq!(
+        killed["positions_to_close"],
+        json!([{"account": "kraken-ilves", "pair": "BTC-USD", "quantity": "0.0004", "connected": true}])
+    );
+    let halted = desk.json("kill global --mode halt --reason drill").await;
+    assert_eq!(halted["positions_to_close"], json!([]));
 }
 
 #[tokio::test]
