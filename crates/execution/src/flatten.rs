@@ -5,7 +5,7 @@
 //! stopped. Each sale is an ordinary order through the [`Gateway`]: the gate refuses it when the switch
 //! is off, when another switch forbids it, or when it would sell more than is held and not promised.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,12 +20,14 @@ use rust_decimal::Decimal;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use self::memory::Memory;
 use self::sale::{Sale, is_too_little, named, sale, spendable};
 use crate::{
     AccountBalances, Admission, Conditions, ConnectionState, Gateway, GatewayError, Intent, IntentFilter,
     Journal, OrderIntent, Reports,
 };
 
+mod memory;
 mod sale;
 
 /// How often a position is offered while one switch is on, before a person is asked for help.
@@ -399,56 +401,5 @@ const fn may_have_been_sent(state: IntentState) -> bool {
         | IntentState::Cancelled
         | IntentState::VenueExpired
         | IntentState::Incident => true,
-    }
-}
-
-/// What was said, so that it is said once, and since when nothing is under way. Forgotten with the
-/// process: no decision to sell rests on it but for waiting longer.
-#[derive(Default)]
-struct Memory {
-    said: BTreeSet<(LatchId, String)>,
-    held: BTreeMap<AccountId, BTreeSet<Pair>>,
-    quiet: BTreeMap<(AccountId, Pair), Timestamp>,
-}
-
-impl Memory {
-    /// Forgets switches that are off; without any, everything.
-    fn keep(&mut self, latches: &[Latch]) {
-        self.said
-            .retain(|(id, _)| latches.iter().any(|latch| latch.id == *id));
-        if latches.is_empty() {
-            *self = Self::default();
-        }
-    }
-
-    fn is_news(&mut self, latch: LatchId, what: String) -> bool {
-        self.said.insert((latch, what))
-    }
-
-    fn holds(&mut self, task: &Task<'_>) {
-        let held = self.held.entry(task.account.clone()).or_default();
-        held.insert(task.position.pair.clone());
-    }
-
-    fn no_longer_held(&mut self, account: &AccountId, positions: &[Position]) -> Vec<Pair> {
-        let Some(held) = self.held.get_mut(account) else {
-            return Vec::new();
-        };
-        let gone: Vec<Pair> = (held.iter())
-            .filter(|pair| !positions.iter().any(|position| position.pair == **pair))
-            .cloned()
-            .collect();
-        held.retain(|pair| !gone.contains(pair));
-        gone
-    }
-
-    fn is_busy(&mut self, task: &Task<'_>) {
-        self.quiet
-            .remove(&(task.account.clone(), task.position.pair.clone()));
-    }
-
-    fn quiet_since(&mut self, task: &Task<'_>, now: Timestamp) -> Timestamp {
-        let key = (task.account.clone(), task.position.pair.clone());
-        *self.quiet.entry(key).or_insert(now)
     }
 }
