@@ -180,3 +180,32 @@ async fn d5_a_user_has_accounts_at_several_brokers() {
     let said = office.run_with("credentials set paper-ilves", key).await;
     assert_eq!(said.exit, Exit::Refused, "{}", said.err);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a41_a42_d19_keys_of_masters_and_users_come_from_variables_of_their_own() {
+    let mut office = two_live_accounts().await;
+    for (name, customer) in [("MASTER", "ops_desk"), ("USER_MARA", "mara_ilves")] {
+        let key = office.stage.key_of(customer).unwrap();
+        let key: serde_json::Value = serde_json::from_str(&key).unwrap();
+        for (part, field) in [("KEY", "key"), ("SECRET", "secret")] {
+            office
+                .stage
+                .set_variable(&format!("KRAKEN_{name}_API_{part}"), key[field].as_str().unwrap());
+        }
+        // One after the other: what is set for the one serves nobody else.
+        let (own, other) = if name == "MASTER" {
+            ("kraken-main", Some("kraken-ilves"))
+        } else {
+            ("kraken-ilves", None)
+        };
+        if let Some(other) = other {
+            office
+                .ends(&format!("credentials set {other} --from-env"), Exit::NotFound)
+                .await;
+        }
+        office.done(&format!("credentials set {own} --from-env")).await;
+        let ending = key["key"].as_str().unwrap();
+        let shown = office.json(&format!("account show {own}")).await.to_string();
+        assert!(shown.contains(&ending[ending.len() - 4..]), "{shown}");
+    }
+}

@@ -136,6 +136,13 @@ impl Rehearsal {
         self.exchange.with(|exchange| exchange.book())
     }
 
+    /// Sets an environment variable of the commands and of a daemon that is started later.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        self.surroundings
+            .variables
+            .insert(name.to_owned(), value.to_owned());
+    }
+
     /// Where the unlock key is.
     pub fn unlock_file(&self) -> PathBuf {
         self.folder.path().join("home/unlock.key")

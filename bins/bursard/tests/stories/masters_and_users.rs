@@ -106,7 +106,7 @@ fn in_order(log: &str, texts: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn u1_u2_u3_a46_m4_m5_s9_s15_from_the_master_alone_to_users_who_trade() {
+async fn u1_u2_u3_a46_m4_m5_o6_o7_o8_s9_s15_from_the_master_alone_to_users_who_trade() {
     let mut operator = Operator::begin().await;
 
     // The master alone: connected, and nobody is warned of.
@@ -230,6 +230,14 @@ async fn u1_u2_u3_a46_m4_m5_s9_s15_from_the_master_alone_to_users_who_trade() {
     );
     let status = operator.json("status mara_ilves").await;
     assert_eq!(status["trading_enabled"], json!(true));
+
+    for line in log.lines() {
+        let mut words = line.split_whitespace();
+        let time = words.next().unwrap_or_default().parse::<jiff::Timestamp>();
+        let level = words.next().unwrap_or_default();
+        assert!(time.is_ok() && ["INFO", "WARN"].contains(&level), "{line}");
+        assert!(words.next().is_some(), "a line that says nothing: {line}");
+    }
 
     // Who is not enabled is not traded; enabled, he is, and nobody restarts anything.
     assert!(!log.contains("cycle 1 for paper / tomas_brandt"), "{log}");
