@@ -28,7 +28,7 @@ conformance:
     tests/conformance/run
 
 # Kills the trading daemon N times at random moments and compares with the exchange's own book.
-kills n="200":
+kills n="50":
     BURSAR_KILLS={{n}} cargo test --release -p bursard --test kills --locked -- --nocapture
 
 ci:

@@ -157,11 +157,29 @@ impl Rehearsal {
         ))
     }
 
-    /// The secrets that may not be found in any output.
+    /// The exchange keys' secrets, by customer: none may be found in any output.
     pub fn secrets(&self) -> impl Iterator<Item = (&str, &str)> {
         self.keys
             .iter()
             .map(|key| (key.customer.as_str(), key.secret.as_str()))
+    }
+
+    /// Those, and what opens the store, each under a name for people.
+    pub fn all_secrets(&self) -> Vec<(String, String)> {
+        let named =
+            |(customer, secret): (&str, &str)| (format!("the secret of {customer}"), secret.to_owned());
+        let mut secrets: Vec<(String, String)> = self.secrets().map(named).collect();
+        for (name, file) in [
+            ("the unlock key", "home/unlock.key"),
+            ("the recovery code", "home/recovery.txt"),
+        ] {
+            let text = fs::read(self.folder.path().join(file)).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text).trim().to_owned();
+            if !text.is_empty() {
+                secrets.push((name.to_owned(), text));
+            }
+        }
+        secrets
     }
 
     /// Runs a command of the admin command line, as it would be typed, with `input` piped in.

@@ -37,7 +37,7 @@ section! {
         pub gate: Gate = Gate::default(), any;
         /// When a trading day begins. The day's loss is counted from there.
         pub day: Day = Day::default(), any;
-        /// When errors of an exchange stop an account or a broker. Our own refusals never count.
+        /// When errors of an exchange stop an account. Our own refusals never count.
         pub errors: Errors = Errors::default(), any;
         /// A section for each broker whose settings differ from these.
         pub brokers: Brokers = Brokers::default(), any;

@@ -61,13 +61,13 @@ pub struct Wishes {
     /// Put profits to work: on or off
     #[arg(long, value_name = "ON", value_parser = on_off)]
     auto_compound: Option<bool>,
-    /// Tell the user of trades: on or off
+    /// Whether to tell the user of trades, once messages are sent: on or off
     #[arg(long, value_name = "ON", value_parser = on_off)]
     notify_on_trade: Option<bool>,
-    /// Tell the user of profit targets that are reached: on or off
+    /// The same for profit targets that are reached: on or off
     #[arg(long, value_name = "ON", value_parser = on_off)]
     notify_on_profit_target: Option<bool>,
-    /// Tell the user of stop losses: on or off
+    /// The same for stop losses: on or off
     #[arg(long, value_name = "ON", value_parser = on_off)]
     notify_on_stop_loss: Option<bool>,
 }

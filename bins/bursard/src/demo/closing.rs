@@ -53,7 +53,7 @@ impl Performance {
         let audit = self.show(&["audit", "verify"]).await;
         self.story
             .promise("the audit trail verifies", audit.exit == Exit::Done, "");
-        let secrets: Vec<(&str, &str)> = self.stage.secrets().collect();
+        let secrets = self.stage.all_secrets();
         let leaks = secrets::find(&secrets, &self.stage.everything_written()?);
         let places = "outputs, log, settings, store";
         self.story.promise(

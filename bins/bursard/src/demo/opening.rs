@@ -126,14 +126,11 @@ impl Performance {
             order.join(", "),
         );
         let report = self.stage.bursar(&["hierarchy", "--json"], None).await;
-        let alone = CAST
-            .iter()
-            .filter(|member| member.broker != "kraken")
-            .all(|member| report.out.contains(member.broker));
+        let alone = trading_alone(&report.out);
         self.story.promise(
             "the user without a master is reported",
-            alone && report.out.contains("paper"),
-            "broker paper",
+            alone == ["paper: paper-lindqvist"],
+            alone.join(", "),
         );
         Ok(())
     }
@@ -255,4 +252,32 @@ impl Performance {
         self.story.answer_briefly(&said, 8);
         Ok(())
     }
+}
+
+fn text(value: &serde_json::Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// Broker and account of everybody whom the report warns of.
+fn trading_alone(report: &str) -> Vec<String> {
+    let report: serde_json::Value = serde_json::from_str(report).unwrap_or_default();
+    let warnings = report
+        .pointer("/warnings")
+        .and_then(serde_json::Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    warnings
+        .iter()
+        .flat_map(|warning| {
+            let broker = warning.get("broker").map(text).unwrap_or_default();
+            let trading = warning
+                .get("trading")
+                .and_then(serde_json::Value::as_array)
+                .cloned()
+                .unwrap_or_default();
+            trading
+                .into_iter()
+                .map(move |entry| format!("{broker}: {}", entry.get("account").map(text).unwrap_or_default()))
+        })
+        .collect()
 }

@@ -1,12 +1,12 @@
-//! Looks for exchange keys in places where none may be, in the forms in which they could slip out.
+//! Looks for secrets in places where none may be, in the forms in which they could slip out.
 
 /// The places and names of every secret that was found; never the secret.
-pub(super) fn find(secrets: &[(&str, &str)], places: &[(String, Vec<u8>)]) -> Vec<String> {
+pub(super) fn find(secrets: &[(String, String)], places: &[(String, Vec<u8>)]) -> Vec<String> {
     let mut leaks = Vec::new();
     for (name, secret) in secrets {
         for (place, bytes) in places {
             if forms(secret).iter().any(|form| contains(bytes, form.as_bytes())) {
-                leaks.push(format!("the secret of {name} is in {place}"));
+                leaks.push(format!("{name} is in {place}"));
             }
         }
     }
@@ -34,7 +34,10 @@ mod tests {
             ("another".to_owned(), b"nothing".to_vec()),
         ];
 
-        let leaks = find(&[("mara_ilves", "c2Vj/cmV0")], &places);
+        let leaks = find(
+            &[("the secret of mara_ilves".to_owned(), "c2Vj/cmV0".to_owned())],
+            &places,
+        );
 
         assert_eq!(leaks, ["the secret of mara_ilves is in a log"]);
     }

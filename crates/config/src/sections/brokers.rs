@@ -61,20 +61,11 @@ section! {
         pub rate_tier: RateTier = RateTier::Starter, any;
         /// Requests a second for prices and other public data, shared by all accounts at the broker.
         pub public_requests_per_s: u32 = 1, at_least_one;
-        /// The exchange must refuse an order that reaches it later than this after it was sent.
-        pub deadline_ms: Milliseconds = Milliseconds(5_000), deadline;
         /// How long a connection may take to be made.
         pub connect_timeout_ms: Milliseconds = Milliseconds(3_000), Milliseconds::some;
         /// How long an answer may take.
         pub request_timeout_ms: Milliseconds = Milliseconds(10_000), Milliseconds::some;
     }
-}
-
-fn deadline(value: &Milliseconds) -> Result<(), String> {
-    (2_000..=60_000)
-        .contains(&value.0)
-        .then_some(())
-        .ok_or_else(|| format!("is {}, but a time from 2000 to 60000 belongs here", value.0))
 }
 
 impl Node for Brokers {

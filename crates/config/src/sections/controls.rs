@@ -39,8 +39,6 @@ section! {
         /// The move against a new position that is assumed before it is allowed, so that one order
         /// cannot jump far past the daily loss limit.
         pub stress_percent: Decimal = dec!(5), percent;
-        /// The spread from which open positions are valued on the costly side, not in the middle.
-        pub wide_spread_percent: Decimal = dec!(1), percent;
     }
 }
 
@@ -55,7 +53,7 @@ section! {
 }
 
 section! {
-    /// When errors of an exchange stop an account or a broker. Our own refusals never count.
+    /// When errors of an exchange stop an account. Our own refusals never count.
     pub struct Errors {
         /// Errors are counted over this time.
         pub window_s: Seconds = Seconds(600), Seconds::some;
@@ -67,15 +65,5 @@ section! {
         pub nonce_threshold: u32 = 3, at_least_one;
         /// ... when they come within this time.
         pub nonce_window_s: Seconds = Seconds(60), Seconds::some;
-        /// A broker is paused when this share of its requests fails, ...
-        pub breaker_percent: Decimal = dec!(50), percent_above_zero;
-        /// ... of at least so many, ...
-        pub breaker_min_requests: u32 = 20, at_least_one;
-        /// ... within this time.
-        pub breaker_window_s: Seconds = Seconds(60), Seconds::some;
-        /// How often a paused broker is tried with a request that changes nothing.
-        pub breaker_probe_s: Seconds = Seconds(30), Seconds::some;
-        /// So many good tries in a row end the pause.
-        pub breaker_good_probes: u32 = 3, at_least_one;
     }
 }

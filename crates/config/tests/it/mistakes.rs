@@ -32,7 +32,7 @@ fn d29_a_name_in_the_wrong_section_is_told_the_right_one() {
     insta::assert_snapshot!(seen("order_usd = 5000\n[gate]\nentries_per_day = 10\nleverage = 2\n"), @r"
     bursar.toml:1:1: unknown setting `order_usd` at the top level; it belongs in [caps]
     bursar.toml:3:1: unknown setting `entries_per_day` in [gate]; it belongs in [caps]
-    bursar.toml:4:1: unknown setting `leverage` in [gate]; there are reference_price_max_age_s, balance_max_age_s, price_collar_percent, duplicate_window_ms, market_valid_s, limit_valid_s, stress_percent, wide_spread_percent
+    bursar.toml:4:1: unknown setting `leverage` in [gate]; there are reference_price_max_age_s, balance_max_age_s, price_collar_percent, duplicate_window_ms, market_valid_s, limit_valid_s, stress_percent
     hint: correct `bursar.toml`, then run `bursar config check`
     ");
 }
@@ -126,7 +126,7 @@ open_orders_per_account = 0
 reference_price_max_age_s = 0
 price_collar_percent = 0
 [brokers.kraken]
-deadline_ms = 100
+public_requests_per_s = 0
 [strategy]
 candle_interval_s = 120
 "#), @r"
@@ -135,7 +135,7 @@ candle_interval_s = 120
     bursar.toml:5:1: `caps.open_orders_per_account` is 0, but at least 1 belongs here
     bursar.toml:7:1: `gate.reference_price_max_age_s` is 0, but a time that is not zero belongs here
     bursar.toml:8:1: `gate.price_collar_percent` is 0, but a percentage above 0 belongs here
-    bursar.toml:10:1: `brokers.kraken.deadline_ms` is 100, but a time from 2000 to 60000 belongs here
+    bursar.toml:10:1: `brokers.kraken.public_requests_per_s` is 0, but at least 1 belongs here
     bursar.toml:12:1: `strategy.candle_interval_s` is 120, but one of 60, 300, 900, 1800, 3600, 14400, 86400, 604800 belongs here
     hint: correct `bursar.toml`, then run `bursar config check`
     ");

@@ -132,7 +132,6 @@ fn a_broker_without_a_section_has_the_defaults() {
 
     assert_eq!(kraken.master_policy, MasterPolicy::Require);
     assert_eq!(coinbase.master_policy, MasterPolicy::Warn);
-    assert_eq!(kraken.deadline_ms.milliseconds(), 5_000);
     assert_eq!(coinbase.request_timeout_ms.duration().as_secs(), 10);
 }
 
