@@ -262,7 +262,7 @@ fn text(value: &serde_json::Value) -> String {
 fn trading_alone(report: &str) -> Vec<String> {
     let report: serde_json::Value = serde_json::from_str(report).unwrap_or_default();
     let warnings = report
-        .pointer("/warnings")
+        .pointer("/hierarchy/warnings")
         .and_then(serde_json::Value::as_array)
         .cloned()
         .unwrap_or_default();
