@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bursar_accounts::{AccountHealth, ConnectError, Connector, LiveAccount, admit_key};
-use bursar_auth::Account;
-use bursar_broker::Broker;
+use bursar_auth::{Account, Act, Principal};
+use bursar_broker::{Broker, KeyRights};
 use bursar_execution::{Conditions, Desk, DeskError, DeskHealth, DeskParts, Journal, settings};
 use bursar_model::AccountMode;
 use tokio::sync::watch;
@@ -21,6 +21,17 @@ pub struct DeskConnector {
 impl DeskConnector {
     pub const fn new(wiring: Arc<Wiring>) -> Self {
         Self { wiring }
+    }
+
+    /// What the exchange said is what the gate goes by, also when it refuses the key.
+    async fn keep_rights(&self, account: &Account, rights: &KeyRights) -> Result<(), ConnectError> {
+        let store = &self.wiring.store;
+        let stored = store.credential_of(account.id()).await.map_err(unusable)?;
+        let Some(facts) = stored else {
+            return Err(ConnectError::NotConfigured);
+        };
+        let act = Act::new(Principal::Daemon, self.wiring.clock.now());
+        store.put_key_rights(&facts, rights, &act).await.map_err(unusable)
     }
 
     fn parts(&self, broker: Arc<dyn Broker>) -> DeskParts {
@@ -43,7 +54,9 @@ impl Connector for DeskConnector {
         let broker = self.wiring.broker(account).await?;
         if account.mode() != AccountMode::Paper {
             // The exchange is asked at every connect: rights may have changed since the key was stored.
-            admit_key(&broker.key_rights().await?)?;
+            let rights = broker.key_rights().await?;
+            self.keep_rights(account, &rights).await?;
+            admit_key(&rights)?;
         }
         let desk = Desk::new(account.id().clone(), self.parts(broker));
         desk.connect().await.map_err(lost)?;
@@ -86,6 +99,10 @@ impl LiveAccount for DeskAccount {
             DeskHealth::Degraded { cause } => AccountHealth::Degraded { cause: cause.clone() },
         }
     }
+}
+
+fn unusable(error: impl std::error::Error + 'static) -> ConnectError {
+    ConnectError::try_again(bursar::exit::chain(&error))
 }
 
 trait FromJournal {
