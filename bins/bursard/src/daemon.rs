@@ -10,7 +10,7 @@ use bursar_accounts::{AccountManager, ManagerParts, ManagerSettings};
 use bursar_audit::{Action, Actor, ActorKind, Data, Draft};
 use bursar_auth::{Act, Principal};
 use bursar_execution::{
-    Conditions, DayBoundary, Feed, Flattener, FlattenerParts, Gateway, Journal, JournalError, settings,
+    Conditions, Feed, Flattener, FlattenerParts, Gateway, Journal, JournalError, settings,
 };
 use bursar_model::{Clock, Pair};
 use bursar_store_sqlite::SqliteStore;
@@ -80,11 +80,7 @@ async fn take_over_settings(
         store.set_policy(&policy, &act).await?;
         info!("limits and tolerances of the settings are in force");
     }
-    let day = &installation.settings.day;
-    let boundary = DayBoundary {
-        zone: day.zone.as_str().to_owned(),
-        at: day.start,
-    };
+    let boundary = settings::day_boundary(&installation.settings);
     if store.day_boundary().await? != boundary {
         store.set_day_boundary(&boundary, &act).await?;
         info!(zone = boundary.zone, at = %boundary.at, "trading days begin anew from the next one");

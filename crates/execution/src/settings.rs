@@ -2,12 +2,10 @@
 
 use bursar_config::{Seconds, Settings};
 use bursar_controls::{LatchMode, Policy};
-use bursar_ledger::Boundary;
 use jiff::SignedDuration;
-use jiff::tz::TimeZone;
 
-use crate::DeskSettings;
 use crate::errors::{ErrorPolicy, Threshold};
+use crate::{DayBoundary, DeskSettings};
 
 /// The installation's limits and tolerances. The daemon writes them into the store, where every
 /// process that admits an order reads them.
@@ -54,24 +52,13 @@ pub fn desk_settings(settings: &Settings) -> DeskSettings {
     }
 }
 
-/// A time zone that is not known on this machine.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the time zone `{zone}` is not known on this machine")]
-pub struct UnknownZone {
-    zone: String,
-}
-
-/// When trading days begin.
-///
-/// # Errors
-///
-/// When the machine's time zone database does not have the zone.
-pub fn boundary(settings: &Settings) -> Result<Boundary, UnknownZone> {
-    let name = settings.day.zone.as_str();
-    let zone = TimeZone::get(name).map_err(|_| UnknownZone {
-        zone: name.to_owned(),
-    })?;
-    Ok(Boundary::new(zone, settings.day.start))
+/// When trading days begin. The store keeps it, and the trading days are found by its
+/// [rule](DayBoundary::rule).
+pub fn day_boundary(settings: &Settings) -> DayBoundary {
+    DayBoundary {
+        zone: settings.day.zone.as_str().to_owned(),
+        at: settings.day.start,
+    }
 }
 
 #[cfg(test)]
@@ -90,7 +77,8 @@ mod tests {
 
     #[test]
     fn d25_days_begin_at_midnight_utc_unless_a_zone_is_set() {
-        let day = boundary(&Settings::default())
+        let day = day_boundary(&Settings::default())
+            .rule()
             .unwrap()
             .day_at("2026-03-02T00:00:00Z".parse().unwrap())
             .unwrap();

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bursar_config::{Settings, StoreUrl};
-use bursar_execution::{Conditions, DayBoundary, settings as rules};
+use bursar_execution::{Conditions, settings as rules};
 use bursar_keystore::{InitError, KeyStore, NewSlot, PassphraseCost, Secret, Vault, check_passphrase};
 use bursar_model::Tier;
 use bursar_store_sqlite::SqliteStore;
@@ -306,10 +306,7 @@ async fn make_rules(opened: &Opened, session: &mut Session<'_>) -> Result<(), Fa
     let act = session.act();
     let policy = rules::policy(settings);
     opened.store.set_policy(&policy, &act).await?;
-    let boundary = DayBoundary {
-        zone: settings.day.zone.to_string(),
-        at: settings.day.start,
-    };
+    let boundary = rules::day_boundary(settings);
     if boundary != opened.store.day_boundary().await? {
         opened.store.set_day_boundary(&boundary, &act).await?;
     }
