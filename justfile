@@ -23,13 +23,76 @@ doc:
 deny:
     cargo deny check bans licenses sources
 
+# Writes docs/orders.md anew from the table that the store consults.
+orders-page:
+    BURSAR_WRITE_PAGES=1 cargo test -p bursar-execution --test it --locked the_page_about_orders
+
 # Real third-party clients against the local exchange.
 conformance:
     tests/conformance/run
 
-# Kills the trading daemon N times at random moments and compares with the exchange's own book.
-kills n="50":
-    BURSAR_KILLS={{n}} cargo test --release -p bursard --test kills --locked -- --nocapture
+# Kills the trading daemon N times, at named moments and at random ones, and commands beside it; then takes
+# the power away a number of times. Compares with the exchange's own book after each world.
+kills n="50" power="20":
+    BURSAR_KILLS={{n}} BURSAR_POWER_CYCLES={{power}} cargo test --release -p bursard --features points \
+        --test kills --locked -- --nocapture --test-threads 1
+
+# Ten thousand tamperings with a trail and its checkpoints, each of which must be seen.
+tamper n="10000":
+    BURSAR_TAMPERINGS={{n}} cargo test --release -p bursar-audit --lib --locked -- --nocapture i6_every_tampering
+
+# How many records of the audit trail are verified in a second, on one core.
+audit-speed:
+    cargo bench -p bursar-audit --bench verify --locked
+
+# Hammers every kind of limit with N orders from 64 callers through four handles of one store, and
+# again while limits change and switches trip; prints a line of JSON for each.
+stress n="1000000":
+    BURSAR_STRESS={{n}} cargo test --release -p bursar-store-sqlite --test it --locked stress:: -- --nocapture --test-threads=1
+
+# Trips of the switches at random moments under load, the long form of the drills; and the figures.
+drills n="10000":
+    BURSAR_DRILL_TRIPS={{n}} cargo test --release -p bursar-store-sqlite --test it --locked -- --nocapture i4_drill
+    cargo run --release --bin bursard --locked -- drill kill-switch --trips 20
+
+# From a switch on the disk to the last order that was still written, with 1 and with 10,000 in the queue.
+switch-figures:
+    cargo bench -p bursar-store-sqlite --bench switch --locked
+
+# From a daemon's start to its first account that may trade, with so many orders in the store.
+recovery-figures intents="1000000" open="10000":
+    BURSAR_INTENTS={{intents}} BURSAR_OPEN={{open}} cargo bench -p bursar-store-sqlite --bench recovery --locked
+
+# Whole worlds, each decided by its seed; fails when a rule was broken in any.
+simulate n="1000" from="1":
+    cargo run --release --locked -p bursar-simulation -- --seeds {{n}} --from {{from}}
+
+# Looks for each mistake that is known, and prints in which world it shows; fails when one does not.
+bites seeds="1000":
+    cargo run --release --locked -p bursar-simulation -- --bite --seeds {{seeds}}
+
+# Looks for bytes that a reader cannot stand, so many seconds with each target of `fuzz/`.
+fuzz seconds="60" *targets:
+    fuzz/run {{seconds}} {{targets}}
+
+# Every property with many cases, and long random lives of orders on the real store.
+properties cases="100000" lives="2000":
+    PROPTEST_CASES={{cases}} BURSAR_LIVES={{lives}} cargo test --profile proofs --locked \
+        -p bursar-model -p bursar-audit -p bursar-permissions -p bursar-controls -p bursar-ledger \
+        -p bursar-broker-kraken -p bursar-strategy -p bursar-store-sqlite --lib --test it
+
+# Changes a store in so many ways: all are found, nothing opens wrong.
+corruption mutations="10000":
+    BURSAR_MUTATIONS={{mutations}} cargo test --profile proofs --locked \
+        -p bursar-store-sqlite --test it corruption -- --nocapture
+
+# Searches all that an installation leaves behind for its secrets, so many images of its memory too.
+canaries images="1000":
+    BURSAR_IMAGES={{images}} cargo test --profile proofs --locked -p bursard --test canaries -- --nocapture
+
+# Breaks the code on purpose and asks whether a test sees it. For example: just mutants bursar-ledger
+mutants package="bursar-controls" *options:
+    tests/mutants {{package}} {{options}}
 
 ci:
     bash .ci/run

@@ -3,11 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
+use bursar_tests::project::{files, root};
 
 /// Crate → what it may use, from the table; `None` means everything.
 fn allowed() -> BTreeMap<String, Option<BTreeSet<String>>> {
@@ -200,7 +198,7 @@ fn vocabulary_and_rules_are_pure() {
                 member.name
             );
         }
-        for file in sources(&member.folder.join("src")) {
+        for file in files(&member.folder.join("src"), &["rs"]) {
             let text = fs::read_to_string(&file).unwrap();
             let code = text.split("#[cfg(test)]").next().unwrap();
             for word in [
@@ -216,17 +214,4 @@ fn vocabulary_and_rules_are_pure() {
             }
         }
     }
-}
-
-fn sources(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files.extend(sources(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
-    files
 }

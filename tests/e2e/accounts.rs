@@ -86,12 +86,14 @@ async fn i10_an_order_of_one_account_is_not_sent_over_the_connection_of_another(
     let order = stage.order("kraken-ilves", buy("0.01")).await;
     let attempt = Attempt {
         token: [7; 16],
+        sent_at: stage.now(),
         acceptance_bound: stage.now() + jiff::SignedDuration::from_secs(5),
     };
     let ticket = bursar_broker::OrderTicket {
         intent: order.id,
         client_order_id: order.client_order_id.clone(),
         acceptance_bound: attempt.acceptance_bound,
+        still_wanted: bursar_broker::StillWanted::always(),
     };
     let Dispatch::Send(approved) = stage
         .store()

@@ -60,6 +60,11 @@ fn snapshot(
         now,
         policy: Policy {
             max_order: Usd::new(dec!(1_000_000_000)),
+            max_account_exposure: None,
+            max_user_exposure: None,
+            max_global_exposure: None,
+            max_account_turnover: None,
+            max_user_turnover: None,
             ..Policy::default()
         },
         account: AccountState {
@@ -105,5 +110,6 @@ fn snapshot(
         usd_rate: seen("1".parse().unwrap(), now),
         recent: vec![],
         unresolved: false,
+        usage: bursar_controls::Usage::default(),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bursar_broker::contract::{CHECKS, ContractWorld};
-use bursar_broker::{Broker, OrderTicket};
+use bursar_broker::{Broker, OrderTicket, StillWanted};
 use bursar_controls::ApprovedOrder;
 use bursar_execution::Conditions;
 use bursar_model::{ClientOrderId, IntentId, OrderRequest, Pair, Price, Quantity, VenueOrderId};
@@ -97,6 +97,7 @@ impl ContractWorld for KrakenWorld {
             intent,
             client_order_id: (profile.client_order_id)(intent),
             acceptance_bound: self.stage.now() + SignedDuration::try_from(profile.acceptance).unwrap(),
+            still_wanted: StillWanted::always(),
         }
     }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use bursar_accounts::{AccountManager, HierarchyVerdict, ManagerParts, ManagerSettings};
 use bursar_auth::{Directory, UserChange};
 use bursar_config::Settings;
-use bursar_execution::{Conditions, ConnectionState};
+use bursar_controls::LatchMode;
+use bursar_execution::{Conditions, ConnectionState, Journal};
 use bursar_keystore::Vault;
 use bursar_model::{AccountId, IntentState};
 use bursar_permissions::UserPermissions;
@@ -256,6 +257,43 @@ async fn d8_an_account_without_a_key_is_not_configured_until_it_has_one() {
         .await;
     let theirs = stage.orders_of("tomas_brandt");
     assert_eq!(theirs.len(), 1);
+    managing.stop().await;
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn u4_that_a_disabled_account_with_nothing_open_is_stopped_is_proved_all_the_same() {
+    let (_time, stage) = with_tomas().await;
+    stage.store_key("kraken-brandt", "tomas_brandt").await;
+    let managing = Managing::start(&stage, "");
+    managing
+        .until(&stage, "kraken-brandt", ConnectionState::Ready)
+        .await;
+    let order = stage
+        .order_until("kraken-brandt", bid("0.01", "50000"), IntentState::Open)
+        .await;
+    stage.gateway().cancel(order.id, &stage.act()).await.unwrap();
+    stage.until_state(order.id, IntentState::Cancelled).await;
+    stage
+        .store()
+        .update_user(&order.user, UserChange::Enabled(false), &stage.act())
+        .await
+        .unwrap();
+    managing
+        .until(&stage, "kraken-brandt", ConnectionState::Stopped)
+        .await;
+
+    stage.kill("account:kraken-brandt", LatchMode::Halt).await;
+
+    stage
+        .until("the halt to be proved", async || {
+            let halts = Journal::halts(stage.store()).await.unwrap();
+            halts.iter().any(|halt| halt.verified_at.is_some()).then_some(())
+        })
+        .await;
+    managing
+        .until(&stage, "kraken-brandt", ConnectionState::Stopped)
+        .await;
     managing.stop().await;
     stage.close().await;
 }

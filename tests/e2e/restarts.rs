@@ -54,6 +54,7 @@ async fn t8_a_desk_that_dies_before_it_wrote_leaves_an_unknown_that_is_proved_ab
     let intent = stage.order(ACCOUNT, bid("0.01", "50000")).await;
     let attempt = bursar_execution::Attempt {
         token: [7; 16],
+        sent_at: stage.now(),
         acceptance_bound: stage.now() + jiff::SignedDuration::from_secs(5),
     };
     stage
@@ -174,7 +175,7 @@ async fn i15_nothing_is_admitted_before_the_account_was_looked_at() {
 
 /// Coins that the ledger holds and the exchange does not are a contradiction: entries stop.
 #[tokio::test]
-async fn a_balance_below_the_ledger_stops_entries_at_the_next_connect() {
+async fn a_balance_below_the_ledger_stops_entries_after_the_next_connect() {
     let (_time, mut stage) = story().await;
     stage.order_until(ACCOUNT, buy("0.01"), IntentState::Filled).await;
     stage.restart().await;
@@ -182,7 +183,12 @@ async fn a_balance_below_the_ledger_stops_entries_at_the_next_connect() {
 
     stage.connect(ACCOUNT).await;
 
-    let latches = stage.latches().await;
+    // Once it cannot be that the exchange shows it late; until then no entry is sent.
+    let latches = stage
+        .until("a switch to tell that something is missing", async || {
+            Some(stage.latches().await).filter(|latches| !latches.is_empty())
+        })
+        .await;
     assert_eq!(latches.len(), 1);
     assert_eq!(latches[0].cause, bursar_controls::LatchCause::Reconciliation);
     assert_eq!(

@@ -236,6 +236,7 @@ async fn t5_an_order_admitted_before_a_switch_is_never_sent_after_it() {
     // Whoever tries to send it all the same gets nothing to send.
     let attempt = bursar_execution::Attempt {
         token: [7; 16],
+        sent_at: stage.now(),
         acceptance_bound: stage.now(),
     };
     let dispatch = stage

@@ -142,6 +142,7 @@ async fn g16_s6_why_a_user_cannot_trade_is_answered_in_one_place() {
         store
             .note_error(
                 &"kraken-ilves".parse().unwrap(),
+                bursar_execution::errors::RequestKind::Place,
                 ErrorClass::Ambiguous,
                 "timeout",
                 office.now(),
@@ -201,7 +202,7 @@ async fn g18_a_switch_needs_neither_a_cause_nor_a_key_nor_a_daemon() {
         .done("kill global --mode halt --reason 'just in case'")
         .await;
 
-    assert!(said.contains("all trading is halted"), "{said}");
+    assert!(said.contains("all trading is to stop"), "{said}");
     let shown = office.json(&format!("order show {waiting}")).await;
     assert_eq!(shown["order"]["state"], json!("withdrawn"));
 }

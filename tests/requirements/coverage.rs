@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+
+use bursar_tests::project::{files, root};
 
 /// The numbers of each section: its letter, how many there are, and those that were never given out.
 const SECTIONS: [(&str, u32, &[u32]); 25] = [
@@ -42,10 +43,6 @@ struct Row {
     proof: String,
 }
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
 fn rows() -> Vec<Row> {
     let text = fs::read_to_string(root().join("docs/requirements.md")).unwrap();
     text.lines()
@@ -76,24 +73,14 @@ fn numbers() -> BTreeSet<String> {
 
 /// The tests of each source file that has some, by the package and file that they are called by.
 fn tests() -> BTreeMap<String, BTreeSet<String>> {
-    let mut tests = BTreeMap::new();
-    for folder in ["crates", "bins", "tests"] {
-        gather(&root(), Path::new(folder), &mut tests);
-    }
-    tests
-}
-
-fn gather(root: &Path, folder: &Path, tests: &mut BTreeMap<String, BTreeSet<String>>) {
-    for entry in fs::read_dir(root.join(folder)).unwrap() {
-        let entry = entry.unwrap();
-        let path = folder.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            gather(root, &path, tests);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let found = names(&fs::read_to_string(root.join(&path)).unwrap());
-            tests.insert(path.display().to_string(), found);
-        }
-    }
+    ["crates", "bins", "tests"]
+        .iter()
+        .flat_map(|folder| files(&root().join(folder), &["rs"]))
+        .map(|path| {
+            let found = names(&fs::read_to_string(&path).unwrap());
+            (path.strip_prefix(root()).unwrap().display().to_string(), found)
+        })
+        .collect()
 }
 
 /// The functions that bear a test attribute.

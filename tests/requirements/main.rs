@@ -10,6 +10,8 @@ mod coverage;
 #[cfg(test)]
 mod hierarchy;
 #[cfg(test)]
+mod hints;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod looking;

@@ -33,9 +33,12 @@ async fn s1_a_days_loss_is_looked_at_and_a_person_decides() {
     office
         .ends(&format!("release {switch} --reason again"), Exit::Refused)
         .await;
-    office
-        .done("loss allow mara_ilves --extra-usd 20 --reason 'trades reviewed'")
-        .await;
+    let allow = "loss allow mara_ilves --extra-usd 20 --reason 'trades reviewed'";
+    let proposed = office.json(allow).await;
+    assert_eq!(proposed["done"], false);
+    let proposal = proposed["approval"]["id"].as_str().unwrap().to_owned();
+    office.taken_by("night_desk");
+    office.done(&format!("approve {proposal} --yes")).await;
 
     let broken = office.broken(can[0], can[1], can[2], can[3]).await;
     assert_eq!(broken, Vec::<String>::new());
@@ -95,7 +98,14 @@ async fn s2_a_compromised_key_is_stopped_erased_and_replaced() {
     let careless = office.stage.key_of("careless");
     let refused = office.run_with("credentials set kraken-ilves", careless).await;
     assert_eq!(refused.exit, Exit::Refused, "{}", refused.err);
-    office.seal_key("kraken-ilves", "tomas_brandt").await;
+    // Nor does one of somebody else.
+    let theirs = office.stage.key_of("tomas_brandt");
+    let refused = office
+        .run_with("credentials set kraken-ilves --yes", theirs)
+        .await;
+    assert_eq!(refused.exit, Exit::Refused, "{}", refused.err);
+    assert!(refused.err.contains("the key belongs to"), "{}", refused.err);
+    office.seal_key("kraken-ilves", "another key of mara_ilves").await;
     assert_eq!(office.stops_mara().await, ["switch-user"]);
     let switch = office.only_switch().await;
     office
@@ -135,7 +145,7 @@ async fn s5_one_command_stops_everybody() {
         .await;
 
     assert!(
-        said.starts_with("all trading is halted: exchange misbehaves"),
+        said.starts_with("all trading is to stop: exchange misbehaves"),
         "{said}"
     );
     for order in [hers, masters] {
@@ -171,7 +181,7 @@ async fn s10_a_key_that_was_revoked_is_seen_and_replaced() {
     assert_ne!(seen.exit, Exit::Done);
     assert!(seen.err.contains("hint: "), "{}", seen.err);
 
-    office.seal_key("kraken-ilves", "tomas_brandt").await;
+    office.seal_key("kraken-ilves", "another key of mara_ilves").await;
     office.done("credentials check kraken-ilves").await;
 }
 

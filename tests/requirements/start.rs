@@ -114,7 +114,10 @@ async fn b7_the_store_holds_sealed_keys_permissions_and_preferences() {
 async fn b10_the_key_and_a_hundred_dollars_are_asked_for() {
     let mut office = Office::with_mara().await;
     office
-        .done("account add kraken-live --user mara_ilves --broker kraken --role user")
+        .done("user add tomas_brandt --email tomas@example.com --tier basic")
+        .await;
+    office
+        .done("account add kraken-live --user tomas_brandt --broker kraken --role user")
         .await;
     let keys = office.json("credentials list").await;
     assert_eq!(keys["accounts_without_key"], json!(["kraken-live"]));

@@ -36,6 +36,9 @@ pub(crate) struct Office {
     clock: Arc<TestClock>,
 }
 
+/// What the exchange calls Mara Ilves' account.
+const MARAS_ACCOUNT: &str = "AA00 SAND BOX0 MARA";
+
 impl Office {
     /// Before `bursar init`, with a settings file that holds these lines too.
     pub(crate) async fn bare(settings: &str) -> Self {
@@ -53,7 +56,8 @@ impl Office {
             market: Market::generated(7),
             customers: vec![
                 CustomerSpec::named("ops_desk"),
-                CustomerSpec::named("mara_ilves"),
+                CustomerSpec::named("mara_ilves").with_iban(MARAS_ACCOUNT),
+                CustomerSpec::named("another key of mara_ilves").with_iban(MARAS_ACCOUNT),
                 CustomerSpec::named("tomas_brandt"),
                 CustomerSpec::named("careless").with_rights(withdrawing),
             ],
@@ -102,6 +106,11 @@ impl Office {
         .await;
         self.done(&format!("user enable {user}")).await;
         self.connect(account).await;
+    }
+
+    /// The desk is taken by somebody else.
+    pub(crate) fn taken_by(&mut self, login: &str) {
+        self.stage.set_principal(Principal::operator(login).unwrap());
     }
 
     /// A command line; words are divided at spaces, and `'` keeps them together.
@@ -249,6 +258,7 @@ impl Office {
         let terms = intent.sizing.as_ref().unwrap().terms.clone();
         let attempt = Attempt {
             token: [7; 16],
+            sent_at: now,
             acceptance_bound: now,
         };
         let sent = store.dispatch(id, attempt, now).await.unwrap();

@@ -143,6 +143,7 @@ impl Stage {
                 conditions: self.shared_store(),
                 clock: Arc::clone(&self.clock),
                 entropy: self.entropy.clone(),
+                stops: self.shared_store().stops(),
                 settings: DeskSettings::default(),
             },
         );

@@ -15,9 +15,11 @@
 
 mod connecting;
 pub mod exchange;
+pub mod hostile;
 pub mod oracle;
 pub mod orders;
 mod pace;
+pub mod project;
 mod stage;
 pub mod watching;
 

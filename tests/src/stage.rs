@@ -10,12 +10,12 @@ use std::time::Duration;
 use bursar_auth::{Act, Directory, Principal, UserChange};
 use bursar_broker_kraken::{KrakenEndpoint, KrakenPublic, KrakenSettings, kraken_profile};
 use bursar_controls::Policy;
-use bursar_execution::{Conditions, Feed, Gateway, Journal, Reports};
+use bursar_execution::{Approvals, Conditions, Feed, Gateway, Journal, Reports};
 use bursar_keystore::{KeyFile, KeyStore, NewSlot, Secret, UnlockMaterial};
 use bursar_model::{AccountId, AccountRole, Clock, Entropy, Pair, PairRule, Usd, UserLimits};
 use bursar_permissions::UserPermissions;
 use bursar_sandbox::{CustomerSpec, Customers, Exchange, ExchangeSettings, LimitTier, Market, SandboxServer};
-use bursar_store_sqlite::{Environment, SqliteStore};
+use bursar_store_sqlite::{Environment, SqliteStore, Verification};
 use bursar_testkit::{Canary, SeededEntropy, people};
 use rust_decimal::dec;
 use tempfile::TempDir;
@@ -164,6 +164,7 @@ impl Stage {
             "finish the keys",
             new.finish(must("confirm the recovery code", confirmed)).await,
         );
+        must("work alone", store.set_works_alone(true, &self.act()).await);
         let policy = Conditions::set_policy(store.as_ref(), &plan.policy, &self.act()).await;
         must("set the policy", policy);
     }
@@ -371,11 +372,12 @@ impl Stage {
             "book and journal differ:\n{}",
             violations.join("\n")
         );
-        let report = must(
-            "read the trail",
-            bursar_audit::verify_log(self.store(), &[]).await,
-        );
-        assert!(report.is_whole(), "{report}");
+        let deep = Verification {
+            deep: true,
+            ..Verification::default()
+        };
+        let trail = must("read the trail", self.store().verify_trail(deep).await);
+        assert!(trail.report.is_whole(), "{}\n{:#?}", trail.report, trail.orphans);
         must("check the store", self.store().check_completely().await);
         self.end_process().await;
         let leaks = self.leaks();
@@ -433,13 +435,7 @@ impl Stage {
                 must("read what was written", std::fs::read(&path)),
             ));
         }
-        let mut leaks = Vec::new();
-        for canary in &canaries {
-            for (place, bytes) in &places {
-                leaks.extend(canary.find(bytes).map(|leak| format!("{place}: {leak}")));
-            }
-        }
-        leaks
+        Canary::search(&canaries, &places)
     }
 }
 

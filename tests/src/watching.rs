@@ -6,7 +6,8 @@ use std::time::Duration;
 use bursar_broker::ErrorClass;
 use bursar_controls::{ClearRule, Latch, LatchCause, LatchMode, Scope};
 use bursar_execution::{
-    Admission, BookedFill, Intent, IntentFilter, Journal, NewLatch, OrderIntent, Reports, ReservationRow,
+    Admission, Approvals, BookedFill, Effect, Intent, IntentFilter, Journal, Measure, NewLatch, OrderIntent,
+    Proposed, Reports, ReservationRow,
 };
 use bursar_model::{AccountId, IntentId, IntentState, OrderRequest, Verdict};
 use bursar_permissions::Caller;
@@ -171,10 +172,23 @@ impl Stage {
         must("turn a switch on", self.store().trip(latch, &self.act()).await)
     }
 
-    /// Turns a switch off as a person does.
+    /// Turns a switch off as a person does, who works alone on this stage and does not wait for the next
+    /// comparison: and then the milder one too that is on while something is held.
     pub async fn release(&self, latch: &Latch) {
         let act = self.act().because("the cause is gone");
-        must("turn a switch off", self.store().release(latch.id, &act).await);
+        let mut next = Some(latch.id);
+        while let Some(latch) = next.take() {
+            let measure = Measure::Release {
+                latch,
+                unreconciled: true,
+            };
+            match must("turn a switch off", self.store().propose(measure, "", &act).await) {
+                Proposed::Done(_, Effect::Released { instead, .. }) => {
+                    next = instead.map(|milder| milder.id);
+                }
+                other => fail(&format!("a switch was not turned off: {other:?}")),
+            }
+        }
     }
 
     /// The switches that are on.

@@ -30,7 +30,7 @@ Begin with:
   bursar status
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by a rule, 4 not found,
-5 sealed, locked or no store, 6 done in part."
+5 sealed, locked or no store, 6 done in part, 7 unclear whether it is on disk."
 )]
 pub struct Arguments {
     #[command(flatten)]
@@ -67,7 +67,7 @@ pub struct Global {
 }
 
 /// What reading the command line came to.
-pub(crate) enum Read {
+pub enum Read {
     Command(Box<Arguments>),
     /// Help or the version, to be printed on the output.
     Shown(String),
@@ -76,15 +76,16 @@ pub(crate) enum Read {
 }
 
 /// A mistake on the command line.
-pub(crate) struct Wrong {
+pub struct Wrong {
     /// For the error stream, as it is.
-    pub(crate) text: String,
+    pub text: String,
     /// In one line, for a program that wants a document.
-    pub(crate) message: String,
-    pub(crate) wants_json: bool,
+    pub message: String,
+    pub wants_json: bool,
 }
 
-pub(crate) fn read(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Read {
+/// Reads a command line, the program's name included.
+pub fn read(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Read {
     let arguments: Vec<std::ffi::OsString> = arguments.into_iter().collect();
     let holds_keys = arguments.iter().skip(1).any(|argument| argument == "credentials");
     let wants_json = arguments.iter().any(|argument| argument == "--json");

@@ -1,10 +1,13 @@
 //! The one place of the command line that names an exchange.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bursar_auth::Account;
-use bursar_broker::{Broker, BrokerProfile, KeyRights, NonceFloor, NonceFloorError, ReadError};
+use bursar_broker::{
+    Broker, BrokerProfile, ErrorClass, KeyRights, NonceFloor, NonceFloorError, ReadError, nonce_block,
+};
 use bursar_broker_kraken::{
     InvalidEndpoint, Kraken, KrakenAccount, KrakenEndpoint, KrakenPublic, KrakenSettings, KrakenSetupError,
     KrakenTier, kraken_profile,
@@ -122,6 +125,11 @@ fn setup(error: &KrakenSetupError) -> Failure {
 
 fn unanswered(error: &ReadError, account: &Account) -> Failure {
     let hint = match error {
+        ReadError::TryAgain {
+            class: ErrorClass::LocalFault,
+            ..
+        } => "nothing was sent; copy key and secret from the exchange once more, whole, and try again"
+            .to_owned(),
         ReadError::TryAgain { .. } => {
             "check the network and the exchange's status page, then try again".to_owned()
         }
@@ -146,8 +154,13 @@ struct ByTheClock;
 
 #[async_trait]
 impl NonceFloor for ByTheClock {
-    async fn reserve(&self, _: CredentialId, at_least: u64, _: u64) -> Result<u64, NonceFloorError> {
-        Ok(at_least)
+    async fn reserve(
+        &self,
+        _: CredentialId,
+        at_least: u64,
+        until: u64,
+    ) -> Result<Range<u64>, NonceFloorError> {
+        nonce_block(0, at_least, until).ok_or(NonceFloorError::UsedUp)
     }
 }
 

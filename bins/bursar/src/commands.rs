@@ -1,11 +1,14 @@
 //! The commands, one file per group.
 
 pub mod account;
+pub mod approvals;
 pub mod audit;
 pub mod balance;
 pub mod can;
+pub mod check;
 pub mod config;
 pub mod credentials;
+pub mod explain;
 pub mod hierarchy;
 pub mod init;
 pub mod kill;
@@ -15,6 +18,7 @@ pub mod loss;
 pub mod order;
 pub mod permissions;
 pub mod preferences;
+pub mod replay;
 pub mod setup;
 pub mod status;
 pub mod user;
@@ -61,6 +65,12 @@ pub enum Command {
     /// Place, cancel or look at one order
     #[command(subcommand)]
     Order(order::Order),
+    /// Why an order was allowed or refused, and what became of it
+    Explain(explain::Explain),
+    /// What other limits would have made of the orders of the past
+    Replay(replay::Replay),
+    /// Whether the gateway's promises hold in everything that is recorded
+    Check(check::Check),
     /// Would this order be allowed? The whole rule trace, nothing is sent
     Can(can::Can),
     /// Stop trading: everywhere, at a broker, of a user or of an account
@@ -69,6 +79,12 @@ pub enum Command {
     Release(latches::Release),
     /// The switches that are on
     Latches(latches::Latches),
+    /// What one person proposed and another has to approve
+    Approvals(approvals::Approvals),
+    /// Carry out what another person proposed
+    Approve(approvals::Approve),
+    /// End a proposal without carrying it out
+    Reject(approvals::Reject),
     /// The day's loss of a user
     #[command(subcommand)]
     Loss(loss::Loss),
@@ -97,10 +113,16 @@ impl Command {
             Self::Orders(command) => command.run(session).await,
             Self::Fills(command) => command.run(session).await,
             Self::Order(command) => command.run(session).await,
+            Self::Explain(command) => command.run(session).await,
+            Self::Replay(command) => command.run(session).await,
+            Self::Check(command) => command.run(session).await,
             Self::Can(command) => command.run(session).await,
             Self::Kill(command) => command.run(session).await,
             Self::Release(command) => command.run(session).await,
             Self::Latches(command) => command.run(session).await,
+            Self::Approvals(command) => command.run(session).await,
+            Self::Approve(command) => command.run(session).await,
+            Self::Reject(command) => command.run(session).await,
             Self::Loss(command) => command.run(session).await,
             Self::Audit(command) => command.run(session).await,
             Self::Config(command) => command.run(session).await,

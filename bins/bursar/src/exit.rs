@@ -6,9 +6,12 @@ use std::process::ExitCode;
 
 use bursar_audit::LogError;
 use bursar_auth::DirectoryError;
-use bursar_execution::{GatewayError, JournalError};
+use bursar_execution::{ApprovalError, GatewayError, JournalError};
 use bursar_keystore::{InitError, LoadError, SealError, SignError, StageError, UnlockError, VaultError};
+use bursar_store_sqlite::StoreError;
 use strum::{Display, IntoStaticStr};
+
+use crate::checkpoint_file::OutsideError;
 
 /// What the process ends with. The numbers are part of the interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Display, IntoStaticStr)]
@@ -25,6 +28,8 @@ pub enum Exit {
     Unavailable,
     /// Done in part; what is left is listed.
     Partial,
+    /// Nobody knows whether the last change is on disk: start again, and what was recorded decides.
+    Unclear,
 }
 
 impl Exit {
@@ -37,6 +42,7 @@ impl Exit {
             Self::NotFound => 4,
             Self::Unavailable => 5,
             Self::Partial => 6,
+            Self::Unclear => 7,
         }
     }
 }
@@ -139,9 +145,30 @@ impl From<JournalError> for Failure {
     fn from(error: JournalError) -> Self {
         let exit = match &error {
             JournalError::NotFound { .. } => Exit::NotFound,
-            JournalError::KeyReused { .. } | JournalError::EndsWithDay { .. } => Exit::Refused,
+            JournalError::KeyReused { .. }
+            | JournalError::EndsWithDay { .. }
+            | JournalError::Refused { .. } => Exit::Refused,
             JournalError::Stale { .. } => Exit::Failed,
-            JournalError::Unavailable { .. } => Exit::Unavailable,
+            JournalError::Unavailable { source } => match source.downcast_ref::<StoreError>() {
+                Some(StoreError::Stopped { .. }) => Exit::Unclear,
+                _ => Exit::Unavailable,
+            },
+        };
+        Self::of(exit, &error, error.hint())
+    }
+}
+
+impl From<ApprovalError> for Failure {
+    fn from(error: ApprovalError) -> Self {
+        let exit = match error {
+            ApprovalError::Journal(error) => return error.into(),
+            ApprovalError::NotFound { .. } => Exit::NotFound,
+            ApprovalError::NotAPerson { .. }
+            | ApprovalError::SamePerson { .. }
+            | ApprovalError::Expired { .. }
+            | ApprovalError::Decided { .. }
+            | ApprovalError::Refused { .. } => Exit::Refused,
+            ApprovalError::Altered { .. } => Exit::Failed,
         };
         Self::of(exit, &error, error.hint())
     }
@@ -241,6 +268,12 @@ impl From<LogError> for Failure {
     }
 }
 
+impl From<OutsideError> for Failure {
+    fn from(error: OutsideError) -> Self {
+        Self::of(Exit::Failed, &error, error.hint())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -259,12 +292,23 @@ mod tests {
             Exit::NotFound,
             Exit::Unavailable,
             Exit::Partial,
+            Exit::Unclear,
         ]
         .into_iter()
         .map(Exit::code)
         .collect();
 
-        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6]);
+        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn a_commit_that_nobody_knows_of_has_a_code_of_its_own() {
+        let detail = || "disk I/O error".to_owned();
+        let stopped = JournalError::from(StoreError::Stopped { detail: detail() });
+        let taken_back = JournalError::from(StoreError::TakenBack { detail: detail() });
+
+        assert_eq!(Failure::from(stopped).exit(), Exit::Unclear);
+        assert_eq!(Failure::from(taken_back).exit(), Exit::Unavailable);
     }
 
     #[test]

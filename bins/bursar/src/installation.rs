@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use bursar_config::{Settings, StoreUrl, Warning};
+use bursar_store_sqlite::{Ballast, EmergencyFile};
 
 use crate::{Exit, Failure, Surroundings};
 
@@ -71,6 +72,24 @@ impl Installation {
     /// Where a settings file is written when there is none.
     pub fn new_file(&self, surroundings: &Surroundings) -> PathBuf {
         surroundings.directory.join(FILE_NAME)
+    }
+
+    /// The file that takes stops when the store cannot.
+    pub fn emergency_file(&self) -> EmergencyFile {
+        let name = self.settings.switches.emergency_file.as_str();
+        EmergencyFile::at(self.data_dir.join(name))
+    }
+
+    /// The file that halts everything when somebody makes it.
+    pub fn halt_file(&self) -> PathBuf {
+        self.data_dir.join(self.settings.switches.halt_file.as_str())
+    }
+
+    /// What is thrown off when the disk is full. Beside the store, because that is where room is needed.
+    pub fn ballast(&self) -> Ballast {
+        let folder = self.store.parent().unwrap_or(&self.data_dir);
+        let megabytes = u64::from(self.settings.switches.ballast_mb);
+        Ballast::at(folder.join("ballast"), megabytes.saturating_mul(1_000_000))
     }
 
     /// The folders in which no unlock key may lie.

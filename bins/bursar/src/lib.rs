@@ -17,6 +17,7 @@
 
 pub mod arguments;
 pub mod brokers;
+pub mod checkpoint_file;
 pub mod commands;
 pub mod console;
 pub mod exit;
@@ -47,9 +48,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         .enable_all()
         .build();
     match runtime {
-        Ok(runtime) => runtime
-            .block_on(execute(arguments, &Surroundings::of_process(), &mut console))
-            .into(),
+        Ok(runtime) => {
+            let exit = runtime.block_on(execute(arguments, &Surroundings::of_process(), &mut console));
+            // Whatever hangs on a disk does not keep the answer from the one who waits for it.
+            runtime.shutdown_background();
+            exit.into()
+        }
         Err(error) => {
             console.fail(&Failure::of(
                 Exit::Failed,

@@ -1,8 +1,11 @@
 //! One run of one command: what was asked for everywhere, and the store once it is open.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use bursar_audit::Actor;
+use bursar_audit::actor::UnknownActor;
 use bursar_auth::{Act, Directory};
 use bursar_execution::{Gateway, Journal};
 use bursar_store_sqlite::{Environment, SqliteStore, StoreError};
@@ -10,6 +13,12 @@ use bursar_store_sqlite::{Environment, SqliteStore, StoreError};
 use crate::arguments::Global;
 use crate::installation::Installation;
 use crate::{Console, Exit, Failure, Surroundings, brokers};
+
+/// The largest store that a command reads whole before it works with it, in bytes. The daemon reads a larger
+/// one whole too, when it starts.
+const READ_IN_A_SECOND: u64 = 64 * 1024 * 1024;
+/// How long a command that must not take long waits for whoever holds the store's lock.
+const LOCKED: Duration = Duration::from_secs(5);
 
 /// What a command works with.
 pub struct Session<'a> {
@@ -39,17 +48,83 @@ impl Session<'_> {
         self.surroundings.act(self.global.reason.as_deref())
     }
 
+    /// Whoever runs the command, as a record of the audit trail names them.
+    pub fn actor(&self) -> Result<Actor, Failure> {
+        let named = self.surroundings.principal.to_string().parse();
+        named.map_err(|error: UnknownActor| Failure::of(Exit::Failed, &error, "report this"))
+    }
+
     /// A file name as it was typed, from where the command was started.
     pub fn path(&self, typed: &std::path::Path) -> PathBuf {
         self.surroundings.directory.join(typed)
     }
 
-    /// Opens the store. Nothing is ever made here.
+    /// Opens the store for a command. Nothing is ever made here.
     pub async fn open(&mut self) -> Result<Opened, Failure> {
+        self.open_by(|path, environment| SqliteStore::open_looking_up_to(path, environment, READ_IN_A_SECOND))
+            .await
+    }
+
+    /// Opens the store as [`open`](Self::open), and looks at every page of it however large it is: for what
+    /// goes on to work with it.
+    pub async fn open_completely(&mut self) -> Result<Opened, Failure> {
+        self.open_by(|path, environment| SqliteStore::open(path, environment))
+            .await
+    }
+
+    /// Opens the store without looking at every page of it: for what decides on no money and must not
+    /// take as long as the store is large.
+    pub async fn open_quickly(&mut self) -> Result<Opened, Failure> {
+        self.open_by(|path, environment| SqliteStore::open_quickly(path, environment, LOCKED))
+            .await
+    }
+
+    async fn open_by(
+        &mut self,
+        open: impl FnOnce(&Path, Environment) -> Result<SqliteStore, StoreError>,
+    ) -> Result<Opened, Failure> {
         let installation = self.installation()?;
-        let environment = environment(&installation, self.surroundings);
-        let store = SqliteStore::open(&installation.store, environment)?;
+        let store = open(&installation.store, environment(&installation, self.surroundings))?;
+        self.fold_emergency(&installation, &store).await;
         Ok(self.opened(installation, store))
+    }
+
+    /// Takes over stops that the store could not take when they were wanted. Never the reason why a
+    /// command fails: the daemon obeys the file itself.
+    pub(crate) async fn fold_emergency(&mut self, installation: &Installation, store: &SqliteStore) {
+        let file = installation.emergency_file();
+        let shown = file.path().display().to_string();
+        let found = match file.read() {
+            Ok(None) => return,
+            Ok(Some(found)) => found,
+            Err(error) => {
+                self.console
+                    .warn(&format!("stops in `{shown}` cannot be read: {error}"));
+                return;
+            }
+        };
+        match store.fold_emergency(&found.stops).await {
+            Ok(folded) => {
+                if found.is_whole()
+                    && let Err(error) = file.empty(&found)
+                {
+                    self.console
+                        .warn(&format!("`{shown}` cannot be emptied: {error}"));
+                }
+                if !folded.is_empty() {
+                    self.console.warn(&format!(
+                        "{} of `{shown}` taken over into the store; see `bursar latches`",
+                        crate::render::count(folded.len(), "stop", "stops")
+                    ));
+                }
+            }
+            Err(error) => {
+                self.console.warn(&format!(
+                    "stops in `{shown}` are not in the store yet: {}",
+                    crate::exit::chain(&error)
+                ));
+            }
+        }
     }
 
     pub(crate) fn opened(&self, installation: Installation, store: SqliteStore) -> Opened {
@@ -86,6 +161,8 @@ pub fn environment(installation: &Installation, surroundings: &Surroundings) -> 
         "bursar",
     );
     environment.errors = bursar_execution::settings::error_policy(&installation.settings);
+    environment.breaker = bursar_execution::settings::breaker_policy(&installation.settings);
+    environment.ballast = Some(installation.ballast());
     environment
 }
 
@@ -107,8 +184,8 @@ impl From<StoreError> for Failure {
             | StoreError::Unreadable { .. }
             | StoreError::AuditFull
             | StoreError::TakenBack { .. }
-            | StoreError::Stopped { .. }
             | StoreError::ReadOnly => Exit::Unavailable,
+            StoreError::Stopped { .. } => Exit::Unclear,
         };
         Self::of(exit, &error, error.hint())
     }

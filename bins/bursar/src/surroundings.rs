@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bursar_auth::{Act, Principal};
 use bursar_model::{Clock, Entropy};
+use bursar_permissions::Caller;
 use jiff::Timestamp;
 
 /// The system's clock.
@@ -77,6 +78,18 @@ impl Surroundings {
             .filter(|value| !value.is_empty())
     }
 
+    /// Whoever runs the command, as the one who gives an order.
+    pub fn caller(&self) -> Caller {
+        match &self.principal {
+            Principal::Operator { name } => Caller::Person {
+                login: name.as_str().to_owned(),
+            },
+            Principal::User { .. } | Principal::Strategy { .. } | Principal::Daemon | Principal::Recovery => {
+                Caller::Operator
+            }
+        }
+    }
+
     /// An act of whoever runs the command, now.
     pub fn act(&self, reason: Option<&str>) -> Act {
         let act = Act::new(self.principal.clone(), self.now());
@@ -87,15 +100,63 @@ impl Surroundings {
     }
 }
 
-/// The login by the kernel's user id. The environment is not asked: anybody can set `USER`.
+/// The login of the person behind this process, by what the kernel knows. The environment is not
+/// asked: anybody can set `USER` or `SUDO_USER`.
 fn login() -> Principal {
-    let id = rustix::process::getuid().as_raw();
+    let own = rustix::process::getuid().as_raw();
+    let login = std::fs::read_to_string("/proc/self/loginuid")
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
+    let id = person(own, login, &ancestors());
     let name = std::fs::read_to_string("/etc/passwd")
         .ok()
         .and_then(|passwd| name_in(&passwd, id));
     name.and_then(|name| Principal::operator(&name).ok())
         .or_else(|| Principal::operator(&format!("uid-{id}")).ok())
         .unwrap_or(Principal::Recovery)
+}
+
+/// What the kernel says when nobody logged in.
+const NOBODY: u32 = u32::MAX;
+
+/// Who acts: the login that the kernel recorded when the session began and that no `sudo` changes;
+/// else the outermost process above this one that is not root's; else this process's own user.
+fn person(own: u32, login: Option<u32>, ancestors: &[u32]) -> u32 {
+    let logged_in = login.filter(|login| *login != NOBODY && *login != 0);
+    logged_in
+        .or_else(|| ancestors.iter().rev().find(|id| **id != 0).copied())
+        .unwrap_or(own)
+}
+
+/// The users of the processes above this one, nearest first, this one's own before them.
+fn ancestors() -> Vec<u32> {
+    /// Deeper than any real chain of processes.
+    const DEEPEST: usize = 64;
+    let mut users = Vec::new();
+    let mut process = "self".to_owned();
+    while users.len() < DEEPEST {
+        let Some((parent, user)) = std::fs::read_to_string(format!("/proc/{process}/status"))
+            .ok()
+            .and_then(|status| parent_and_user(&status))
+        else {
+            break;
+        };
+        users.push(user);
+        if parent == 0 {
+            break;
+        }
+        process = parent.to_string();
+    }
+    users
+}
+
+/// The parent's number and the real user, from a process's `status`.
+fn parent_and_user(status: &str) -> Option<(u32, u32)> {
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_whitespace().next()?.parse().ok()
+    };
+    Some((field("PPid:")?, field("Uid:")?))
 }
 
 fn name_in(passwd: &str, id: u32) -> Option<String> {
@@ -117,5 +178,37 @@ mod tests {
 
         assert_eq!(name_in(passwd, 1001).as_deref(), Some("ops_desk"));
         assert_eq!(name_in(passwd, 5), None);
+    }
+
+    #[test]
+    fn sudo_does_not_change_who_acts() {
+        let (root, service, mara, tomas) = (0, 998, 1001, 1002);
+
+        assert_eq!(
+            person(service, Some(mara), &[service, root, tomas]),
+            mara,
+            "the kernel's record"
+        );
+        assert_eq!(
+            person(service, Some(NOBODY), &[service, root, mara, mara, root]),
+            mara,
+            "by sudo"
+        );
+        assert_eq!(person(mara, None, &[mara, mara, root]), mara, "directly");
+        assert_eq!(
+            person(service, None, &[service, root]),
+            service,
+            "started by the system"
+        );
+        assert_eq!(person(root, None, &[root, root]), root);
+    }
+
+    #[test]
+    fn a_process_says_who_started_it() {
+        let status = "Name:\tbash\nUmask:\t0022\nPid:\t42\nPPid:\t7\nUid:\t1001\t1001\t1001\t1001\n";
+
+        assert_eq!(parent_and_user(status), Some((7, 1001)));
+        assert_eq!(parent_and_user("Name:\tbash\n"), None);
+        assert!(!ancestors().is_empty(), "this process has a status");
     }
 }

@@ -1,12 +1,16 @@
 //! How an account becomes one that is connected and works: key, rights, a complete look, a desk.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bursar_accounts::{AccountHealth, ConnectError, Connector, LiveAccount, admit_key};
-use bursar_auth::{Account, Act, Principal};
+use bursar_auth::{Account, AccountChange, Act, Directory as _, DirectoryError, Principal};
 use bursar_broker::{Broker, KeyRights};
-use bursar_execution::{Conditions, Desk, DeskError, DeskHealth, DeskParts, Journal, settings};
+use bursar_controls::{KeyState, LatchMode};
+use bursar_execution::{
+    Conditions, Desk, DeskError, DeskHealth, DeskParts, DeskSettings, Journal, JournalError, settings,
+};
 use bursar_model::AccountMode;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -23,28 +27,47 @@ impl DeskConnector {
         Self { wiring }
     }
 
-    /// What the exchange said is what the gate goes by, also when it refuses the key.
-    async fn keep_rights(&self, account: &Account, rights: &KeyRights) -> Result<(), ConnectError> {
-        let store = &self.wiring.store;
-        let stored = store.credential_of(account.id()).await.map_err(unusable)?;
-        let Some(facts) = stored else {
-            return Err(ConnectError::NotConfigured);
-        };
-        let act = Act::new(Principal::Daemon, self.wiring.clock.now());
-        store.put_key_rights(&facts, rights, &act).await.map_err(unusable)
-    }
-
-    fn parts(&self, broker: Arc<dyn Broker>) -> DeskParts {
+    fn parts(&self, account: &Account, broker: Arc<dyn Broker>) -> DeskParts {
         let journal: Arc<dyn Journal> = self.wiring.store.clone();
         let conditions: Arc<dyn Conditions> = self.wiring.store.clone();
+        let dead_man_accounts = &self.wiring.settings.switches.dead_man_accounts;
         DeskParts {
             broker,
             journal,
             conditions,
             clock: Arc::clone(&self.wiring.clock),
             entropy: Arc::clone(&self.wiring.entropy),
-            settings: settings::desk_settings(&self.wiring.settings),
+            stops: self.wiring.store.stops(),
+            settings: DeskSettings {
+                dead_man: dead_man_accounts.contains(account.id()),
+                ..settings::desk_settings(&self.wiring.settings)
+            },
         }
+    }
+
+    /// Whether anything was ordered that is not over, or held, or under a switch that stops everything and
+    /// of which nobody has yet proved that it stopped the account.
+    async fn owes(&self, account: &Account) -> Result<bool, JournalError> {
+        let (store, id) = (self.wiring.store.as_ref(), account.id());
+        let journal: &dyn Journal = store;
+        if !journal.unresolved(id).await?.is_empty() || !journal.positions(id).await?.is_empty() {
+            return Ok(true);
+        }
+        // What was never used, or only shadowed, has nothing at the exchange; and what is there can be seen
+        // only with a key that the exchange takes.
+        if account.mode() == AccountMode::Shadow || journal.intents(Some(id), 1).await?.is_empty() {
+            return Ok(false);
+        }
+        if matches!(
+            store.key_state(id).await?,
+            KeyState::Missing | KeyState::Refused { .. }
+        ) {
+            return Ok(false);
+        }
+        let unproved = journal.unproved_halts(id).await?;
+        Ok(unproved
+            .iter()
+            .any(|latch| matches!(latch.mode, LatchMode::Halt | LatchMode::Flatten)))
     }
 }
 
@@ -52,32 +75,106 @@ impl DeskConnector {
 impl Connector for DeskConnector {
     async fn connect(&self, account: &Account) -> Result<Box<dyn LiveAccount>, ConnectError> {
         let broker = self.wiring.broker(account).await?;
-        if account.mode() != AccountMode::Paper {
-            // The exchange is asked at every connect: rights may have changed since the key was stored.
-            let rights = broker.key_rights().await?;
-            self.keep_rights(account, &rights).await?;
-            admit_key(&rights)?;
-        }
-        let desk = Desk::new(account.id().clone(), self.parts(broker));
+        // The exchange is asked at every connect: rights may have changed since the key was stored.
+        let key = KeyWatch {
+            wiring: Arc::clone(&self.wiring),
+            account: account.clone(),
+            broker: Arc::clone(&broker),
+        };
+        key.look().await?;
+        let desk = Desk::new(account.id().clone(), self.parts(account, broker));
         desk.connect().await.map_err(lost)?;
         Ok(Box::new(DeskAccount {
             health: desk.health(),
             desk,
+            key,
         }))
     }
 
+    async fn only_cancel(&self, account: &Account, stop: CancellationToken) {
+        match self.wiring.broker(account).await {
+            Ok(broker) => {
+                let desk = Desk::new(account.id().clone(), self.parts(account, broker));
+                desk.only_cancel(&stop).await;
+            }
+            // Without a key nothing can be signed.
+            Err(error) => tracing::debug!(account = %account.id(), %error, "nothing can be cancelled"),
+        }
+    }
+
     async fn holds_business(&self, account: &Account) -> Result<bool, ConnectError> {
-        let unresolved = self
+        self.owes(account).await.map_err(ConnectError::from_journal)
+    }
+}
+
+/// How often the exchange is asked again what a key may do.
+const KEY_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// After it did not say.
+const KEY_AGAIN: Duration = Duration::from_secs(3600);
+
+/// What an account's key may do and whose it is, kept in the store as the exchange says it.
+struct KeyWatch {
+    wiring: Arc<Wiring>,
+    account: Account,
+    broker: Arc<dyn Broker>,
+}
+
+impl KeyWatch {
+    async fn look(&self) -> Result<(), ConnectError> {
+        if self.account.mode() == AccountMode::Paper {
+            return Ok(());
+        }
+        let rights = self.broker.key_rights().await?;
+        self.keep(&rights).await?;
+        match admit_key(&rights)?.venue_account_id {
+            Some(id) => self.identify(id).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Returns when the key is refused.
+    async fn refused(&self) -> ConnectError {
+        let mut pause = KEY_EVERY;
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = match self.look().await {
+                Ok(()) => KEY_EVERY,
+                Err(ConnectError::TryAgain { cause, .. }) => {
+                    tracing::warn!(account = %self.account.id(), cause, "the exchange does not say what the key may do");
+                    KEY_AGAIN
+                }
+                Err(refused) => return refused,
+            };
+        }
+    }
+
+    /// What the exchange said is what the gate goes by, also when it refuses the key.
+    async fn keep(&self, rights: &KeyRights) -> Result<(), ConnectError> {
+        let store = &self.wiring.store;
+        let stored = store.credential_of(self.account.id()).await.map_err(unusable)?;
+        let Some(facts) = stored else {
+            return Err(ConnectError::NotConfigured);
+        };
+        let act = Act::new(Principal::Daemon, self.wiring.clock.now());
+        store.put_key_rights(&facts, rights, &act).await.map_err(unusable)
+    }
+
+    /// Whose account at the exchange it is, and that it is no other than before and nobody else's.
+    async fn identify(&self, id: String) -> Result<(), ConnectError> {
+        let act = Act::new(Principal::Daemon, self.wiring.clock.now());
+        let change = AccountChange::VenueAccountId(id);
+        match self
             .wiring
             .store
-            .unresolved(account.id())
+            .update_account(self.account.id(), change, &act)
             .await
-            .map_err(ConnectError::from_journal)?;
-        if !unresolved.is_empty() {
-            return Ok(true);
+        {
+            Ok(_) => Ok(()),
+            Err(error @ DirectoryError::Conflict { .. }) => Err(ConnectError::Refused {
+                cause: error.to_string(),
+            }),
+            Err(error) => Err(ConnectError::try_again(error.to_string())),
         }
-        let positions = Journal::positions(self.wiring.store.as_ref(), account.id()).await;
-        Ok(!positions.map_err(ConnectError::from_journal)?.is_empty())
     }
 }
 
@@ -85,12 +182,16 @@ impl Connector for DeskConnector {
 struct DeskAccount {
     desk: Desk,
     health: watch::Receiver<DeskHealth>,
+    key: KeyWatch,
 }
 
 #[async_trait]
 impl LiveAccount for DeskAccount {
     async fn run(&self, stop: CancellationToken) -> Result<(), ConnectError> {
-        self.desk.run(stop).await.map_err(lost)
+        tokio::select! {
+            ended = self.desk.run(stop) => ended.map_err(lost),
+            refused = self.key.refused() => Err(refused),
+        }
     }
 
     fn health(&self) -> AccountHealth {

@@ -4,13 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bursar::checkpoint_file::OutsideCopy;
 use bursar::session::Session;
 use bursar::{Exit, Failure, Installation};
 use bursar_accounts::{AccountManager, ManagerParts, ManagerSettings};
 use bursar_audit::{Action, Actor, ActorKind, Data, Draft};
 use bursar_auth::{Act, Principal};
+use bursar_controls::Policy;
+use bursar_execution::breaker::{BreakerWatch, WatchParts};
 use bursar_execution::{
-    Conditions, Feed, Flattener, FlattenerParts, Gateway, Journal, JournalError, settings,
+    Approvals as _, Conditions, Feed, Flattener, FlattenerParts, Gateway, Journal, JournalError, Reach,
+    SelfCheck, settings,
 };
 use bursar_model::{Clock, Pair};
 use bursar_store_sqlite::SqliteStore;
@@ -22,24 +26,36 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::checkpoints::Checkpoints;
 use crate::connector::DeskConnector;
 use crate::roster::StoreRoster;
+use crate::switchboard::Switchboard;
 use crate::watchlist;
 use crate::wiring::{Market, Wiring};
 
 /// How often the day's losses are looked at when nothing is filled.
 const LOSSES_EVERY: Duration = Duration::from_secs(1);
+/// How often the gateway looks after itself.
+const SELF_CHECK_EVERY: Duration = Duration::from_secs(60);
 /// How often the list of pairs that need a price is made anew.
 const PAIRS_EVERY: Duration = Duration::from_secs(2);
 
 /// Runs until `stop`. Returns an error only when it could not start or the store is gone.
 pub async fn run(session: &mut Session<'_>, stop: CancellationToken) -> Result<(), Failure> {
-    let opened = session.open().await?;
+    let opened = session.open_completely().await?;
     let surroundings = session.surroundings;
     // Whatever the last daemon left behind: from here on nothing is known of any account.
     opened.store.forget_connections(surroundings.clock.now()).await?;
     let keystore = session.unlocked(&opened).await?;
     let (installation, store) = (opened.installation, opened.store);
+    let switchboard = Switchboard::new(
+        &installation,
+        Arc::clone(&store),
+        Arc::clone(&surroundings.clock),
+        Arc::clone(&surroundings.entropy),
+    );
+    // Before anything is connected: what was stopped while no daemon ran stays stopped.
+    switchboard.look().await;
     take_over_settings(&installation, &store, surroundings.clock.as_ref()).await?;
 
     let wiring = Wiring::new(
@@ -56,14 +72,25 @@ pub async fn run(session: &mut Session<'_>, stop: CancellationToken) -> Result<(
             "check the section `brokers` of the settings",
         )
     })?;
+    let outside = OutsideCopy::of(&installation, &surroundings.directory)?;
+    let mut checkpoints = Checkpoints::new(
+        Arc::clone(&store),
+        wiring.keystore.clone(),
+        Arc::clone(&surroundings.clock),
+        outside,
+    );
     let daemon = Daemon {
         installation,
         store,
+        switchboard,
         wiring: Arc::new(wiring),
     };
     daemon.record(Action::DaemonStarted).await?;
-    let ended = daemon.work(stop).await;
+    // Before anything trades: a store that was put back halts.
+    checkpoints.begin().await;
+    let ended = daemon.work(&mut checkpoints, stop).await;
     daemon.record(Action::DaemonStopped).await?;
+    checkpoints.end().await;
     ended
 }
 
@@ -75,11 +102,12 @@ async fn take_over_settings(
     clock: &dyn Clock,
 ) -> Result<(), Failure> {
     let act = Act::new(Principal::Daemon, clock.now()).because("the settings of the daemon");
-    let policy = settings::policy(&installation.settings);
-    if store.policy().await? != policy {
-        store.set_policy(&policy, &act).await?;
-        info!("limits and tolerances of the settings are in force");
+    let alone = installation.settings.people.alone;
+    store.set_works_alone(alone, &act).await?;
+    if alone {
+        warn!("one person may do what takes two: `people.alone` is set");
     }
+    take_over_policy(&settings::policy(&installation.settings), alone, store, &act).await?;
     let boundary = settings::day_boundary(&installation.settings);
     if store.day_boundary().await? != boundary {
         store.set_day_boundary(&boundary, &act).await?;
@@ -91,14 +119,40 @@ async fn take_over_settings(
     Ok(())
 }
 
+/// Tighter limits are in force at once. Looser ones take two people, unless one may do both.
+async fn take_over_policy(
+    wanted: &Policy,
+    alone: bool,
+    store: &SqliteStore,
+    act: &Act,
+) -> Result<(), Failure> {
+    let before = store.policy().await?;
+    let looser = before.loosened_by(wanted);
+    let taken = if alone || looser.is_empty() {
+        wanted.clone()
+    } else {
+        warn!(
+            looser = looser.join(", "),
+            "looser limits of the settings wait for two people: run `bursar config apply`"
+        );
+        before.tightened_by(wanted)
+    };
+    if before != taken {
+        store.set_policy(&taken, act).await?;
+        info!("limits and tolerances of the settings are in force");
+    }
+    Ok(())
+}
+
 struct Daemon {
     installation: Installation,
     store: Arc<SqliteStore>,
+    switchboard: Switchboard,
     wiring: Arc<Wiring>,
 }
 
 impl Daemon {
-    async fn work(&self, stop: CancellationToken) -> Result<(), Failure> {
+    async fn work(&self, checkpoints: &mut Checkpoints, stop: CancellationToken) -> Result<(), Failure> {
         let (pairs, wanted) = watch::channel(self.pairs().await?);
         let feeds: Vec<Feed> = self
             .wiring
@@ -122,11 +176,21 @@ impl Daemon {
         };
         let trading = self.trade(&manager, stop.clone());
         let ended = tokio::try_join!(
+            async {
+                self.switchboard.run(&stop).await;
+                Ok::<(), Failure>(())
+            },
             managing,
             async { feeding.await.map(drop).map_err(Failure::from) },
             async { self.follow_pairs(&pairs, &stop).await.map_err(Failure::from) },
             async { self.watch_losses(&stop).await.map_err(Failure::from) },
+            async { self.check_self(&stop).await.map_err(Failure::from) },
             async { self.flattener().run(stop.clone()).await.map_err(Failure::from) },
+            async {
+                checkpoints.run(&stop).await;
+                Ok(())
+            },
+            async { self.breakers().run(stop.clone()).await.map_err(Failure::from) },
             trading,
         );
         stop.cancel();
@@ -194,6 +258,25 @@ impl Daemon {
         Ok(())
     }
 
+    /// Asks the gateway's own promises of what is recorded. One that is broken turns everything off.
+    async fn check_self(&self, stop: &CancellationToken) -> Result<(), JournalError> {
+        while !sleep_or_stop(SELF_CHECK_EVERY, stop).await {
+            let report = self
+                .store
+                .check_self(Reach::Changes, self.wiring.clock.now())
+                .await?;
+            for violation in &report.violations {
+                error!(
+                    promise = %violation.promise,
+                    subject = violation.subject,
+                    facts = violation.facts,
+                    "a promise of the gateway is broken"
+                );
+            }
+        }
+        Ok(())
+    }
+
     async fn trade(&self, manager: &AccountManager, stop: CancellationToken) -> Result<(), Failure> {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -251,6 +334,16 @@ impl Daemon {
             conditions: self.store.clone(),
             directory: self.store.clone(),
             gateway: self.gateway(),
+            clock: Arc::clone(&self.wiring.clock),
+        })
+    }
+
+    /// Pauses a broker that does not answer, and probes it until it does.
+    fn breakers(&self) -> BreakerWatch {
+        BreakerWatch::new(WatchParts {
+            meter: Arc::clone(&self.wiring.meter),
+            breakers: self.store.clone(),
+            markets: self.wiring.probes(),
             clock: Arc::clone(&self.wiring.clock),
         })
     }

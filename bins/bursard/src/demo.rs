@@ -23,7 +23,6 @@ mod cast;
 mod closing;
 mod drills;
 mod opening;
-mod secrets;
 mod story;
 
 use cast::CAST;
@@ -37,6 +36,9 @@ const BTC_USD: &str = "XBTUSD";
 
 /// Short intervals, so that a few seconds show what otherwise takes hours.
 const SETTINGS: &str = "\
+[people]
+alone = true
+
 [accounts]
 quote_poll_ms = 500
 order_poll_ms = 500

@@ -13,9 +13,11 @@
 //! - A missing or damaged store ends the start; nothing is ever made anew.
 //! - The daemon decides nothing: what may be sent is decided in the store's transactions.
 
+pub mod checkpoints;
 pub mod connector;
 pub mod daemon;
 pub mod demo;
+pub mod drill;
 pub mod logging;
 pub mod options;
 pub mod oracle;
@@ -24,6 +26,7 @@ pub mod rehearsal;
 mod roster;
 pub mod sandbox;
 mod start;
+pub mod switchboard;
 pub mod watchlist;
 pub mod wiring;
 

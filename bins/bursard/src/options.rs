@@ -22,6 +22,9 @@ pub enum Command {
     Run(Run),
     /// The whole product on a temporary store and a local exchange, with every promise checked
     Demo(Demo),
+    /// Rehearse what has to work on a bad day, on a local exchange
+    #[command(subcommand)]
+    Drill(Drill),
     /// Only the local exchange, for trying one's own client against it
     Sandbox(Sandbox),
 }
@@ -89,6 +92,31 @@ pub struct Demo {
     /// Decides the generated market, the exchange's keys and ids
     #[arg(long, default_value_t = 7)]
     pub seed: u64,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub enum Drill {
+    /// Turn switches on and off while several accounts trade, and report how fast they took hold
+    KillSwitch(KillSwitch),
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bursard drill kill-switch
+  bursard drill kill-switch --trips 20 --json
+
+Exits with 0 only if every promise held. Nothing outside a temporary folder is touched.")]
+pub struct KillSwitch {
+    /// How often a switch is turned on; the last one stops everything
+    #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub trips: u32,
+    /// Decides the moments, the scopes and the generated market
+    #[arg(long, default_value_t = 7)]
+    pub seed: u64,
+    /// One JSON document on standard output
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -14,12 +14,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bursar::{Console, Exit, Surroundings};
+use bursar_auth::Principal;
 use bursar_execution::{Journal, Reports};
 use bursar_model::AccountId;
 use bursar_sandbox::{
     Announcement, Book, CustomerSpec, Customers, Exchange, ExchangeSettings, Market, SandboxServer,
 };
 use bursar_store_sqlite::{Environment, SqliteStore};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -141,6 +143,11 @@ impl Rehearsal {
         self.surroundings
             .variables
             .insert(name.to_owned(), value.to_owned());
+    }
+
+    /// From now on somebody else types.
+    pub fn set_principal(&mut self, principal: Principal) {
+        self.surroundings.principal = principal;
     }
 
     /// Where the unlock key is.
@@ -265,11 +272,37 @@ impl Rehearsal {
         child.wait().or_stage("wait for the daemon").map(Some)
     }
 
+    /// The daemon's process, while it was not asked to end.
+    pub fn daemon_pid(&self) -> Option<u32> {
+        self.daemon.as_ref().map(Child::id)
+    }
+
     /// Whether the daemon is still there.
     pub fn daemon_runs(&mut self) -> bool {
         self.daemon
             .as_mut()
             .is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// Waits until the daemon ended by itself, and says how.
+    pub async fn daemon_ends(&mut self) -> Result<ExitStatus, StageError> {
+        let Some(child) = &mut self.daemon else {
+            return std::future::pending().await;
+        };
+        let pid = i32::try_from(child.id()).or_stage("watch the daemon")?;
+        if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+            // On a thread of its own, which ends with the daemon also when nobody waits for it any more. The
+            // daemon is not reaped there: until it is, its number is nobody else's.
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            let watching = tokio::task::spawn_blocking(move || waitid(WaitId::Pid(pid), options));
+            watching
+                .await
+                .or_stage("watch the daemon")?
+                .or_stage("watch the daemon")?;
+        }
+        let status = child.wait().or_stage("wait for the daemon")?;
+        self.daemon = None;
+        Ok(status)
     }
 
     /// The store, opened beside whoever else has it open.

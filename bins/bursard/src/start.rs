@@ -12,11 +12,13 @@ use bursar_keystore::hardening;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::options::{Command, Demo, Options, Run, Sandbox};
-use crate::{daemon, demo, logging, sandbox};
+use crate::options::{Command, Demo, Drill, Options, Run, Sandbox};
+use crate::{daemon, demo, drill, logging, sandbox};
 
 /// Runs the command and says how it ended, with one `hint:` line when it failed.
 pub fn start(options: Options) -> ExitCode {
+    #[cfg(feature = "points")]
+    bursar_points::arm(bursar_points::Plan::read(|name| std::env::var(name).ok()));
     let mut console = Console::standard();
     // Before anything secret is in memory.
     let unprotected = hardening::harden();
@@ -43,6 +45,10 @@ pub fn start(options: Options) -> ExitCode {
         match options.command {
             Command::Run(run) => run_daemon(run, &mut console, &surroundings, &unprotected).await,
             Command::Demo(options) => run_demo(options, &surroundings).await,
+            Command::Drill(Drill::KillSwitch(options)) => match stop_by_signal() {
+                Ok(stop) => drill::run(options, &surroundings, &mut console, stop).await,
+                Err(failure) => Err(failure),
+            },
             Command::Sandbox(options) => run_sandbox(options, &surroundings).await,
         }
     });

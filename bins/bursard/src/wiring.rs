@@ -7,6 +7,7 @@ use bursar_auth::Account;
 use bursar_broker::{Broker, MarketData};
 use bursar_broker_kraken::{Kraken, KrakenAccount, KrakenPublic, kraken_profile};
 use bursar_config::Settings;
+use bursar_execution::breaker::{Meter, MeteredBroker, MeteredMarket};
 use bursar_keystore::{CredentialFacts, KeyStore};
 use bursar_model::{AccountId, AccountMode, BrokerId, Clock, Entropy};
 use bursar_store_sqlite::SqliteStore;
@@ -20,6 +21,8 @@ pub struct Wiring {
     pub keystore: KeyStore,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
+    /// Counts every request to an exchange, whoever makes it.
+    pub meter: Arc<Meter>,
     kraken: KrakenPublic,
 }
 
@@ -63,6 +66,7 @@ impl Wiring {
             keystore,
             clock,
             entropy,
+            meter: Arc::default(),
             kraken,
         })
     }
@@ -70,11 +74,18 @@ impl Wiring {
     /// The public data of each exchange, and the brokers whose accounts trade at its prices. Paper
     /// trades at Kraken's.
     pub fn markets(&self) -> Vec<Market> {
-        let brokers = vec![kraken_profile().broker, paper_broker()];
+        let venue = kraken_profile().broker;
+        let data: Arc<dyn MarketData> = Arc::new(self.kraken.clone());
         vec![Market {
-            brokers,
-            data: Arc::new(self.kraken.clone()),
+            brokers: vec![venue.clone(), paper_broker()],
+            data: Arc::new(MeteredMarket::new(venue, data, Arc::clone(&self.meter))),
         }]
+    }
+
+    /// What each broker is probed by while it is paused: not counted, so that no probe speaks for or
+    /// against the exchange beyond itself.
+    pub fn probes(&self) -> Vec<(BrokerId, Arc<dyn MarketData>)> {
+        vec![(kraken_profile().broker, Arc::new(self.kraken.clone()))]
     }
 
     /// The broker of an account. Its mode alone decides whether orders can leave this machine.
@@ -120,7 +131,8 @@ impl Wiring {
             numbers,
             Arc::clone(&self.clock),
         );
-        Ok(Arc::new(broker.map_err(NoBroker::adapter)?))
+        let broker: Arc<dyn Broker> = Arc::new(broker.map_err(NoBroker::adapter)?);
+        Ok(Arc::new(MeteredBroker::new(broker, Arc::clone(&self.meter))))
     }
 
     async fn credential(&self, account: &AccountId) -> Result<CredentialFacts, NoBroker> {

@@ -16,8 +16,15 @@ pub trait Connector: Send + Sync {
     /// completely. Only then is it connected. Dropped when it takes too long.
     async fn connect(&self, account: &Account) -> Result<Box<dyn LiveAccount>, ConnectError>;
 
-    /// Whether orders that are not over, or positions, still need a connection although the account
-    /// or its owner is switched off: switching off never traps a position.
+    /// Cancels what is asked for while the account is not connected: its key was refused, or it waits
+    /// for its master. Sends nothing else. Returns when `stop` is cancelled, or at once when nothing can
+    /// be done.
+    async fn only_cancel(&self, account: &Account, stop: CancellationToken) {
+        let _ = (account, stop);
+    }
+
+    /// Whether orders that are not over, positions, or a stop that is not proved yet still need a
+    /// connection although the account or its owner is switched off: switching off never traps a position.
     async fn holds_business(&self, account: &Account) -> Result<bool, ConnectError>;
 }
 

@@ -251,10 +251,17 @@ fn warning(accounts: &[AccountEntry], broker: &BrokerId, policy: MasterPolicy) -
     })
 }
 
+/// The broker whose accounts have no keys.
+const PAPER: &str = "paper";
+
 /// What to do about a master that is not connected.
 pub(crate) fn recommendation(accounts: &[AccountEntry], broker: &BrokerId) -> String {
     let master = of_role(accounts, broker, AccountRole::Master).next();
     let how = match master {
+        None if broker.as_str() == PAPER => format!(
+            "add the account with `bursar account add ID --user USER --broker {broker} --role master --mode \
+             paper`; it needs no key"
+        ),
         None => format!(
             "add the account with `bursar account add ID --broker {broker} --role master …`, then run `bursar credentials set ID`"
         ),

@@ -136,6 +136,13 @@ actions! {
     ReconcileCompleted = "reconcile.completed",
     ReconcileDiffers = "reconcile.differs",
 
+    // what takes two people
+    ApprovalProposed = "approval.proposed",
+    ApprovalApproved = "approval.approved",
+    ApprovalRejected = "approval.rejected",
+    /// From now on one person may do what takes two, or not any more.
+    PeopleAloneSet = "people.alone-set",
+
     // limits and switches
     LatchTripped = "latch.tripped",
     LatchCleared = "latch.cleared",
@@ -145,6 +152,8 @@ actions! {
     DayOpened = "day.opened",
     ErrorsCounted = "errors.counted",
     ErrorsReset = "errors.reset",
+    /// The exchange refuses many orders of an account. Stops nothing.
+    ErrorsAlarmed = "errors.alarmed",
     FlattenStarted = "flatten.started",
     FlattenStep = "flatten.step",
     FlattenEnded = "flatten.ended",
@@ -160,6 +169,8 @@ actions! {
     AuditExported = "audit.exported",
     AuditVerified = "audit.verified",
     CheckpointSigned = "audit.checkpoint-signed",
+    /// The next key that signs checkpoints, certified by the one before it, which is erased with this.
+    CheckpointKeyCertified = "audit.key-certified",
 }
 
 /// A name that is no action of this version.

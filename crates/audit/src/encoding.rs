@@ -4,6 +4,8 @@
 //! indefinite lengths. The reader is strict in one stroke: what it read is written again, and any
 //! difference is refused. So nothing can be hidden in a second spelling of the same record.
 
+mod scan;
+
 use std::convert::Infallible;
 use std::str::FromStr;
 
@@ -16,6 +18,8 @@ use uuid::Uuid;
 use crate::data::{ENTRY_LIMIT, Key, TEXT_LIMIT, is_shown};
 use crate::record::VERSION;
 use crate::{Action, Actor, Data, Entry, Hash, StoreId, Subject, Value};
+
+pub(crate) use scan::{Facts, scan};
 
 /// More than the longest record that can be written.
 const BODY_LIMIT: usize = 2 * 1024 * 1024;

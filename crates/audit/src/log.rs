@@ -40,7 +40,7 @@ impl LogError {
     }
 
     pub const fn hint(&self) -> &'static str {
-        "check the store with `bursar doctor`, then verify again"
+        "check the disk and the store with `bursar check`, then verify again"
     }
 }
 

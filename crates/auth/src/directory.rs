@@ -165,7 +165,7 @@ impl DirectoryError {
         match self {
             Self::Exists { record, id } => match record {
                 Record::User => format!(
-                    "see it with `bursar user show {id}`; to create or update from a file, use `bursar apply`"
+                    "see it with `bursar user show {id}`; to create or update from a file, use `bursar setup`"
                 ),
                 Record::Email => "find the user with `bursar user list`, or use another address".to_owned(),
                 Record::Account => format!("see it with `bursar account show {id}`, or choose another id"),
@@ -175,7 +175,9 @@ impl DirectoryError {
                 Record::Account => "list them with `bursar account list`".to_owned(),
             },
             Self::Conflict { hint, .. } => hint.clone(),
-            Self::Unavailable { .. } => "check the store with `bursar doctor`, then try again".to_owned(),
+            Self::Unavailable { .. } => {
+                "check the disk and the store with `bursar check`, then try again".to_owned()
+            }
         }
     }
 }
@@ -212,7 +214,7 @@ mod tests {
 
         insta::assert_snapshot!(shown, @r"
         user `mara_ilves` exists already
-          hint: see it with `bursar user show mara_ilves`; to create or update from a file, use `bursar apply`
+          hint: see it with `bursar user show mara_ilves`; to create or update from a file, use `bursar setup`
         user with e-mail address `mara@example.com` exists already
           hint: find the user with `bursar user list`, or use another address
         account `kraken-ilves` exists already
@@ -224,7 +226,7 @@ mod tests {
         account `kraken-ilves` is closed, for ever
           hint: add a new account under another id with `bursar account add`
         the store of users and accounts cannot be used
-          hint: check the store with `bursar doctor`, then try again
+          hint: check the disk and the store with `bursar check`, then try again
         ");
     }
 }

@@ -37,8 +37,8 @@ mod key;
 mod lists;
 mod placing;
 
-#[cfg(test)]
 pub(crate) use lists::read_fill;
+pub(crate) use placing::read_placed;
 
 /// What is set for one account at Kraken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +81,8 @@ enum NoAnswer {
     Transport(NoReply),
     /// A cancel was waiting.
     GaveWay,
+    /// The last look before the write said no.
+    NotWanted(PlaceError),
 }
 
 /// How long a cancel waits for a reading that is under way. Most are answered sooner; of one that is
@@ -102,6 +104,13 @@ impl NoAnswer {
             Self::Number(error) => not_sent(error.to_string()),
             Self::Sign(error) => not_sent(error.to_string()),
             Self::Transport(no_reply) => no_reply,
+            Self::NotWanted(error) => NoReply::NotSent {
+                class: error.class(),
+                reason: match error {
+                    PlaceError::NotSent { reason, .. } => reason,
+                    other => other.to_string(),
+                },
+            },
             Self::GaveWay => NoReply::Lost {
                 class: ErrorClass::LocalFault,
                 reason: "it gave way to a cancel".into(),
@@ -247,7 +256,25 @@ impl Kraken {
 
     /// Numbers, signs and sends one request. The caller holds the gate.
     async fn exchange(&self, call: &str, form: &Form, lane: Lane) -> Result<Reply, NoAnswer> {
+        self.exchange_if(call, form, lane, || Ok(())).await
+    }
+
+    /// As [`exchange`](Self::exchange), if `may_write` still says so when everything else is done. Only
+    /// the connection is made after that.
+    async fn exchange_if(
+        &self,
+        call: &str,
+        form: &Form,
+        lane: Lane,
+        may_write: impl FnOnce() -> Result<(), PlaceError>,
+    ) -> Result<Reply, NoAnswer> {
+        let reach = |stage| match lane {
+            // Readings may be lost without harm.
+            Lane::Read => {}
+            Lane::Write => bursar_points::reach(call, stage),
+        };
         let number = self.numbers.next().await.map_err(NoAnswer::Number)?;
+        reach("numbered");
         let path = format!("/0/private/{call}");
         let body = form.numbered(number);
         let signature = signature(self.signer.as_ref(), &path, number, &body).map_err(NoAnswer::Sign)?;
@@ -258,10 +285,14 @@ impl Kraken {
             body,
         };
         let transport = self.public.transport();
+        reach("signed");
+        may_write().map_err(NoAnswer::NotWanted)?;
+        reach("leaving");
         let reply = match lane {
             Lane::Read => transport.read(request).await,
             Lane::Write => transport.write(request).await,
         };
+        reach(if reply.is_ok() { "answered" } else { "unanswered" });
         reply.map_err(NoAnswer::Transport)
     }
 }
@@ -355,5 +386,13 @@ impl Broker for Kraken {
 
     async fn venue_time(&self) -> Result<Timestamp, ReadError> {
         self.public.venue_time().await
+    }
+
+    async fn arm_dead_man(&self, timeout: Duration) -> Result<Option<Timestamp>, ReadError> {
+        if self.settings.mode != AccountMode::Live {
+            // A shadow account touches nothing.
+            return Ok(None);
+        }
+        self.set_dead_man(timeout).await
     }
 }

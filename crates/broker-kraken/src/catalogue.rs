@@ -133,6 +133,8 @@ const fn refusal(text: &'static str) -> Row {
 /// Known, but no answer to a new order: as such an answer it proves nothing.
 const fn elsewhere(text: &'static str) -> Row {
     Row {
+        // Beside a text that refuses, it is still one that does not.
+        severity: Severity::Ambiguous,
         class: ErrorClass::Ambiguous,
         place: OnPlace::Unknown,
         ..refusal(text)
@@ -270,7 +272,7 @@ pub(crate) fn judge(errors: &[String], venue_now: Timestamp) -> Finding {
     let worst = errors
         .iter()
         .map(|text| find(text))
-        .max_by_key(|row| row.severity)
+        .max_by_key(|row| (row.severity, row.wait_s))
         .unwrap_or(UNLISTED);
     let named = errors
         .iter()
@@ -514,12 +516,51 @@ EEarnings | ambiguous | unknown | refused | refused | 0
         );
     }
 
+    #[test]
+    fn i2_a_text_that_answers_no_order_is_not_outvoted_by_one_that_refuses() {
+        let other = "EOrder:Unknown order";
+        for refused in [
+            "EService:Market in cancel_only mode",
+            "EAPI:Rate limit exceeded",
+            "EAPI:Invalid key",
+        ] {
+            assert_eq!(judged(&[other, refused]).row.place, OnPlace::Unknown, "{refused}");
+            assert_eq!(judged(&[refused, other]).row.place, OnPlace::Unknown, "{refused}");
+        }
+    }
+
     fn begins_with_a_row(text: &str) -> bool {
         let plain = |text: &str| text.to_lowercase().replace(char::is_whitespace, "");
         ROWS.iter().any(|row| plain(text).starts_with(&plain(row.text)))
     }
 
+    /// Listed texts with and without detail, and anything else.
+    fn any_text() -> impl Strategy<Value = String> {
+        prop_oneof![
+            (0..ROWS.len()).prop_map(|row| ROWS[row].text.to_owned()),
+            (0..ROWS.len(), "[ -~]{0,20}").prop_map(|(row, detail)| format!("{}:{detail}", ROWS[row].text)),
+            "\\PC{0,40}",
+        ]
+    }
+
     proptest! {
+        #[test]
+        fn every_list_of_texts_has_one_meaning_whatever_their_order(
+            (texts, turned) in prop::collection::vec(any_text(), 1..5)
+                .prop_flat_map(|texts| (Just(texts.clone()), Just(texts).prop_shuffle())),
+        ) {
+            let now = Timestamp::from_second(1_772_000_000).unwrap();
+            let (one, other) = (judge(&texts, now), judge(&turned, now));
+            prop_assert_eq!(one.row.severity, other.row.severity);
+            prop_assert_eq!(one.wait, other.wait);
+            prop_assert!(one.wait.is_none_or(|wait| wait <= Duration::from_secs(900)));
+            // "Not placed" is said only when every text of the list says so.
+            let not_placed = |place| matches!(place, OnPlace::Refused | OnPlace::Throttled);
+            let each = texts.iter().all(|text| not_placed(judged(&[text]).row.place));
+            prop_assert_eq!(not_placed(one.row.place), each);
+            prop_assert_eq!(not_placed(other.row.place), each);
+        }
+
         #[test]
         fn a_text_that_is_not_listed_proves_nothing(text in "[EW]?[A-Za-z]{0,9}:? ?[A-Za-z_: ]{0,40}") {
             prop_assume!(!begins_with_a_row(&text));

@@ -63,7 +63,12 @@ fn unwrap(envelope: Envelope) -> Answer {
             class: ErrorClass::Ambiguous,
             reason: "neither an error nor a result".into(),
         },
-        (false, _) => Answer::Errors(errors),
+        // Says that it did not do it, and what it did: only a look tells.
+        (false, Some(_)) => Answer::Odd {
+            class: ErrorClass::Ambiguous,
+            reason: format!("both an error and a result: `{}`", errors.join("`, `")),
+        },
+        (false, None) => Answer::Errors(errors),
     }
 }
 
@@ -208,6 +213,7 @@ mod tests {
             "<html>",
             "[]",
             r#"{"result":{}}"#,
+            r#"{"error":["EOrder:Insufficient funds"],"result":{"txid":["OABCDE-12345-FGHIJK"]}}"#,
         ] {
             assert!(matches!(opened(200, body), Answer::Odd { .. }), "{body}");
         }

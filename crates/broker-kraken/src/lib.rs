@@ -21,6 +21,8 @@
 //! - A list that was cut off is an error.
 
 mod account;
+#[doc(hidden)]
+pub mod answers;
 mod balances;
 mod catalogue;
 mod endpoint;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bursar_broker::{NonceFloor, NonceFloorError};
 use bursar_model::{Clock, CredentialId};
 
-/// Thirty seconds of nanoseconds: after a crash the next block begins at most that far ahead.
+/// Thirty seconds of nanoseconds: how far ahead of the clock a block ends.
 const BLOCK: u64 = 30_000_000_000;
 
 /// Gives out the numbers of one key. Only the holder of the key's gate may ask, so that numbers
@@ -42,16 +42,16 @@ impl Numbers {
             return Ok(number);
         }
         let at_least = self.locked().next.max(now);
-        let start = self.floor.reserve(self.credential, at_least, BLOCK).await?;
-        if start < at_least {
+        let until = now.saturating_add(BLOCK);
+        let block = self.floor.reserve(self.credential, at_least, until).await?;
+        if block.start < at_least {
             return Err(NonceFloorError::NotKept {
                 reason: "the store gave out numbers that were used".into(),
             });
         }
-        let end = start.checked_add(BLOCK).ok_or(NonceFloorError::UsedUp)?;
-        let next = start.checked_add(1).ok_or(NonceFloorError::UsedUp)?;
-        *self.locked() = State { next, end };
-        Ok(start)
+        let next = block.start.checked_add(1).ok_or(NonceFloorError::UsedUp)?;
+        *self.locked() = State { next, end: block.end };
+        Ok(block.start)
     }
 
     /// The exchange has seen `seen` for this key: whatever follows is greater.
@@ -98,6 +98,27 @@ mod tests {
         let restarted = numbers(&floors, &clock).next().await.unwrap();
 
         assert!(a < b && b < c && c < restarted, "{a} {b} {c} {restarted}");
+    }
+
+    #[tokio::test]
+    async fn i12_a_thousand_restarts_drive_the_numbers_no_further_ahead_than_one_block() {
+        let (floors, clock) = (
+            Arc::new(KeptFloors::default()),
+            Arc::new(SetClock::at(1_772_000_000)),
+        );
+        let mut last = 0;
+        for _ in 0..1000 {
+            let number = numbers(&floors, &clock).next().await.unwrap();
+            assert!(number > last, "{number} after {last}");
+            last = number;
+        }
+
+        let now = u64::try_from(clock.now().as_nanosecond()).unwrap();
+        assert!(
+            floors.stored() < now + BLOCK + BLOCK / 10,
+            "{} s ahead",
+            (floors.stored() - now) / 1_000_000_000
+        );
     }
 
     #[tokio::test]

@@ -52,7 +52,10 @@ pub(crate) fn add_order(
 
 /// Whole milliseconds, downwards: the exchange never gets more time than was recorded.
 fn written_deadline(deadline: Timestamp) -> Timestamp {
-    Timestamp::from_millisecond(deadline.as_millisecond()).unwrap_or(deadline)
+    i64::try_from(deadline.as_nanosecond().div_euclid(1_000_000))
+        .ok()
+        .and_then(|milliseconds| Timestamp::from_millisecond(milliseconds).ok())
+        .unwrap_or(deadline)
 }
 
 /// Digits and a dot. `Decimal` never writes an exponent.
@@ -217,6 +220,17 @@ mod tests {
             quantity: "0.00100000".parse().unwrap(),
             time_in_force: TimeInForce::GoodTilCancelled,
             post_only: false,
+        }
+    }
+
+    #[test]
+    fn i8_a_deadline_is_written_downwards_on_both_sides_of_1970() {
+        for (deadline, written) in [
+            ("2025-01-01T00:00:10.1239999Z", "2025-01-01T00:00:10.123Z"),
+            ("0618-08-23T12:56:46.8559999Z", "0618-08-23T12:56:46.855Z"),
+        ] {
+            let deadline: Timestamp = deadline.parse().unwrap();
+            assert_eq!(written_deadline(deadline).to_string(), written);
         }
     }
 

@@ -1,10 +1,11 @@
 //! What the tests in this crate share.
 
+use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use bursar_broker::{NonceFloor, NonceFloorError};
+use bursar_broker::{NonceFloor, NonceFloorError, nonce_block};
 use bursar_model::{Clock, CredentialId};
 use jiff::{SignedDuration, Timestamp};
 
@@ -49,16 +50,21 @@ impl KeptFloors {
 
 #[async_trait]
 impl NonceFloor for KeptFloors {
-    async fn reserve(&self, _: CredentialId, at_least: u64, count: u64) -> Result<u64, NonceFloorError> {
+    async fn reserve(
+        &self,
+        _: CredentialId,
+        at_least: u64,
+        until: u64,
+    ) -> Result<Range<u64>, NonceFloorError> {
         if self.broken.load(Ordering::SeqCst) {
             return Err(NonceFloorError::NotKept {
                 reason: "disk full".into(),
             });
         }
         self.reservations.fetch_add(1, Ordering::SeqCst);
-        let start = self.stored().max(at_least);
-        self.floor.store(start + count, Ordering::SeqCst);
-        Ok(start)
+        let block = nonce_block(self.stored(), at_least, until).unwrap();
+        self.floor.store(block.end, Ordering::SeqCst);
+        Ok(block)
     }
 }
 

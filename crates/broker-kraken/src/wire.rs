@@ -112,6 +112,13 @@ pub(crate) struct WireBalance {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct WireDeadMan {
+    /// `"0"` or absent when it is disarmed.
+    pub(crate) trigger_time: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
 pub(crate) struct AddOrder {
     pub(crate) descr: AddOrderDescription,
     pub(crate) txid: Option<Vec<String>>,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bursar_broker::{
     Broker, BrokerProfile, CancelError, CancelOutcome, ErrorClass, IdUniqueness, KeyRights, MarketData,
-    OrderTicket, PlaceError, Placed, ReadError, VenueOrder,
+    OrderTicket, PlaceError, Placed, ReadError, StillWanted, VenueOrder,
 };
 use bursar_controls::ApprovedOrder;
 use bursar_model::{
@@ -185,7 +185,7 @@ impl PaperBroker {
     /// Places an order as the owner would at an exchange, past the gateway. For tests of what the
     /// gateway does about such orders.
     pub async fn place_by_hand(&self, id: &ClientOrderId, terms: &OrderTerms) -> Result<Placed, PlaceError> {
-        self.take_on(id, terms).await
+        self.take_on(id, terms, &StillWanted::always()).await
     }
 
     /// Changes the account, if the change is exact and can be stored; else nothing changes.
@@ -246,7 +246,12 @@ impl PaperBroker {
         Ok(rules)
     }
 
-    async fn take_on(&self, id: &ClientOrderId, terms: &OrderTerms) -> Result<Placed, PlaceError> {
+    async fn take_on(
+        &self,
+        id: &ClientOrderId,
+        terms: &OrderTerms,
+        wanted: &StillWanted,
+    ) -> Result<Placed, PlaceError> {
         let rules = self.rules().await.map_err(before_sending)?;
         let Some(rules) = rules.get(&terms.pair) else {
             return Err(refused(
@@ -261,6 +266,7 @@ impl PaperBroker {
             .map_err(before_sending)?;
         let quote: Option<&Quote> = quotes.first();
         let mut state = self.state.lock().await;
+        wanted.ask()?;
         let mut after = state.clone();
         let now = self.clock.now();
         after.pass_time(now);
@@ -322,7 +328,8 @@ impl Broker for PaperBroker {
         if self.clock.now() > ticket.acceptance_bound {
             return Err(refused(ErrorClass::Business, "it came after its deadline".into()));
         }
-        self.take_on(&ticket.client_order_id, order.terms()).await
+        self.take_on(&ticket.client_order_id, order.terms(), &ticket.still_wanted)
+            .await
     }
 
     async fn cancel(&self, order: &ClientOrderId) -> Result<CancelOutcome, CancelError> {
@@ -399,5 +406,10 @@ impl Broker for PaperBroker {
 
     async fn venue_time(&self) -> Result<Timestamp, ReadError> {
         Ok(self.clock.now())
+    }
+
+    /// There is none: nothing works here while nobody looks.
+    async fn arm_dead_man(&self, _timeout: Duration) -> Result<Option<Timestamp>, ReadError> {
+        Ok(None)
     }
 }

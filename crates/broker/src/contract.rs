@@ -12,6 +12,8 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use bursar_controls::ApprovedOrder;
@@ -22,7 +24,7 @@ use bursar_model::{
 use jiff::{SignedDuration, Timestamp};
 use rust_decimal::Decimal;
 
-use crate::{Broker, CancelOutcome, OrderTicket, PlaceError, VenueOrder, VenueOrderStatus};
+use crate::{Broker, CancelOutcome, OrderTicket, PlaceError, StillWanted, VenueOrder, VenueOrderStatus};
 
 /// An adapter and the venue behind it, both in the test's hand.
 #[async_trait]
@@ -121,6 +123,8 @@ checks! {
     orders_placed_by_hand_are_listed,
     an_order_that_must_not_wait_leaves_nothing_working,
     an_order_that_must_wait_never_takes,
+    an_order_no_longer_wanted_is_not_sent,
+    whether_it_is_wanted_is_asked_before_it_is_written,
     the_clock_and_the_key_are_told,
 }
 
@@ -413,6 +417,54 @@ async fn an_order_that_must_wait_never_takes(world: &dyn ContractWorld) -> Resul
         Some(order) => Err(format!("{} took from the book", order.id)),
         None => Ok(()),
     }
+}
+
+async fn an_order_no_longer_wanted_is_not_sent(world: &dyn ContractWorld) -> Result<(), String> {
+    let since = beginning(world).await?;
+    let mut ticket = world.ticket().await;
+    let id = ticket.client_order_id.clone();
+    ticket.still_wanted = StillWanted::asking(|| Err("a switch is on".into()));
+    let order = world
+        .approve(limit(world, Side::Buy, below(world.price())?))
+        .await?;
+    match world.broker().place(order, &ticket).await {
+        Err(PlaceError::NotSent { .. }) => {}
+        other => return Err(format!("an order that is no longer wanted: {other:?}")),
+    }
+    world.settle().await;
+    equal("orders made", &world.orders_made(&id).await?, &0)?;
+    let found = world.broker().find(&id, since).await.map_err(text)?;
+    equal("orders found", &ids(&found), &vec![])?;
+    // It was not sent, so it may be sent, once it is wanted again.
+    ticket.still_wanted = StillWanted::always();
+    let order = world
+        .approve(limit(world, Side::Buy, below(world.price())?))
+        .await?;
+    world.broker().place(order, &ticket).await.map_err(text)?;
+    world.settle().await;
+    equal("orders made", &world.orders_made(&id).await?, &1)
+}
+
+async fn whether_it_is_wanted_is_asked_before_it_is_written(world: &dyn ContractWorld) -> Result<(), String> {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let mut ticket = world.ticket().await;
+    let counter = Arc::clone(&asked);
+    ticket.still_wanted = StillWanted::asking(move || {
+        counter.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    });
+    // Refused by the venue: then it was written, and asked about before.
+    let mut request = limit(world, Side::Buy, below(world.price())?);
+    request.size = OrderSize::Quantity(world.beyond_funds());
+    let order = world.approve(request).await?;
+    match world.broker().place(order, &ticket).await {
+        Err(PlaceError::Refused { .. }) => {}
+        other => return Err(format!("an order beyond the account's funds: {other:?}")),
+    }
+    if asked.load(Ordering::SeqCst) == 0 {
+        return Err("it was written without asking whether it is still wanted".into());
+    }
+    Ok(())
 }
 
 async fn the_clock_and_the_key_are_told(world: &dyn ContractWorld) -> Result<(), String> {

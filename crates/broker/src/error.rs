@@ -23,6 +23,9 @@ use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum ErrorClass {
+    /// Our own refusal: a limit, a switch, a check. Whatever follows from a switch is this and never
+    /// counts.
+    LocalDeny,
     /// Our own machine: disk, memory, our own time-out before anything was sent.
     LocalFault,
     /// The venue was not reached: name, connection or handshake failed.

@@ -14,6 +14,7 @@
 //! - [`Broker::place`] writes one request, once. It never retries, and neither does anything below it.
 //! - Whatever is not proved is [`PlaceError::Unknown`]: a time-out, a lost connection after the first
 //!   byte, an answer that cannot be read, an error that is not in the adapter's table.
+//! - Right before the write it asks [`StillWanted`]; what is no longer wanted is [`PlaceError::NotSent`].
 //! - A reading that could not be completed is an error, never a short list.
 
 pub mod contract;
@@ -22,9 +23,11 @@ mod market_data;
 mod nonce;
 mod profile;
 mod trading;
+mod wanted;
 
 pub use error::{CancelError, ErrorClass, PlaceError, ReadError};
 pub use market_data::{MarketData, VenueStatus};
-pub use nonce::{NonceFloor, NonceFloorError};
+pub use nonce::{NonceFloor, NonceFloorError, nonce_block};
 pub use profile::{BrokerProfile, IdUniqueness};
 pub use trading::{Broker, CancelOutcome, KeyRights, OrderTicket, Placed, VenueOrder, VenueOrderStatus};
+pub use wanted::StillWanted;

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bursar_controls::ApprovedOrder;
 use bursar_model::{Balance, ClientOrderId, Fill, IntentId, OrderKind, Pair, Quantity, Side, VenueOrderId};
@@ -6,7 +8,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
-use crate::{BrokerProfile, CancelError, PlaceError, ReadError};
+use crate::{BrokerProfile, CancelError, PlaceError, ReadError, StillWanted};
 
 /// What one attempt to place an order carries besides the order. Recorded before it is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub struct OrderTicket {
     pub client_order_id: ClientOrderId,
     /// The venue must not accept the order after this; in the venue's time.
     pub acceptance_bound: Timestamp,
+    /// To be asked right before the first byte is written.
+    pub still_wanted: StillWanted,
 }
 
 /// The venue's confirmation of an order.
@@ -118,7 +122,8 @@ impl KeyRights {
 pub trait Broker: Send + Sync {
     fn profile(&self) -> &BrokerProfile;
 
-    /// Sends `order` once under the ticket's id. Never retries: see [`PlaceError::Unknown`].
+    /// Sends `order` once under the ticket's id, if the ticket still wants it when the first byte is
+    /// written. Never retries: see [`PlaceError::Unknown`].
     async fn place(&self, order: ApprovedOrder, ticket: &OrderTicket) -> Result<Placed, PlaceError>;
 
     /// Takes back what is not filled. Needs no approval: it sends no order.
@@ -144,6 +149,12 @@ pub trait Broker: Send + Sync {
 
     /// The exchange's clock.
     async fn venue_time(&self) -> Result<Timestamp, ReadError>;
+
+    /// Tells the venue to cancel every order of the account, ours or not, unless it is told again within
+    /// `timeout`; zero takes that back. Returns when it would fire; `None` at a venue that has no such
+    /// timer, and after taking it back. Without a body of its own, so that no broker that wraps another
+    /// forgets to pass it on.
+    async fn arm_dead_man(&self, timeout: Duration) -> Result<Option<Timestamp>, ReadError>;
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::str::FromStr;
 
-use bursar_model::{Asset, Usd, decimal};
+use bursar_model::{AccountId, Asset, Usd, decimal};
 use jiff::civil::{Date, Time};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
@@ -113,6 +113,30 @@ impl Node for Usd {
 
     fn schema(&self) -> Value {
         self.amount().schema()
+    }
+}
+
+/// An amount that may also be "none": no limit, which is not a limit of zero.
+impl Node for Option<Usd> {
+    fn read_over(&mut self, value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) {
+        match value.get_ref() {
+            DeValue::String(text) if text == "none" => *self = None,
+            number => match read_decimal(number) {
+                Ok(number) => *self = Some(Usd::new(number)),
+                Err(message) => reader.wrong(format_args!("{message}, or \"none\"")),
+            },
+        }
+    }
+
+    fn written(&self) -> Option<String> {
+        Some(match self {
+            Some(amount) => amount.written()?,
+            None => quoted("none"),
+        })
+    }
+
+    fn schema(&self) -> Value {
+        json!({ "anyOf": [Usd::ZERO.schema(), { "const": "none" }] })
     }
 }
 
@@ -311,21 +335,27 @@ impl Node for Time {
     }
 }
 
-impl Node for BTreeSet<Asset> {
-    fn read_over(&mut self, value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) {
-        if let Some(assets) = read_set(value, reader) {
-            *self = assets;
+macro_rules! set_node {
+    ($($item:ty),+) => {$(
+        impl Node for BTreeSet<$item> {
+            fn read_over(&mut self, value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) {
+                if let Some(items) = read_set(value, reader) {
+                    *self = items;
+                }
+            }
+
+            fn written(&self) -> Option<String> {
+                Some(written_set(self))
+            }
+
+            fn schema(&self) -> Value {
+                json!({ "type": "array", "items": { "type": "string" }, "uniqueItems": true })
+            }
         }
-    }
-
-    fn written(&self) -> Option<String> {
-        Some(written_set(self))
-    }
-
-    fn schema(&self) -> Value {
-        json!({ "type": "array", "items": { "type": "string" }, "uniqueItems": true })
-    }
+    )+};
 }
+
+set_node!(Asset, AccountId);
 
 /// Reads a list of texts, none of which may come twice.
 pub(crate) fn read_set<T: FromStr<Err: Display> + Ord + Display>(

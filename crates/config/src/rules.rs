@@ -7,6 +7,7 @@ use rust_decimal::{Decimal, dec};
 use serde::Serialize;
 
 use crate::reader::Reader;
+use crate::sections::controls::Caps;
 use crate::sections::tiers::{LimitSettings, TierPairs};
 use crate::settings::Settings;
 
@@ -27,6 +28,18 @@ impl fmt::Display for Warning {
         write!(f, "`{}` {}", self.setting, self.message)
     }
 }
+
+/// Reads one cap that may be left out.
+type Cap = fn(&Caps) -> Option<Usd>;
+
+/// Caps on what is at stake or turned over in all.
+const TOTALS: [(&str, Cap); 5] = [
+    ("exposure_per_account_usd", |caps| caps.exposure_per_account_usd),
+    ("exposure_per_user_usd", |caps| caps.exposure_per_user_usd),
+    ("exposure_total_usd", |caps| caps.exposure_total_usd),
+    ("turnover_per_account_usd", |caps| caps.turnover_per_account_usd),
+    ("turnover_per_user_usd", |caps| caps.turnover_per_user_usd),
+];
 
 const TIERS: [(Tier, &str); 3] = [
     (Tier::Basic, "basic"),
@@ -151,6 +164,27 @@ pub(crate) fn warnings(settings: &Settings, reader: &Reader<'_>) -> Vec<Warning>
         warn(
             "caps.order_usd".to_owned(),
             format!("allows a single order {}", settings.caps.order_usd),
+        );
+    }
+    for (name, of) in TOTALS {
+        let (set, given) = (of(&settings.caps), of(&shipped.caps));
+        if let Some(given) = given
+            && set.is_none_or(|set| set > given)
+        {
+            let set = set.map_or_else(|| "without a limit".to_owned(), |set| format!("up to {set}"));
+            warn(
+                format!("caps.{name}"),
+                format!("lets it grow {set}; {given} is what Bursar comes with"),
+            );
+        }
+    }
+    for account in &settings.switches.dead_man_accounts {
+        warn(
+            "switches.dead_man_accounts".to_owned(),
+            format!(
+                "arms the exchange's dead-man timer for `{account}`: it cancels every order of the account, also \
+                 those that its owner placed by hand, fires during maintenance of the exchange, and closes no position"
+            ),
         );
     }
     if settings.gate.duplicate_window_ms.0 == 0 {

@@ -143,3 +143,7 @@ pub(crate) fn at_least_one(value: &u32) -> Result<(), String> {
         .then_some(())
         .ok_or_else(|| "is 0, but at least 1 belongs here".to_owned())
 }
+
+pub(crate) fn none_or_not_negative(value: &Option<Usd>) -> Result<(), String> {
+    value.as_ref().map_or(Ok(()), not_negative)
+}

@@ -1,9 +1,12 @@
 //! The sections of the settings, each declared once.
 
 pub mod accounts;
+pub mod audit;
 pub mod brokers;
 pub mod controls;
 pub mod log;
+pub mod people;
 pub mod strategy;
+pub mod switches;
 pub mod tiers;
 pub mod unlock;

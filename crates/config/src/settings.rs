@@ -9,10 +9,13 @@ use crate::reader::{ConfigError, Reader};
 use crate::rules::{self, Warning};
 use crate::section::{any, section};
 use crate::sections::accounts::Accounts;
+use crate::sections::audit::Audit;
 use crate::sections::brokers::Brokers;
-use crate::sections::controls::{Caps, Day, Errors, Gate};
+use crate::sections::controls::{Breaker, Caps, Day, Errors, Gate};
 use crate::sections::log::Log;
+use crate::sections::people::People;
 use crate::sections::strategy::{Balance, Risk, Strategy};
+use crate::sections::switches::Switches;
 use crate::sections::tiers::{Assets, TierLimits, Tiers};
 use crate::sections::unlock::Unlock;
 use crate::values::{StoreUrl, Text};
@@ -39,6 +42,11 @@ section! {
         pub day: Day = Day::default(), any;
         /// When errors of an exchange stop an account. Our own refusals never count.
         pub errors: Errors = Errors::default(), any;
+        /// When an exchange as a whole counts as out of order: new positions pause at it until it answers
+        /// again.
+        pub breaker: Breaker = Breaker::default(), any;
+        /// Ways to stop when the store cannot be written, and what is kept back so that it can.
+        pub switches: Switches = Switches::default(), any;
         /// A section for each broker whose settings differ from these.
         pub brokers: Brokers = Brokers::default(), any;
         /// How accounts are connected and watched.
@@ -49,6 +57,10 @@ section! {
         pub risk: Risk = Risk::default(), any;
         /// How much money makes an account ready to trade.
         pub balance: Balance = Balance::default(), any;
+        /// Proofs of the audit trail.
+        pub audit: Audit = Audit::default(), any;
+        /// Who runs the installation.
+        pub people: People = People::default(), any;
         /// What is logged. The audit trail is something else and always complete.
         pub log: Log = Log::default(), any;
     }

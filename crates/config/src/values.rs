@@ -230,6 +230,28 @@ impl Node for Option<BaseUrl> {
     }
 }
 
+/// A place that is nowhere unless it is set.
+impl Node for Option<Text> {
+    fn read_over(&mut self, value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) {
+        if let Some(text) = crate::node::read_text(value, reader) {
+            *self = Some(text);
+        }
+    }
+
+    fn written(&self) -> Option<String> {
+        self.as_ref()
+            .map(|text| toml::Value::String(text.to_string()).to_string())
+    }
+
+    fn example(&self) -> Option<String> {
+        Some("\"/mnt/elsewhere/bursar-checkpoints\"".to_owned())
+    }
+
+    fn schema(&self) -> Value {
+        serde_json::json!({ "type": "string" })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

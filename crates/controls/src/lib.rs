@@ -17,9 +17,11 @@
 //! - What is not known refuses: a missing price is not a good price, a missing balance is neither
 //!   zero nor enough.
 //! - A limit on exposure never refuses an order that is proven to lower exposure.
-//! - What an approval reserves is its worst case: limit price, or reference price plus collar.
+//! - What an approval reserves is its worst case, and the terms that are sent name it: a market order
+//!   goes out as a limit at the edge of the collar.
 //! - There is no field in a request that loosens a rule.
 
+mod bound;
 mod policy;
 mod review;
 mod rules;
@@ -27,11 +29,12 @@ mod sizing;
 mod snapshot;
 pub mod switch;
 
+pub use bound::collar_price;
 pub use policy::Policy;
 pub use review::{ApprovedOrder, Claim, LimitKind, Refused, reduces, review, trace};
 pub use sizing::{Sizing, size};
 pub use snapshot::{
-    AccountState, DayState, Funds, Holding, KeyState, MarkHealth, Observed, PositionCount, Readiness,
-    RecentOrder, Snapshot,
+    AccountState, DayState, Exposure, Funds, Holding, KeyState, MarkHealth, Observed, PositionCount,
+    Readiness, RecentOrder, Snapshot, Turnover, Usage, WiderDay,
 };
 pub use switch::{ClearRule, Latch, LatchCause, LatchMode, Scope};

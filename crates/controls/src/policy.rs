@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// The installation's own limits and tolerances. Kept in the daemon's settings and in the store,
 /// never in a user's reach.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Policy {
     /// No order is worth more than this share of the account's equity.
     pub max_order_equity_percent: Decimal,
@@ -29,6 +29,24 @@ pub struct Policy {
     pub market_valid_ms: i64,
     /// How long any other admitted order may wait to be sent.
     pub limit_valid_ms: i64,
+    /// What the positions of an account have cost and its working orders may cost, together. As with
+    /// every limit here that may be `None`: that is no limit, and zero is a limit of zero.
+    pub max_account_exposure: Option<Usd>,
+    /// The same over all accounts of a user.
+    pub max_user_exposure: Option<Usd>,
+    /// The same over all accounts; paper money counts with paper money only.
+    pub max_global_exposure: Option<Usd>,
+    /// What entries of an account may cost in a trading day, whether they are held still or not.
+    pub max_account_turnover: Option<Usd>,
+    /// The same over all accounts of a user.
+    pub max_user_turnover: Option<Usd>,
+    /// Orders admitted per account and minute. Orders that reduce may be as many again, so that entries
+    /// never use up what an exit needs.
+    pub max_orders_per_minute: u32,
+    /// The loss of an account's trading day at which its entries stop.
+    pub max_account_daily_loss: Option<Usd>,
+    /// The loss of all real accounts together at which all entries stop.
+    pub max_global_daily_loss: Option<Usd>,
 }
 
 impl Default for Policy {
@@ -45,6 +63,198 @@ impl Default for Policy {
             stress_percent: dec!(5),
             market_valid_ms: 5_000,
             limit_valid_ms: 30_000,
+            max_account_exposure: Some(Usd::new(dec!(50_000))),
+            max_user_exposure: Some(Usd::new(dec!(100_000))),
+            max_global_exposure: Some(Usd::new(dec!(1_000_000))),
+            max_account_turnover: Some(Usd::new(dec!(100_000))),
+            max_user_turnover: Some(Usd::new(dec!(200_000))),
+            max_orders_per_minute: 60,
+            max_account_daily_loss: None,
+            max_global_daily_loss: None,
         }
+    }
+}
+
+impl Policy {
+    /// How many orders of an account may be admitted in a minute, counted with all of that minute.
+    pub const fn orders_per_minute(&self, is_reducing: bool) -> u32 {
+        if is_reducing {
+            self.max_orders_per_minute.saturating_mul(2)
+        } else {
+            self.max_orders_per_minute
+        }
+    }
+
+    /// The limits and tolerances that `wanted` would loosen, by name.
+    pub fn loosened_by(&self, wanted: &Self) -> Vec<&'static str> {
+        self.compared(wanted).1
+    }
+
+    /// Of each limit the stricter one of the two: what may be put in force without asking anybody.
+    #[must_use]
+    pub fn tightened_by(&self, wanted: &Self) -> Self {
+        self.compared(wanted).0
+    }
+
+    /// Every field is named, so that a new one has to say which way is looser.
+    fn compared(&self, wanted: &Self) -> (Self, Vec<&'static str>) {
+        let mut looser = Vec::new();
+        let mut compare = Comparison { looser: &mut looser };
+        let strictest = Self {
+            max_order_equity_percent: compare.at_most(
+                "order_equity_percent",
+                self.max_order_equity_percent,
+                wanted.max_order_equity_percent,
+            ),
+            max_order: compare.at_most("order_usd", self.max_order, wanted.max_order),
+            max_entries_per_day: compare.at_most(
+                "entries_per_day",
+                self.max_entries_per_day,
+                wanted.max_entries_per_day,
+            ),
+            max_open_orders: compare.at_most(
+                "open_orders_per_account",
+                self.max_open_orders,
+                wanted.max_open_orders,
+            ),
+            reference_max_age_ms: compare.at_most(
+                "reference_price_max_age_s",
+                self.reference_max_age_ms,
+                wanted.reference_max_age_ms,
+            ),
+            balance_max_age_ms: compare.at_most(
+                "balance_max_age_s",
+                self.balance_max_age_ms,
+                wanted.balance_max_age_ms,
+            ),
+            collar_percent: compare.at_most(
+                "price_collar_percent",
+                self.collar_percent,
+                wanted.collar_percent,
+            ),
+            duplicate_window_ms: compare.at_least(
+                "duplicate_window_ms",
+                self.duplicate_window_ms,
+                wanted.duplicate_window_ms,
+            ),
+            stress_percent: compare.at_least("stress_percent", self.stress_percent, wanted.stress_percent),
+            market_valid_ms: compare.at_most("market_valid_s", self.market_valid_ms, wanted.market_valid_ms),
+            limit_valid_ms: compare.at_most("limit_valid_s", self.limit_valid_ms, wanted.limit_valid_ms),
+            max_account_exposure: compare.within(
+                "exposure_per_account_usd",
+                self.max_account_exposure,
+                wanted.max_account_exposure,
+            ),
+            max_user_exposure: compare.within(
+                "exposure_per_user_usd",
+                self.max_user_exposure,
+                wanted.max_user_exposure,
+            ),
+            max_global_exposure: compare.within(
+                "exposure_total_usd",
+                self.max_global_exposure,
+                wanted.max_global_exposure,
+            ),
+            max_account_turnover: compare.within(
+                "turnover_per_account_usd",
+                self.max_account_turnover,
+                wanted.max_account_turnover,
+            ),
+            max_user_turnover: compare.within(
+                "turnover_per_user_usd",
+                self.max_user_turnover,
+                wanted.max_user_turnover,
+            ),
+            max_orders_per_minute: compare.at_most(
+                "orders_per_minute",
+                self.max_orders_per_minute,
+                wanted.max_orders_per_minute,
+            ),
+            max_account_daily_loss: compare.within(
+                "daily_loss_per_account_usd",
+                self.max_account_daily_loss,
+                wanted.max_account_daily_loss,
+            ),
+            max_global_daily_loss: compare.within(
+                "daily_loss_total_usd",
+                self.max_global_daily_loss,
+                wanted.max_global_daily_loss,
+            ),
+        };
+        (strictest, looser)
+    }
+}
+
+struct Comparison<'l> {
+    looser: &'l mut Vec<&'static str>,
+}
+
+impl Comparison<'_> {
+    /// A limit from above: more is looser.
+    fn at_most<T: Ord + Copy>(&mut self, name: &'static str, now: T, wanted: T) -> T {
+        if wanted > now {
+            self.looser.push(name);
+        }
+        now.min(wanted)
+    }
+
+    /// As [`at_most`](Self::at_most), where `None` is no limit and so the loosest of all.
+    fn within<T: Ord + Copy>(&mut self, name: &'static str, now: Option<T>, wanted: Option<T>) -> Option<T> {
+        let is_looser = match (now, wanted) {
+            (Some(now), Some(wanted)) => wanted > now,
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        if is_looser {
+            self.looser.push(name);
+            return now;
+        }
+        wanted
+    }
+
+    /// A guard that protects more the larger it is.
+    fn at_least<T: Ord + Copy>(&mut self, name: &'static str, now: T, wanted: T) -> T {
+        if wanted < now {
+            self.looser.push(name);
+        }
+        now.max(wanted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loosening_is_named_and_tightening_is_taken_over() {
+        let now = Policy::default();
+        let wanted = Policy {
+            max_order: Usd::new(dec!(20_000)),
+            max_entries_per_day: 5,
+            duplicate_window_ms: 0,
+            stress_percent: dec!(10),
+            max_account_exposure: None,
+            max_global_daily_loss: Some(Usd::ZERO),
+            ..now.clone()
+        };
+
+        assert_eq!(
+            now.loosened_by(&wanted),
+            ["order_usd", "duplicate_window_ms", "exposure_per_account_usd"]
+        );
+        assert_eq!(
+            now.tightened_by(&wanted),
+            Policy {
+                max_entries_per_day: 5,
+                stress_percent: dec!(10),
+                max_global_daily_loss: Some(Usd::ZERO),
+                ..now.clone()
+            }
+        );
+    }
+
+    #[test]
+    fn the_same_limits_loosen_nothing() {
+        assert!(Policy::default().loosened_by(&Policy::default()).is_empty());
     }
 }

@@ -107,6 +107,22 @@ pub enum LimitKind {
     DayLoss,
     /// Units of the base asset that may be sold.
     SaleQuantity,
+    /// Dollars that all positions and orders of the account may cost.
+    AccountExposure,
+    /// The same, of the user.
+    UserExposure,
+    /// The same, of everybody.
+    GlobalExposure,
+    /// Dollars that the account's entries may cost in this trading day.
+    AccountTurnover,
+    /// The same, of the user.
+    UserTurnover,
+    /// Dollars that the account may still lose in this trading day.
+    AccountLoss,
+    /// The same, of everybody.
+    GlobalLoss,
+    /// One order of the account in this minute.
+    OrdersPerMinute,
 }
 
 /// What an order takes of one limit until it is resolved.
@@ -174,8 +190,12 @@ pub fn review(
         account: permitted.account().clone(),
         user: permitted.user().clone(),
         caller: permitted.caller().clone(),
-        claims: claims(&sizing, reducing, snapshot),
-        valid_until: valid_until(&sizing, snapshot),
+        claims: [
+            claims(&sizing, reducing, snapshot),
+            rules::claims_on_totals(&sizing, reducing, snapshot),
+        ]
+        .concat(),
+        valid_until: valid_until(permitted.request(), snapshot),
         sizing,
         reducing,
         trace: full,
@@ -207,8 +227,8 @@ pub fn reduces(terms: &OrderTerms, snapshot: &Snapshot) -> bool {
     }
 }
 
-fn valid_until(sizing: &Sizing, snapshot: &Snapshot) -> Timestamp {
-    let valid_ms = match sizing.terms.kind {
+fn valid_until(request: &OrderRequest, snapshot: &Snapshot) -> Timestamp {
+    let valid_ms = match request.kind {
         bursar_model::OrderKind::Market => snapshot.policy.market_valid_ms,
         _ => snapshot.policy.limit_valid_ms,
     };

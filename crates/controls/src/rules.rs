@@ -7,9 +7,11 @@ use crate::{Sizing, Snapshot};
 
 mod account;
 mod exposure;
+mod totals;
 mod venue;
 
 pub(crate) use exposure::{loss_limit, worst_loss};
+pub(crate) use totals::claims_on_totals;
 pub(crate) use venue::{fresh_reference, instrument_known};
 
 /// What the rules look at, beside the snapshot.
@@ -49,6 +51,7 @@ pub(crate) fn all(order: &Order<'_>, snapshot: &Snapshot) -> Vec<Check> {
     checks.push(venue::reference(order, snapshot));
     checks.push(venue::collar(order, snapshot));
     checks.extend(exposure::all(order, snapshot));
+    checks.extend(totals::all(order, snapshot));
     checks.push(venue::duplicate(order, snapshot));
     checks
 }

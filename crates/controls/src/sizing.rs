@@ -1,13 +1,13 @@
 use bursar_model::{
-    Check, InexactError, Level, OrderKind, OrderRequest, OrderSize, OrderTerms, Price, Quantity, Side, Usd,
-    Verdict, decimal,
+    Check, InexactError, Level, OrderRequest, OrderSize, OrderTerms, Price, Quantity, Side, Usd, Verdict,
+    decimal,
 };
 use jiff::Timestamp;
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize};
 
 use crate::rules::{broken, fresh_reference};
-use crate::{Policy, Snapshot};
+use crate::{Policy, Snapshot, bound};
 
 /// An order's exact terms and what they can cost at worst. Recorded with the order, so that the
 /// last look before sending judges the same figures as the first.
@@ -18,7 +18,7 @@ pub struct Sizing {
     pub reference: Option<Reference>,
     /// What the order is worth at the reference price.
     pub notional: Usd,
-    /// What it can cost at worst, without the fee: limit price, or reference or trigger plus collar.
+    /// What it can cost at worst, without the fee: at the price that its terms name.
     pub worst_cost: Usd,
     /// The same in the quote asset.
     pub worst_cost_quote: Decimal,
@@ -41,7 +41,8 @@ pub struct Reference {
 /// Turns what was asked for into exact terms, or says which data are missing for it.
 ///
 /// Dollars are converted at the middle of a fresh quote and rounded down to the venue's grid. A
-/// quantity is taken as it is: an order is never silently changed.
+/// quantity is taken as it is: an order is never silently changed. An order at the market's price goes
+/// out with the worst price at which it may be filled, the edge of the collar.
 pub fn size(request: &OrderRequest, snapshot: &Snapshot) -> Result<Sizing, Vec<Check>> {
     let reference = fresh_reference(snapshot);
     let too_large = |_: InexactError| {
@@ -76,19 +77,41 @@ pub fn size(request: &OrderRequest, snapshot: &Snapshot) -> Result<Sizing, Vec<C
                 })?
         }
     };
+    let instrument = snapshot.instrument.as_ref().map(|known| &known.value);
+    let reference = reference.ok();
+    let (kind, time_in_force) = bound::as_sent(request, reference.as_ref(), instrument, &snapshot.policy)
+        .map_err(too_large)?
+        .ok_or_else(|| vec![no_price_inside(request, snapshot)])?;
     let terms = OrderTerms {
         pair: request.pair.clone(),
         side: request.side,
-        kind: request.kind.clone(),
+        kind,
         quantity,
-        time_in_force: request.time_in_force,
+        time_in_force,
         post_only: request.post_only,
     };
-    let taker_fee = snapshot
-        .instrument
-        .as_ref()
-        .map_or(Decimal::ZERO, |known| known.value.taker_fee_percent);
-    figures(terms, reference.ok(), rounded_off, taker_fee, &snapshot.policy).map_err(too_large)
+    let taker_fee = instrument.map_or(Decimal::ZERO, |known| known.taker_fee_percent);
+    figures(
+        request,
+        terms,
+        reference,
+        rounded_off,
+        taker_fee,
+        &snapshot.policy,
+    )
+    .map_err(too_large)
+}
+
+/// The venue's grid is coarser than the collar is wide: no bound can be named.
+fn no_price_inside(request: &OrderRequest, snapshot: &Snapshot) -> Check {
+    broken(
+        "price-collar",
+        Level::System,
+        format!("{} % from the market", snapshot.policy.collar_percent),
+        "no price on the venue's grid lies inside".into(),
+        "quotes",
+        &format!("use a limit order for {}", request.pair),
+    )
 }
 
 /// How many steps of the grid `usd` buys, and what is left of it.
@@ -120,7 +143,9 @@ fn digits_up(cost: Decimal) -> Decimal {
     cost.round_dp_with_strategy(12, RoundingStrategy::ToPositiveInfinity)
 }
 
+/// `request` says how the order meets the market, `terms` what bounds it.
 fn figures(
+    request: &OrderRequest,
     terms: OrderTerms,
     reference: Option<Reference>,
     rounded_off: Usd,
@@ -131,21 +156,18 @@ fn figures(
     let base_price = reference.map(|reference| reference.price);
     let hundredth = Decimal::new(1, 2);
     let collar = decimal::add(Decimal::ONE, decimal::mul(policy.collar_percent, hundredth)?)?;
-    let worst_price = match (terms.side, &terms.kind) {
-        (_, OrderKind::Limit { price }) => Some(price.value()),
-        (_, OrderKind::StopLossLimit { price, .. } | OrderKind::TakeProfitLimit { price, .. }) => {
-            Some(price.value())
-        }
-        (Side::Buy, OrderKind::StopLoss { trigger } | OrderKind::TakeProfit { trigger }) => {
-            Some(decimal::mul(trigger.value(), collar)?)
-        }
-        (Side::Buy, OrderKind::Market) => base_price
+    // What a person asked to pay or to get; the bound of an order at the market's price is no such price.
+    let asked_price = request.kind.limit_price();
+    let worst_price = match (terms.side, terms.kind.limit_price(), terms.kind.trigger()) {
+        // A sell spends the base asset, not money; what it is worth is told at the price that was asked
+        // for, or at the market's.
+        (Side::Sell, _, _) => asked_price.or(base_price).map(Price::value),
+        (Side::Buy, Some(price), _) => Some(price.value()),
+        // Without the venue's grid there is no bound to send: the order is refused, and shown like this.
+        (Side::Buy, None, trigger) => trigger
+            .or(base_price)
             .map(|price| decimal::mul(price.value(), collar))
             .transpose()?,
-        // A sell spends the base asset, not money; what it is worth is told at the market's price.
-        (Side::Sell, OrderKind::Market | OrderKind::StopLoss { .. } | OrderKind::TakeProfit { .. }) => {
-            base_price.map(Price::value)
-        }
     };
     let usd_of = |price: Option<Decimal>| -> Result<Usd, InexactError> {
         let Some(price) = price else { return Ok(Usd::ZERO) };
@@ -157,7 +179,7 @@ fn figures(
         Some(price) => decimal::mul(price, terms.quantity.value())?,
         None => Decimal::ZERO,
     };
-    let notional = usd_of(terms.kind.limit_price().or(base_price).map(Price::value))?;
+    let notional = usd_of(asked_price.or(base_price).map(Price::value))?;
     let worst_fee = worst_cost
         .times(decimal::mul(taker_fee_percent, hundredth)?)?
         .rounded_up();
@@ -182,9 +204,8 @@ impl Sizing {
         };
         terms.pair == request.pair
             && terms.side == request.side
-            && terms.kind == request.kind
             && terms.quantity == quantity
-            && terms.time_in_force == request.time_in_force
+            && bound::may_carry(request, &terms.kind, terms.time_in_force)
             && terms.post_only == request.post_only
     }
 

@@ -1,6 +1,6 @@
 use bursar_model::{
-    AccountId, AccountMode, BrokerId, Instrument, OrderKind, Pair, Price, Quantity, Quote, Side, Usd, UserId,
-    UserLimits,
+    AccountId, AccountMode, BrokerId, Instrument, OrderKind, OrderSize, Pair, Price, Quantity, Quote, Side,
+    Usd, UserId, UserLimits,
 };
 use jiff::Timestamp;
 use rust_decimal::Decimal;
@@ -115,6 +115,49 @@ pub struct DayState {
     pub marks: MarkHealth,
 }
 
+/// What counts against the limits of the account, its owner and the installation, without the order
+/// itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    pub exposure: Exposure,
+    pub turnover: Turnover,
+    /// Orders of the account admitted within the last minute.
+    pub orders_last_minute: u32,
+    /// Of the account, where the policy limits it.
+    pub account_day: Option<WiderDay>,
+    /// Of all real accounts, where the policy limits it.
+    pub global_day: Option<WiderDay>,
+}
+
+/// Dollars that positions have cost and that working orders may cost at worst, those placed by hand
+/// included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exposure {
+    pub account: Usd,
+    pub user: Usd,
+    pub global: Usd,
+    /// Working buys of the account that were placed by hand and whose cost cannot be told.
+    pub untold: u32,
+}
+
+/// Dollars that the trading day's entries have cost, and may cost where they are not over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turnover {
+    pub account: Usd,
+    pub user: Usd,
+}
+
+/// The trading day of more or less than one user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WiderDay {
+    /// Never negative.
+    pub loss: Usd,
+    /// What admitted entries may lose at worst.
+    pub reserved_loss: Usd,
+    /// Whether every position in it has a fresh price and a known beginning.
+    pub is_known: bool,
+}
+
 /// What the account's last balance says is free, of the assets that the order would spend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Funds {
@@ -130,7 +173,9 @@ pub struct Funds {
 pub struct RecentOrder {
     pub pair: Pair,
     pub side: Side,
+    /// As it was asked for.
     pub kind: OrderKind,
+    pub size: OrderSize,
     pub quantity: Quantity,
     pub at: Timestamp,
 }
@@ -163,6 +208,9 @@ pub struct Snapshot {
     pub recent: Vec<RecentOrder>,
     /// Whether an order of the same pair and side may or may not be at the venue.
     pub unresolved: bool,
+    /// Records of decisions that are older than these limits have none.
+    #[serde(default)]
+    pub usage: Usage,
 }
 
 impl Snapshot {

@@ -168,6 +168,10 @@ pub enum ClearRule {
     Manual,
     /// By itself when the trading day `day` has ended.
     DayBoundary { day: String },
+    /// A person, with a reason, once the trading day `day` has ended.
+    PersonAfterDay { day: String },
+    /// By itself when the exchange has answered well a few times in a row; or a person.
+    GoodProbes,
 }
 
 /// One trip of a switch. Never overwritten; "on" means that nobody cleared it.
@@ -184,6 +188,11 @@ pub struct Latch {
 }
 
 impl Latch {
+    /// Whether the day's losses of this user turned it on.
+    pub fn is_of_losses(&self, user: &UserId) -> bool {
+        self.cause == LatchCause::DailyLoss && matches!(&self.scope, Scope::User(of) if of == user)
+    }
+
     /// The command that turns it off, for people.
     pub fn release_hint(&self) -> String {
         match &self.clear_rule {
@@ -192,8 +201,27 @@ impl Latch {
                 self.id
             ),
             ClearRule::DayBoundary { day } => {
-                format!("it clears when trading day {day} ends; to allow more today, run `bursar loss allow`")
+                format!("it clears when trading day {day} ends{}", self.allowance_hint())
             }
+            ClearRule::PersonAfterDay { day } => format!(
+                "run `bursar release {} --reason …` when trading day {day} has ended{}",
+                self.id,
+                self.allowance_hint()
+            ),
+            ClearRule::GoodProbes => format!(
+                "it clears by itself when the exchange answers again; to clear it now, run `bursar release {} --reason …`",
+                self.id
+            ),
+        }
+    }
+
+    /// Only the limit of a user is raised for a day; those of an account and of everybody are not.
+    fn allowance_hint(&self) -> String {
+        match &self.scope {
+            Scope::User(user) => {
+                format!("; to allow more today, run `bursar loss allow {user} --extra-usd X --reason …`")
+            }
+            Scope::Account(_) | Scope::Broker(_) | Scope::Global => ", and not before".to_owned(),
         }
     }
 }

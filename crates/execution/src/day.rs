@@ -2,7 +2,7 @@
 
 use bursar_controls::{ClearRule, DayState, LatchCause, LatchMode, MarkHealth, Scope};
 use bursar_ledger::{Boundary, DayLoss, DayVerdict, Mark, MarkState, TradingDay};
-use bursar_model::{InexactError, Pair, Usd, UserId};
+use bursar_model::{InexactError, LossPolicy, Pair, Usd, UserId};
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -58,6 +58,40 @@ pub struct UserDay {
     pub extra_allowance: Usd,
     /// Whether a position was carried into the day without a fresh price to start from.
     pub basis_uncertain: bool,
+    /// When the loss came near its limit.
+    pub warned_at: Option<Timestamp>,
+    /// When the loss reached its limit, and what it was then and became since.
+    pub tripped: Option<TripFigures>,
+    pub terms: LossTerms,
+}
+
+/// How a day's loss came to stop somebody. What was recorded is never taken back within the day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TripFigures {
+    pub at: Timestamp,
+    pub loss: Usd,
+    /// What was allowed at that moment, extra allowance included.
+    pub limit: Usd,
+    /// The largest loss from then on. No new risk does not mean no further loss.
+    pub worst: Usd,
+}
+
+/// What a day's loss leads to, and how that ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LossTerms {
+    pub policy: LossPolicy,
+    /// Whether a person has to clear the switch once the day has ended.
+    pub needs_release: bool,
+}
+
+impl Default for LossTerms {
+    /// Exits go on, and the next day begins anew.
+    fn default() -> Self {
+        Self {
+            policy: LossPolicy::ReduceOnly,
+            needs_release: false,
+        }
+    }
 }
 
 /// The day's figures for the rules. `marks` are the pairs with open positions and what prices them.
@@ -111,17 +145,31 @@ fn health(marks: &[(Pair, Option<Mark>)], stale_after: SignedDuration, now: Time
 }
 
 /// The switch that the day's loss trips, if it reached its limit. `limit` includes what was allowed
-/// on top.
-pub fn loss_latch(user: &UserId, day: &TradingDay, loss: Usd, limit: Usd) -> Option<NewLatch> {
+/// on top; `None` is no limit.
+pub fn loss_latch(
+    scope: &Scope,
+    day: &TradingDay,
+    loss: Usd,
+    limit: Option<Usd>,
+    terms: LossTerms,
+) -> Option<NewLatch> {
+    let limit = limit?;
+    let key = day.key.to_string();
     match bursar_ledger::trip(loss, Some(limit)) {
         DayVerdict::Fine | DayVerdict::Warn80 => None,
         DayVerdict::Tripped => Some(NewLatch {
-            scope: Scope::User(user.clone()),
-            mode: LatchMode::ReduceOnly,
+            scope: scope.clone(),
+            mode: match terms.policy {
+                LossPolicy::ReduceOnly => LatchMode::ReduceOnly,
+                LossPolicy::Halt => LatchMode::Halt,
+                LossPolicy::Flatten => LatchMode::Flatten,
+            },
             cause: LatchCause::DailyLoss,
             reason: format!("{loss} lost in trading day {}, limit {limit}", day.key),
-            clear_rule: ClearRule::DayBoundary {
-                day: day.key.to_string(),
+            clear_rule: if terms.needs_release {
+                ClearRule::PersonAfterDay { day: key }
+            } else {
+                ClearRule::DayBoundary { day: key }
             },
         }),
     }
@@ -138,12 +186,48 @@ mod tests {
     }
 
     fn latch(loss: &str, limit: &str) -> Option<NewLatch> {
+        latch_on(loss, limit, LossTerms::default())
+    }
+
+    fn latch_on(loss: &str, limit: &str, terms: LossTerms) -> Option<NewLatch> {
         loss_latch(
-            &"mara_ilves".parse().unwrap(),
+            &"user:mara_ilves".parse().unwrap(),
             &day(),
             loss.parse().unwrap(),
-            limit.parse().unwrap(),
+            Some(limit.parse().unwrap()),
+            terms,
         )
+    }
+
+    #[test]
+    fn a_loss_stops_as_its_policy_says_and_ends_as_its_terms_say() {
+        for (policy, mode) in [
+            (LossPolicy::ReduceOnly, LatchMode::ReduceOnly),
+            (LossPolicy::Halt, LatchMode::Halt),
+            (LossPolicy::Flatten, LatchMode::Flatten),
+        ] {
+            let terms = LossTerms {
+                policy,
+                needs_release: true,
+            };
+            let latch = latch_on("150", "150", terms).unwrap();
+
+            assert_eq!(latch.mode, mode);
+            assert_eq!(
+                latch.clear_rule,
+                ClearRule::PersonAfterDay {
+                    day: "2026-03-02".into()
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn d25_no_limit_never_trips_and_is_not_a_limit_of_zero() {
+        let scope = Scope::Global;
+        let much = "999999999".parse().unwrap();
+        assert!(loss_latch(&scope, &day(), much, None, LossTerms::default()).is_none());
+        assert!(loss_latch(&scope, &day(), Usd::ZERO, Some(Usd::ZERO), LossTerms::default()).is_some());
     }
 
     #[test]

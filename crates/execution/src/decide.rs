@@ -5,7 +5,7 @@
 
 use bursar_controls::{
     AccountState, ApprovedOrder, DayState, Funds, Holding, KeyState, LatchMode, LimitKind, Observed, Policy,
-    PositionCount, Readiness, RecentOrder, Refused, Sizing, Snapshot,
+    PositionCount, Readiness, RecentOrder, Refused, Sizing, Snapshot, Usage,
 };
 use bursar_ledger::Mark;
 use bursar_model::{
@@ -69,6 +69,8 @@ pub struct Facts {
     pub recent: Vec<RecentOrder>,
     /// Of the account: pair and side of orders that may or may not be at the venue.
     pub unresolved: Vec<(Pair, Side)>,
+    /// Of the account, its owner and the installation, without the order that is decided on.
+    pub usage: Usage,
 }
 
 /// What the rules said, and the order if all of them passed.
@@ -218,6 +220,7 @@ pub fn snapshot(request: &OrderRequest, facts: &Facts, now: Timestamp) -> Snapsh
             .unresolved
             .iter()
             .any(|(pair, side)| *pair == request.pair && *side == request.side),
+        usage: facts.usage.clone(),
     }
 }
 

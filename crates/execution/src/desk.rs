@@ -1,17 +1,21 @@
 //! The desk: one account's worker between the journal and its broker.
 //!
-//! Three loops run side by side. One *cancels* what is to be cancelled; the *dispatcher* sends what
+//! Five loops run side by side. One *cancels* what is to be cancelled; the *dispatcher* sends what
 //! was admitted; the *watcher* reads what the venue did and finds out what became of orders that are
-//! unknown. None keeps anything that the journal does not: a desk can be dropped at any moment
-//! and made again, and [`Desk::connect`] starts where it stopped.
+//! unknown; while a switch is on, one looks until it is proved that nothing works any more; and where it is
+//! wanted, one keeps the venue's dead-man timer from firing. None keeps anything that the journal does not:
+//! a desk can be dropped at any moment and made again, and [`Desk::connect`] starts where it stopped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bursar_auth::{Act, Principal};
-use bursar_broker::{Broker, CancelError, CancelOutcome, OrderTicket, PlaceError, ReadError};
+use bursar_broker::{
+    Broker, CancelError, CancelOutcome, ErrorClass, OrderTicket, PlaceError, ReadError, StillWanted,
+};
 use bursar_model::{AccountId, Clock, Entropy, IntentId, IntentState};
+use bursar_points::reach;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -19,10 +23,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::pace::{LONGEST_WAIT, Pace};
-use self::reconcile::Patience;
+use self::reconcile::Holdings;
 use self::search::Search;
-use crate::{Attempt, Conditions, Dispatch, Intent, Journal, JournalError, Outcome};
+use crate::errors::RequestKind;
+use crate::{Attempt, Conditions, Dispatch, Intent, Journal, JournalError, Outcome, Stops};
 
+mod dead_man;
+mod halting;
 mod pace;
 mod reconcile;
 mod search;
@@ -42,6 +49,8 @@ pub struct DeskSettings {
     pub cancel_again: Duration,
     /// Readings that may fail in a row before the account counts as degraded.
     pub tolerated_failures: u32,
+    /// Keeps the venue's dead-man timer armed, where the venue has one.
+    pub dead_man: bool,
 }
 
 impl Default for DeskSettings {
@@ -54,6 +63,7 @@ impl Default for DeskSettings {
             overlap: seconds(60),
             cancel_again: seconds(10),
             tolerated_failures: 3,
+            dead_man: false,
         }
     }
 }
@@ -85,6 +95,8 @@ pub struct DeskParts {
     pub conditions: Arc<dyn Conditions>,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
+    /// The switches as this process knows them, for the last look before an order is written.
+    pub stops: Arc<Stops>,
     pub settings: DeskSettings,
 }
 
@@ -92,16 +104,22 @@ pub struct DeskParts {
 pub struct Desk {
     account: AccountId,
     parts: DeskParts,
-    /// The venue's time when it was measured last, and when that was.
-    venue_clock: Mutex<Option<(Timestamp, Instant)>>,
+    venue_clock: Arc<VenueClock>,
     searches: Mutex<BTreeMap<IntentId, Search>>,
     orders: Mutex<Pace>,
     cancels: Mutex<Pace>,
-    /// Since when the venue has shown less than the ledger.
-    short_since: Mutex<Option<Instant>>,
+    holdings: Mutex<Holdings>,
     /// Something was sent: the watcher looks at once what became of it.
     sent: Notify,
     health: watch::Sender<DeskHealth>,
+    trouble: Mutex<Trouble>,
+}
+
+/// What keeps the account from being relied on.
+#[derive(Debug, Default)]
+struct Trouble {
+    venue: Option<String>,
+    dead_man: Option<String>,
 }
 
 /// The part of the acceptance bound in which nothing is written any more.
@@ -116,16 +134,21 @@ const LONGEST_ROUND: Duration = Duration::from_secs(1);
 impl Desk {
     pub fn new(account: AccountId, parts: DeskParts) -> Self {
         let (health, _) = watch::channel(DeskHealth::Good);
+        let venue_clock = Arc::new(VenueClock {
+            measured: Mutex::default(),
+            ours: Arc::clone(&parts.clock),
+        });
         Self {
             account,
             parts,
-            venue_clock: Mutex::default(),
+            venue_clock,
             searches: Mutex::default(),
             orders: Mutex::default(),
             cancels: Mutex::default(),
-            short_since: Mutex::default(),
+            holdings: Mutex::default(),
             sent: Notify::new(),
             health,
+            trouble: Mutex::default(),
         }
     }
 
@@ -137,6 +160,20 @@ impl Desk {
         self.health.subscribe()
     }
 
+    fn judge_health(&self, change: impl FnOnce(&mut Trouble)) {
+        let cause = {
+            let mut trouble = lock(&self.trouble);
+            change(&mut trouble);
+            trouble.venue.clone().or_else(|| trouble.dead_man.clone())
+        };
+        let now = cause.map_or(DeskHealth::Good, |cause| DeskHealth::Degraded { cause });
+        self.health.send_if_modified(|health| {
+            let changed = *health != now;
+            *health = now;
+            changed
+        });
+    }
+
     /// Looks at the venue completely, so that the account may trade: what was on its way becomes
     /// unknown, orders and fills of the venue are taken over, balances are compared with the ledger.
     ///
@@ -144,10 +181,15 @@ impl Desk {
     /// not depend on what the rest of it finds.
     pub async fn connect(&self) -> Result<(), DeskError> {
         let now = self.now();
+        reach("connect", "begun");
         let unresolved = self.parts.journal.recover(&self.account, now).await?;
+        reach("connect", "recovered");
         self.send_cancels(&CancellationToken::new()).await?;
+        reach("connect", "cancels-sent");
         self.measure_clock().await?;
+        reach("connect", "clock-measured");
         self.read_everything().await?;
+        reach("connect", "venue-read");
         let unknown = unresolved
             .iter()
             .filter(|intent| intent.state == IntentState::Unknown)
@@ -155,9 +197,12 @@ impl Desk {
         if unknown > 0 {
             info!(account = %self.account, unknown, "looking up orders that may or may not be at the venue");
             self.search_unknown().await?;
+            reach("connect", "unknown-searched");
         }
         self.read_balances().await?;
-        self.compare_with_venue(Patience::None).await?;
+        reach("connect", "balances-read");
+        self.compare_with_venue().await?;
+        reach("connect", "compared");
         Ok(())
     }
 
@@ -167,9 +212,54 @@ impl Desk {
         tokio::try_join!(
             self.cancel_until(&stop),
             self.dispatch_until(&stop),
-            self.watch_until(&stop)
+            self.watch_until(&stop),
+            self.halt_until(&stop),
+            self.keep_alive_until(&stop)
         )?;
         Ok(())
+    }
+
+    /// For an account that is not connected and must send no order: cancels what is asked for and looks
+    /// whether it has stopped, as far as the venue and the store let it. Returns when `stop` is cancelled.
+    pub async fn only_cancel(&self, stop: &CancellationToken) {
+        let mut watch = halting::Watch::default();
+        let mut seen = 0;
+        let mut last_error = String::new();
+        let mut read_due = Instant::now();
+        while !stop.is_cancelled() {
+            let round = async {
+                self.sweep_unrecorded(&mut watch).await;
+                self.send_cancels(stop).await?;
+                if Instant::now() >= read_due {
+                    read_due = pace::after(self.look_interval());
+                    self.read_what_was_sent().await?;
+                }
+                self.look_at_halts(&mut watch).await
+            };
+            let error = match round.await {
+                Ok(()) => String::new(),
+                Err(error) => error.to_string(),
+            };
+            if !error.is_empty() && error != last_error {
+                warn!(account = %self.account, error, "not everything that is to be cancelled can be");
+            }
+            last_error = error;
+            self.next_round(&mut seen, stop).await;
+        }
+    }
+
+    /// What became of orders that are or may be at the venue, if there are any.
+    async fn read_what_was_sent(&self) -> Result<(), DeskError> {
+        let unresolved = self.parts.journal.unresolved(&self.account).await?;
+        if unresolved
+            .iter()
+            .all(|intent| intent.state == IntentState::Approved)
+        {
+            return Ok(());
+        }
+        let searched = self.search_unknown().await;
+        self.read_activity(&unresolved).await?;
+        searched
     }
 
     async fn cancel_until(&self, stop: &CancellationToken) -> Result<(), DeskError> {
@@ -197,6 +287,7 @@ impl Desk {
             self.parts.conditions.changed(*seen).await
         };
         tokio::select! {
+            biased; // a stop first; and by no chance, so that a run can be repeated
             () = stop.cancelled() => {}
             () = tokio::time::sleep(LONGEST_ROUND) => {}
             count = change => *seen = count,
@@ -211,14 +302,9 @@ impl Desk {
             let pause = match self.watch_once(&mut balance_due).await {
                 Ok(active) => {
                     failures = 0;
-                    self.health.send_if_modified(|health| {
-                        let changed = *health != DeskHealth::Good;
-                        *health = DeskHealth::Good;
-                        changed
-                    });
-                    if active {
-                        let sustainable = self.parts.broker.profile().sustainable_look;
-                        settings.active_interval.max(sustainable)
+                    self.judge_health(|trouble| trouble.venue = None);
+                    if active || self.is_short() {
+                        self.look_interval()
                     } else {
                         settings.idle_interval
                     }
@@ -227,15 +313,14 @@ impl Desk {
                     failures = failures.saturating_add(1);
                     self.note_read_error(&error).await?;
                     if failures >= settings.tolerated_failures {
-                        self.health.send_replace(DeskHealth::Degraded {
-                            cause: error.to_string(),
-                        });
+                        self.judge_health(|trouble| trouble.venue = Some(error.to_string()));
                     }
                     settings.active_interval.max(asked_wait(&error))
                 }
                 Err(error @ DeskError::Journal(_)) => return Err(error),
             };
             tokio::select! {
+                biased; // a stop first; and by no chance, so that a run can be repeated
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(pause) => {}
                 // A moment later: several orders, one look.
@@ -243,6 +328,12 @@ impl Desk {
             }
         }
         Ok(())
+    }
+
+    /// How often the venue is looked at while something is going on.
+    fn look_interval(&self) -> Duration {
+        let sustainable = self.parts.broker.profile().sustainable_look;
+        self.parts.settings.active_interval.max(sustainable)
     }
 
     /// One look at the venue. Says whether orders work, so that the next look should be soon.
@@ -254,13 +345,17 @@ impl Desk {
             .iter()
             .any(|intent| intent.state != IntentState::Incident);
         self.read_activity(&unresolved).await?;
-        searched?;
         if Instant::now() >= *balance_due {
             self.measure_clock().await?;
             self.read_balances().await?;
-            self.compare_with_venue(Patience::Some).await?;
-            *balance_due = pace::after(self.parts.settings.balance_interval);
+            self.compare_with_venue().await?;
+            *balance_due = pace::after(if self.is_short() {
+                self.look_interval()
+            } else {
+                self.parts.settings.balance_interval
+            });
         }
+        searched?;
         Ok(working)
     }
 
@@ -270,6 +365,8 @@ impl Desk {
             let Some(intent) = self.most_urgent().await? else {
                 return Ok(());
             };
+            // What another process turned on or off; whoever decides reads it in the store.
+            self.parts.stops.refresh(self.parts.journal.latches()).await?;
             let sent = self.send(&intent).await;
             // Whatever came of it: this one is not taken up again at once.
             lock(&self.orders).back_off(intent.id, Duration::ZERO);
@@ -282,16 +379,18 @@ impl Desk {
     /// wait behind entries.
     async fn most_urgent(&self) -> Result<Option<Intent>, DeskError> {
         let journal = &self.parts.journal;
-        let taken_back: BTreeSet<IntentId> = (journal.pending_cancels(&self.account).await?.iter())
-            .map(|cancel| cancel.intent)
-            .collect();
-        let now = self.now();
-        let mut admitted = journal.unresolved(&self.account).await?;
-        admitted.retain(|intent| {
+        let mut admitted = journal.admitted(&self.account).await?;
+        if !admitted.is_empty() {
             // A cancel may have been asked for while an attempt was under way that was never sent.
-            let wanted = !taken_back.contains(&intent.id) || now > intent.valid_until;
-            intent.state == IntentState::Approved && wanted
-        });
+            let taken_back: BTreeSet<IntentId> = (journal.pending_cancels(&self.account).await?.iter())
+                .map(|cancel| cancel.intent)
+                .collect();
+            let (now, is_short) = (self.now(), self.is_short());
+            admitted.retain(|intent| {
+                let waits = taken_back.contains(&intent.id) || (is_short && !intent.reducing);
+                !waits || now > intent.valid_until
+            });
+        }
         let mut orders = lock(&self.orders);
         orders.keep(|id| admitted.iter().any(|intent| intent.id == id));
         admitted.retain(|intent| orders.is_free(intent.id));
@@ -303,16 +402,20 @@ impl Desk {
     async fn send(&self, intent: &Intent) -> Result<(), DeskError> {
         let journal = &self.parts.journal;
         let acceptance = signed(self.parts.broker.profile().acceptance);
+        let sent_at = self.venue_now();
         let attempt = Attempt {
             token: self.parts.entropy.bytes(),
-            acceptance_bound: later(self.venue_now(), acceptance),
+            sent_at,
+            acceptance_bound: later(sent_at, acceptance),
         };
         let token = attempt.token;
         let ticket = OrderTicket {
             intent: intent.id,
             client_order_id: intent.client_order_id.clone(),
             acceptance_bound: attempt.acceptance_bound,
+            still_wanted: self.still_wanted(intent, attempt.acceptance_bound),
         };
+        reach("send", "picked");
         let order = match journal.dispatch(intent.id, attempt, self.now()).await {
             Ok(Dispatch::Send(order)) => *order,
             Ok(Dispatch::Over(over)) => {
@@ -323,14 +426,17 @@ impl Desk {
             Err(JournalError::Stale { .. }) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        // The commit took longer than the order is good for: say so while it is certain.
-        if self.venue_now() >= earlier(ticket.acceptance_bound, WRITE_MARGIN) {
-            let reason = "recording it took longer than the venue may take".to_owned();
+        // Before the adapter takes a turn of the account's connection; it asks again right before it writes.
+        if let Err(PlaceError::NotSent { reason, .. }) = ticket.still_wanted.ask() {
+            info!(account = %self.account, intent = %intent.id, reason, "order not sent");
+            reach("send", "withheld");
             self.conclude(intent.id, Outcome::NotSent { token, reason })
                 .await?;
             return Ok(());
         }
+        reach("send", "recorded");
         let placed = self.parts.broker.place(order, &ticket).await;
+        reach("send", "answered");
         if let Err(error) = &placed {
             warn!(account = %self.account, intent = %intent.id, %error, hint = error.hint(), "order not confirmed");
         }
@@ -353,6 +459,7 @@ impl Desk {
             Err(PlaceError::AlreadyThere { code }) => Outcome::Lost { reason: code },
         };
         let concluded = self.conclude(intent.id, outcome).await?;
+        reach("send", "concluded");
         self.sent.notify_one();
         info!(
             account = %self.account,
@@ -362,12 +469,31 @@ impl Desk {
             order = %concluded.request,
             "order sent"
         );
-        if let Some((class, code)) = error {
-            journal
-                .note_error(&self.account, class, &code, self.now())
-                .await?;
+        match error {
+            Some((class, code)) => {
+                journal
+                    .note_error(&self.account, RequestKind::Place, class, &code, self.now())
+                    .await?;
+            }
+            None => {
+                journal.note_answered(&self.account, RequestKind::Place).await?;
+            }
         }
+        reach("send", "noted");
         Ok(())
+    }
+
+    /// The last look before an order is written: at the deadline, and at the switches in memory. What
+    /// counts was read in the transaction that recorded the attempt.
+    fn still_wanted(&self, intent: &Intent, bound: Timestamp) -> StillWanted {
+        let (clock, stops) = (Arc::clone(&self.venue_clock), Arc::clone(&self.parts.stops));
+        let intent = intent.clone();
+        StillWanted::asking(move || {
+            if clock.now() >= earlier(bound, WRITE_MARGIN) {
+                return Err("it took longer until it could be sent than the venue may take".to_owned());
+            }
+            stops.objection(&intent).map_or(Ok(()), Err)
+        })
     }
 
     /// Records what became of an attempt. The watcher may have found the order while the venue's answer
@@ -388,6 +514,7 @@ impl Desk {
             other => return Ok(other?),
         }
         let stands = journal.intent(intent).await?;
+        reach("send", "recorded-meanwhile");
         let contradiction = match stands.state {
             // Recorded by nobody, and the answer does not fit: it cannot be told.
             IntentState::Dispatching => {
@@ -430,13 +557,18 @@ impl Desk {
             if !lock(&self.cancels).is_free(cancel.intent) {
                 continue;
             }
+            reach("send-cancel", "picked");
             match self.parts.broker.cancel(&cancel.client_order_id).await {
                 Ok(CancelOutcome::Taken | CancelOutcome::NotWorking) => {
+                    reach("send-cancel", "answered");
                     lock(&self.cancels).hold(cancel.intent, self.parts.settings.cancel_again);
                     journal.cancel_sent(cancel.intent, self.now()).await?;
+                    reach("send-cancel", "recorded");
+                    journal.note_answered(&self.account, RequestKind::Cancel).await?;
                     self.sent.notify_one();
                 }
                 Err(error) => {
+                    reach("send-cancel", "unconfirmed");
                     warn!(account = %self.account, intent = %cancel.intent, %error, "cancel not confirmed");
                     let wait = match &error {
                         CancelError::TryAgain { wait, .. } => wait.unwrap_or_default(),
@@ -444,7 +576,13 @@ impl Desk {
                     };
                     lock(&self.cancels).back_off(cancel.intent, wait);
                     journal
-                        .note_error(&self.account, error.class(), &error.to_string(), self.now())
+                        .note_error(
+                            &self.account,
+                            RequestKind::Cancel,
+                            error.class(),
+                            &error.to_string(),
+                            self.now(),
+                        )
                         .await?;
                 }
             }
@@ -454,13 +592,17 @@ impl Desk {
 
     async fn note_read_error(&self, error: &ReadError) -> Result<(), DeskError> {
         warn!(account = %self.account, %error, hint = error.hint(), "the venue could not be read");
-        // A reading that fails says nothing about an order; only a refused key counts.
-        if let ReadError::Refused { class, code } = error {
-            self.parts
-                .journal
-                .note_error(&self.account, *class, code, self.now())
-                .await?;
-        }
+        // A reading that fails says nothing about an order: only a refused key counts, and an exchange
+        // that is not itself.
+        let code = match error {
+            ReadError::Refused { code, .. } => code.clone(),
+            other if other.class() == ErrorClass::Security => other.to_string(),
+            ReadError::TryAgain { .. } | ReadError::Unreadable { .. } => return Ok(()),
+        };
+        self.parts
+            .journal
+            .note_error(&self.account, RequestKind::Read, error.class(), &code, self.now())
+            .await?;
         Ok(())
     }
 
@@ -468,17 +610,34 @@ impl Desk {
         self.parts.clock.now()
     }
 
-    /// The venue's time: as it was measured, and what has passed since. A clock of ours that is set in
-    /// between changes nothing.
     fn venue_now(&self) -> Timestamp {
-        match *lock(&self.venue_clock) {
-            Some((measured, at)) => later(measured, signed(at.elapsed())),
-            None => self.now(),
-        }
+        self.venue_clock.now()
     }
 
     fn act(&self) -> Act {
         Act::new(Principal::Daemon, self.now())
+    }
+}
+
+/// The venue's time, as far as it is known.
+struct VenueClock {
+    /// The venue's time when it was measured last, and when that was.
+    measured: Mutex<Option<(Timestamp, Instant)>>,
+    ours: Arc<dyn Clock>,
+}
+
+impl VenueClock {
+    fn set(&self, venue: Timestamp) {
+        *lock(&self.measured) = Some((venue, Instant::now()));
+    }
+
+    /// As it was measured, and what has passed since. A clock of ours that is set in between changes
+    /// nothing.
+    fn now(&self) -> Timestamp {
+        match *lock(&self.measured) {
+            Some((measured, at)) => later(measured, signed(at.elapsed())),
+            None => self.ours.now(),
+        }
     }
 }
 

@@ -5,10 +5,20 @@
 
 use bursar_broker::ErrorClass;
 use bursar_controls::{ClearRule, LatchCause, LatchMode, Scope};
-use bursar_model::AccountId;
+use bursar_model::{AccountId, BrokerId};
 use jiff::{SignedDuration, Timestamp};
+use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
 use crate::NewLatch;
+
+/// What kind of request met an error. A clear answer clears what was counted in a row of its own kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, EnumString, EnumIter, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
+pub enum RequestKind {
+    Place,
+    Cancel,
+    Read,
+}
 
 /// How many errors of a kind, in how long a time, stop what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +34,10 @@ pub struct ErrorPolicy {
     pub ambiguous: Threshold,
     pub auth: Threshold,
     pub nonce: Threshold,
+    /// So many ambiguous answers in a row to the same kind of request, however long that takes.
+    pub ambiguous_row: u32,
+    /// So many refusals of the venue for what orders ask, in the window of ambiguous ones, are reported.
+    pub business_alarm: u32,
 }
 
 impl Default for ErrorPolicy {
@@ -45,6 +59,8 @@ impl Default for ErrorPolicy {
                 window: SignedDuration::from_secs(60),
                 mode: LatchMode::ReduceOnly,
             },
+            ambiguous_row: 5,
+            business_alarm: 10,
         }
     }
 }
@@ -62,36 +78,94 @@ impl ErrorPolicy {
                 window: SignedDuration::from_secs(1),
                 mode: LatchMode::Halt,
             }),
-            ErrorClass::LocalFault
+            ErrorClass::LocalDeny
+            | ErrorClass::LocalFault
             | ErrorClass::Connect
             | ErrorClass::Business
             | ErrorClass::Rate
             | ErrorClass::VenueState => None,
         }
     }
+
+    /// How many in a row of the same kind of request stop the account; `None` for classes of which only
+    /// those in the window count.
+    pub const fn row(&self, class: ErrorClass) -> Option<u32> {
+        match class {
+            ErrorClass::Ambiguous => Some(self.ambiguous_row),
+            _ => None,
+        }
+    }
+
+    /// Whether the last of so many refusals in the window is to be reported: once, as the line is crossed.
+    pub const fn alarms(&self, class: ErrorClass, in_window: u32) -> bool {
+        matches!(class, ErrorClass::Business) && in_window == self.business_alarm
+    }
+
+    /// The window over which errors of a class are counted.
+    pub fn window(&self, class: ErrorClass) -> Option<SignedDuration> {
+        match class {
+            ErrorClass::Business => Some(self.ambiguous.window),
+            class => self.threshold(class).map(|threshold| threshold.window),
+        }
+    }
 }
 
-/// The switch that errors of a class trip, given when they happened, the newest included.
+/// Whose errors are judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Offender<'a> {
+    pub account: &'a AccountId,
+    pub broker: &'a BrokerId,
+}
+
+/// The errors of one class, the newest included.
+#[derive(Clone, Copy, Debug)]
+pub struct Met<'a> {
+    pub class: ErrorClass,
+    /// When they happened that nobody has reset.
+    pub happened: &'a [Timestamp],
+    /// How many in a row of the same kind of request, without a clear answer between.
+    pub in_a_row: u32,
+}
+
+/// How many happened in the window that ends now.
+pub fn in_window(happened: &[Timestamp], window: SignedDuration, now: Timestamp) -> u32 {
+    let from = now.saturating_sub(window).unwrap_or(Timestamp::MIN);
+    let count = happened.iter().filter(|at| **at >= from && **at <= now).count();
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// The switch that errors of a class trip, if they are too many. A venue that is not the one it should
+/// be is nobody's account's fault: that stops the broker.
 pub fn judge(
-    account: &AccountId,
-    class: ErrorClass,
-    happened: &[Timestamp],
+    offender: Offender<'_>,
+    met: &Met<'_>,
     policy: &ErrorPolicy,
     now: Timestamp,
 ) -> Option<NewLatch> {
-    let threshold = policy.threshold(class)?;
-    let from = now.saturating_sub(threshold.window).unwrap_or(Timestamp::MIN);
-    let count = happened.iter().filter(|at| **at >= from && **at <= now).count();
-    let reached = u32::try_from(count).unwrap_or(u32::MAX) >= threshold.count;
-    reached.then(|| NewLatch {
-        scope: Scope::Account(account.clone()),
-        mode: threshold.mode,
-        cause: LatchCause::AutoDisable,
-        reason: format!(
-            "{count} errors of class `{class}` in {} s, threshold {}",
+    let threshold = policy.threshold(met.class)?;
+    let count = in_window(met.happened, threshold.window, now);
+    let row = policy.row(met.class).filter(|row| met.in_a_row >= *row);
+    let reason = if count >= threshold.count {
+        format!(
+            "{count} errors of class `{}` in {} s, threshold {}",
+            met.class,
             threshold.window.as_secs(),
             threshold.count
-        ),
+        )
+    } else {
+        format!(
+            "{} errors of class `{}` in a row, threshold {}",
+            met.in_a_row, met.class, row?
+        )
+    };
+    Some(NewLatch {
+        scope: match met.class {
+            ErrorClass::Security => Scope::Broker(offender.broker.clone()),
+            _ => Scope::Account(offender.account.clone()),
+        },
+        mode: threshold.mode,
+        cause: LatchCause::AutoDisable,
+        reason,
         clear_rule: ClearRule::Manual,
     })
 }
@@ -106,14 +180,58 @@ mod tests {
     }
 
     fn judged(class: ErrorClass, seconds: &[i64], now: i64) -> Option<NewLatch> {
+        judged_with(class, seconds, 0, now)
+    }
+
+    fn judged_with(class: ErrorClass, seconds: &[i64], in_a_row: u32, now: i64) -> Option<NewLatch> {
         let happened: Vec<Timestamp> = seconds.iter().map(|second| at(*second)).collect();
-        judge(
-            &"kraken-ilves".parse().unwrap(),
+        let offender = Offender {
+            account: &"kraken-ilves".parse().unwrap(),
+            broker: &"kraken".parse().unwrap(),
+        };
+        let met = Met {
             class,
-            &happened,
-            &ErrorPolicy::default(),
-            at(now),
-        )
+            happened: &happened,
+            in_a_row,
+        };
+        judge(offender, &met, &ErrorPolicy::default(), at(now))
+    }
+
+    #[test]
+    fn five_ambiguous_answers_in_a_row_stop_entries_however_slowly_they_come() {
+        assert!(judged_with(ErrorClass::Ambiguous, &[90_000], 4, 90_000).is_none());
+        let latch = judged_with(ErrorClass::Ambiguous, &[90_000], 5, 90_000).unwrap();
+        assert_eq!(latch.mode, LatchMode::ReduceOnly);
+        assert_eq!(
+            latch.reason,
+            "5 errors of class `ambiguous` in a row, threshold 5"
+        );
+        assert!(judged_with(ErrorClass::Auth, &[90_000], 5, 90_000).is_none());
+    }
+
+    #[test]
+    fn a_venue_that_is_not_the_one_it_should_be_stops_the_broker() {
+        let latch = judged(ErrorClass::Security, &[0], 0).unwrap();
+        assert_eq!(
+            (latch.scope.to_string().as_str(), latch.mode),
+            ("broker:kraken", LatchMode::Halt)
+        );
+        let latch = judged(ErrorClass::Contract, &[0], 0).unwrap();
+        assert_eq!(
+            (latch.scope.to_string().as_str(), latch.mode),
+            ("account:kraken-ilves", LatchMode::Halt)
+        );
+    }
+
+    #[test]
+    fn refused_orders_are_reported_once_as_the_line_is_crossed() {
+        let policy = ErrorPolicy::default();
+        let reported: Vec<u32> = (0..30)
+            .filter(|count| policy.alarms(ErrorClass::Business, *count))
+            .collect();
+
+        assert_eq!(reported, [10]);
+        assert!(ErrorClass::iter().all(|class| class == ErrorClass::Business || !policy.alarms(class, 10)));
     }
 
     #[test]

@@ -67,6 +67,7 @@ impl Feed {
                 }
             }
             tokio::select! {
+                biased; // who stops does not begin another reading
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(self.interval) => {}
             }

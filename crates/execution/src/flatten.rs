@@ -15,10 +15,13 @@ use bursar_model::{
     AccountId, Clock, Instrument, IntentState, LatchId, OrderRequest, Pair, Position, Quote, Verdict, decimal,
 };
 use bursar_permissions::Caller;
+use bursar_points::reach;
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
+
+pub use self::sale::is_too_little as is_dust;
 
 use self::memory::Memory;
 use self::sale::{Sale, is_too_little, named, sale, spendable};
@@ -103,6 +106,7 @@ impl Flattener {
             self.parts.conditions.changed(*seen).await
         };
         tokio::select! {
+            biased; // a stop first; and by no chance, so that a run can be repeated
             () = stop.cancelled() => {}
             () = tokio::time::sleep(LONGEST_ROUND) => {}
             count = change => *seen = count,
@@ -136,6 +140,7 @@ impl Flattener {
         }
         for latch in latches.iter().filter(|latch| !unfinished.contains(&latch.id)) {
             if memory.is_news(latch.id, "flat".into()) {
+                reach("flatten", "flat");
                 info!(latch = %latch.id, scope = %latch.scope, "flat: nothing is left to close; the switch stays on");
             }
         }
@@ -151,6 +156,7 @@ impl Flattener {
         let (journal, conditions) = (&self.parts.journal, &self.parts.conditions);
         let id = account.id();
         // Read before the positions: what an order sells that ends in between is then no longer in them.
+        reach("flatten", "account");
         let unresolved = journal.unresolved(id).await?;
         let positions = journal.positions(id).await?;
         for pair in memory.no_longer_held(id, &positions) {
@@ -274,6 +280,7 @@ impl Flattener {
         if short_by_an_old_balance || !task.may_try(&tries, quote, known.at, memory) {
             return Ok(Progress::Unfinished);
         }
+        reach("flatten", "sized");
         self.submit(task, order, memory).await?;
         Ok(Progress::Unfinished)
     }
@@ -313,6 +320,7 @@ impl Flattener {
         };
         // Asked first, so that what stands in the way for an hour does not leave a record every second.
         let preview = self.parts.gateway.preview(order.clone()).await?;
+        reach("flatten", "previewed");
         if !preview.allowed {
             task.report_denied(&preview.trace, memory);
             return Ok(());
@@ -320,6 +328,7 @@ impl Flattener {
         memory.is_busy(task);
         match self.parts.gateway.submit(order).await? {
             Admission::Approved(intent) => {
+                reach("flatten", "submitted");
                 info!(latch = %task.latch.id, account = %task.account, intent = %intent.id, order = %intent.request, price = ?intent.request.kind.limit_price().map(|price| price.to_string()), "closing a position");
             }
             Admission::Denied(intent) => task.report_denied(&intent.trace, memory),

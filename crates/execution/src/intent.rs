@@ -47,7 +47,7 @@ pub struct Intent {
     pub updated_at: Timestamp,
     /// After this it is not sent any more.
     pub valid_until: Timestamp,
-    /// When the attempt was recorded.
+    /// When the attempt was recorded, in the venue's time.
     pub dispatched_at: Option<Timestamp>,
     /// After this the venue cannot accept the attempt any more.
     pub acceptance_bound: Option<Timestamp>,
@@ -57,7 +57,7 @@ pub struct Intent {
     pub venue_filled: Decimal,
     /// How the order ended at the venue, while fills are still to be booked.
     pub closing: Option<VenueOrderStatus>,
-    /// What every rule said when it was admitted or refused.
+    /// What every rule said when it was admitted or refused; left out where many orders are worked through.
     pub trace: Vec<Check>,
 }
 
@@ -85,6 +85,9 @@ impl Admission {
 pub struct Attempt {
     /// Random; recognises our own commit when its answer was lost.
     pub token: [u8; 16],
+    /// When it is recorded, in the venue's time as far as it is known. By our clock, which may be wrong, the
+    /// order could be looked for only from a time to come.
+    pub sent_at: Timestamp,
     /// The venue must not accept the order after this, in the venue's time.
     pub acceptance_bound: Timestamp,
 }

@@ -14,15 +14,17 @@ use bursar_controls::{KeyState, Latch, LatchMode, Policy};
 use bursar_keystore::CredentialFacts;
 use bursar_ledger::TradingDay;
 use bursar_model::{
-    AccountId, Balance, BrokerId, Fill, Instrument, IntentId, LatchId, Quote, Usd, UserId, VenueOrderId,
+    AccountId, Balance, BrokerId, ClientOrderId, Fill, Instrument, IntentId, LatchId, Quote, Usd, UserId,
+    VenueOrderId,
 };
 use bursar_permissions::UserPermissions;
 use jiff::Timestamp;
 
+use crate::errors::RequestKind;
 use crate::machine::Forbidden;
 use crate::{
-    AbsenceEvidence, Admission, Attempt, Booked, Cancel, DayBoundary, Dispatch, ExternalOrder, Intent,
-    NewLatch, Preview, Proposal, UserDay,
+    AbsenceEvidence, Admission, Attempt, Booked, Cancel, DayBoundary, Dispatch, ExternalOrder, HaltLook,
+    HaltState, Halting, Intent, NewLatch, Preview, Proposal,
 };
 
 /// Why the journal did not do what was asked.
@@ -43,6 +45,13 @@ pub enum JournalError {
     /// A switch of the day's loss ends with its day; more loss is allowed in so many words.
     #[error("switch `{id}` ends with its trading day")]
     EndsWithDay { id: LatchId },
+    /// A rule forbids it.
+    #[error("rule {rule}: {why}")]
+    Refused {
+        rule: &'static str,
+        why: String,
+        hint: &'static str,
+    },
     /// Nothing may be assumed: if it was a change, read again before anything else.
     #[error("the store cannot be used")]
     Unavailable {
@@ -64,7 +73,10 @@ impl JournalError {
             Self::NotFound { .. } => "list what there is with `bursar orders` or `bursar latches`",
             Self::Stale { .. } => "look at it again with `bursar order show`",
             Self::KeyReused { .. } => "use a new key for a new order",
-            Self::EndsWithDay { .. } => "to allow more loss today, run `bursar loss allow`",
+            Self::EndsWithDay { .. } => {
+                "see `bursar latches`; more loss is allowed only to a user: `bursar loss allow USER --extra-usd X`"
+            }
+            Self::Refused { hint, .. } => hint,
             Self::Unavailable { .. } => "check the disk and the store's place, then try again",
         }
     }
@@ -153,8 +165,12 @@ pub trait Journal: Send + Sync {
 
     async fn intent(&self, id: IntentId) -> Result<Intent, JournalError>;
 
-    /// Intents of an account that are not over, oldest first.
+    /// Intents of an account that are not over, oldest first. What the rules said of them is left out,
+    /// as in everything that a desk is told of its orders: [`Journal::intent`] has it.
     async fn unresolved(&self, account: &AccountId) -> Result<Vec<Intent>, JournalError>;
+
+    /// Those of them that were admitted and not sent. A desk asks for them at each change of the store.
+    async fn admitted(&self, account: &AccountId) -> Result<Vec<Intent>, JournalError>;
 
     /// Intents, newest first.
     async fn intents(&self, account: Option<&AccountId>, limit: u32) -> Result<Vec<Intent>, JournalError>;
@@ -174,10 +190,14 @@ pub trait Journal: Send + Sync {
     async fn external_orders(&self, account: &AccountId) -> Result<Vec<ExternalOrder>, JournalError>;
 
     /// Turns a switch on, takes back unsent orders in its scope and asks for the cancels that its
-    /// mode wants. A switch that is on already gets another row beside it.
+    /// mode wants. A switch that is on already gets another row beside it. The row is on disk before
+    /// the first order is looked at: how many there are holds up no stop.
     async fn trip(&self, latch: NewLatch, act: &Act) -> Result<Latch, JournalError>;
 
-    /// Turns one switch off. The reason is in the act.
+    /// Turns one switch off, on a person's word and with their reason. A switch that stops a broker or
+    /// everything takes two people, unless one may do both. Accounts in its scope that hold something
+    /// or have orders under way must have been compared with the venue just now; and where something
+    /// is held or unknown, a strict switch first gives way to one of mode `reduce-only`.
     async fn release(&self, id: LatchId, act: &Act) -> Result<Latch, JournalError>;
 
     /// The switches that are on, strictest first.
@@ -186,15 +206,43 @@ pub trait Journal: Send + Sync {
     /// Every switch there ever was, newest first, with who cleared it.
     async fn latch_history(&self, limit: u32) -> Result<Vec<LatchRecord>, JournalError>;
 
-    /// Counts a fault of a venue or a key, and trips a switch when there were too many in the window,
-    /// unless it is on already.
+    /// The switches over an account of which it was not proved yet that they have halted it.
+    async fn unproved_halts(&self, account: &AccountId) -> Result<Vec<Latch>, JournalError>;
+
+    /// Records a look at the venue that is to prove a halt, and judges it by what is recorded at that
+    /// moment. The first proof stands, and leaves an audit record.
+    async fn note_halt(
+        &self,
+        latch: LatchId,
+        account: &AccountId,
+        look: HaltLook,
+        now: Timestamp,
+    ) -> Result<Halting, JournalError>;
+
+    /// How far every account is under the switches that are on, as its desk saw it last.
+    async fn halts(&self) -> Result<Vec<HaltState>, JournalError>;
+
+    /// Those of the orders with these ids that are ours, over or not.
+    async fn ours_among(
+        &self,
+        account: &AccountId,
+        ids: &[ClientOrderId],
+    ) -> Result<Vec<Intent>, JournalError>;
+
+    /// Counts a fault of a venue or a key, and trips a switch when there were too many in the window or
+    /// in a row, unless it is on already.
     async fn note_error(
         &self,
         account: &AccountId,
+        kind: RequestKind,
         class: ErrorClass,
         code: &str,
         now: Timestamp,
     ) -> Result<Option<Latch>, JournalError>;
+
+    /// A clear answer to a request: what was counted in a row of its kind begins anew. What is in the
+    /// window stays there until it is old.
+    async fn note_answered(&self, account: &AccountId, kind: RequestKind) -> Result<(), JournalError>;
 
     /// Forgets the errors that were counted so far; the lifetime figures stay.
     async fn reset_errors(&self, account: &AccountId, act: &Act) -> Result<(), JournalError>;
@@ -212,6 +260,20 @@ pub trait Journal: Send + Sync {
     async fn checkpoint(&self, account: &AccountId) -> Result<Option<Timestamp>, JournalError>;
 
     async fn set_checkpoint(&self, account: &AccountId, at: Timestamp) -> Result<(), JournalError>;
+
+    /// Records that an account was read completely and compared with the ledger.
+    async fn reconciled(&self, account: &AccountId, found: Reconciliation) -> Result<(), JournalError>;
+
+    /// The last complete comparison of an account.
+    async fn reconciliation(&self, account: &AccountId) -> Result<Option<Reconciliation>, JournalError>;
+}
+
+/// A complete comparison of an account with its venue.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Reconciliation {
+    pub at: Timestamp,
+    /// In words; empty when everything agreed.
+    pub differences: Vec<String>,
 }
 
 /// A switch with its end.
@@ -248,9 +310,6 @@ pub trait Conditions: Send + Sync {
         preferences: &bursar_config::Preferences,
         act: &Act,
     ) -> Result<(), JournalError>;
-
-    /// Allows more loss for the user's current trading day; today's figure stays what it is.
-    async fn allow_loss(&self, user: &UserId, extra: Usd, act: &Act) -> Result<UserDay, JournalError>;
 
     /// When trading days change: midnight UTC until it is set.
     async fn day_boundary(&self) -> Result<DayBoundary, JournalError>;

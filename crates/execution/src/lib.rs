@@ -6,6 +6,8 @@
 //! what became of it. What cannot be told is *unknown*: a state, not an error, which ends only by
 //! evidence ([`absence`]). The [`Flattener`] closes positions by the same way while a switch asks for it.
 //!
+//! What it cannot decide, two people do ([`approvals`]).
+//!
 //! Start reading at [`machine`], the life of an intent as a table; then [`decide`](decide()), the one
 //! pure function behind admission, dispatch and dry run; then [`Desk`].
 //!
@@ -17,39 +19,57 @@
 //! - A fill is booked once; positions, the day's loss and its switch move in the same transaction.
 //! - A sale reserves what it sells: nothing is sold twice, whoever asks and however often.
 //! - A switch that is on is seen by every later dispatch, in every process that has the store open.
+//! - *Halted* is said when it is proved ([`halting`]), and *halting* before.
 
 pub mod absence;
+pub mod approvals;
+pub mod breaker;
 mod day;
 mod decide;
 mod desk;
+pub mod emergency;
 pub mod errors;
+mod exposure;
 mod feed;
 mod flatten;
 mod gateway;
+pub mod halting;
+pub mod holdings;
 mod intent;
 mod journal;
 pub mod machine;
+pub mod oracles;
+pub mod replay;
 mod reports;
 pub mod settings;
+mod stops;
 
 pub use absence::{Absence, AbsenceEvidence, NegativeLook};
-pub use day::{DayBoundary, UserDay, day_state, loss_latch};
+pub use approvals::{
+    Approval, ApprovalError, ApprovalVerdict, Approvals, Effect, Measure, MoreLoss, Proposed, Resolution,
+};
+pub use day::{DayBoundary, LossTerms, TripFigures, UserDay, day_state, loss_latch};
 pub use decide::{
     Decision, Facts, HeldPosition, Preview, Reserved, decide, equity, key_without_record, preview, snapshot,
     strictest, usd_rate,
 };
 pub use desk::{Desk, DeskError, DeskHealth, DeskParts, DeskSettings};
+pub use exposure::external_cost;
 pub use feed::Feed;
-pub use flatten::{FLATTEN_TRIES, Flattener, FlattenerParts};
+pub use flatten::{FLATTEN_TRIES, Flattener, FlattenerParts, is_dust};
 pub use gateway::{Gateway, GatewayError, OrderIntent};
+pub use halting::{HaltEvidence, HaltFacts, HaltLook, HaltState, Halting, Listing};
 pub use intent::{Admission, Attempt, Cancel, CancelState, Dispatch, ExternalOrder, Intent, Proposal};
 pub use journal::{
     AccountBalances, Conditions, Connection, ConnectionState, Journal, JournalError, LatchClearance,
-    LatchRecord, Outcome, cancels_working, withdraws_unsent,
+    LatchRecord, Outcome, Reconciliation, cancels_working, withdraws_unsent,
 };
+pub use oracles::{CheckReport, Promise, Reach, SelfCheck, Violation};
 pub use reports::{
     BookedFill, ErrorCount, IntentFilter, OutboxEvent, Recorded, Reports, ReservationRow, StrayFill,
 };
+
+pub use stops::{Raised, Stops};
 
 use bursar_controls::{ClearRule, Latch, LatchCause, LatchMode, Scope};
 

@@ -1,7 +1,8 @@
 //! The life of an intent as a table: from which state, by which event, to which state.
 //!
 //! The table is data. The store consults it inside the transaction that changes a row, the tests
-//! compare it with what must be impossible, and it is printed for people to read.
+//! compare it with what must be impossible, the self-check holds the audit trail to it, and
+//! `docs/orders.md` is rendered from it.
 //!
 //! | word | meaning |
 //! |---|---|
@@ -40,6 +41,44 @@ pub enum Step {
     VenueExpire,
     /// The venue contradicts what was recorded.
     Contradict,
+    /// Two people found: the venue never had it.
+    ResolveAbsent,
+    /// Two people found: the venue refused it.
+    ResolveRejected,
+    /// Two people found it at the venue; from here on it is followed like any other.
+    ResolveOpen,
+    /// Two people found: filled, and every fill is booked.
+    ResolveFilled,
+    /// Two people found: cancelled at the venue, and every fill is booked.
+    ResolveCancelled,
+    /// Two people found: expired at the venue, and every fill is booked.
+    ResolveVenueExpired,
+}
+
+impl Step {
+    /// Whether only people can take it, two of them.
+    pub const fn is_by_people(self) -> bool {
+        match self {
+            Self::ResolveAbsent
+            | Self::ResolveRejected
+            | Self::ResolveOpen
+            | Self::ResolveFilled
+            | Self::ResolveCancelled
+            | Self::ResolveVenueExpired => true,
+            Self::Expire
+            | Self::Withdraw
+            | Self::Dispatch
+            | Self::NotSent
+            | Self::Accept
+            | Self::Refuse
+            | Self::Lose
+            | Self::ProveAbsent
+            | Self::Fill
+            | Self::Cancel
+            | Self::VenueExpire
+            | Self::Contradict => false,
+        }
+    }
 }
 
 /// What a step does to the reservations of the intent.
@@ -55,20 +94,212 @@ pub enum Reservation {
 /// One row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transition {
+    /// The name that the safety rules give it, for example `T5`.
+    pub number: &'static str,
     pub from: IntentState,
     pub step: Step,
     pub to: IntentState,
     pub reservation: Reservation,
+    /// What must hold, looked at inside the transaction.
+    pub guard: &'static str,
+    /// What the transaction writes besides the state, the audit record and the event.
+    pub writes: &'static str,
 }
 
-const fn row(from: IntentState, step: Step, to: IntentState, reservation: Reservation) -> Transition {
+/// Where an intent comes from. Both ways are one transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beginning {
+    pub number: &'static str,
+    pub to: IntentState,
+    /// What becomes of its reservations.
+    pub reservation: &'static str,
+    pub guard: &'static str,
+    pub writes: &'static str,
+}
+
+/// The two ways in.
+pub const BEGINNINGS: &[Beginning] = &[
+    Beginning {
+        number: "T1",
+        to: IntentState::Approved,
+        reservation: "taken",
+        guard: "the caller may trade the account; no switch covers it; the account is ready; every rule passes; \
+                what it claims of each limit still fits; the idempotency key is new",
+        writes: "the intent, its canonical terms and their hash, the snapshot and the rule trace, until when it is \
+                 good, the idempotency key, reservations",
+    },
+    Beginning {
+        number: "T2",
+        to: IntentState::Denied,
+        reservation: "none",
+        guard: "any guard of T1 is false",
+        writes: "the intent with every broken rule, the snapshot",
+    },
+];
+
+/// What changes an intent without changing its state.
+pub const BOOKING: Beginning = Beginning {
+    number: "T11",
+    to: IntentState::Open,
+    reservation: "move into the position",
+    guard: "the execution was not booked before; pair and side are the order's",
+    writes: "the execution, its double entry, lots, the filled quantity, the day's loss and its switch",
+};
+
+/// A moment in the life of an order at which something must be on disk before anything else happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Point {
+    pub name: &'static str,
+    pub what: &'static str,
+    pub promise: &'static str,
+}
+
+/// The persistence points, in their order.
+pub const POINTS: &[Point] = &[
+    Point {
+        name: "P0",
+        what: "the caller proposes an order",
+        promise: "nothing is promised",
+    },
+    Point {
+        name: "P1",
+        what: "T1 or T2 commits",
+        promise: "the caller gets its answer only after this",
+    },
+    Point {
+        name: "P2",
+        what: "T5 commits",
+        promise: "nothing is written to the venue before this",
+    },
+    Point {
+        name: "P3",
+        what: "the key is opened, the request signed, the clock compared with the acceptance bound",
+        promise: "too late means T7b: nothing left",
+    },
+    Point {
+        name: "P4",
+        what: "the request is written",
+        promise: "from here on: accepted, proved refused, or unknown",
+    },
+    Point {
+        name: "P5",
+        what: "the answer is read and classified",
+        promise: "what is not understood is unknown",
+    },
+    Point {
+        name: "P6",
+        what: "T6, T7, T7b or T8 commits",
+        promise: "events are handed out only after this",
+    },
+    Point {
+        name: "P7",
+        what: "T11 commits",
+        promise: "the checkpoint of the account moves only after this",
+    },
+    Point {
+        name: "P8",
+        what: "T12 commits",
+        promise: "the order is over",
+    },
+];
+
+struct Because {
+    number: &'static str,
+    guard: &'static str,
+    writes: &'static str,
+}
+
+const fn because(number: &'static str, guard: &'static str, writes: &'static str) -> Because {
+    Because {
+        number,
+        guard,
+        writes,
+    }
+}
+
+const fn row(
+    from: IntentState,
+    step: Step,
+    to: IntentState,
+    reservation: Reservation,
+    because: &Because,
+) -> Transition {
     Transition {
+        number: because.number,
         from,
         step,
         to,
         reservation,
+        guard: because.guard,
+        writes: because.writes,
     }
 }
+
+const EXPIRE: Because = because("T3", "the moment until which it is good has passed", "-");
+const WITHDRAW: Because = because(
+    "T4",
+    "asked for by the caller, or a switch, a lowered limit or a lost right forbids it",
+    "the cause",
+);
+const DISPATCH: Because = because(
+    "T5",
+    "every guard of T1 again, with the recorded size; the stored terms have the stored hash; still good",
+    "the attempt and its token, the acceptance bound",
+);
+const NOT_SENT: Because = because(
+    "T7b",
+    "said by the holder of the attempt's token, whose transport handed no byte to the kernel",
+    "the attempt is taken back",
+);
+const ACCEPT: Because = because(
+    "T6",
+    "the venue confirmed it or lists it, with the recorded terms, under one id that no other order has",
+    "the venue's id; executions that came earlier",
+);
+const REFUSE: Because = because(
+    "T7",
+    "the answer is in the profile's set of proved refusals, to the only attempt",
+    "the venue's code",
+);
+const LOSE: Because = because(
+    "T8",
+    "any other ending: a time-out, a broken connection, an odd answer, a crash found at the start",
+    "the cause",
+);
+const PROVE_ABSENT: Because = because(
+    "T10",
+    "two complete negative looks, apart, both after the acceptance bound and the visibility lag, within the \
+     venue's memory",
+    "the evidence",
+);
+const END: Because = because(
+    "T12",
+    "the venue ended it, and the booked executions are as much as the venue filled",
+    "-",
+);
+const CONTRADICT: Because = because(
+    "T13",
+    "other terms at the venue, two venue orders for one id, more filled than ordered, an order that was never \
+     sent, terms that do not have their hash, or executions that do not fit",
+    "the facts; a switch that halts the account",
+);
+const NEVER_THERE: Because = because(
+    "T14",
+    "two people with evidence; no id at the venue is known, nothing is filled or booked, and the venue cannot \
+     accept it any more",
+    "who, why, the evidence",
+);
+const FOUND: Because = because(
+    "T14",
+    "two people with evidence; its id at the venue, which no other order has",
+    "who, why, the evidence; the venue's id; executions that came earlier",
+);
+const ENDED: Because = because(
+    "T14",
+    "two people with evidence; its id at the venue; the booked executions are as much as the venue filled, and \
+     fit the word: all of it for filled",
+    "who, why, the evidence",
+);
 
 /// Every transition there is. What is not here cannot happen.
 pub const TRANSITIONS: &[Transition] = {
@@ -78,25 +309,48 @@ pub const TRANSITIONS: &[Transition] = {
     };
     use Reservation::{Kept, Released};
     &[
-        row(Approved, Step::Expire, Expired, Released),
-        row(Approved, Step::Withdraw, Withdrawn, Released),
-        row(Approved, Step::Dispatch, Dispatching, Kept),
-        row(Dispatching, Step::NotSent, Approved, Kept),
-        row(Dispatching, Step::Accept, Open, Kept),
-        row(Dispatching, Step::Refuse, Rejected, Released),
-        row(Dispatching, Step::Lose, Unknown, Kept),
-        row(Unknown, Step::Accept, Open, Kept),
-        row(Unknown, Step::ProveAbsent, Absent, Released),
-        row(Open, Step::Fill, Filled, Released),
-        row(Open, Step::Cancel, Cancelled, Released),
-        row(Open, Step::VenueExpire, VenueExpired, Released),
+        row(Approved, Step::Expire, Expired, Released, &EXPIRE),
+        row(Approved, Step::Withdraw, Withdrawn, Released, &WITHDRAW),
+        row(Approved, Step::Dispatch, Dispatching, Kept, &DISPATCH),
+        row(Dispatching, Step::Accept, Open, Kept, &ACCEPT),
+        row(Unknown, Step::Accept, Open, Kept, &ACCEPT),
+        row(Dispatching, Step::Refuse, Rejected, Released, &REFUSE),
+        row(Dispatching, Step::NotSent, Approved, Kept, &NOT_SENT),
+        row(Dispatching, Step::Lose, Unknown, Kept, &LOSE),
+        row(Unknown, Step::ProveAbsent, Absent, Released, &PROVE_ABSENT),
+        row(Open, Step::Fill, Filled, Released, &END),
+        row(Open, Step::Cancel, Cancelled, Released, &END),
+        row(Open, Step::VenueExpire, VenueExpired, Released, &END),
         // An order at the venue that was never sent: the store was put back from a backup.
-        row(Approved, Step::Contradict, Incident, Kept),
-        row(Dispatching, Step::Contradict, Incident, Kept),
-        row(Unknown, Step::Contradict, Incident, Kept),
-        row(Open, Step::Contradict, Incident, Kept),
+        row(Approved, Step::Contradict, Incident, Kept, &CONTRADICT),
+        row(Dispatching, Step::Contradict, Incident, Kept, &CONTRADICT),
+        row(Unknown, Step::Contradict, Incident, Kept, &CONTRADICT),
+        row(Open, Step::Contradict, Incident, Kept, &CONTRADICT),
+        row(Unknown, Step::ResolveAbsent, Absent, Released, &NEVER_THERE),
+        row(Unknown, Step::ResolveRejected, Rejected, Released, &NEVER_THERE),
+        row(Unknown, Step::ResolveOpen, Open, Kept, &FOUND),
+        row(Unknown, Step::ResolveFilled, Filled, Released, &ENDED),
+        row(Unknown, Step::ResolveCancelled, Cancelled, Released, &ENDED),
+        row(Unknown, Step::ResolveVenueExpired, VenueExpired, Released, &ENDED),
+        row(Incident, Step::ResolveAbsent, Absent, Released, &NEVER_THERE),
+        row(Incident, Step::ResolveRejected, Rejected, Released, &NEVER_THERE),
+        row(Incident, Step::ResolveOpen, Open, Kept, &FOUND),
+        row(Incident, Step::ResolveFilled, Filled, Released, &ENDED),
+        row(Incident, Step::ResolveCancelled, Cancelled, Released, &ENDED),
+        row(
+            Incident,
+            Step::ResolveVenueExpired,
+            VenueExpired,
+            Released,
+            &ENDED,
+        ),
     ]
 };
+
+/// Whether some row leads from one state to the other.
+pub fn leads(from: IntentState, to: IntentState) -> bool {
+    TRANSITIONS.iter().any(|row| row.from == from && row.to == to)
+}
 
 /// A step that must not happen in that state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -116,95 +370,4 @@ pub fn transition(from: IntentState, step: Step) -> Result<Transition, Forbidden
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use strum::IntoEnumIterator;
-
-    use super::*;
-
-    #[test]
-    fn nothing_leaves_a_terminal_state() {
-        for state in IntentState::iter().filter(|state| state.is_terminal()) {
-            for step in Step::iter() {
-                assert_eq!(transition(state, step), Err(Forbidden { from: state, step }));
-            }
-        }
-    }
-
-    #[test]
-    fn i9_unknown_ends_only_by_evidence() {
-        let ways: Vec<Step> = Step::iter()
-            .filter(|step| transition(IntentState::Unknown, *step).is_ok())
-            .collect();
-
-        assert_eq!(ways, [Step::Accept, Step::ProveAbsent, Step::Contradict]);
-    }
-
-    #[test]
-    fn nothing_is_sent_without_a_recorded_dispatch() {
-        let into_dispatching: Vec<IntentState> = TRANSITIONS
-            .iter()
-            .filter(|row| row.to == IntentState::Dispatching)
-            .map(|row| row.from)
-            .collect();
-
-        assert_eq!(into_dispatching, [IntentState::Approved]);
-        assert!(transition(IntentState::Approved, Step::Accept).is_err());
-    }
-
-    #[test]
-    fn i2_whatever_is_not_over_can_be_contradicted() {
-        for state in
-            IntentState::iter().filter(|state| !state.is_terminal() && *state != IntentState::Incident)
-        {
-            assert!(transition(state, Step::Contradict).is_ok(), "{state}");
-        }
-    }
-
-    #[test]
-    fn reservations_go_exactly_when_an_intent_ends() {
-        for row in TRANSITIONS {
-            assert_eq!(
-                row.reservation == Reservation::Released,
-                row.to.is_terminal(),
-                "{row:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_state_and_a_step_have_one_outcome() {
-        let keys: BTreeSet<String> = TRANSITIONS
-            .iter()
-            .map(|row| format!("{} {}", row.from, row.step))
-            .collect();
-
-        assert_eq!(keys.len(), TRANSITIONS.len());
-    }
-
-    #[test]
-    fn every_state_that_is_not_terminal_can_end() {
-        for state in
-            IntentState::iter().filter(|state| !state.is_terminal() && *state != IntentState::Incident)
-        {
-            let mut reached: BTreeSet<IntentState> = BTreeSet::from([state]);
-            loop {
-                let next: BTreeSet<IntentState> = TRANSITIONS
-                    .iter()
-                    .filter(|row| reached.contains(&row.from))
-                    .map(|row| row.to)
-                    .chain(reached.iter().copied())
-                    .collect();
-                if next == reached {
-                    break;
-                }
-                reached = next;
-            }
-            assert!(
-                reached.iter().any(|state| state.is_terminal()),
-                "{state} cannot end"
-            );
-        }
-    }
-}
+mod tests;

@@ -46,6 +46,8 @@ pub struct ErrorCount {
     pub class: ErrorClass,
     /// Within the window of the class, not reset.
     pub in_window: u32,
+    /// The longest row to one kind of request without a clear answer between; counted for ambiguous ones.
+    pub in_a_row: u32,
     /// At which the account is stopped; `None` for a class that never stops it.
     pub threshold: Option<u32>,
     /// In seconds; zero for a class without a threshold.

@@ -4,6 +4,7 @@ use bursar_config::{Seconds, Settings};
 use bursar_controls::{LatchMode, Policy};
 use jiff::SignedDuration;
 
+use crate::breaker::BreakerPolicy;
 use crate::errors::{ErrorPolicy, Threshold};
 use crate::{DayBoundary, DeskSettings};
 
@@ -23,6 +24,14 @@ pub fn policy(settings: &Settings) -> Policy {
         stress_percent: gate.stress_percent,
         market_valid_ms: gate.market_valid_s.milliseconds(),
         limit_valid_ms: gate.limit_valid_s.milliseconds(),
+        max_account_exposure: caps.exposure_per_account_usd,
+        max_user_exposure: caps.exposure_per_user_usd,
+        max_global_exposure: caps.exposure_total_usd,
+        max_account_turnover: caps.turnover_per_account_usd,
+        max_user_turnover: caps.turnover_per_user_usd,
+        max_orders_per_minute: caps.orders_per_minute,
+        max_account_daily_loss: caps.daily_loss_per_account_usd,
+        max_global_daily_loss: caps.daily_loss_total_usd,
     }
 }
 
@@ -39,6 +48,21 @@ pub fn error_policy(settings: &Settings) -> ErrorPolicy {
             window(errors.nonce_window_s),
             LatchMode::ReduceOnly,
         ),
+        ambiguous_row: errors.row_threshold,
+        business_alarm: errors.business_alarm,
+    }
+}
+
+/// When an exchange as a whole counts as out of order.
+pub fn breaker_policy(settings: &Settings) -> BreakerPolicy {
+    let breaker = &settings.breaker;
+    let span = |seconds: Seconds| SignedDuration::from_millis(seconds.milliseconds());
+    BreakerPolicy {
+        window: span(breaker.window_s),
+        min_requests: breaker.min_requests,
+        fault_percent: breaker.fault_percent,
+        probe_every: span(breaker.probe_s),
+        good_probes: breaker.good_probes,
     }
 }
 
@@ -73,6 +97,7 @@ mod tests {
     #[test]
     fn d7_the_default_settings_are_the_default_thresholds() {
         assert_eq!(error_policy(&Settings::default()), ErrorPolicy::default());
+        assert_eq!(breaker_policy(&Settings::default()), BreakerPolicy::default());
     }
 
     #[test]

@@ -47,7 +47,7 @@ impl SealError {
         match self {
             Self::Sealed => "unlock the key store",
             Self::TooLong => "copy the key from the exchange again",
-            Self::NoKey => "run `bursar doctor`, then put the store back from a backup",
+            Self::NoKey => "put the store back from a backup, then run `bursar audit verify --deep`",
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use bursar_model::Entropy;
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::cipher::{Binding, CannotOpen, PassphraseCost, SealedBytes, TooLong, derive, open, seal};
@@ -10,6 +11,7 @@ use crate::names::{Fingerprint, KeyId, KeyPurpose, SlotId, StoreId};
 use crate::secret::Key;
 use crate::vault::{Header, SealedSlot, SlotKind};
 
+/// How a check begins; the digest of all slots follows.
 const CHECK: &[u8] = b"bursar check";
 
 /// ROOT and what it opens, in memory as long as the store is unsealed.
@@ -62,13 +64,51 @@ pub(crate) fn seal_new(
         })?;
         header.slots.push(slot);
     }
-    header.keyring = bound_keyring(&header, "keyring", |binding| {
+    let digest = slots_digest(&header);
+    seal_keyring(&mut header, keys, digest, entropy)?;
+    Ok(header)
+}
+
+/// The next version of a header, with another keyring under the same ROOT. It was opened before it is
+/// given out: a header that does not open would lose every key of the store.
+pub(crate) fn seal_next(
+    header: &Header,
+    keys: &OpenKeys,
+    entropy: &dyn Entropy,
+) -> Result<Header, CannotSeal> {
+    let mut next = header.clone();
+    next.version = header.version.checked_add(1).ok_or(CannotSeal)?;
+    let root = Key::copied(keys.root.expose()).ok_or(CannotSeal)?;
+    // The slots stay as they are, and so does what is known of them: a new digest would call a spare
+    // whole that was damaged before.
+    let known = open_check(header, &root).map_err(|CannotOpen| CannotSeal)?;
+    let digest = known.unwrap_or_else(|| slots_digest(header));
+    seal_keyring(&mut next, keys, digest, entropy).map_err(|TooLong| CannotSeal)?;
+    let opened = open_under(&next, root).map_err(|CannotOpen| CannotSeal)?;
+    if opened.keyring.to_secret().expose() == keys.keyring.to_secret().expose() {
+        Ok(next)
+    } else {
+        Err(CannotSeal)
+    }
+}
+
+/// A header that could not be made, or not be opened again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CannotSeal;
+
+fn seal_keyring(
+    header: &mut Header,
+    keys: &OpenKeys,
+    digest: [u8; 32],
+    entropy: &dyn Entropy,
+) -> Result<(), TooLong> {
+    header.keyring = bound_keyring(header, "keyring", |binding| {
         seal(&keys.root, binding, keys.keyring.to_secret().expose(), entropy)
     })?;
-    header.check = bound_keyring(&header, "check", |binding| {
-        seal(&keys.root, binding, CHECK, entropy)
+    header.check = bound_keyring(header, "check", |binding| {
+        seal(&keys.root, binding, &[CHECK, digest.as_slice()].concat(), entropy)
     })?;
-    Ok(header)
+    Ok(())
 }
 
 /// Opens ROOT with the key of one slot, then everything under ROOT.
@@ -79,15 +119,55 @@ pub(crate) fn open_with(header: &Header, slot: &SealedSlot, key: &Key) -> Result
 
 /// Opens the check and the keyring with a ROOT that is known already.
 pub(crate) fn open_under(header: &Header, root: Key) -> Result<OpenKeys, CannotOpen> {
-    let check = bound_keyring(header, "check", |binding| open(&root, binding, &header.check))?;
-    if check.expose() != CHECK {
-        return Err(CannotOpen);
-    }
+    open_check(header, &root)?;
     let keyring = bound_keyring(header, "keyring", |binding| open(&root, binding, &header.keyring))?;
     Ok(OpenKeys {
         keyring: Keyring::from_secret(&keyring)?,
         root,
     })
+}
+
+/// Opens all that ROOT opens, and compares every slot with what it was when it was sealed: a spare
+/// that was damaged is found before it is needed. It does not keep the others from opening.
+pub(crate) fn prove_under(header: &Header, root: Key) -> Result<(), CannotOpen> {
+    let whole = match open_check(header, &root)? {
+        // Sealed by a release that did not write it.
+        None => true,
+        Some(digest) => bool::from(digest.ct_eq(&slots_digest(header))),
+    };
+    open_under(header, root)?;
+    if whole { Ok(()) } else { Err(CannotOpen) }
+}
+
+/// The digest of the slots in the check, where there is one.
+fn open_check(header: &Header, root: &Key) -> Result<Option<[u8; 32]>, CannotOpen> {
+    let check = bound_keyring(header, "check", |binding| open(root, binding, &header.check))?;
+    match check.expose().strip_prefix(CHECK) {
+        Some([]) => Ok(None),
+        Some(digest) => digest.try_into().map(Some).map_err(|_| CannotOpen),
+        None => Err(CannotOpen),
+    }
+}
+
+/// Everything of every slot, each part with its length in front.
+fn slots_digest(header: &Header) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for slot in &header.slots {
+        let (id, version) = (slot.id.to_string(), slot.version.to_string());
+        let (created_at, kind) = (slot.created_at.to_string(), kind_text(&slot.kind));
+        for part in [
+            id.as_bytes(),
+            version.as_bytes(),
+            created_at.as_bytes(),
+            slot.fingerprint.as_bytes(),
+            kind.as_bytes(),
+            slot.root.as_bytes(),
+        ] {
+            hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hash.update(part);
+        }
+    }
+    hash.finalize().into()
 }
 
 /// Whether `key` is the one that the slot was made with, by its name.
@@ -104,22 +184,7 @@ pub(crate) fn fingerprint(key: &Key, store: StoreId, slot: &SlotId) -> Fingerpri
 fn bound_slot<T>(header: &Header, slot: &SealedSlot, then: impl FnOnce(&Binding<'_>) -> T) -> T {
     let created_at = slot.created_at.to_string();
     let root = header.root.to_string();
-    let kind = match &slot.kind {
-        SlotKind::File => "file".to_owned(),
-        SlotKind::Recovery => "recovery".to_owned(),
-        SlotKind::Passphrase {
-            salt,
-            cost:
-                PassphraseCost {
-                    memory_kib,
-                    passes,
-                    lanes,
-                },
-        } => format!(
-            "passphrase argon2id salt={} memory_kib={memory_kib} passes={passes} lanes={lanes}",
-            String::from(*salt)
-        ),
-    };
+    let kind = kind_text(&slot.kind);
     then(&Binding {
         purpose: "root",
         store: header.store,
@@ -137,6 +202,25 @@ fn bound_slot<T>(header: &Header, slot: &SealedSlot, then: impl FnOnce(&Binding<
             kind.as_bytes(),
         ],
     })
+}
+
+fn kind_text(kind: &SlotKind) -> String {
+    match kind {
+        SlotKind::File => "file".to_owned(),
+        SlotKind::Recovery => "recovery".to_owned(),
+        SlotKind::Passphrase {
+            salt,
+            cost:
+                PassphraseCost {
+                    memory_kib,
+                    passes,
+                    lanes,
+                },
+        } => format!(
+            "passphrase argon2id salt={} memory_kib={memory_kib} passes={passes} lanes={lanes}",
+            String::from(*salt)
+        ),
+    }
 }
 
 /// The keyring knows which slots there are: a slot that was removed cannot be put back beside it.
@@ -160,4 +244,86 @@ fn bound_keyring<T>(header: &Header, purpose: &str, then: impl FnOnce(&Binding<'
         wrapping_key: &header.root.to_string(),
         facts: &[created_at.as_bytes(), slots.as_bytes()],
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_entropy::Seeded;
+
+    fn sealed() -> (Header, OpenKeys, Seeded) {
+        let entropy = Seeded::new(7);
+        let keys = OpenKeys {
+            root: Key::random(&entropy),
+            keyring: Keyring::generate(&entropy),
+        };
+        let (file, recovery) = (Key::random(&entropy), Key::random(&entropy));
+        let slots = [
+            NewSlotKey {
+                kind: SlotKind::File,
+                key: &file,
+            },
+            NewSlotKey {
+                kind: SlotKind::Recovery,
+                key: &recovery,
+            },
+        ];
+        let store = StoreId::from_uuid(uuid::Uuid::from_u128(7));
+        let header = seal_new(store, &keys, &slots, Timestamp::UNIX_EPOCH, &entropy).unwrap();
+        (header, keys, entropy)
+    }
+
+    fn root(keys: &OpenKeys) -> Key {
+        Key::copied(keys.root.expose()).unwrap()
+    }
+
+    #[test]
+    fn i16_a_spare_slot_that_was_changed_is_proved_damaged_and_locks_nobody_out() {
+        let (header, keys, _) = sealed();
+        assert!(prove_under(&header, root(&keys)).is_ok());
+
+        for bit in 0..header.slots[1].root.as_bytes().len() * 8 {
+            let mut changed = header.clone();
+            let mut bytes = changed.slots[1].root.as_bytes().to_vec();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            changed.slots[1].root = SealedBytes::from_bytes(bytes);
+
+            assert!(open_under(&changed, root(&keys)).is_ok());
+            assert!(prove_under(&changed, root(&keys)).is_err(), "bit {bit}");
+        }
+        let mut relabelled = header.clone();
+        relabelled.slots[1].kind = SlotKind::File;
+        assert!(prove_under(&relabelled, root(&keys)).is_err());
+    }
+
+    #[test]
+    fn i16_another_keyring_does_not_call_a_damaged_spare_whole() {
+        let (mut header, keys, entropy) = sealed();
+        let whole = seal_next(&header, &keys, &entropy).unwrap();
+        assert!(prove_under(&whole, root(&keys)).is_ok());
+        let mut bytes = header.slots[1].root.as_bytes().to_vec();
+        bytes[40] ^= 1;
+        header.slots[1].root = SealedBytes::from_bytes(bytes);
+
+        let next = seal_next(&header, &keys, &entropy).unwrap();
+
+        assert!(prove_under(&next, root(&keys)).is_err());
+    }
+
+    #[test]
+    fn a_check_without_a_digest_still_opens() {
+        let (mut header, keys, entropy) = sealed();
+        header.check = bound_keyring(&header, "check", |binding| {
+            seal(&keys.root, binding, CHECK, &entropy)
+        })
+        .unwrap();
+
+        assert!(open_under(&header, root(&keys)).is_ok());
+        assert!(prove_under(&header, root(&keys)).is_ok());
+        header.check = bound_keyring(&header, "check", |binding| {
+            seal(&keys.root, binding, b"bursar check, or not", &entropy)
+        })
+        .unwrap();
+        assert!(open_under(&header, root(&keys)).is_err());
+    }
 }

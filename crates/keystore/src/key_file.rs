@@ -200,7 +200,7 @@ fn write_key(mut file: &File, key: &Key) -> io::Result<()> {
 }
 
 /// `None` unless the file holds 32 bytes, raw or in base64, that could be random.
-fn parse(contents: &Secret) -> Option<Key> {
+pub(crate) fn parse(contents: &Secret) -> Option<Key> {
     let key = Key::copied(contents.expose()).or_else(|| {
         let text = contents.expose().trim_ascii();
         let mut decoded = Secret::zeroed(BASE64.decode_len(text.len()).ok()?);

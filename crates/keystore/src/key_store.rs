@@ -2,16 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bursar_model::{CredentialId, Entropy};
 use jiff::Timestamp;
 
+use crate::checkpoint_key::CheckpointKeyError;
 use crate::cipher::{CannotOpen, hmac_sha256};
 use crate::credential::{CredentialMaterial, OpenCredential, PublicKey, StagedCredential};
 use crate::errors::{LoadError, MacError, ProveError, SealError, StageError};
-use crate::header::{OpenKeys, open_under};
+use crate::header::{OpenKeys, prove_under};
 use crate::init::{InitError, Initialisation, NewSlot, whole_milliseconds};
+use crate::keyring::Keyring;
 use crate::names::{KeyId, KeyPurpose, SlotId, StoreId};
 use crate::record::{open_record, seal_record};
 use crate::secret::Key;
@@ -113,7 +115,7 @@ impl KeyStore {
     pub async fn unlock(&self, material: &UnlockMaterial) -> Result<SlotId, UnlockError> {
         let header = self.header().await?;
         let (slot, keys) = unlock(&header, material)?;
-        *self.shared.keys.write().unwrap_or_else(PoisonError::into_inner) = Some(keys);
+        *self.keys_mut() = Some(keys);
         Ok(slot)
     }
 
@@ -130,7 +132,7 @@ impl KeyStore {
 
     /// Drops every key from memory. Signers stop working at once.
     pub fn lock(&self) {
-        *self.shared.keys.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.keys_mut() = None;
     }
 
     /// Takes over an exchange key that was entered. Nothing is stored: the result can sign, so
@@ -294,7 +296,8 @@ impl KeyStore {
     ///
     /// # Errors
     ///
-    /// [`ProveError::Damaged`] if the header itself does not open; a credential that does not
+    /// [`ProveError::Damaged`] if the header does not open, or one of its slots is not what it was,
+    /// used or not; a credential that does not
     /// open is listed in the proof.
     pub async fn prove(&self) -> Result<Proof, ProveError> {
         let header = read_header(self.shared.vault.as_ref())
@@ -326,12 +329,32 @@ impl KeyStore {
         if header.store != self.shared.store {
             return Err(ProveError::Damaged);
         }
-        open_under(header, root)
-            .map(drop)
-            .map_err(|_| ProveError::Damaged)
+        prove_under(header, root).map_err(|_| ProveError::Damaged)
     }
 
-    async fn header(&self) -> Result<Header, UnlockError> {
+    /// What is done with the keyring, and not with a copy of it.
+    pub(crate) fn with_keyring<T>(
+        &self,
+        work: impl FnOnce(&Keyring) -> Result<T, CheckpointKeyError>,
+    ) -> Result<T, CheckpointKeyError> {
+        let keys = self.shared.keys();
+        work(&keys.as_ref().ok_or(CheckpointKeyError::Sealed)?.keyring)
+    }
+
+    pub(crate) fn root(&self) -> Option<Key> {
+        let keys = self.shared.keys();
+        keys.as_ref().and_then(|keys| Key::copied(keys.root.expose()))
+    }
+
+    pub(crate) fn keys_mut(&self) -> RwLockWriteGuard<'_, Option<OpenKeys>> {
+        self.shared.keys.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn entropy(&self) -> &dyn Entropy {
+        self.shared.entropy.as_ref()
+    }
+
+    pub(crate) async fn header(&self) -> Result<Header, UnlockError> {
         let header = read_header(self.shared.vault.as_ref()).await?;
         if header.store == self.shared.store {
             Ok(header)

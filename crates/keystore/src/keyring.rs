@@ -49,6 +49,23 @@ impl Keyring {
             .map(|(id, key)| (*id, key))
     }
 
+    /// This keyring with a new key of `purpose` in place of all its older ones, which are in no copy of
+    /// it any more. `None` when the keys of a purpose are used up.
+    pub(crate) fn with_next(&self, purpose: KeyPurpose, entropy: &dyn Entropy) -> Option<(Self, KeyId)> {
+        let before = self.newest(purpose).map_or(0, |(id, _)| id.generation);
+        let next = KeyId {
+            purpose,
+            generation: before.checked_add(1)?,
+        };
+        let kept = self.keys.iter().filter(|(id, _)| id.purpose != purpose);
+        let mut keys = kept
+            .map(|(id, key)| Some((*id, Key::copied(key.expose())?)))
+            .collect::<Option<Vec<_>>>()?;
+        keys.push((next, Key::random(entropy)));
+        keys.sort_by_key(|(id, _)| *id);
+        Some((Self { keys }, next))
+    }
+
     pub(crate) fn to_secret(&self) -> Secret {
         let mut secret = Secret::zeroed(3 + self.keys.len() * ENTRY);
         let count = u16::try_from(self.keys.len()).unwrap_or(u16::MAX);
@@ -118,6 +135,37 @@ mod tests {
                 .iter()
                 .filter(|(_, other)| other.expose() == key.expose());
             assert_eq!(twins.count(), 1, "{id} is not a key of its own");
+        }
+    }
+
+    #[test]
+    fn the_next_key_takes_the_place_of_the_one_before() {
+        let ring = Keyring::generate(&Seeded::new(3));
+        let (purpose, entropy) = (KeyPurpose::CheckpointSign, Seeded::new(4));
+
+        let (next, id) = ring.with_next(purpose, &entropy).unwrap();
+
+        let first = KeyId {
+            purpose,
+            generation: 1,
+        };
+        assert_eq!(
+            id,
+            KeyId {
+                purpose,
+                generation: 2
+            }
+        );
+        assert!(next.key(first).is_none() && next.keys.len() == 6);
+        let written = next.to_secret();
+        let old = ring.key(first).unwrap().expose();
+        assert!(!written.expose().windows(32).any(|bytes| bytes == old));
+        assert_eq!(
+            Keyring::from_secret(&written).unwrap().key(id).unwrap().expose(),
+            next.key(id).unwrap().expose()
+        );
+        for (id, key) in ring.keys.iter().filter(|(id, _)| id.purpose != purpose) {
+            assert_eq!(next.key(*id).unwrap().expose(), key.expose(), "{id}");
         }
     }
 

@@ -27,11 +27,14 @@
 //!
 //! - Memory is wiped but not locked: it may be swapped out, so switch swap off or encrypt it. The
 //!   cipher and the hashes may leave traces of a key on the stack.
-//! - Rotation of the store's own keys, further kinds of slots, adding and removing slots, backups,
+//! - Rotation of the store's own keys but the one that signs checkpoints, further kinds of slots, adding and removing slots, backups,
 //!   and the work after a deletion (new wrapping key, tombstones). The stored form has numbers for
 //!   all of them.
 
+mod checkpoint_key;
 mod cipher;
+#[doc(hidden)]
+pub mod containers;
 mod contract;
 mod credential;
 mod errors;
@@ -53,6 +56,7 @@ mod test_entropy;
 mod unlock;
 mod vault;
 
+pub use checkpoint_key::{CheckpointKey, CheckpointKeyError, CheckpointSignature, NextCheckpointKey};
 pub use cipher::{PassphraseCost, SealedBytes};
 pub use contract::{BrokenPromise, check_vault};
 pub use credential::{CredentialMaterial, Field, InvalidMaterial, StagedCredential};

@@ -48,7 +48,9 @@ impl SignError {
         match self {
             Self::Sealed => "unlock the key store",
             Self::Gone => "look at `bursar credentials list`; enter a key with `bursar credentials set`",
-            Self::CannotOpen => "run `bursar doctor`; then enter the key again with `bursar credentials set`",
+            Self::CannotOpen => {
+                "run `bursar audit verify --deep`; then enter the key again with `bursar credentials set`"
+            }
             Self::Encoding => {
                 "copy the secret from the exchange again and enter it with `bursar credentials set`"
             }

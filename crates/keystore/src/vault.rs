@@ -76,7 +76,7 @@ impl VaultError {
         match self {
             Self::Conflict { .. } => "another process wrote at the same time; run the command again",
             Self::HoldsCiphertext => "put the whole store back from a backup; never initialise over it",
-            Self::Damaged { .. } => "run `bursar doctor`, then put the store back from a backup",
+            Self::Damaged { .. } => "put the store back from a backup, then run `bursar audit verify --deep`",
             Self::Unavailable { .. } => "check that the store's disk or server is there, then run it again",
         }
     }

@@ -61,16 +61,37 @@ pub fn mul(a: Decimal, b: Decimal) -> Result<Decimal, InexactError> {
     }
 }
 
-/// `a ÷ b` to 12 decimals, rounded towards zero.
+/// `a ÷ b` to at most 12 decimals, rounded towards zero.
 pub fn div_down(a: Decimal, b: Decimal) -> Result<Decimal, InexactError> {
-    let quotient = a.checked_div(b).ok_or(InexactError)?;
-    Ok(quotient.round_dp_with_strategy(12, RoundingStrategy::ToZero))
+    divide(a, b, RoundingStrategy::ToZero)
 }
 
-/// `a ÷ b` to 12 decimals, rounded away from zero.
+/// `a ÷ b` to at most 12 decimals, rounded away from zero.
 pub fn div_up(a: Decimal, b: Decimal) -> Result<Decimal, InexactError> {
+    divide(a, b, RoundingStrategy::AwayFromZero)
+}
+
+/// `rust_decimal` rounds a quotient to the nearest that 28 digits can show, before anybody chooses a
+/// direction. Where that went past the last decimal that is kept, the step is taken back here.
+fn divide(a: Decimal, b: Decimal, direction: RoundingStrategy) -> Result<Decimal, InexactError> {
     let quotient = a.checked_div(b).ok_or(InexactError)?;
-    Ok(quotient.round_dp_with_strategy(12, RoundingStrategy::AwayFromZero))
+    let rounded = quotient.round_dp_with_strategy(12, direction);
+    if quotient != rounded {
+        return Ok(rounded);
+    }
+    // It ends within the decimals kept: because it is exact, or because it was rounded to that.
+    let product = mul(quotient, b)?.abs();
+    let last = Decimal::try_new(1, 12).map_err(|_| InexactError)?;
+    let outwards = if a.is_sign_negative() == b.is_sign_negative() {
+        last
+    } else {
+        -last
+    };
+    match direction {
+        RoundingStrategy::ToZero if product > a.abs() => sub(rounded, outwards),
+        RoundingStrategy::AwayFromZero if product < a.abs() => add(rounded, outwards),
+        _ => Ok(rounded),
+    }
 }
 
 /// The largest multiple of `step` that is not more than `value`; both more than zero.
@@ -127,7 +148,48 @@ mod tests {
         assert_eq!(add(dec!(0.1), dec!(0.2)).unwrap(), dec!(0.3));
     }
 
+    #[test]
+    fn i19_a_quotient_is_not_rounded_to_the_nearest_first() {
+        // Exactly 999999999999999.9999999999999…: the nearest with 28 digits is a whole number.
+        let (a, b) = (
+            dec!(999999999999999.999999999999),
+            dec!(1.0000000000000000000000000001),
+        );
+        for quotient in [div_down(a, b), div_down(-a, b)].into_iter().flatten() {
+            assert!(quotient.abs() < a, "{quotient}");
+        }
+        assert_eq!(div_down(dec!(2), dec!(3)).unwrap(), dec!(0.666666666666));
+        assert_eq!(div_up(dec!(-2), dec!(3)).unwrap(), dec!(-0.666666666667));
+        assert_eq!(div_down(dec!(6000.01), dec!(60000.1)).unwrap(), dec!(0.1));
+    }
+
+    /// Whole numbers of any size up to what can be read, with up to 12 decimals.
+    fn any_amount() -> impl Strategy<Value = Decimal> {
+        (1..999_999_999_999_999_999_i64, 0..13_u32, 0..7_u32)
+            .prop_map(|(units, scale, fewer)| Decimal::new(units / 10_i64.pow(3 * fewer) + 1, scale))
+    }
+
     proptest! {
+        #[test]
+        fn i19_every_division_goes_the_way_its_name_says(a in any_amount(), b in any_amount(), negative: bool) {
+            let a = if negative { -a } else { a };
+            // Multiplied back without rounding, where that fits.
+            if let Ok(Ok(product)) = div_down(a, b).map(|quotient| mul(quotient, b)) {
+                prop_assert!(product.abs() <= a.abs(), "{} / {} down gives {}", a, b, product);
+            }
+            if let Ok(Ok(product)) = div_up(a, b).map(|quotient| mul(quotient, b)) {
+                prop_assert!(product.abs() >= a.abs(), "{} / {} up gives {}", a, b, product);
+            }
+        }
+
+        #[test]
+        fn i19_a_share_and_its_rest_are_the_whole(a in any_amount(), b in any_amount()) {
+            if let (Ok(sum), Ok(rest)) = (add(a, b), sub(a, b)) {
+                prop_assert_eq!(sub(sum, b), Ok(a));
+                prop_assert_eq!(add(rest, b), Ok(a));
+            }
+        }
+
         #[test]
         fn rounding_to_a_grid_brackets_the_value(units in 1..1_000_000_000_i64, step in 1..10_000_i64) {
             let (value, step) = (Decimal::new(units, 6), Decimal::new(step, 4));

@@ -167,6 +167,10 @@ random_id! {
     LatchId, "latch"
 }
 random_id! {
+    /// Something that one person proposed and another decides on.
+    ApprovalId, "approval"
+}
+random_id! {
     /// One sealed exchange key.
     CredentialId, "credential"
 }

@@ -42,11 +42,11 @@ pub use decimal::InexactError;
 pub use environment::{Clock, Entropy};
 pub use fill::{Fill, Liquidity};
 pub use ids::{
-    AccountId, BrokerId, ClientOrderId, CredentialId, FillId, IntentId, InvalidId, LatchId, UserId,
-    VenueOrderId,
+    AccountId, ApprovalId, BrokerId, ClientOrderId, CredentialId, FillId, IntentId, InvalidId, LatchId,
+    UserId, VenueOrderId,
 };
 pub use instrument::{Candle, Instrument, InstrumentStatus, Quote};
-pub use limits::{PairRule, UserLimits};
+pub use limits::{LossPolicy, PairRule, UserLimits};
 pub use money::{Amount, Price, Quantity, Usd};
 pub use order::{IntentState, OrderKind, OrderRequest, OrderSize, OrderTerms, Side, TimeInForce};
 pub use pair::Pair;

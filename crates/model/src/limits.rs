@@ -5,6 +5,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use strum::{Display, EnumIter, EnumString, IntoStaticStr};
+
+use crate::account::word;
 use crate::{Asset, Pair, Usd};
 
 /// Which pairs may be traded. A list that is empty allows none.
@@ -66,4 +69,16 @@ pub struct UserLimits {
     pub max_daily_loss: Usd,
     pub max_positions: u32,
     pub pairs: PairRule,
+}
+
+word! {
+    /// What happens when the loss of a trading day reaches its limit. No new risk in any case.
+    LossPolicy {
+        /// Positions stay, and may be closed.
+        ReduceOnly,
+        /// Nothing is sent but cancels.
+        Halt,
+        /// Positions are closed by the gateway itself.
+        Flatten,
+    }
 }

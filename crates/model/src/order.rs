@@ -187,14 +187,10 @@ impl OrderTerms {
 
 impl fmt::Display for OrderTerms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} {} {} {}",
-            self.side,
-            self.quantity,
-            self.pair,
-            self.kind.name()
-        )?;
+        write!(f, "{} {} {}", self.side, self.quantity, self.pair)?;
+        if !matches!(self.kind, OrderKind::Limit { .. }) {
+            write!(f, " {}", self.kind.name())?;
+        }
         if let Some(trigger) = self.kind.trigger() {
             write!(f, " at {trigger}")?;
         }
@@ -280,7 +276,51 @@ mod tests {
         assert_eq!(padded.canonical(), terms(OrderKind::Market, 100).canonical());
     }
 
+    /// Terms of every kind, from so few values that equal ones come up.
+    fn any_terms() -> impl Strategy<Value = OrderTerms> {
+        let few = (0..6_u8, 1..4_i64, 1..4_i64, 1..4_i64, 0..3_u32);
+        (few, 0..3_i64, any::<bool>(), any::<bool>(), 0..2_usize).prop_map(
+            |((kind, quantity, trigger, price, zeros), until, post_only, sells, pair)| {
+                let price = Price::new(Decimal::new(price, 1)).unwrap();
+                let trigger = Price::new(Decimal::new(trigger, 1)).unwrap();
+                // The same quantity with more zeros at its end is the same quantity.
+                let quantity = Decimal::new(quantity * 10_i64.pow(zeros), 1 + zeros);
+                OrderTerms {
+                    pair: ["BTC-USD", "ETH-USD"][pair].parse().unwrap(),
+                    side: if sells { Side::Sell } else { Side::Buy },
+                    kind: match kind {
+                        0 => OrderKind::Market,
+                        1 => OrderKind::Limit { price },
+                        2 => OrderKind::StopLoss { trigger },
+                        3 => OrderKind::TakeProfit { trigger },
+                        4 => OrderKind::StopLossLimit { trigger, price },
+                        _ => OrderKind::TakeProfitLimit { trigger, price },
+                    },
+                    quantity: Quantity::new(quantity).unwrap(),
+                    time_in_force: match until {
+                        0 => TimeInForce::GoodTilCancelled,
+                        1 => TimeInForce::ImmediateOrCancel,
+                        _ => TimeInForce::GoodTilDate(Timestamp::UNIX_EPOCH),
+                    },
+                    post_only,
+                }
+            },
+        )
+    }
+
     proptest! {
+        #[test]
+        fn equal_terms_have_equal_bytes_and_different_terms_differ(one in any_terms(), other in any_terms()) {
+            prop_assert_eq!(one == other, one.canonical() == other.canonical(), "{:?} {:?}", one, other);
+        }
+
+        #[test]
+        fn terms_that_are_stored_and_read_have_the_same_bytes(terms in any_terms()) {
+            let stored = serde_json::to_string(&terms).unwrap();
+            let read: OrderTerms = serde_json::from_str(&stored).unwrap();
+            prop_assert_eq!(read.canonical(), terms.canonical());
+        }
+
         #[test]
         fn different_terms_have_different_bytes(a in 1..10_000_i64, b in 1..10_000_i64, p in 1..100_i64, q in 1..100_i64) {
             let price = |n| Price::new(Decimal::new(n, 1)).unwrap();

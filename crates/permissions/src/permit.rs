@@ -7,8 +7,11 @@ use crate::UserPermissions;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Caller {
-    /// The person at the machine, who can open the store.
+    /// A person at the machine, who can open the store. Orders from before logins were recorded say
+    /// no more than this.
     Operator,
+    /// A person at the machine, by the name of their login there.
+    Person { login: String },
     /// The gateway's own trading cycle of the account.
     Strategy { name: String },
     /// The gateway closing positions while a flatten switch is on. Only ever reduces.
@@ -21,7 +24,7 @@ impl Caller {
     /// What this caller may do with the account at hand.
     pub const fn rights(&self) -> Rights {
         match self {
-            Self::Operator => Rights::ALL,
+            Self::Operator | Self::Person { .. } => Rights::ALL,
             Self::Strategy { .. } | Self::Flattener => Rights {
                 view: true,
                 trade: true,
@@ -36,6 +39,7 @@ impl std::fmt::Display for Caller {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Operator => f.write_str("operator"),
+            Self::Person { login } => write!(f, "operator {login}"),
             Self::Strategy { name } => write!(f, "strategy {name}"),
             Self::Flattener => f.write_str("flattener"),
             Self::Member { user, .. } => write!(f, "user {user}"),
@@ -335,6 +339,62 @@ mod tests {
         world.reducing = true;
 
         assert_eq!(world.broken("BTC-USD"), ["account-active"]);
+    }
+
+    /// Every combination there is: more rights, an account or user that is on rather than off, and a
+    /// longer list of pairs never turn a yes into a no.
+    #[test]
+    fn permission_is_monotone_in_everything_that_grants() {
+        let all = [Rights::NONE, Rights::ALL]
+            .into_iter()
+            .chain(["view", "view,trade", "view,manage"].map(|text| text.parse().unwrap()));
+        let rights: Vec<Rights> = all.collect();
+        let statuses = [
+            AccountStatus::Closed,
+            AccountStatus::Suspended,
+            AccountStatus::Active,
+        ];
+        let pairs: [&[&str]; 3] = [&[], &["BTC-USD"], &["BTC-USD", "DOGE-USD"]];
+        let mut grants = Vec::new();
+        for right in &rights {
+            for status in 0..statuses.len() {
+                for enabled in [false, true] {
+                    for listed in 0..pairs.len() {
+                        for reducing in [false, true] {
+                            grants.push((*right, status, enabled, listed, reducing));
+                        }
+                    }
+                }
+            }
+        }
+        let allowed: Vec<bool> = grants
+            .iter()
+            .map(|(rights, status, enabled, listed, reducing)| {
+                let mut world = world();
+                world.caller = Caller::Member {
+                    user: "tomas_brandt".parse().unwrap(),
+                    rights: *rights,
+                };
+                world.status = statuses[*status];
+                world.enabled = *enabled;
+                world.permissions.limits.pairs =
+                    PairRule::Only(pairs[*listed].iter().map(|pair| pair.parse().unwrap()).collect());
+                world.reducing = *reducing;
+                world.broken("DOGE-USD").is_empty()
+            })
+            .collect();
+
+        for (less, said) in grants.iter().zip(&allowed) {
+            for (more, also) in grants.iter().zip(&allowed) {
+                let wider = less.0.is_within(more.0)
+                    && less.1 <= more.1
+                    && less.2 <= more.2
+                    && less.3 <= more.3
+                    && less.4 <= more.4;
+                assert!(!wider || !said || *also, "{less:?} may, {more:?} may not");
+            }
+        }
+        assert!(allowed.contains(&true) && allowed.contains(&false));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use bursar_model::UserLimits;
+use bursar_model::{LossPolicy, UserLimits};
 use serde::{Deserialize, Serialize};
 
 /// What one user's accounts may do.
@@ -11,6 +11,18 @@ pub struct UserPermissions {
     pub trade_only: bool,
     /// Why these limits may exceed the ceiling of the user's tier; `None` while they do not.
     pub exceeds_tier: Option<String>,
+    /// What happens when the day's loss reaches its limit. The operator's word: no wish of a user
+    /// changes it.
+    #[serde(default = "reduce_only")]
+    pub on_daily_loss: LossPolicy,
+    /// Whether a person has to clear the switch of the day's loss after the day has ended.
+    #[serde(default)]
+    pub loss_needs_release: bool,
+}
+
+/// What was recorded before there was a choice.
+const fn reduce_only() -> LossPolicy {
+    LossPolicy::ReduceOnly
 }
 
 impl UserPermissions {
@@ -20,6 +32,8 @@ impl UserPermissions {
             limits,
             trade_only: true,
             exceeds_tier: None,
+            on_daily_loss: LossPolicy::ReduceOnly,
+            loss_needs_release: false,
         }
     }
 

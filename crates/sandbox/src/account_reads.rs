@@ -27,7 +27,8 @@ impl Exchange {
         let name = Json::text(&account.spec.name);
         let key = Json::text(&account.key);
         let nonce = Json::text(account.nonce.highest());
-        let iban = Json::text("AA00 SAND BOX0 0001");
+        let own = || format!("AA00 SAND BOX0 {:04}", customer.0.saturating_add(1));
+        let iban = Json::text(account.spec.iban.clone().unwrap_or_else(own));
         let zero = || Json::text("0");
         let camel = account.spec.casing(self.settings.key_info_casing) == KeyInfoCasing::Camel;
         let addresses = &account.spec.ip_allowlist;

@@ -64,6 +64,10 @@ pub struct CustomerSpec {
     /// Addresses that the key's description lists. Not enforced: everybody is on the loopback.
     #[serde(default)]
     pub ip_allowlist: Vec<String>,
+    /// Whose account the key's description names; one of the customer's own when absent. A second customer
+    /// with the same one stands for another key of the first.
+    #[serde(default)]
+    pub iban: Option<String>,
     /// Words of the key's description; the exchange's setting when absent.
     #[serde(default)]
     pub snake_case_key_info: Option<bool>,
@@ -120,6 +124,7 @@ impl CustomerSpec {
             nonce_window: 0,
             otp: None,
             ip_allowlist: Vec::new(),
+            iban: None,
             snake_case_key_info: None,
             restricted_assets: BTreeSet::new(),
         }
@@ -143,6 +148,13 @@ impl CustomerSpec {
     #[must_use]
     pub const fn with_limit_tier(mut self, tier: LimitTier) -> Self {
         self.limit_tier = tier;
+        self
+    }
+
+    /// Names the account in the key's description.
+    #[must_use]
+    pub fn with_iban(mut self, iban: &str) -> Self {
+        self.iban = Some(iban.to_owned());
         self
     }
 

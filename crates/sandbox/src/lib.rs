@@ -66,7 +66,7 @@ pub use handle::{Disposition, Reply, Request};
 pub use limits::{LimitTier, PublicLimit};
 pub use market::{Market, files::MarketError};
 pub use mode::Mode;
-pub use oracle::{Book, ControlError};
+pub use oracle::{Book, BookOrder, ControlError};
 pub use pairs::PairRules;
 pub use permission::Permission;
 pub use refusal::Refusal;

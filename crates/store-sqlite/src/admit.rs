@@ -1,14 +1,14 @@
 //! Where an order is decided on, and where the decision to send it is recorded.
 
 use bursar_audit::{Action, Data, Draft};
-use bursar_controls::{ApprovedOrder, Claim, LimitKind, Refused, Sizing};
+use bursar_controls::{ApprovedOrder, Claim, LimitKind, Refused, Sizing, WiderDay};
 use bursar_execution::machine::{Forbidden, Step};
 use bursar_execution::{
-    Admission, Attempt, Decision, Dispatch, Facts, Intent, JournalError, Preview, Proposal, decide, preview,
-    snapshot,
+    Admission, Attempt, Decision, Dispatch, Facts, Intent, JournalError, Preview, Proposal, Stops, decide,
+    preview, snapshot,
 };
 use bursar_ledger::TradingDay;
-use bursar_model::{AccountMode, Check, IntentId, IntentState, Level, Verdict};
+use bursar_model::{AccountMode, Check, IntentId, IntentState, Level, Usd, Verdict};
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 use rust_decimal::Decimal;
@@ -16,6 +16,8 @@ use rust_decimal::Decimal;
 use crate::audit::{caller_actor, daemon};
 use crate::error::StoreError;
 use crate::intents::{self, Because, NewRow, StoredIntent, subject};
+use crate::outcomes::contradict;
+use crate::reservations::Present;
 use crate::values::{Text, json};
 use crate::writer::Tx;
 use crate::{days, facts, outbox, reservations};
@@ -25,7 +27,16 @@ pub(crate) fn admit(tx: &Tx<'_>, proposal: &Proposal, now: Timestamp) -> Result<
         return Ok(Admission::Repeated(known));
     }
     let day = days::roll(tx, now)?;
-    let facts = facts::load(tx, &proposal.account, &proposal.request.pair, None, day, now)?;
+    let stops = &tx.environment.stops;
+    let facts = facts::load(
+        tx,
+        &proposal.account,
+        &proposal.request.pair,
+        None,
+        stops,
+        day,
+        now,
+    )?;
     let decision = decide(&proposal.request, &proposal.caller, None, &facts, now);
     let judged = match decision {
         Decision::Approved(order) => Judged::approved(proposal, &facts, *order, now),
@@ -161,7 +172,15 @@ fn record(
         cycle: proposal.cycle,
     };
     intents::insert(tx, &row)?;
-    if let Some(claim) = reservations::take(tx, &intent, &claims, day.key, facts.day.loss)? {
+    let wider = |day: Option<WiderDay>| day.map_or(Usd::ZERO, |day| day.loss);
+    let present = Present {
+        day: day.key,
+        loss: facts.day.loss,
+        account_loss: wider(facts.usage.account_day),
+        global_loss: wider(facts.usage.global_day),
+        now,
+    };
+    if let Some(claim) = reservations::take(tx, &intent, &claims, &present)? {
         deny_after_all(tx, &mut intent, claim)?;
     }
     if let Some(key) = &proposal.idempotency_key {
@@ -203,6 +222,14 @@ fn deny_after_all(tx: &Tx<'_>, intent: &mut Intent, claim: &Claim) -> Result<(),
         LimitKind::Entries => "entries-per-day",
         LimitKind::DayLoss => "loss-headroom",
         LimitKind::SaleQuantity => "reduces-position",
+        LimitKind::AccountExposure => "exposure-account",
+        LimitKind::UserExposure => "exposure-user",
+        LimitKind::GlobalExposure => "exposure-global",
+        LimitKind::AccountTurnover => "turnover-account",
+        LimitKind::UserTurnover => "turnover-user",
+        LimitKind::AccountLoss => "loss-headroom-account",
+        LimitKind::GlobalLoss => "loss-headroom-global",
+        LimitKind::OrdersPerMinute => "order-rate",
     };
     tracing::warn!(intent = %intent.id, rule, "a limit that the rules found free was full");
     intent.trace.push(Check {
@@ -250,6 +277,7 @@ fn terms_data(intent: &Intent) -> Data {
 pub(crate) fn preview_of(
     connection: &rusqlite::Connection,
     proposal: &Proposal,
+    stops: &Stops,
     day: TradingDay,
     now: Timestamp,
 ) -> Result<Preview, JournalError> {
@@ -258,6 +286,7 @@ pub(crate) fn preview_of(
         &proposal.account,
         &proposal.request.pair,
         None,
+        stops,
         day,
         now,
     )?;
@@ -283,13 +312,31 @@ pub(crate) fn dispatch(
             },
         });
     }
+    if !intents::terms_fit(tx, &stored.intent)? {
+        // A row that was damaged or changed behind the gateway's back must not become an order.
+        contradict(
+            tx,
+            &mut stored,
+            "its terms do not have the hash that was recorded",
+            now,
+        )?;
+        return Ok(Dispatch::Over(Box::new(stored.intent)));
+    }
     if now > stored.intent.valid_until {
         let cause = format!("was good until {}", stored.intent.valid_until);
         return over(tx, stored, Step::Expire, Because::new(daemon(), now, cause));
     }
     let day = days::roll(tx, now)?;
     let intent = &stored.intent;
-    let facts = facts::load(tx, &intent.account, &intent.request.pair, Some(&stored), day, now)?;
+    let facts = facts::load(
+        tx,
+        &intent.account,
+        &intent.request.pair,
+        Some(&stored),
+        &tx.environment.stops,
+        day,
+        now,
+    )?;
     match decide(
         &intent.request,
         &intent.caller,
@@ -310,7 +357,7 @@ pub(crate) fn dispatch(
         Decision::Approved(order) => {
             stored.attempts = stored.attempts.saturating_add(1);
             stored.attempt_token = Some(attempt.token.to_vec());
-            stored.intent.dispatched_at = Some(now);
+            stored.intent.dispatched_at = Some(attempt.sent_at);
             stored.intent.acceptance_bound = Some(attempt.acceptance_bound);
             let data = Data::new()
                 .integer("attempt", stored.attempts.into())

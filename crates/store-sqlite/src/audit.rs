@@ -91,6 +91,7 @@ pub(crate) fn actor(principal: &Principal) -> Actor {
 pub(crate) fn caller_actor(caller: &Caller) -> Actor {
     match caller {
         Caller::Operator => Actor::new(ActorKind::Operator, None),
+        Caller::Person { login } => Actor::new(ActorKind::Operator, Some(login)),
         Caller::Strategy { name } => Actor::new(ActorKind::Strategy, Some(name)),
         Caller::Flattener => Actor::new(ActorKind::Daemon, Some("flattener")),
         Caller::Member { user, .. } => Actor::new(ActorKind::User, Some(user.as_str())),
@@ -106,7 +107,7 @@ pub(crate) fn digest<T: Serialize + ?Sized>(object: &T) -> Result<Hash, StoreErr
     Ok(Hash::of(json(object)?.as_bytes()))
 }
 
-fn stored(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredRecord> {
+pub(crate) fn stored(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredRecord> {
     let hash: Vec<u8> = row.get(1)?;
     Ok(StoredRecord {
         seq: row.get(0)?,

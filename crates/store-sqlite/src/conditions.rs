@@ -24,7 +24,7 @@ use crate::error::StoreError;
 use crate::store::SqliteStore;
 use crate::values::{Exact, Json, Moment, Text, json, moment};
 use crate::writer::Tx;
-use crate::{days, figures, losses, quotes, vault};
+use crate::{approvals, days, figures, losses, quotes, vault};
 
 #[async_trait]
 impl Conditions for SqliteStore {
@@ -34,7 +34,7 @@ impl Conditions for SqliteStore {
 
     async fn set_policy(&self, policy: &Policy, act: &Act) -> Result<(), JournalError> {
         let (policy, act) = (policy.clone(), act.clone());
-        self.write(move |tx| Ok(set_policy(tx, &policy, &act)?)).await
+        self.write(move |tx| set_policy(tx, &policy, &act)).await
     }
 
     async fn permissions(&self, user: &UserId) -> Result<UserPermissions, JournalError> {
@@ -97,15 +97,6 @@ impl Conditions for SqliteStore {
                 &new,
                 &act,
             )?)
-        })
-        .await
-    }
-
-    async fn allow_loss(&self, user: &UserId, extra: Usd, act: &Act) -> Result<UserDay, JournalError> {
-        let (user, act) = (user.clone(), act.clone());
-        self.write(move |tx| {
-            known_user(tx, &user)?;
-            Ok(losses::allow(tx, &user, extra, &act)?)
         })
         .await
     }
@@ -254,7 +245,27 @@ pub(crate) fn policy(connection: &Connection) -> Result<Policy, StoreError> {
     Ok(found.map(|Json(policy)| policy).unwrap_or_default())
 }
 
-fn set_policy(tx: &Tx<'_>, new: &Policy, act: &Act) -> Result<(), StoreError> {
+/// Tighter limits are in force at once; looser ones take two people. Before the first user there is
+/// nobody whom a limit could protect.
+fn set_policy(tx: &Tx<'_>, new: &Policy, act: &Act) -> Result<(), JournalError> {
+    let looser = policy(tx)?.loosened_by(new);
+    if !looser.is_empty() && !approvals::works_alone(tx)? && has_users(tx)? {
+        return Err(JournalError::Refused {
+            rule: "two-people",
+            why: format!("{} would become looser for everybody", looser.join(", ")),
+            hint: "run `bursar config apply`, and let a second person approve it",
+        });
+    }
+    Ok(write_policy(tx, new, act)?)
+}
+
+fn has_users(connection: &Connection) -> Result<bool, StoreError> {
+    Ok(connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM user)")?
+        .query_row([], |row| row.get(0))?)
+}
+
+pub(crate) fn write_policy(tx: &Tx<'_>, new: &Policy, act: &Act) -> Result<(), StoreError> {
     let before = policy(tx)?;
     if before == *new {
         return Ok(());
@@ -268,7 +279,15 @@ fn set_policy(tx: &Tx<'_>, new: &Policy, act: &Act) -> Result<(), StoreError> {
         .text("max_order", new.max_order)
         .text("max_order_equity_percent", new.max_order_equity_percent)
         .integer("max_entries_per_day", new.max_entries_per_day.into())
-        .integer("max_open_orders", new.max_open_orders.into());
+        .integer("max_open_orders", new.max_open_orders.into())
+        .integer("max_orders_per_minute", new.max_orders_per_minute.into())
+        .optional("max_account_exposure", new.max_account_exposure)
+        .optional("max_user_exposure", new.max_user_exposure)
+        .optional("max_global_exposure", new.max_global_exposure)
+        .optional("max_account_turnover", new.max_account_turnover)
+        .optional("max_user_turnover", new.max_user_turnover)
+        .optional("max_account_daily_loss", new.max_account_daily_loss)
+        .optional("max_global_daily_loss", new.max_global_daily_loss);
     let draft = act_draft(act, Action::LimitsSet)
         .change(Some(digest(&before)?), Some(digest(new)?))
         .with(data);
@@ -449,7 +468,7 @@ fn connections(connection: &Connection) -> Result<Vec<(AccountId, VenueConnectio
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-fn forget_connections(tx: &Tx<'_>, now: Timestamp) -> Result<(), StoreError> {
+pub(crate) fn forget_connections(tx: &Tx<'_>, now: Timestamp) -> Result<(), StoreError> {
     for (account, known) in connections(tx)? {
         match known.state {
             ConnectionState::NotConfigured | ConnectionState::Stopped => {}
@@ -483,7 +502,7 @@ pub(crate) async fn user_day(
                 return Ok(None);
             };
             let figures = figures::of_user(connection, &asked, day, now)?;
-            Ok(Some(figures.user_day(&asked)?))
+            Ok(Some(figures.user_day(connection, &asked)?))
         })
         .await?;
     if let Some(day) = known {
@@ -494,7 +513,7 @@ pub(crate) async fn user_day(
         .write(move |tx| {
             let day = days::roll(tx, now)?;
             let figures = figures::of_user(tx, &user, day, now)?;
-            Ok(figures.user_day(&user)?)
+            Ok(figures.user_day(tx, &user)?)
         })
         .await
 }

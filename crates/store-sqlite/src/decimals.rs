@@ -3,6 +3,7 @@
 //! | function | gives |
 //! |---|---|
 //! | `dec_add(a, b)`, `dec_sub(a, b)` | the exact sum or difference |
+//! | `dec_mul_up(a, b)` | the product, rounded up to 12 decimals where it has more |
 //! | `dec_cmp(a, b)` | -1, 0 or 1 |
 //! | `dec_sum(x)` | the exact sum of a group, `'0'` for none |
 //!
@@ -11,7 +12,7 @@
 use bursar_model::decimal;
 use rusqlite::functions::{Aggregate, Context, FunctionFlags};
 use rusqlite::{Connection, Error};
-use rust_decimal::Decimal;
+use rust_decimal::{Decimal, RoundingStrategy};
 
 use crate::values::{Exact, decimal_text};
 
@@ -25,6 +26,12 @@ pub(crate) fn register(connection: &Connection) -> rusqlite::Result<()> {
     connection.create_scalar_function("dec_sub", 2, flags, |context| {
         let (a, b) = operands(context)?;
         decimal::sub(a, b).map(decimal_text).map_err(failed)
+    })?;
+    connection.create_scalar_function("dec_mul_up", 2, flags, |context| {
+        let (a, b) = operands(context)?;
+        let product = a.checked_mul(b).ok_or_else(|| failed(decimal::InexactError))?;
+        let rounded = product.round_dp_with_strategy(12, RoundingStrategy::ToPositiveInfinity);
+        Ok(decimal_text(rounded))
     })?;
     connection.create_scalar_function("dec_cmp", 2, flags, |context| {
         let (a, b) = operands(context)?;
@@ -95,6 +102,16 @@ mod tests {
             value("SELECT dec_sum(x) FROM (SELECT '1' AS x) WHERE x = '2'").unwrap(),
             "0"
         );
+    }
+
+    #[test]
+    fn i19_a_product_is_never_rounded_down() {
+        assert_eq!(value("SELECT dec_mul_up('0.3', '0.2')").unwrap(), "0.06");
+        assert_eq!(
+            value("SELECT dec_mul_up('0.0000001', '0.0000011')").unwrap(),
+            "0.000000000001"
+        );
+        assert!(value("SELECT dec_mul_up('79228162514264337593543950335', '2')").is_err());
     }
 
     #[test]

@@ -5,8 +5,9 @@ use bursar_audit::{Action, Data, Subject};
 use bursar_auth::{
     Account, AccountChange, Act, Directory, DirectoryError, NewAccount, NewUser, Record, User, UserChange,
 };
-use bursar_model::{AccountId, AccountStatus, UserId};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use bursar_model::{AccountId, AccountMode, AccountStatus, UserId};
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use crate::audit::{act_draft, digest};
 use crate::error::StoreError;
@@ -203,6 +204,7 @@ fn add_account(tx: &Tx<'_>, new: NewAccount, act: &Act) -> Result<Account, Direc
         return Err(exists(Record::Account, &new.id));
     }
     user(tx, &new.owner)?;
+    keep_money_apart(tx, &new, act.at)?;
     let account = Account::made(new, act.at);
     let write = || -> Result<(), StoreError> {
         tx.execute(
@@ -234,6 +236,87 @@ fn add_account(tx: &Tx<'_>, new: NewAccount, act: &Act) -> Result<Account, Direc
     Ok(account)
 }
 
+/// Limits, losses and switches of a user count over all the user's accounts: a gain on paper must not
+/// make up for a loss of money, nor a loss on paper sell anything.
+fn keep_money_apart(tx: &Tx<'_>, new: &NewAccount, now: Timestamp) -> Result<(), DirectoryError> {
+    // A shadow account executes nothing.
+    let is_paper = match new.mode {
+        AccountMode::Paper => true,
+        AccountMode::Live => false,
+        AccountMode::Shadow => return Ok(()),
+    };
+    // Of a closed account, what it did today still counts.
+    let yesterday = now.saturating_sub(SignedDuration::from_hours(48)).unwrap_or(now);
+    let other = first_account(
+        tx,
+        "owner = ?1 AND mode <> 'shadow' AND (mode = 'paper') <> ?2
+         AND (status <> 'closed'
+              OR EXISTS (SELECT 1 FROM fill WHERE fill.account = account.id AND fill.booked_at > ?3))",
+        params![Text(&new.owner), is_paper, moment(yesterday)?],
+    )?;
+    let Some(other) = other else {
+        return Ok(());
+    };
+    let (asked, has) = if is_paper {
+        ("on paper", "real money")
+    } else {
+        ("with real money", "paper")
+    };
+    Err(DirectoryError::Conflict {
+        record: Record::Account,
+        id: new.id.to_string(),
+        state: format!(
+            "cannot trade {asked}: account `{other}` of user `{}` trades {has}, and limits and losses count over all accounts of a user",
+            new.owner
+        ),
+        hint: "add another user for it with `bursar user add`".to_owned(),
+    })
+}
+
+fn first_account(
+    connection: &Connection,
+    condition: &str,
+    values: impl Params,
+) -> Result<Option<String>, StoreError> {
+    Ok(connection
+        .prepare_cached(&format!(
+            "SELECT id FROM account WHERE {condition} ORDER BY id LIMIT 1"
+        ))?
+        .query_row(values, |row| row.get(0))
+        .optional()?)
+}
+
+/// An account is one account at its exchange, and no other is the same one: two would trade it with two
+/// sets of limits, and a switch would stop half of it.
+fn refuse_other_identity(tx: &Tx<'_>, account: &Account, venue: &str) -> Result<(), DirectoryError> {
+    let conflict = |state: String, hint: &str| DirectoryError::Conflict {
+        record: Record::Account,
+        id: account.id().to_string(),
+        state,
+        hint: hint.to_owned(),
+    };
+    if let Some(known) = &account.venue_account_id
+        && known != venue
+    {
+        return Err(conflict(
+            format!("is account `{known}` at its exchange, and the key belongs to `{venue}`"),
+            "enter a key of the same exchange account, or add an account of its own with `bursar account add`",
+        ));
+    }
+    let other = first_account(
+        tx,
+        "broker = ?1 AND venue_account_id = ?2 AND id <> ?3 AND status <> 'closed'",
+        params![Text(account.broker()), venue, Text(account.id())],
+    )?;
+    match other {
+        Some(other) => Err(conflict(
+            format!("cannot be account `{venue}` at the exchange: account `{other}` is that already"),
+            "trade it through that one, or close that one first with `bursar account close`",
+        )),
+        None => Ok(()),
+    }
+}
+
 fn update_account(
     tx: &Tx<'_>,
     id: &AccountId,
@@ -243,6 +326,9 @@ fn update_account(
     let before = account(tx, id)?;
     if !before.is_open() {
         return Err(DirectoryError::closed(id));
+    }
+    if let AccountChange::VenueAccountId(venue) = change {
+        refuse_other_identity(tx, &before, venue)?;
     }
     let mut after = before.clone();
     if !change.apply(&mut after) {
@@ -370,7 +456,7 @@ pub(crate) fn find_user(connection: &Connection, id: &UserId) -> Result<Option<U
         .optional()?)
 }
 
-fn users(connection: &Connection) -> Result<Vec<User>, StoreError> {
+pub(crate) fn users(connection: &Connection) -> Result<Vec<User>, StoreError> {
     let mut statement = connection.prepare_cached(
         "SELECT id, email, name, tier, account_type, enabled, created_at, default_account FROM user ORDER BY id",
     )?;

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use bursar_audit::LogError;
 use bursar_auth::DirectoryError;
-use bursar_execution::JournalError;
+use bursar_execution::{ApprovalError, JournalError};
 use bursar_keystore::VaultError;
 use bursar_model::InexactError;
 
@@ -68,7 +68,7 @@ impl StoreError {
     pub fn hint(&self) -> String {
         match self {
             Self::Missing { .. } => {
-                "check the settings; a new store is made with `bursar init`, an old one put back with `bursar backup restore`"
+                "check the settings; a new store is made with `bursar init`, an old one is put back by copying it to this place"
                     .to_owned()
             }
             Self::Exists { .. } => "choose another place; a store is never written over".to_owned(),
@@ -90,7 +90,7 @@ impl StoreError {
             Self::Engine(_) | Self::TakenBack { .. } => {
                 "check the disk and the store's place, then try again".to_owned()
             }
-            Self::Unreadable { .. } => "run `bursar doctor`, then put the store back from a backup".to_owned(),
+            Self::Unreadable { .. } => "put the store back from a backup, then run `bursar audit verify --deep`".to_owned(),
             Self::Inexact(_) | Self::OutOfCalendar { .. } => {
                 "look at the amounts and times that were given".to_owned()
             }
@@ -117,6 +117,12 @@ impl From<StoreError> for DirectoryError {
 impl From<StoreError> for JournalError {
     fn from(error: StoreError) -> Self {
         Self::unavailable(error)
+    }
+}
+
+impl From<StoreError> for ApprovalError {
+    fn from(error: StoreError) -> Self {
+        Self::Journal(error.into())
     }
 }
 

@@ -4,7 +4,7 @@ use bursar_audit::{Action, Data, Draft, Subject};
 use bursar_auth::Act;
 use bursar_broker::ErrorClass;
 use bursar_controls::Latch;
-use bursar_execution::errors::{ErrorPolicy, judge};
+use bursar_execution::errors::{ErrorPolicy, Met, Offender, RequestKind, in_window, judge};
 use bursar_execution::{ErrorCount, JournalError};
 use bursar_model::AccountId;
 use jiff::{SignedDuration, Timestamp};
@@ -13,9 +13,9 @@ use rusqlite::{Connection, params};
 use crate::audit::{act_draft, daemon};
 use crate::conditions::known_account;
 use crate::error::StoreError;
-use crate::latches;
 use crate::values::{Moment, Text, moment};
 use crate::writer::Tx;
+use crate::{latches, outbox};
 
 /// How long single errors are kept; the figures of a lifetime stay.
 const KEPT: SignedDuration = SignedDuration::from_hours(48);
@@ -23,22 +23,102 @@ const KEPT: SignedDuration = SignedDuration::from_hours(48);
 pub(crate) fn note(
     tx: &Tx<'_>,
     account: &AccountId,
+    kind: RequestKind,
     class: ErrorClass,
     code: &str,
     now: Timestamp,
 ) -> Result<Option<Latch>, JournalError> {
-    known_account(tx, account)?;
+    let known = known_account(tx, account)?;
+    // Our own refusals are no errors of anybody: what a switch leads to must not feed it.
+    if class == ErrorClass::LocalDeny {
+        return Ok(None);
+    }
     count(tx, account, class, code, now)?;
     let policy = &tx.environment.errors;
-    let Some(threshold) = policy.threshold(class) else {
+    let in_a_row = match policy.row(class) {
+        Some(_) => lengthen_row(tx, account, kind, class)?,
+        None => {
+            if matches!(
+                class,
+                ErrorClass::Business | ErrorClass::Rate | ErrorClass::VenueState
+            ) {
+                answered(tx, account, kind)?;
+            }
+            0
+        }
+    };
+    let Some(window) = policy.window(class) else {
         return Ok(None);
     };
-    let since = now.saturating_sub(threshold.window).unwrap_or(Timestamp::MIN);
+    let since = now.saturating_sub(window).unwrap_or(Timestamp::MIN);
     let happened = within(tx, account, class, since)?;
-    match judge(account, class, &happened, policy, now) {
+    let refused = in_window(&happened, window, now);
+    if policy.alarms(class, refused) {
+        alarm(tx, account, refused, code, now)?;
+    }
+    let offender = Offender {
+        account,
+        broker: known.broker(),
+    };
+    let met = Met {
+        class,
+        happened: &happened,
+        in_a_row,
+    };
+    match judge(offender, &met, policy, now) {
         Some(new) => latches::trip_once(tx, new, now),
         None => Ok(None),
     }
+}
+
+fn lengthen_row(
+    tx: &Tx<'_>,
+    account: &AccountId,
+    kind: RequestKind,
+    class: ErrorClass,
+) -> Result<u32, StoreError> {
+    Ok(tx
+        .prepare_cached(
+            "INSERT INTO error_row (account, class, kind, count) VALUES (?1, ?2, ?3, 1)
+             ON CONFLICT (account, class, kind) DO UPDATE SET count = count + 1 RETURNING count",
+        )?
+        .query_row(params![Text(account), Text(&class), Text(&kind)], |row| {
+            row.get(0)
+        })?)
+}
+
+/// Whether a clear answer to this kind of request would end a row of errors.
+pub(crate) fn has_row(
+    connection: &Connection,
+    account: &AccountId,
+    kind: RequestKind,
+) -> Result<bool, StoreError> {
+    Ok(connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM error_row WHERE account = ?1 AND kind = ?2)")?
+        .query_row(params![Text(account), Text(&kind)], |row| row.get(0))?)
+}
+
+pub(crate) fn answered(tx: &Tx<'_>, account: &AccountId, kind: RequestKind) -> Result<(), StoreError> {
+    tx.prepare_cached("DELETE FROM error_row WHERE account = ?1 AND kind = ?2")?
+        .execute(params![Text(account), Text(&kind)])?;
+    Ok(())
+}
+
+/// Somebody should look at what is ordered; nothing stops.
+fn alarm(
+    tx: &Tx<'_>,
+    account: &AccountId,
+    refused: u32,
+    code: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    tracing::warn!(%account, refused, last = code, "the exchange refuses many orders");
+    let data = Data::new().integer("refused", refused.into()).text("last", code);
+    let draft = Draft::new(daemon(), Action::ErrorsAlarmed)
+        .on(Subject::account(account))
+        .with(data);
+    tx.record(now, draft)?;
+    outbox::of_refusals(tx, now, account, refused, code)
 }
 
 fn count(
@@ -98,6 +178,7 @@ pub(crate) fn reset(tx: &Tx<'_>, account: &AccountId, act: &Act) -> Result<(), J
             "UPDATE error_total SET reset = (SELECT coalesce(max(number), 0) FROM error) WHERE account = ?1",
             [Text(account)],
         )?;
+        tx.execute("DELETE FROM error_row WHERE account = ?1", [Text(account)])?;
         if reset == 0 {
             return Ok(());
         }
@@ -137,9 +218,15 @@ pub(crate) fn counts(
             }
             None => 0,
         };
+        let in_a_row: u32 = connection
+            .prepare_cached(
+                "SELECT coalesce(max(count), 0) FROM error_row WHERE account = ?1 AND class = ?2",
+            )?
+            .query_row(params![Text(&account), Text(&class)], |row| row.get(0))?;
         counts.push(ErrorCount {
             account,
             class,
+            in_a_row,
             in_window: u32::try_from(in_window).unwrap_or(u32::MAX),
             threshold: threshold.map(|threshold| threshold.count),
             window_s: window.as_secs(),

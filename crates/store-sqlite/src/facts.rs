@@ -1,9 +1,9 @@
 //! Everything that bears on one order, read in the transaction that decides on it.
 
-use bursar_controls::RecentOrder;
-use bursar_execution::{Facts, HeldPosition, JournalError, day_state};
+use bursar_controls::{RecentOrder, Sizing};
+use bursar_execution::{Facts, HeldPosition, JournalError, Stops, day_state};
 use bursar_ledger::TradingDay;
-use bursar_model::{AccountId, IntentState, Pair, UserId};
+use bursar_model::{AccountId, OrderRequest, Pair, UserId};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, params};
 
@@ -11,22 +11,26 @@ use crate::conditions::{self, known_account};
 use crate::directory;
 use crate::error::StoreError;
 use crate::figures::{self, Figures};
-use crate::intents::{NOT_OVER, StoredIntent, select};
-use crate::values::{Text, moment};
-use crate::{days, latches, quotes, reservations, vault};
+use crate::intents::{NOT_OVER, StoredIntent};
+use crate::values::{Json, Moment, Text, moment};
+use crate::{days, latches, quotes, reservations, usage, vault};
 
 /// Reads what [`bursar_execution::decide`] wants to know. `own` is the order itself when it was
-/// admitted before: what it holds must not stand in its way.
+/// admitted before: what it holds must not stand in its way. `stops` are the switches that the store
+/// could not take yet.
 pub(crate) fn load(
     connection: &Connection,
     account: &AccountId,
     pair: &Pair,
     own: Option<&StoredIntent>,
+    stops: &Stops,
     day: TradingDay,
     now: Timestamp,
 ) -> Result<Facts, JournalError> {
     let account = known_account(connection, account)?;
-    Ok(load_known(connection, account, pair, own, day, now)?)
+    let mut facts = load_known(connection, account, pair, own, day, now)?;
+    facts.latches.extend(stops.unrecorded());
+    Ok(facts)
 }
 
 fn load_known(
@@ -63,6 +67,7 @@ fn load_known(
         open_orders: open_orders(connection, &id, own)?,
         recent: recent(connection, &id, own, policy.duplicate_window_ms, now)?,
         unresolved: unresolved(connection, &id, own)?,
+        usage: usage::load(connection, &account, &policy, own_id, day, now)?,
         policy,
         account,
     })
@@ -84,7 +89,7 @@ fn day_of(
 }
 
 fn positions(connection: &Connection, user: &UserId) -> Result<Vec<HeldPosition>, StoreError> {
-    let lots = figures::lots_of_user(connection, user)?;
+    let lots = figures::lots_of(connection, figures::Whose::User(user))?;
     let positions = bursar_ledger::positions(&lots)?;
     Ok(positions
         .into_iter()
@@ -112,7 +117,7 @@ fn entries_today(
     Ok(connection
         .prepare_cached(&format!(
             "SELECT count(*) FROM intent
-             WHERE account = ?1 AND day = ?2 AND reducing = 0 AND number <> ?3
+             WHERE account = ?1 AND day = ?2 AND reducing = 0 AND state <> 'denied' AND number <> ?3
                AND (state IN {NOT_OVER} OR dec_cmp(filled, '0') > 0)"
         ))?
         .query_row(params![Text(account), Text(&day.key), number_of(own)], |row| {
@@ -147,27 +152,26 @@ fn recent(
         .saturating_sub(SignedDuration::from_millis(window_ms))
         .unwrap_or(Timestamp::MIN);
     let since = moment(since).unwrap_or(i64::MIN);
-    let recent = select(
-        connection,
-        &format!(
-            "account = ?1 AND created_at >= ?2 AND number < ?3
-             AND (+state IN {NOT_OVER} OR +state IN ('filled', 'cancelled', 'venue-expired')) ORDER BY created_at, number"
-        ),
-        params![Text(account), since, number_of(own)],
-    )?;
-    Ok(recent
-        .into_iter()
-        .filter_map(|stored| {
-            let terms = stored.intent.sizing?.terms;
-            Some(RecentOrder {
-                pair: terms.pair,
-                side: terms.side,
-                kind: terms.kind,
-                quantity: terms.quantity,
-                at: stored.intent.created_at,
-            })
+    // Without the rest of their rows: what was found about each of them is long.
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT request, sizing, created_at FROM intent
+         WHERE account = ?1 AND created_at >= ?2 AND number < ?3 AND state <> 'denied' AND sizing IS NOT NULL
+           AND (+state IN {NOT_OVER} OR +state IN ('filled', 'cancelled', 'venue-expired'))
+         ORDER BY created_at, number"
+    ))?;
+    let recent = statement.query_map(params![Text(account), since, number_of(own)], |row| {
+        let request: OrderRequest = row.get::<_, Json<_>>(0)?.0;
+        let sizing: Sizing = row.get::<_, Json<_>>(1)?.0;
+        Ok(RecentOrder {
+            pair: request.pair,
+            side: request.side,
+            kind: request.kind,
+            size: request.size,
+            quantity: sizing.terms.quantity,
+            at: row.get::<_, Moment>(2)?.0,
         })
-        .collect())
+    })?;
+    Ok(recent.collect::<rusqlite::Result<_>>()?)
 }
 
 fn unresolved(
@@ -175,18 +179,12 @@ fn unresolved(
     account: &AccountId,
     own: Option<&StoredIntent>,
 ) -> Result<Vec<(Pair, bursar_model::Side)>, StoreError> {
-    let found = select(
-        connection,
-        "account = ?1 AND number <> ?2 AND state IN ('unknown', 'incident') ORDER BY number",
-        params![Text(account), number_of(own)],
+    let mut statement = connection.prepare_cached(
+        "SELECT pair, side FROM intent
+         WHERE account = ?1 AND number <> ?2 AND state IN ('unknown', 'incident') ORDER BY number",
     )?;
-    debug_assert!(
-        found
-            .iter()
-            .all(|stored| matches!(stored.intent.state, IntentState::Unknown | IntentState::Incident))
-    );
-    Ok(found
-        .into_iter()
-        .map(|stored| (stored.intent.request.pair, stored.intent.request.side))
-        .collect())
+    let found = statement.query_map(params![Text(account), number_of(own)], |row| {
+        Ok((row.get::<_, Text<_>>(0)?.0, row.get::<_, Text<_>>(1)?.0))
+    })?;
+    Ok(found.collect::<rusqlite::Result<_>>()?)
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use bursar_execution::UserDay;
+use bursar_controls::Scope;
+use bursar_execution::{LossTerms, UserDay};
 use bursar_ledger::{ClosedLot, DayInputs, DayKey, DayLoss, Lot, Mark, OpeningMark, TradingDay, day_loss};
 use bursar_model::{AccountId, BrokerId, Pair, Usd, UserId};
 use jiff::Timestamp;
@@ -11,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::conditions::{permissions, preferences};
 use crate::days;
 use crate::error::StoreError;
+use crate::losses;
 use crate::quotes;
 use crate::values::{Exact, Json, Text};
 
@@ -22,6 +24,35 @@ pub(crate) struct Figures {
     pub(crate) marks: Vec<(Pair, Option<Mark>)>,
     pub(crate) limit: Usd,
     pub(crate) extra_allowance: Usd,
+    pub(crate) terms: LossTerms,
+}
+
+/// Whose trading day.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Whose<'a> {
+    User(&'a UserId),
+    Account(&'a AccountId),
+    /// All accounts but paper.
+    RealMoney,
+}
+
+impl Whose<'_> {
+    /// A condition on rows that name user and account, and what is bound to it.
+    fn rows(&self) -> (&'static str, &str) {
+        match self {
+            Self::User(user) => ("user = ?1", user.as_str()),
+            Self::Account(account) => ("account = ?1", account.as_str()),
+            Self::RealMoney => ("account IN (SELECT id FROM account WHERE mode <> ?1)", "paper"),
+        }
+    }
+}
+
+/// What a day amounts to.
+#[derive(Default)]
+pub(crate) struct Counted {
+    pub(crate) loss: DayLoss,
+    /// The pairs with open positions, and what prices them.
+    pub(crate) marks: Vec<(Pair, Option<Mark>)>,
 }
 
 impl Figures {
@@ -30,8 +61,12 @@ impl Figures {
         Ok(self.limit.plus(self.extra_allowance)?)
     }
 
-    pub(crate) fn user_day(&self, user: &UserId) -> Result<UserDay, StoreError> {
+    pub(crate) fn user_day(&self, connection: &Connection, user: &UserId) -> Result<UserDay, StoreError> {
+        let watch = losses::watch(connection, &Scope::User(user.clone()), self.day.key)?;
         Ok(UserDay {
+            warned_at: watch.warned_at,
+            tripped: watch.tripped,
+            terms: self.terms,
             user: user.clone(),
             day: self.day,
             realised: self.loss.realised,
@@ -51,16 +86,32 @@ pub(crate) fn of_user(
     day: TradingDay,
     now: Timestamp,
 ) -> Result<Figures, StoreError> {
-    let limits = preferences(connection, user)?.effective(&permissions(connection, user)?.limits);
-    let mut figures = Figures {
+    let permissions = permissions(connection, user)?;
+    let limits = preferences(connection, user)?.effective(&permissions.limits);
+    let Counted { loss, marks } = of(connection, Whose::User(user), day, now)?;
+    Ok(Figures {
         day,
-        loss: DayLoss::default(),
-        marks: Vec::new(),
+        loss,
+        marks,
         limit: limits.max_daily_loss,
         extra_allowance: allowance(connection, user, day.key)?,
-    };
+        terms: LossTerms {
+            policy: permissions.on_daily_loss,
+            needs_release: permissions.loss_needs_release,
+        },
+    })
+}
+
+/// A day in dollars, over all accounts that it counts.
+pub(crate) fn of(
+    connection: &Connection,
+    whose: Whose<'_>,
+    day: TradingDay,
+    now: Timestamp,
+) -> Result<Counted, StoreError> {
+    let mut figures = Counted::default();
     let stale_after = days::stale_after(connection)?;
-    for (account, part) in parts(connection, user, day.key)? {
+    for (account, part) in parts(connection, whose, day.key)? {
         let broker = broker_of(connection, &account)?;
         let mut marks = BTreeMap::new();
         let mut opening: BTreeMap<Pair, OpeningMark> = BTreeMap::new();
@@ -108,26 +159,28 @@ struct Part {
 
 fn parts(
     connection: &Connection,
-    user: &UserId,
+    whose: Whose<'_>,
     day: DayKey,
 ) -> Result<BTreeMap<AccountId, Part>, StoreError> {
     let mut parts: BTreeMap<AccountId, Part> = BTreeMap::new();
-    for lot in lots_of_user(connection, user)? {
+    for lot in lots_of(connection, whose)? {
         parts.entry(lot.account.clone()).or_default().open.push(lot);
     }
-    let mut statement =
-        connection.prepare_cached("SELECT body FROM closed_lot WHERE user = ?1 AND closed_day = ?2")?;
-    let closed = statement.query_map(params![Text(user), Text(&day)], |row| {
+    let (rows, of) = whose.rows();
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT body FROM closed_lot WHERE {rows} AND closed_day = ?2"
+    ))?;
+    let closed = statement.query_map(params![of, Text(&day)], |row| {
         Ok(row.get::<_, Json<ClosedLot>>(0)?.0)
     })?;
     for lot in closed {
         let lot = lot?;
         parts.entry(lot.account.clone()).or_default().closed.push(lot);
     }
-    let mut statement = connection.prepare_cached(
-        "SELECT account, pair, dec_sum(fee_usd) FROM fill WHERE user = ?1 AND day = ?2 GROUP BY account, pair",
-    )?;
-    let fees = statement.query_map(params![Text(user), Text(&day)], |row| {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT account, pair, dec_sum(fee_usd) FROM fill WHERE {rows} AND day = ?2 GROUP BY account, pair"
+    ))?;
+    let fees = statement.query_map(params![of, Text(&day)], |row| {
         Ok((
             row.get::<_, Text<AccountId>>(0)?.0,
             row.get::<_, Text<Pair>>(1)?.0,
@@ -141,10 +194,12 @@ fn parts(
     Ok(parts)
 }
 
-pub(crate) fn lots_of_user(connection: &Connection, user: &UserId) -> Result<Vec<Lot>, StoreError> {
-    let mut statement = connection
-        .prepare_cached("SELECT body FROM lot WHERE user = ?1 ORDER BY account, pair, opened_at, id")?;
-    let lots = statement.query_map([Text(user)], |row| Ok(row.get::<_, Json<Lot>>(0)?.0))?;
+pub(crate) fn lots_of(connection: &Connection, whose: Whose<'_>) -> Result<Vec<Lot>, StoreError> {
+    let (rows, of) = whose.rows();
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT body FROM lot WHERE {rows} ORDER BY account, pair, opened_at, id"
+    ))?;
+    let lots = statement.query_map([of], |row| Ok(row.get::<_, Json<Lot>>(0)?.0))?;
     Ok(lots.collect::<rusqlite::Result<_>>()?)
 }
 
@@ -161,6 +216,22 @@ pub(crate) fn allowance(connection: &Connection, user: &UserId, day: DayKey) -> 
         .query_row(params![Text(user), Text(&day)], |row| row.get(0))
         .optional()?;
     Ok(extra.map_or(Usd::ZERO, |Exact(extra)| Usd::new(extra)))
+}
+
+/// Accounts that hold something or traded today.
+pub(crate) fn active_accounts(
+    connection: &Connection,
+    user: &UserId,
+    day: DayKey,
+) -> Result<Vec<AccountId>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT account FROM lot WHERE user = ?1
+         UNION SELECT account FROM fill WHERE user = ?1 AND day = ?2 ORDER BY account",
+    )?;
+    let accounts = statement.query_map(params![Text(user), Text(&day)], |row| {
+        Ok(row.get::<_, Text<_>>(0)?.0)
+    })?;
+    Ok(accounts.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Users who hold something or traded today: nobody else can have lost anything.

@@ -24,6 +24,8 @@ use crate::values::{Exact, Json, Moment, Text, json, moment};
 use crate::writer::Tx;
 use crate::{days, latches, losses, outbox, quotes, reservations};
 
+mod unpriced;
+
 pub(crate) fn book(
     tx: &Tx<'_>,
     account: &AccountId,
@@ -32,7 +34,7 @@ pub(crate) fn book(
 ) -> Result<Booked, JournalError> {
     let known = known_account(tx, account)?;
     let day = days::roll(tx, now)?;
-    let mut booked = Booked::default();
+    let mut booked = unpriced::retry(tx, account, day, now)?;
     for fill in fills {
         let Some(fresh) = unless_known(tx, account, fill, now)? else {
             continue;
@@ -112,7 +114,8 @@ fn find(connection: &Connection, account: &AccountId, id: &FillId) -> Result<Opt
     let found: Option<Json<Fill>> = connection
         .prepare_cached(
             "SELECT body FROM fill WHERE account = ?1 AND id = ?2
-             UNION ALL SELECT body FROM stray_fill WHERE account = ?1 AND id = ?2",
+             UNION ALL SELECT body FROM stray_fill WHERE account = ?1 AND id = ?2
+             UNION ALL SELECT body FROM unpriced_fill WHERE account = ?1 AND id = ?2",
         )?
         .query_row(params![Text(account), Text(id)], |row| row.get(0))
         .optional()?;
@@ -181,7 +184,11 @@ fn book_one(
         contradict(tx, stored, &facts, now)?;
         return Ok(false);
     }
-    let result = match write_into_ledger(tx, intent, fill, day, now)? {
+    let Some(valuation) = valuation(tx, intent, fill, now)? else {
+        unpriced::keep(tx, intent, fill, now)?;
+        return Ok(false);
+    };
+    let result = match write_into_ledger(tx, intent, fill, &valuation, day, now)? {
         Ok(result) => result,
         Err(error) => {
             let facts = format!("execution `{}` cannot be booked: {error}", fill.id);
@@ -278,12 +285,12 @@ fn write_into_ledger(
     tx: &Tx<'_>,
     intent: &Intent,
     fill: &Fill,
+    valuation: &Valuation,
     day: TradingDay,
     now: Timestamp,
 ) -> Result<Result<Ledgered, LedgerError>, StoreError> {
-    let valuation = valuation(tx, intent, fill, now)?;
     let (account, user) = (intent.account.clone(), intent.user.clone());
-    let fill = match LedgerFill::new(account, user, day.key, fill.clone(), &valuation) {
+    let fill = match LedgerFill::new(account, user, day.key, fill.clone(), valuation) {
         Ok(fill) => fill,
         Err(error) => return Ok(Err(error)),
     };
@@ -401,13 +408,13 @@ fn is_late(connection: &Connection, fill: &LedgerFill) -> Result<bool, StoreErro
 }
 
 /// The prices of the moment, as far as they are known. Without a price of the quote asset: what the
-/// order was sized with, else what was paid for what is held.
+/// order was sized with, else what was paid for what is held. `None` when nothing prices it.
 fn valuation(
     connection: &Connection,
     intent: &Intent,
     fill: &Fill,
     now: Timestamp,
-) -> Result<Valuation, StoreError> {
+) -> Result<Option<Valuation>, StoreError> {
     let rate = |asset: &Asset| -> Result<Option<Price>, StoreError> {
         Ok(quotes::rate(connection, &intent.broker, asset, now)?.map(|rate| rate.value))
     };
@@ -416,22 +423,21 @@ fn valuation(
         .as_ref()
         .and_then(|sizing| sizing.reference)
         .map(|reference| reference.usd_rate);
-    let usd_rate = match rate(fill.pair.quote())?.or(sized) {
-        Some(rate) => rate,
+    let known = match rate(fill.pair.quote())?.or(sized) {
+        Some(rate) => Some(rate),
         None => {
             let held = lots(connection, &intent.account, &fill.pair)?;
-            let paid = held.first().map(|lot| lot.entry_rate);
-            let detail = "nothing prices it";
-            paid.ok_or_else(|| StoreError::unreadable(format!("the rate of {}", fill.pair.quote()), detail))?
+            held.first().map(|lot| lot.entry_rate)
         }
     };
+    let Some(usd_rate) = known else { return Ok(None) };
     let worst_fee_percent = quotes::instrument(connection, &intent.broker, &fill.pair)?
         .map_or(Decimal::ONE, |known| known.value.taker_fee_percent);
-    Ok(Valuation {
+    Ok(Some(Valuation {
         usd_rate,
         fee_asset_rate: rate(&fill.fee.asset)?,
         worst_fee_percent,
-    })
+    }))
 }
 
 fn insert_fill(tx: &Tx<'_>, intent: &Intent, fill: &LedgerFill, now: Timestamp) -> Result<(), StoreError> {
@@ -569,7 +575,19 @@ pub(crate) fn read_booked(row: &Row<'_>) -> rusqlite::Result<bursar_execution::B
     })
 }
 
-fn ledger_fills(
+/// The booked executions of one order, oldest first.
+pub(crate) fn of_order(
+    connection: &Connection,
+    intent: bursar_model::IntentId,
+) -> Result<Vec<bursar_execution::BookedFill>, StoreError> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {LEDGER_FILL} FROM fill WHERE intent = ?1 ORDER BY at, id"
+    ))?;
+    let fills = statement.query_map([Text(&intent)], read_booked)?;
+    Ok(fills.collect::<rusqlite::Result<_>>()?)
+}
+
+pub(crate) fn ledger_fills(
     connection: &Connection,
     account: &AccountId,
     pair: &Pair,

@@ -29,10 +29,22 @@ pub(crate) struct StoredIntent {
     pub(crate) cycle: Option<u64>,
 }
 
-const COLUMNS: &str =
-    "number, id, account, user, broker, caller, request, sizing, state, cause, client_order_id,
-    venue_order_id, reducing, created_at, updated_at, valid_until, dispatched_at, acceptance_bound, filled,
-    venue_filled, closing, trace, attempts, attempt_token, day, cycle";
+macro_rules! columns {
+    ($trace:literal) => {
+        concat!(
+            "number, id, account, user, broker, caller, request, sizing, state, cause, client_order_id,
+             venue_order_id, reducing, created_at, updated_at, valid_until, dispatched_at, acceptance_bound,
+             filled, venue_filled, closing, ",
+            $trace,
+            ", attempts, attempt_token, day, cycle"
+        )
+    };
+}
+
+const COLUMNS: &str = columns!("trace");
+/// Without the trace: it is most of a row, and whoever works through orders at each look at a venue
+/// does not judge them by it.
+const WORKING: &str = columns!("'[]'");
 
 fn read(row: &Row<'_>) -> rusqlite::Result<StoredIntent> {
     let intent = Intent {
@@ -74,25 +86,44 @@ pub(crate) fn select(
     condition: &str,
     values: impl Params,
 ) -> Result<Vec<StoredIntent>, StoreError> {
+    all(connection, COLUMNS, condition, values)
+}
+
+/// As [`select`], without their traces.
+pub(crate) fn select_working(
+    connection: &Connection,
+    condition: &str,
+    values: impl Params,
+) -> Result<Vec<StoredIntent>, StoreError> {
+    all(connection, WORKING, condition, values)
+}
+
+fn all(
+    connection: &Connection,
+    columns: &str,
+    condition: &str,
+    values: impl Params,
+) -> Result<Vec<StoredIntent>, StoreError> {
     let mut statement =
-        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM intent WHERE {condition}"))?;
+        connection.prepare_cached(&format!("SELECT {columns} FROM intent WHERE {condition}"))?;
     let intents = statement.query_map(values, read)?;
     Ok(intents.collect::<rusqlite::Result<_>>()?)
 }
 
 fn one(
     connection: &Connection,
+    columns: &str,
     condition: &str,
     values: impl Params,
 ) -> Result<Option<StoredIntent>, StoreError> {
     Ok(connection
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM intent WHERE {condition}"))?
+        .prepare_cached(&format!("SELECT {columns} FROM intent WHERE {condition}"))?
         .query_row(values, read)
         .optional()?)
 }
 
 pub(crate) fn find(connection: &Connection, id: IntentId) -> Result<Option<StoredIntent>, StoreError> {
-    one(connection, "id = ?1", [Text(&id)])
+    one(connection, COLUMNS, "id = ?1", [Text(&id)])
 }
 
 pub(crate) fn get(connection: &Connection, id: IntentId) -> Result<StoredIntent, JournalError> {
@@ -102,6 +133,7 @@ pub(crate) fn get(connection: &Connection, id: IntentId) -> Result<StoredIntent,
     })
 }
 
+/// The intent that an order of a venue belongs to, without its trace.
 pub(crate) fn by_client_order(
     connection: &Connection,
     account: &AccountId,
@@ -109,11 +141,13 @@ pub(crate) fn by_client_order(
 ) -> Result<Option<StoredIntent>, StoreError> {
     one(
         connection,
+        WORKING,
         "account = ?1 AND client_order_id = ?2",
         params![Text(account), Text(id)],
     )
 }
 
+/// The intent that an order of a venue belongs to, without its trace.
 pub(crate) fn by_venue_order(
     connection: &Connection,
     account: &AccountId,
@@ -121,19 +155,32 @@ pub(crate) fn by_venue_order(
 ) -> Result<Option<StoredIntent>, StoreError> {
     one(
         connection,
+        WORKING,
         "account = ?1 AND venue_order_id = ?2",
         params![Text(account), Text(id)],
     )
 }
 
-/// Intents of an account that are not over, oldest first.
+/// Intents of an account that are not over, oldest first, without their traces.
 pub(crate) fn unresolved(
     connection: &Connection,
     account: &AccountId,
 ) -> Result<Vec<StoredIntent>, StoreError> {
-    select(
+    select_working(
         connection,
         &format!("account = ?1 AND state IN {NOT_OVER} ORDER BY number"),
+        [Text(account)],
+    )
+}
+
+/// Those of them that were not sent, oldest first.
+pub(crate) fn admitted(
+    connection: &Connection,
+    account: &AccountId,
+) -> Result<Vec<StoredIntent>, StoreError> {
+    select_working(
+        connection,
+        "account = ?1 AND state = 'approved' ORDER BY number",
         [Text(account)],
     )
 }
@@ -183,6 +230,19 @@ pub(crate) fn insert(tx: &Tx<'_>, new: &NewRow<'_>) -> Result<(), StoreError> {
         new.cycle,
     ])?;
     Ok(())
+}
+
+/// Whether the bytes that were stored as the order's terms have the hash that was stored with them, and
+/// are those of its size. An order without a size has neither.
+pub(crate) fn terms_fit(connection: &Connection, intent: &Intent) -> Result<bool, StoreError> {
+    let (terms, hash): (Option<Vec<u8>>, Option<Vec<u8>>) = connection
+        .prepare_cached("SELECT terms, terms_hash FROM intent WHERE id = ?1")?
+        .query_row([Text(&intent.id)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let derived = intent.sizing.as_ref().map(|sizing| sizing.terms.canonical());
+    let hashed = derived
+        .as_ref()
+        .map(|bytes| bursar_audit::Hash::of(bytes).as_bytes().to_vec());
+    Ok(terms == derived && hash == hashed)
 }
 
 /// Writes what may change of an intent, if it is still in the state `from`.
@@ -259,6 +319,7 @@ pub(crate) fn step(
         source,
     };
     let row = machine::transition(from, step).map_err(stale)?;
+    bursar_points::pending(step.into());
     stored.intent.state = row.to;
     stored.intent.cause = because.cause;
     stored.intent.updated_at = because.at;
@@ -301,6 +362,12 @@ const fn action_of(step: Step) -> Action {
         Step::Cancel => Action::IntentCancelled,
         Step::VenueExpire => Action::IntentVenueExpired,
         Step::Contradict => Action::IntentIncident,
+        Step::ResolveAbsent
+        | Step::ResolveRejected
+        | Step::ResolveOpen
+        | Step::ResolveFilled
+        | Step::ResolveCancelled
+        | Step::ResolveVenueExpired => Action::IntentResolved,
     }
 }
 
@@ -351,6 +418,10 @@ mod tests {
             (format!("state IN {NOT_OVER} ORDER BY number"), "intent_not_over"),
             (
                 format!("account = 'a' AND state IN {NOT_OVER} ORDER BY number"),
+                "intent_by_account",
+            ),
+            (
+                "account = 'a' AND state = 'approved' ORDER BY number".to_owned(),
                 "intent_by_account",
             ),
             (

@@ -1,25 +1,30 @@
 //! The journal's operations, each one transaction; what they do is in the modules beside.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bursar_auth::Act;
 use bursar_broker::{ErrorClass, VenueOrder};
 use bursar_controls::Latch;
+use bursar_execution::errors::RequestKind;
 use bursar_execution::{
-    Admission, Attempt, Booked, Cancel, Dispatch, ExternalOrder, Intent, Journal, JournalError, LatchRecord,
-    NewLatch, Outcome, Preview, Proposal,
+    Admission, Attempt, Booked, Cancel, Dispatch, ExternalOrder, HaltLook, HaltState, Halting, Intent,
+    Journal, JournalError, LatchRecord, NewLatch, Outcome, Preview, Proposal, Reconciliation,
 };
 use bursar_ledger::TradingDay;
-use bursar_model::{AccountId, Fill, IntentId, LatchId, Position};
+use bursar_model::{AccountId, ClientOrderId, Fill, IntentId, LatchId, Position};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::conditions::known_account;
 use crate::error::StoreError;
-use crate::latches::By;
+use crate::latches::{By, Consent};
 use crate::store::SqliteStore;
 use crate::values::{Moment, Text, moment};
 use crate::writer::Tx;
-use crate::{admit, cancels, days, errors, fills, intents, latches, losses, outcomes, reports};
+use crate::{
+    admit, cancels, days, errors, fills, halts, intents, latches, losses, outcomes, reconciliations, reports,
+};
 
 #[async_trait]
 impl Journal for SqliteStore {
@@ -29,10 +34,11 @@ impl Journal for SqliteStore {
 
     async fn preview(&self, proposal: &Proposal, now: Timestamp) -> Result<Preview, JournalError> {
         let asked = proposal.clone();
+        let stops = Arc::clone(&self.environment.stops);
         let shown = self
             .read(move |connection| -> Result<Option<Preview>, JournalError> {
                 match days::current(connection, now)? {
-                    Some(day) => admit::preview_of(connection, &asked, day, now).map(Some),
+                    Some(day) => admit::preview_of(connection, &asked, &stops, day, now).map(Some),
                     None => Ok(None),
                 }
             })
@@ -44,7 +50,7 @@ impl Journal for SqliteStore {
         let asked = proposal.clone();
         self.write(move |tx| {
             let day = days::roll(tx, now)?;
-            admit::preview_of(tx, &asked, day, now)
+            admit::preview_of(tx, &asked, &tx.environment.stops, day, now)
         })
         .await
     }
@@ -109,6 +115,15 @@ impl Journal for SqliteStore {
         .await
     }
 
+    async fn admitted(&self, account: &AccountId) -> Result<Vec<Intent>, JournalError> {
+        let account = account.clone();
+        self.read(move |connection| {
+            let admitted = intents::admitted(connection, &account)?;
+            Ok(admitted.into_iter().map(|stored| stored.intent).collect())
+        })
+        .await
+    }
+
     async fn intents(&self, account: Option<&AccountId>, limit: u32) -> Result<Vec<Intent>, JournalError> {
         let account = account.map(ToString::to_string);
         self.read(move |connection| {
@@ -153,14 +168,21 @@ impl Journal for SqliteStore {
     }
 
     async fn trip(&self, latch: NewLatch, act: &Act) -> Result<Latch, JournalError> {
-        let act = act.clone();
-        self.write(move |tx| latches::trip(tx, latch, &By::act(&act)))
-            .await
+        let by = By::act(act);
+        let id = LatchId::random(self.environment.entropy.as_ref());
+        let latch = latches::new_latch(id, latch, &by);
+        let (latch, _) = self.put_latch(latch, by.clone(), None).await?;
+        self.take_back(&latch, &by).await;
+        Ok(latch)
     }
 
     async fn release(&self, id: LatchId, act: &Act) -> Result<Latch, JournalError> {
         let act = act.clone();
-        self.write(move |tx| latches::release(tx, id, &act)).await
+        self.write(move |tx| {
+            let (released, _instead) = latches::release(tx, id, &act, Consent::OfOne)?;
+            Ok(released)
+        })
+        .await
     }
 
     async fn latches(&self) -> Result<Vec<Latch>, JournalError> {
@@ -174,15 +196,62 @@ impl Journal for SqliteStore {
             .await
     }
 
+    async fn unproved_halts(&self, account: &AccountId) -> Result<Vec<Latch>, JournalError> {
+        let (account, now) = (account.clone(), self.environment.clock.now());
+        self.read(move |connection| halts::unproved(connection, &account, now))
+            .await
+    }
+
+    async fn note_halt(
+        &self,
+        latch: LatchId,
+        account: &AccountId,
+        look: HaltLook,
+        now: Timestamp,
+    ) -> Result<Halting, JournalError> {
+        let account = account.clone();
+        self.write(move |tx| halts::note(tx, latch, &account, look, now))
+            .await
+    }
+
+    async fn halts(&self) -> Result<Vec<HaltState>, JournalError> {
+        self.read(|connection| Ok(halts::all(connection)?)).await
+    }
+
+    async fn ours_among(
+        &self,
+        account: &AccountId,
+        ids: &[ClientOrderId],
+    ) -> Result<Vec<Intent>, JournalError> {
+        let (account, ids) = (account.clone(), ids.to_vec());
+        self.read(move |connection| Ok(halts::ours_among(connection, &account, &ids)?))
+            .await
+    }
+
     async fn note_error(
         &self,
         account: &AccountId,
+        kind: RequestKind,
         class: ErrorClass,
         code: &str,
         now: Timestamp,
     ) -> Result<Option<Latch>, JournalError> {
         let (account, code) = (account.clone(), code.to_owned());
-        self.write(move |tx| errors::note(tx, &account, class, &code, now))
+        self.write(move |tx| errors::note(tx, &account, kind, class, &code, now))
+            .await
+    }
+
+    async fn note_answered(&self, account: &AccountId, kind: RequestKind) -> Result<(), JournalError> {
+        let asked = account.clone();
+        // Nearly always there is nothing to clear, and nothing to write.
+        let has_row = self.read(move |connection| -> Result<bool, JournalError> {
+            Ok(errors::has_row(connection, &asked, kind)?)
+        });
+        if !has_row.await? {
+            return Ok(());
+        }
+        let account = account.clone();
+        self.write(move |tx| Ok(errors::answered(tx, &account, kind)?))
             .await
     }
 
@@ -212,6 +281,18 @@ impl Journal for SqliteStore {
             Ok(set_checkpoint(tx, &account, at)?)
         })
         .await
+    }
+
+    async fn reconciled(&self, account: &AccountId, found: Reconciliation) -> Result<(), JournalError> {
+        let account = account.clone();
+        self.write(move |tx| reconciliations::put(tx, &account, &found))
+            .await
+    }
+
+    async fn reconciliation(&self, account: &AccountId) -> Result<Option<Reconciliation>, JournalError> {
+        let account = account.clone();
+        self.read(move |connection| Ok(reconciliations::find(connection, &account)?))
+            .await
     }
 }
 

@@ -1,29 +1,35 @@
 //! Switches: tripping, clearing, and what a trip does to orders.
 
 use bursar_audit::{Action, Actor, Data, Draft, Subject};
-use bursar_auth::Act;
+use bursar_auth::{Act, Principal};
 use bursar_controls::{ClearRule, Latch, LatchCause, LatchMode, Scope};
+use bursar_execution::emergency::EmergencyStop;
 use bursar_execution::machine::Step;
 use bursar_execution::{
     JournalError, LatchClearance, LatchRecord, NewLatch, cancels_working, withdraws_unsent,
 };
 use bursar_ledger::DayKey;
-use bursar_model::{AccountId, IntentState, LatchId};
+use bursar_model::{AccountId, IntentId, IntentState, LatchId};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
+
+mod release;
+
+pub(crate) use release::{Consent, may_release, release};
 
 use crate::audit::{actor, daemon};
 use crate::cancels;
 use crate::error::StoreError;
 use crate::intents::{self, Because, NOT_OVER};
 use crate::outbox;
+use crate::store::SqliteStore;
 use crate::values::{Moment, Text, moment};
 use crate::writer::Tx;
 
-const COLUMNS: &str = "id, scope, mode, cause, reason, tripped_by, tripped_at, clear_day";
+const COLUMNS: &str = "id, scope, mode, cause, reason, tripped_by, tripped_at, clear_day, clear_how";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Latch> {
-    let day: Option<String> = row.get(7)?;
+    let end: (Option<String>, Option<String>) = (row.get(7)?, row.get(8)?);
     Ok(Latch {
         id: row.get::<_, Text<_>>(0)?.0,
         scope: row.get::<_, Text<_>>(1)?.0,
@@ -32,9 +38,18 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Latch> {
         reason: row.get(4)?,
         tripped_by: row.get(5)?,
         tripped_at: row.get::<_, Moment>(6)?.0,
-        clear_rule: day.map_or(ClearRule::Manual, |day| ClearRule::DayBoundary { day }),
+        clear_rule: match end {
+            (Some(day), None) => ClearRule::DayBoundary { day },
+            (Some(day), Some(_)) => ClearRule::PersonAfterDay { day },
+            (None, Some(how)) if how == PROBES => ClearRule::GoodProbes,
+            // What is not known is for a person to clear.
+            (None, _) => ClearRule::Manual,
+        },
     })
 }
+
+const PERSON: &str = "person";
+const PROBES: &str = "probes";
 
 /// The switches that are on, strictest first and then oldest first.
 pub(crate) fn active(connection: &Connection) -> Result<Vec<Latch>, StoreError> {
@@ -47,20 +62,36 @@ pub(crate) fn active(connection: &Connection) -> Result<Vec<Latch>, StoreError> 
     Ok(latches)
 }
 
+/// The switches from `first` on that are on, or were at some time since.
+pub(crate) fn on_since(
+    connection: &Connection,
+    first: i64,
+    since: Timestamp,
+) -> Result<Vec<Latch>, StoreError> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM latch WHERE number >= ?1 AND (cleared_at IS NULL OR cleared_at >= ?2) ORDER BY number"
+    ))?;
+    let latches = statement.query_map(params![first, moment(since)?], read)?;
+    Ok(latches.collect::<rusqlite::Result<_>>()?)
+}
+
 /// As [`active`], without those whose trading day has ended by `now` and that nobody has cleared yet.
 pub(crate) fn active_at(connection: &Connection, now: Timestamp) -> Result<Vec<Latch>, StoreError> {
     let mut latches = active(connection)?;
-    let ended: Vec<String> = {
-        let mut statement =
-            connection.prepare_cached("SELECT key FROM trading_day WHERE opened = 1 AND ends <= ?1")?;
-        let keys = statement.query_map([moment(now)?], |row| row.get(0))?;
-        keys.collect::<rusqlite::Result<_>>()?
-    };
+    let ended = days_over(connection, now)?;
     latches.retain(|latch| match &latch.clear_rule {
-        ClearRule::Manual => true,
+        ClearRule::Manual | ClearRule::PersonAfterDay { .. } | ClearRule::GoodProbes => true,
         ClearRule::DayBoundary { day } => !ended.contains(day),
     });
     Ok(latches)
+}
+
+/// The keys of the trading days that have ended by `now`.
+fn days_over(connection: &Connection, now: Timestamp) -> Result<Vec<String>, StoreError> {
+    let mut statement =
+        connection.prepare_cached("SELECT key FROM trading_day WHERE opened = 1 AND ends <= ?1")?;
+    let keys = statement.query_map([moment(now)?], |row| row.get(0))?;
+    Ok(keys.collect::<rusqlite::Result<_>>()?)
 }
 
 pub(crate) fn history(connection: &Connection, limit: u32) -> Result<Vec<LatchRecord>, StoreError> {
@@ -68,9 +99,9 @@ pub(crate) fn history(connection: &Connection, limit: u32) -> Result<Vec<LatchRe
         "SELECT {COLUMNS}, cleared_by, cleared_at, clear_note FROM latch ORDER BY number DESC LIMIT ?1"
     ))?;
     let records = statement.query_map([limit], |row| {
-        let by: Option<String> = row.get(8)?;
-        let at: Option<Moment> = row.get(9)?;
-        let note: Option<String> = row.get(10)?;
+        let by: Option<String> = row.get(9)?;
+        let at: Option<Moment> = row.get(10)?;
+        let note: Option<String> = row.get(11)?;
         Ok(LatchRecord {
             latch: read(row)?,
             cleared: by.zip(at).map(|(by, Moment(at))| LatchClearance {
@@ -90,6 +121,8 @@ pub(crate) struct By {
     pub(crate) name: String,
     pub(crate) reason: Option<String>,
     pub(crate) at: Timestamp,
+    /// The first of two people, where it took two.
+    pub(crate) proposed_by: Option<String>,
 }
 
 impl By {
@@ -99,6 +132,17 @@ impl By {
             name: act.principal.to_string(),
             reason: act.reason.clone(),
             at: act.at,
+            proposed_by: None,
+        }
+    }
+
+    pub(crate) fn stop(stop: &EmergencyStop) -> Self {
+        Self {
+            actor: actor(&stop.by),
+            name: stop.by.to_string(),
+            reason: Some(stop.reason.clone()),
+            at: stop.at,
+            proposed_by: None,
         }
     }
 
@@ -108,14 +152,25 @@ impl By {
             name: "daemon".to_owned(),
             reason: None,
             at,
+            proposed_by: None,
         }
     }
 }
 
 /// Turns a switch on, with everything that follows from it.
 pub(crate) fn trip(tx: &Tx<'_>, new: NewLatch, by: &By) -> Result<Latch, JournalError> {
-    let latch = Latch {
-        id: LatchId::random(tx.environment.entropy.as_ref()),
+    let id = LatchId::random(tx.environment.entropy.as_ref());
+    let latch = new_latch(id, new, by);
+    insert(tx, &latch, by)?;
+    for id in in_scope(tx, &latch)? {
+        take_back(tx, &latch, id, by)?;
+    }
+    Ok(latch)
+}
+
+pub(crate) fn new_latch(id: LatchId, new: NewLatch, by: &By) -> Latch {
+    Latch {
+        id,
         scope: new.scope,
         mode: new.mode,
         cause: new.cause,
@@ -123,42 +178,147 @@ pub(crate) fn trip(tx: &Tx<'_>, new: NewLatch, by: &By) -> Result<Latch, Journal
         tripped_by: by.name.clone(),
         tripped_at: by.at,
         clear_rule: new.clear_rule,
-    };
-    insert(tx, &latch, by)?;
-    let unresolved = intents::select(tx, &format!("state IN {NOT_OVER} ORDER BY number"), [])
-        .map_err(JournalError::from)?;
-    for mut stored in unresolved {
-        let intent = &stored.intent;
-        if !latch.scope.covers(&intent.account, &intent.user, &intent.broker) {
-            continue;
+    }
+}
+
+/// The orders that are not over, and that a switch takes back or wants to have cancelled.
+fn in_scope(connection: &Connection, latch: &Latch) -> Result<Vec<IntentId>, StoreError> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT id, account, user, broker, state, reducing FROM intent WHERE state IN {NOT_OVER} ORDER BY number"
+    ))?;
+    let rows = statement.query_map([], |row| {
+        let covered = latch.scope.covers(
+            &row.get::<_, Text<_>>(1)?.0,
+            &row.get::<_, Text<_>>(2)?.0,
+            &row.get::<_, Text<_>>(3)?.0,
+        );
+        let (Text(state), reducing) = (row.get::<_, Text<IntentState>>(4)?, row.get(5)?);
+        let concerned = match state {
+            IntentState::Approved => withdraws_unsent(latch.mode, reducing),
+            _ => cancels_working(latch.mode, reducing),
+        };
+        Ok((covered && concerned).then_some(row.get::<_, Text<IntentId>>(0)?.0))
+    })?;
+    Ok(rows
+        .filter_map(rusqlite::Result::transpose)
+        .collect::<rusqlite::Result<_>>()?)
+}
+
+/// Takes one order back that was not sent, or asks for its cancel.
+fn take_back(tx: &Tx<'_>, latch: &Latch, id: IntentId, by: &By) -> Result<(), JournalError> {
+    let mut stored = intents::get(tx, id)?;
+    let intent = &stored.intent;
+    let cause = format!("switch {}: {}", latch.scope, latch.reason);
+    match intent.state {
+        IntentState::Approved if withdraws_unsent(latch.mode, intent.reducing) => {
+            let because =
+                Because::new(by.actor.clone(), by.at, cause).with(Data::new().text("latch", latch.id));
+            intents::step(tx, &mut stored, Step::Withdraw, because)?;
         }
-        match intent.state {
-            IntentState::Approved if withdraws_unsent(latch.mode, intent.reducing) => {
-                let cause = format!("switch {}: {}", latch.scope, latch.reason);
-                let because =
-                    Because::new(by.actor.clone(), by.at, cause).with(Data::new().text("latch", latch.id));
-                intents::step(tx, &mut stored, Step::Withdraw, because)?;
+        IntentState::Dispatching | IntentState::Unknown | IntentState::Open | IntentState::Incident
+            if cancels_working(latch.mode, intent.reducing) =>
+        {
+            cancels::request(tx, intent, &cause, &by.actor, by.at)?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Orders in one transaction, at most: cancels and fills go on between two of them.
+const AT_ONCE: usize = 200;
+
+impl SqliteStore {
+    /// Turns a switch on: in memory, so that nothing more is written from here, and then its row, so that
+    /// nothing more is dispatched anywhere. Says whether it was not on before; `with` is recorded
+    /// together with the row. However many orders wait, this is one row.
+    pub(crate) async fn put_latch(
+        &self,
+        latch: Latch,
+        by: By,
+        with: Option<(Timestamp, Draft)>,
+    ) -> Result<(Latch, bool), JournalError> {
+        let stops = &self.environment.stops;
+        let _raised = stops.raise(latch.clone());
+        let (row, who) = (latch.clone(), by.clone());
+        let written: Result<bool, JournalError> = self
+            .write(move |tx| {
+                if find(tx, row.id)?.is_some() {
+                    return Ok(false);
+                }
+                insert(tx, &row, &who)?;
+                if let Some((at, draft)) = with {
+                    tx.record(at, draft)?;
+                }
+                Ok(true)
+            })
+            .await;
+        let is_new = match written {
+            Ok(is_new) => is_new,
+            Err(error) => {
+                // Whether it is on disk or not: this process stays stopped.
+                stops.hold(latch.clone());
+                return Err(error);
             }
-            IntentState::Dispatching | IntentState::Unknown | IntentState::Open | IntentState::Incident
-                if cancels_working(latch.mode, intent.reducing) =>
-            {
-                let reason = format!("switch {}: {}", latch.scope, latch.reason);
-                cancels::request(tx, intent, &reason, &by.actor, by.at)?;
-            }
-            _ => {}
+        };
+        if is_new {
+            stops.record(latch.clone());
+        }
+        Ok((latch, is_new))
+    }
+
+    /// Hands a stop to the store that it could not take before.
+    ///
+    /// # Errors
+    ///
+    /// When it still cannot.
+    pub async fn record_held(&self, latch: &Latch) -> Result<(), JournalError> {
+        let principal = latch.tripped_by.parse().unwrap_or(Principal::Recovery);
+        let by = By {
+            actor: actor(&principal),
+            name: latch.tripped_by.clone(),
+            reason: Some(latch.reason.clone()),
+            at: latch.tripped_at,
+            proposed_by: None,
+        };
+        let (latch, _) = self.put_latch(latch.clone(), by.clone(), None).await?;
+        self.environment.stops.withdraw(latch.id);
+        self.take_back(&latch, &by).await;
+        Ok(())
+    }
+
+    /// Order by order what a switch that is on asks for. What is left undone when the process ends is
+    /// done by dispatch, which refuses, and by the desks, which look until nothing works.
+    pub(crate) async fn take_back(&self, latch: &Latch, by: &By) {
+        if let Err(error) = self.take_back_all(latch, by).await {
+            tracing::warn!(latch = %latch.id, %error, "the switch is on; not every order in its scope was taken back yet");
         }
     }
-    Ok(latch)
+
+    async fn take_back_all(&self, latch: &Latch, by: &By) -> Result<(), JournalError> {
+        let wanted = latch.clone();
+        let ids: Vec<IntentId> = self
+            .read(move |connection| Ok::<_, JournalError>(in_scope(connection, &wanted)?))
+            .await?;
+        for some in ids.chunks(AT_ONCE) {
+            let (some, latch, by) = (some.to_vec(), latch.clone(), by.clone());
+            self.write(move |tx| some.iter().try_for_each(|id| take_back(tx, &latch, *id, &by)))
+                .await?;
+        }
+        Ok(())
+    }
 }
 
 fn insert(tx: &Tx<'_>, latch: &Latch, by: &By) -> Result<(), StoreError> {
-    let day = match &latch.clear_rule {
-        ClearRule::Manual => None,
-        ClearRule::DayBoundary { day } => Some(day),
+    let (day, how) = match &latch.clear_rule {
+        ClearRule::Manual => (None, None),
+        ClearRule::DayBoundary { day } => (Some(day), None),
+        ClearRule::PersonAfterDay { day } => (Some(day), Some(PERSON)),
+        ClearRule::GoodProbes => (None, Some(PROBES)),
     };
     tx.execute(
-        "INSERT INTO latch (id, scope, mode, cause, reason, tripped_by, tripped_at, clear_day)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO latch (id, scope, mode, cause, reason, tripped_by, tripped_at, clear_day, clear_how)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         params![
             Text(&latch.id),
             Text(&latch.scope),
@@ -168,13 +328,15 @@ fn insert(tx: &Tx<'_>, latch: &Latch, by: &By) -> Result<(), StoreError> {
             latch.tripped_by,
             moment(latch.tripped_at)?,
             day,
+            how,
         ],
     )?;
     let data = Data::new()
         .text("scope", &latch.scope)
         .text("mode", latch.mode)
         .text("cause", latch.cause)
-        .optional("clear_day", day);
+        .optional("clear_day", day)
+        .optional("clear_how", how);
     let draft = Draft::new(by.actor.clone(), Action::LatchTripped)
         .on(subject(latch))
         .because(by.reason.as_deref().unwrap_or(&latch.reason))
@@ -235,35 +397,12 @@ pub(crate) fn contradiction(
     trip_once(tx, new, at)
 }
 
-pub(crate) fn release(tx: &Tx<'_>, id: LatchId, act: &Act) -> Result<Latch, JournalError> {
-    let found = find(tx, id)?;
-    let Some((latch, is_on)) = found else {
-        return Err(JournalError::NotFound {
-            kind: "switch",
-            id: id.to_string(),
-        });
-    };
-    if !is_on {
-        return Ok(latch);
-    }
-    if latch.cause == LatchCause::DailyLoss {
-        return Err(JournalError::EndsWithDay { id });
-    }
-    clear(
-        tx,
-        &latch,
-        &By::act(act),
-        act.reason.as_deref().unwrap_or_default(),
-    )?;
-    Ok(latch)
-}
-
-fn find(connection: &Connection, id: LatchId) -> Result<Option<(Latch, bool)>, StoreError> {
+pub(super) fn find(connection: &Connection, id: LatchId) -> Result<Option<(Latch, bool)>, StoreError> {
     Ok(connection
         .prepare_cached(&format!(
             "SELECT {COLUMNS}, cleared_at IS NULL FROM latch WHERE id = ?1"
         ))?
-        .query_row([Text(&id)], |row| Ok((read(row)?, row.get(8)?)))
+        .query_row([Text(&id)], |row| Ok((read(row)?, row.get(9)?)))
         .optional()?)
 }
 
@@ -279,7 +418,8 @@ pub(crate) fn clear(tx: &Tx<'_>, latch: &Latch, by: &By, note: &str) -> Result<(
     let data = Data::new()
         .text("scope", &latch.scope)
         .text("mode", latch.mode)
-        .text("cause", latch.cause);
+        .text("cause", latch.cause)
+        .optional("proposed_by", by.proposed_by.as_ref());
     tx.record(by.at, draft.on(subject(latch)).with(data))?;
     outbox::of_latch(tx, by.at, Action::LatchCleared, latch)
 }
@@ -289,7 +429,7 @@ pub(crate) fn clear_ended(tx: &Tx<'_>, today: DayKey, now: Timestamp) -> Result<
     let ended: Vec<Latch> = active(tx)?
         .into_iter()
         .filter(|latch| match &latch.clear_rule {
-            ClearRule::Manual => false,
+            ClearRule::Manual | ClearRule::PersonAfterDay { .. } | ClearRule::GoodProbes => false,
             ClearRule::DayBoundary { day } => day.parse::<DayKey>().is_ok_and(|day| day < today),
         })
         .collect();

@@ -22,19 +22,27 @@
 //! - No lock is held between operations, and none keeps another process out.
 
 mod admit;
+mod approvals;
 mod audit;
+mod breaker;
 mod cancels;
 mod changes;
+mod checkpoints;
+mod checks;
 mod conditions;
 mod days;
 mod decimals;
 mod directory;
+mod emergency;
 mod environment;
 mod error;
 mod errors;
 mod facts;
 mod figures;
+mod filing;
 mod fills;
+mod halts;
+mod holdings;
 mod intents;
 mod journal;
 mod latches;
@@ -46,10 +54,15 @@ mod outbox;
 mod outcomes;
 mod quotes;
 mod readers;
+mod reconciliations;
 mod reports;
 mod reservations;
+mod resolutions;
+mod restored;
 mod schema;
 mod store;
+mod trail;
+mod usage;
 mod values;
 mod vault;
 mod writer;
@@ -62,6 +75,9 @@ extern crate self as bursar_store_sqlite;
 #[expect(dead_code, reason = "the tests outside use more of it")]
 mod test_support;
 
-pub use environment::Environment;
+pub use checkpoints::{CheckpointError, CheckpointState, KeptCheckpoint};
+pub use emergency::{Ballast, EmergencyFile, Found, free_bytes};
+pub use environment::{Environment, Threads};
 pub use error::StoreError;
 pub use store::SqliteStore;
+pub use trail::{Verification, Verified};

@@ -101,18 +101,45 @@ fn publish(from: &Path, to: &Path) -> Result<(), StoreError> {
         .map_err(|source| file_error(folder, source))
 }
 
+/// How thoroughly a store is looked at before it is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Takes as long as reading the whole file.
+    EveryPage,
+    /// The same, for a file that is not larger than this.
+    EveryPageUpTo { bytes: u64 },
+    Head {
+        /// How long whoever holds the lock is waited for.
+        patience: Duration,
+    },
+}
+
 /// Opens the connection that writes, after everything that can be wrong with the file was looked for.
-pub(crate) fn open_writing(path: &Path, environment: &Environment) -> Result<Connection, StoreError> {
+pub(crate) fn open_writing(
+    path: &Path,
+    environment: &Environment,
+    look: Look,
+) -> Result<Connection, StoreError> {
     look_at_file(path)?;
     check_mode(path)?;
     let connection = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
-    connection.busy_timeout(BUSY)?;
+    connection.busy_timeout(match look {
+        Look::EveryPage | Look::EveryPageUpTo { .. } => BUSY,
+        Look::Head { patience } => patience,
+    })?;
     check_application(&connection, path)?;
     secure(&connection, true).map_err(|error| in_file(error, path))?;
-    check_pages(&connection, path)?;
+    let looks = match look {
+        Look::EveryPage => true,
+        Look::EveryPageUpTo { bytes } => fs::metadata(path).is_ok_and(|file| file.len() <= bytes),
+        Look::Head { .. } => false,
+    };
+    if looks {
+        check_pages(&connection, path)?;
+    }
     let from = schema::migrate(&connection, path, schema::newest())?;
     if from < schema::newest() {
         record_migration(&connection, environment, from)?;
@@ -193,6 +220,12 @@ fn prepare(connection: &Connection) -> Result<(), StoreError> {
     decimals::register(connection)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(())
+}
+
+/// Runs a statement that begins or ends something. It is run with every operation: nothing is gained by
+/// having the engine read it anew each time.
+pub(crate) fn control(connection: &Connection, statement: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(statement)?.execute([]).map(drop)
 }
 
 fn look_at_file(path: &Path) -> Result<(), StoreError> {
@@ -303,7 +336,15 @@ fn secure(connection: &Connection, writes: bool) -> Result<(), StoreError> {
         ("synchronous", "FULL", "2"),
         ("secure_delete", "ON", "1"),
     ];
-    let wanted = ALWAYS.iter().chain(if writes { &WRITING[..] } else { &[] });
+    // A campaign in which the power goes has to see a store that does not sync: only its build can.
+    const UNSYNCED: [(&str, &str, &str); 2] =
+        [("journal_mode", "WAL", "wal"), ("synchronous", "NORMAL", "1")];
+    let writing = match (writes, bursar_points::is_told("synchronous-normal")) {
+        (false, _) => &[][..],
+        (true, false) => &WRITING[..],
+        (true, true) => &UNSYNCED[..],
+    };
+    let wanted = ALWAYS.iter().chain(writing);
     for (setting, value, expected) in wanted {
         let set = connection.pragma_update(None, setting, value);
         // Some settings answer with their new value, which is no error here.

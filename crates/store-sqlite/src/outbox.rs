@@ -1,10 +1,10 @@
 //! What happened, in the order in which it was committed, for streams and notifications.
 
 use bursar_audit::Action;
-use bursar_controls::Latch;
+use bursar_controls::{Latch, Scope};
 use bursar_execution::{Intent, OutboxEvent};
-use bursar_ledger::LedgerFill;
-use bursar_model::{AccountId, IntentId, LatchId, UserId};
+use bursar_ledger::{DayKey, LedgerFill};
+use bursar_model::{AccountId, IntentId, LatchId, Usd, UserId};
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
@@ -69,7 +69,7 @@ pub(crate) fn of_fill(
     at: Timestamp,
     intent: &Intent,
     fill: &LedgerFill,
-    realised_usd: bursar_model::Usd,
+    realised_usd: Usd,
 ) -> Result<(), StoreError> {
     append(
         tx,
@@ -91,19 +91,71 @@ pub(crate) fn of_latch(tx: &Tx<'_>, at: Timestamp, action: Action, latch: &Latch
         &Event {
             at,
             action,
-            account: match &latch.scope {
-                bursar_controls::Scope::Account(account) => Some(account),
-                _ => None,
-            },
-            user: match &latch.scope {
-                bursar_controls::Scope::User(user) => Some(user),
-                _ => None,
-            },
+            account: account_of(&latch.scope),
+            user: user_of(&latch.scope),
             intent: None,
             latch: Some(latch.id),
             body: json!({ "scope": latch.scope, "mode": latch.mode, "cause": latch.cause, "reason": latch.reason }),
         },
     )
+}
+
+pub(crate) fn of_loss(
+    tx: &Tx<'_>,
+    at: Timestamp,
+    scope: &Scope,
+    day: DayKey,
+    loss: Usd,
+    limit: Usd,
+) -> Result<(), StoreError> {
+    append(
+        tx,
+        &Event {
+            at,
+            action: Action::LossWarned,
+            account: account_of(scope),
+            user: user_of(scope),
+            intent: None,
+            latch: None,
+            body: json!({ "scope": scope, "day": day.to_string(), "loss_usd": loss, "limit_usd": limit }),
+        },
+    )
+}
+
+/// The exchange refuses many orders of an account.
+pub(crate) fn of_refusals(
+    tx: &Tx<'_>,
+    at: Timestamp,
+    account: &AccountId,
+    count: u32,
+    code: &str,
+) -> Result<(), StoreError> {
+    append(
+        tx,
+        &Event {
+            at,
+            action: Action::ErrorsAlarmed,
+            account: Some(account),
+            user: None,
+            intent: None,
+            latch: None,
+            body: json!({ "refused": count, "last": code }),
+        },
+    )
+}
+
+const fn account_of(scope: &Scope) -> Option<&AccountId> {
+    match scope {
+        Scope::Account(account) => Some(account),
+        _ => None,
+    }
+}
+
+const fn user_of(scope: &Scope) -> Option<&UserId> {
+    match scope {
+        Scope::User(user) => Some(user),
+        _ => None,
+    }
 }
 
 pub(crate) fn after(

@@ -15,9 +15,9 @@ use crate::conditions::known_account;
 use crate::error::StoreError;
 use crate::fills;
 use crate::intents::{self, Because, StoredIntent, subject};
-use crate::values::{Json, Moment, Text, json, moment};
+use crate::values::{Exact, Json, Moment, Text, json, moment};
 use crate::writer::Tx;
-use crate::{cancels, latches};
+use crate::{cancels, latches, usage};
 
 pub(crate) fn conclude(
     tx: &Tx<'_>,
@@ -164,6 +164,20 @@ pub(crate) fn accept(
     forget_external(tx, &stored.intent.account, venue_order_id)?;
     // Executions may have been reported before this.
     fills::adopt(tx, stored, now)
+}
+
+/// What follows when people found an order at the venue: executions that came earlier are booked, and
+/// an order that is complete ends.
+pub(crate) fn follow_found(
+    tx: &Tx<'_>,
+    stored: &mut StoredIntent,
+    now: Timestamp,
+) -> Result<(), JournalError> {
+    if let Some(id) = stored.intent.venue_order_id.clone() {
+        forget_external(tx, &stored.intent.account, &id)?;
+    }
+    fills::adopt(tx, stored, now)?;
+    end_if_complete(tx, stored, now)
 }
 
 /// Marks an order whose facts contradict ours, and stops its account. An order that is over, or was
@@ -399,17 +413,18 @@ fn write_external(
 ) -> Result<(), StoreError> {
     let is_new = !is_known_external(tx, account, &order.id)?;
     tx.prepare_cached(
-        "INSERT INTO external_order (account, venue_order_id, body, is_working, first_seen)
-         VALUES (?1, ?2, ?3, ?4, ?5)
+        "INSERT INTO external_order (account, venue_order_id, body, is_working, first_seen, cost_usd)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
          ON CONFLICT (account, venue_order_id) DO UPDATE SET body = excluded.body,
-             is_working = min(is_working, excluded.is_working)",
+             is_working = min(is_working, excluded.is_working), cost_usd = excluded.cost_usd",
     )?
     .execute(params![
         Text(account),
         Text(&order.id),
         json(order)?,
         !order.status.is_terminal(),
-        moment(now)?
+        moment(now)?,
+        usage::cost_of_external(tx, account, order, now)?.map(|usd| Exact(usd.amount())),
     ])?;
     if !is_new {
         return Ok(());

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
+use crate::environment::Threads;
 use crate::error::StoreError;
-use crate::open::{open_copy, open_reading};
+use crate::open::{control, open_copy, open_reading};
 
 const CONNECTIONS: usize = 4;
 
@@ -16,13 +17,15 @@ pub(crate) struct Readers {
     is_copy: bool,
     idle: Mutex<Vec<Connection>>,
     places: Arc<Semaphore>,
+    threads: Threads,
 }
 
 impl Readers {
-    pub(crate) fn new(path: PathBuf, is_copy: bool) -> Self {
+    pub(crate) fn new(path: PathBuf, is_copy: bool, threads: Threads) -> Self {
         Self {
             path,
             is_copy,
+            threads,
             idle: Mutex::default(),
             places: Arc::new(Semaphore::new(CONNECTIONS)),
         }
@@ -42,7 +45,7 @@ impl Readers {
             .await
             .map_err(|_| gone())?;
         let readers = Arc::clone(self);
-        let reading = tokio::task::spawn_blocking(move || {
+        let reading = self.threads.run(move || {
             let _place = place;
             let connection = readers.connection()?;
             let result = in_snapshot(&connection, work);
@@ -56,7 +59,7 @@ impl Readers {
             }
             result
         });
-        reading.await.unwrap_or_else(|_| Err(gone().into()))
+        reading.await.unwrap_or_else(|| Err(gone().into()))
     }
 
     fn connection(&self) -> Result<Connection, StoreError> {
@@ -73,10 +76,8 @@ fn in_snapshot<T, E: From<StoreError>>(
     connection: &Connection,
     work: impl FnOnce(&Connection) -> Result<T, E>,
 ) -> Result<T, E> {
-    connection
-        .execute_batch("BEGIN DEFERRED")
-        .map_err(StoreError::from)?;
+    control(connection, "BEGIN DEFERRED").map_err(StoreError::from)?;
     let result = work(connection);
-    drop(connection.execute_batch("COMMIT"));
+    drop(control(connection, "COMMIT"));
     result
 }

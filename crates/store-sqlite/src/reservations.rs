@@ -8,13 +8,28 @@ use bursar_controls::{Claim, LimitKind};
 use bursar_execution::{Intent, Reserved};
 use bursar_ledger::DayKey;
 use bursar_model::{InexactError, IntentId, Side, Usd, UserId, decimal};
+use jiff::Timestamp;
 use rusqlite::{Connection, named_params, params};
 use rust_decimal::Decimal;
 
 use crate::error::StoreError;
 use crate::intents::NOT_OVER;
+use crate::usage;
 use crate::values::{Exact, Text};
 use crate::writer::Tx;
+
+/// What the moment of the decision brings to the claims.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Present {
+    pub(crate) day: DayKey,
+    /// Of the user's trading day.
+    pub(crate) loss: Usd,
+    /// Of the account's, where it is limited.
+    pub(crate) account_loss: Usd,
+    /// Of everybody's, where it is limited.
+    pub(crate) global_loss: Usd,
+    pub(crate) now: Timestamp,
+}
 
 /// Takes every claim of an order, in a fixed order; the first that does not fit any more is returned,
 /// and then none is held.
@@ -22,13 +37,12 @@ pub(crate) fn take<'c>(
     tx: &Tx<'_>,
     intent: &Intent,
     claims: &'c [Claim],
-    day: DayKey,
-    loss: Usd,
+    present: &Present,
 ) -> Result<Option<&'c Claim>, StoreError> {
     let mut sorted: Vec<&Claim> = claims.iter().collect();
     sorted.sort_by_key(|claim| claim.kind);
     for claim in sorted {
-        if !take_one(tx, intent, claim, day, loss)? {
+        if !take_one(tx, intent, claim, present)? {
             release(tx, intent.id)?;
             return Ok(Some(claim));
         }
@@ -36,67 +50,111 @@ pub(crate) fn take<'c>(
     Ok(None)
 }
 
-fn take_one(tx: &Tx<'_>, intent: &Intent, claim: &Claim, day: DayKey, loss: Usd) -> Result<bool, StoreError> {
-    let fits = match claim.kind {
-        LimitKind::PositionCost => {
-            "dec_cmp(dec_add(dec_add(
-                (SELECT dec_sum(cost_usd) FROM lot WHERE account = :account AND pair = :pair),
-                (SELECT dec_sum(amount) FROM reservation
-                 WHERE user = :user AND kind = :kind AND account = :account AND pair = :pair)), :amount), :max) <= 0"
-                .to_owned()
-        }
-        // A position that is open already, or about to be, is not another one.
-        LimitKind::Positions => {
-            "EXISTS (SELECT 1 FROM lot WHERE account = :account AND pair = :pair)
-             OR EXISTS (SELECT 1 FROM reservation
-                        WHERE user = :user AND kind = :kind AND account = :account AND pair = :pair)
-             OR dec_cmp(dec_add((SELECT CAST(count(*) AS TEXT) FROM (
-                    SELECT account, pair FROM lot WHERE user = :user
-                    UNION SELECT account, pair FROM reservation WHERE user = :user AND kind = :kind)),
-                :amount), :max) <= 0"
-                .to_owned()
-        }
-        LimitKind::OpenOrders => format!(
-            "dec_cmp(dec_add(CAST(
-                (SELECT count(*) FROM intent WHERE account = :account AND state IN {NOT_OVER} AND id <> :intent)
-                + (SELECT count(*) FROM external_order WHERE account = :account AND is_working = 1) AS TEXT),
-                :amount), :max) <= 0"
-        ),
-        LimitKind::Entries => format!(
-            "dec_cmp(dec_add((SELECT CAST(count(*) AS TEXT) FROM intent
-                WHERE account = :account AND day = :day AND reducing = 0 AND id <> :intent
-                  AND (state IN {NOT_OVER} OR dec_cmp(filled, '0') > 0)), :amount), :max) <= 0"
-        ),
-        LimitKind::DayLoss => {
-            "dec_cmp(dec_add(dec_add(:loss,
-                (SELECT dec_sum(amount) FROM reservation WHERE user = :user AND kind = :kind)), :amount), :max) <= 0"
-                .to_owned()
-        }
-        LimitKind::SaleQuantity => {
-            "dec_cmp(dec_add((SELECT dec_sum(amount) FROM reservation
-                 WHERE user = :user AND kind = :kind AND account = :account AND pair = :pair), :amount),
-                (SELECT dec_sum(quantity) FROM lot WHERE account = :account AND pair = :pair)) <= 0"
-                .to_owned()
-        }
-    };
+/// The reservation that a kind of limit measures. Dollars are held once, however many limits they count
+/// against: several copies could drift apart.
+const fn measures(kind: LimitKind) -> LimitKind {
+    match kind {
+        LimitKind::AccountExposure
+        | LimitKind::UserExposure
+        | LimitKind::GlobalExposure
+        | LimitKind::AccountTurnover
+        | LimitKind::UserTurnover => LimitKind::PositionCost,
+        LimitKind::AccountLoss | LimitKind::GlobalLoss => LimitKind::DayLoss,
+        own => own,
+    }
+}
+
+fn take_one(tx: &Tx<'_>, intent: &Intent, claim: &Claim, present: &Present) -> Result<bool, StoreError> {
+    let fits = fits(claim.kind);
+    let held = measures(claim.kind);
     // Every name is used, so that the same values can be bound to each.
-    let sql = format!(
-        "INSERT INTO reservation (intent, kind, account, user, pair, claimed, amount)
-         SELECT :intent, :kind, :account, :user, :pair, :amount, :amount
-         WHERE ({fits}) AND :max IS NOT NULL AND :day IS NOT NULL AND :loss IS NOT NULL"
-    );
+    let named = ":max IS NOT NULL AND :day IS NOT NULL AND :loss IS NOT NULL AND :since IS NOT NULL
+         AND :amount IS NOT NULL AND :pair IS NOT NULL AND :user IS NOT NULL AND :account IS NOT NULL";
+    let sql = if held == claim.kind {
+        format!(
+            "INSERT INTO reservation (intent, kind, account, user, pair, claimed, amount)
+             SELECT :intent, :kind, :account, :user, :pair, :amount, :amount WHERE ({fits}) AND {named}"
+        )
+    } else {
+        // What is held already goes on being held only if it fits here too.
+        format!(
+            "UPDATE reservation SET amount = amount
+             WHERE intent = :intent AND kind = :kind AND dec_cmp(amount, :amount) = 0 AND ({fits}) AND {named}"
+        )
+    };
+    let loss = match claim.kind {
+        LimitKind::AccountLoss => present.account_loss,
+        LimitKind::GlobalLoss => present.global_loss,
+        _ => present.loss,
+    };
     let taken = tx.prepare_cached(&sql)?.execute(named_params! {
         ":intent": Text(&intent.id),
-        ":kind": Text(&claim.kind),
+        ":kind": Text(&held),
         ":account": Text(&intent.account),
         ":user": Text(&intent.user),
         ":pair": Text(&intent.request.pair),
         ":amount": Exact(claim.amount),
         ":max": Exact(claim.max),
-        ":day": Text(&day),
+        ":day": Text(&present.day),
         ":loss": Exact(loss.amount()),
+        ":since": usage::minute_before(present.now),
     })?;
     Ok(taken == 1)
+}
+
+/// Whether what is used, what others hold and this claim together stay within the maximum.
+fn fits(kind: LimitKind) -> String {
+    let within = |used: &str| format!("dec_cmp(dec_add({used}, :amount), :max) <= 0");
+    match kind {
+        LimitKind::PositionCost => within(
+            "dec_add((SELECT dec_sum(cost_usd) FROM lot WHERE account = :account AND pair = :pair),
+                (SELECT dec_sum(amount) FROM reservation
+                 WHERE user = :user AND kind = :kind AND account = :account AND pair = :pair))",
+        ),
+        // A position that is open already, or about to be, is not another one.
+        LimitKind::Positions => format!(
+            "EXISTS (SELECT 1 FROM lot WHERE account = :account AND pair = :pair)
+             OR EXISTS (SELECT 1 FROM reservation
+                        WHERE user = :user AND kind = :kind AND account = :account AND pair = :pair)
+             OR {}",
+            within(
+                "(SELECT CAST(count(*) AS TEXT) FROM (
+                    SELECT account, pair FROM lot WHERE user = :user
+                    UNION SELECT account, pair FROM reservation WHERE user = :user AND kind = :kind))"
+            )
+        ),
+        LimitKind::OpenOrders => within(&format!(
+            "CAST((SELECT count(*) FROM intent WHERE account = :account AND state IN {NOT_OVER} AND id <> :intent)
+                + (SELECT count(*) FROM external_order WHERE account = :account AND is_working = 1) AS TEXT)"
+        )),
+        LimitKind::Entries => within(&format!(
+            "(SELECT CAST(count(*) AS TEXT) FROM intent
+              WHERE account = :account AND day = :day AND reducing = 0 AND state <> 'denied' AND id <> :intent
+                AND (state IN {NOT_OVER} OR dec_cmp(filled, '0') > 0))"
+        )),
+        LimitKind::DayLoss => within(
+            "dec_add(:loss, (SELECT dec_sum(amount) FROM reservation WHERE user = :user AND kind = :kind))",
+        ),
+        LimitKind::AccountLoss => within(
+            "dec_add(:loss, (SELECT dec_sum(amount) FROM reservation
+                 WHERE kind = :kind AND account = :account AND intent <> :intent))",
+        ),
+        LimitKind::GlobalLoss => within(
+            "dec_add(:loss, (SELECT dec_sum(amount) FROM reservation
+                 WHERE kind = :kind AND intent <> :intent
+                   AND account IN (SELECT id FROM account WHERE mode <> 'paper')))",
+        ),
+        LimitKind::SaleQuantity => "dec_cmp(dec_add((SELECT dec_sum(amount) FROM reservation
+                 WHERE user = :user AND kind = :kind AND account = :account AND pair = :pair), :amount),
+                (SELECT dec_sum(quantity) FROM lot WHERE account = :account AND pair = :pair)) <= 0"
+            .to_owned(),
+        LimitKind::AccountExposure => within(&usage::exposure(usage::Whose::Account)),
+        LimitKind::UserExposure => within(&usage::exposure(usage::Whose::User)),
+        LimitKind::GlobalExposure => within(&usage::exposure(usage::Whose::Everybody)),
+        LimitKind::AccountTurnover => within(&usage::turnover(usage::Whose::Account)),
+        LimitKind::UserTurnover => within(&usage::turnover(usage::Whose::User)),
+        LimitKind::OrdersPerMinute => within(&format!("CAST({} AS TEXT)", usage::ORDERS_SINCE)),
+    }
 }
 
 pub(crate) fn release(tx: &Tx<'_>, intent: IntentId) -> Result<(), StoreError> {
@@ -132,11 +190,19 @@ pub(crate) fn shrink(tx: &Tx<'_>, intent: &Intent, cost_usd: Usd) -> Result<(), 
                 Side::Sell => left,
                 Side::Buy => held.amount,
             },
-            // Used from now on, by the intent that has a fill.
-            LimitKind::Entries => Decimal::ZERO,
+            // Used from now on, by the intent that has a fill; and a minute counts intents.
+            LimitKind::Entries | LimitKind::OrdersPerMinute => Decimal::ZERO,
             // It works until it is over; and should its position be sold meanwhile, the rest of it
             // may open one again. Together with the lot it counts as one position.
             LimitKind::OpenOrders | LimitKind::Positions => held.amount,
+            // Measure what is held for another kind, and hold nothing.
+            LimitKind::AccountExposure
+            | LimitKind::UserExposure
+            | LimitKind::GlobalExposure
+            | LimitKind::AccountTurnover
+            | LimitKind::UserTurnover
+            | LimitKind::AccountLoss
+            | LimitKind::GlobalLoss => held.amount,
         };
         if amount.is_zero() {
             tx.prepare_cached("DELETE FROM reservation WHERE intent = ?1 AND kind = ?2")?

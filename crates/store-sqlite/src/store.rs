@@ -1,6 +1,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bursar_audit::Draft;
 use bursar_auth::Act;
@@ -10,7 +11,7 @@ use rusqlite::Connection;
 use crate::changes::{Changes, read_count};
 use crate::environment::Environment;
 use crate::error::StoreError;
-use crate::open::{create, open_again, open_copy, open_writing};
+use crate::open::{Look, create, open_again, open_copy, open_writing};
 use crate::readers::Readers;
 use crate::writer::{Tx, Writer};
 
@@ -48,14 +49,47 @@ impl SqliteStore {
     /// [`StoreError::Damaged`], [`StoreError::Newer`] and [`StoreError::Exposed`] say what is wrong
     /// with the file.
     pub fn open(path: impl AsRef<Path>, environment: Environment) -> Result<Self, StoreError> {
-        let path = path.as_ref();
-        let connection = open_writing(path, &environment)?;
-        let changes = Arc::new(Changes::new(read_count(&connection)?));
+        Self::open_by(path.as_ref(), environment, Look::EveryPage)
+    }
+
+    /// As [`SqliteStore::open`], but looks at every page only of a file of at most so many bytes: for
+    /// commands beside a daemon, which has looked when it started. What is damaged where it is used is found
+    /// all the same.
+    ///
+    /// # Errors
+    ///
+    /// As [`SqliteStore::open`].
+    pub fn open_looking_up_to(
+        path: impl AsRef<Path>,
+        environment: Environment,
+        bytes: u64,
+    ) -> Result<Self, StoreError> {
+        Self::open_by(path.as_ref(), environment, Look::EveryPageUpTo { bytes })
+    }
+
+    /// As [`SqliteStore::open`], without looking at every page, and with so much patience for whoever
+    /// holds the lock: for what must not wait, a stop above all. What is damaged where it is used is still
+    /// found.
+    ///
+    /// # Errors
+    ///
+    /// As [`SqliteStore::open`].
+    pub fn open_quickly(
+        path: impl AsRef<Path>,
+        environment: Environment,
+        patience: Duration,
+    ) -> Result<Self, StoreError> {
+        Self::open_by(path.as_ref(), environment, Look::Head { patience })
+    }
+
+    fn open_by(path: &Path, environment: Environment, look: Look) -> Result<Self, StoreError> {
+        let connection = open_writing(path, &environment, look)?;
+        let changes = Arc::new(Changes::new(read_count(&connection)?, environment.unseen));
         let writer = Writer::new(connection, environment.clone(), Arc::clone(&changes));
         Ok(Self {
             path: path.to_owned(),
             writer: Some(Arc::new(writer)),
-            readers: Arc::new(Readers::new(path.to_owned(), false)),
+            readers: Arc::new(Readers::new(path.to_owned(), false, environment.threads)),
             changes,
             environment,
         })
@@ -73,8 +107,8 @@ impl SqliteStore {
         Ok(Self {
             path: path.to_owned(),
             writer: None,
-            readers: Arc::new(Readers::new(path.to_owned(), true)),
-            changes: Arc::new(Changes::new(count)),
+            readers: Arc::new(Readers::new(path.to_owned(), true, environment.threads)),
+            changes: Arc::new(Changes::new(count, environment.unseen)),
             environment,
         })
     }
@@ -91,6 +125,28 @@ impl SqliteStore {
     /// See [`StoreError`]; the record is not in the trail.
     pub async fn record(&self, draft: Draft, at: Timestamp) -> Result<(), StoreError> {
         self.write(move |tx| tx.record(at, draft)).await
+    }
+
+    /// Lets the file grow by at most `pages` more through this handle, or as it likes with `None`: what
+    /// a full disk does to a store, without one.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`]; the limit is what it was.
+    pub async fn limit_growth(&self, pages: Option<u32>) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            let most = match pages {
+                Some(pages) => {
+                    let now: u32 = tx.pragma_query_value(None, "page_count", |row| row.get(0))?;
+                    now.saturating_add(pages).max(1)
+                }
+                // The engine takes a limit that is too large for the largest that it knows.
+                None => u32::MAX,
+            };
+            tx.query_row(&format!("PRAGMA max_page_count = {most}"), [], |_| Ok(()))?;
+            Ok(())
+        })
+        .await
     }
 
     /// Looks at every page and every index of the file; slow on a large store.
@@ -135,7 +191,7 @@ impl SqliteStore {
     /// Empties the write-ahead log into the file, so that nothing deleted is left in it.
     pub(crate) async fn truncate_log(&self) -> Result<(), StoreError> {
         let path = self.path.clone();
-        let truncated = tokio::task::spawn_blocking(move || -> Result<(), StoreError> {
+        let truncated = self.environment.threads.run(move || -> Result<(), StoreError> {
             let connection = open_again(&path)?;
             let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
             if busy == 0 {
@@ -146,7 +202,7 @@ impl SqliteStore {
                 })
             }
         });
-        truncated.await.unwrap_or_else(|_| {
+        truncated.await.unwrap_or_else(|| {
             Err(StoreError::TakenBack {
                 detail: "its worker did not finish".to_owned(),
             })

@@ -56,16 +56,25 @@ pub(crate) fn decimal_text(value: Decimal) -> String {
 /// A moment that was checked by [`moment`], read back.
 pub(crate) struct Moment(pub(crate) Timestamp);
 
+/// What stands for [`Timestamp::MAX`], which means never: the numbers of a column end in the year 2262.
+const NEVER: i64 = i64::MAX;
+
 impl FromSql for Moment {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        Timestamp::from_nanosecond(value.as_i64()?.into())
-            .map(Self)
-            .map_err(FromSqlError::other)
+        match value.as_i64()? {
+            NEVER => Ok(Self(Timestamp::MAX)),
+            nanoseconds => Timestamp::from_nanosecond(nanoseconds.into())
+                .map(Self)
+                .map_err(FromSqlError::other),
+        }
     }
 }
 
 /// Nanoseconds since 1970 UTC.
 pub(crate) fn moment(at: Timestamp) -> Result<i64, StoreError> {
+    if at == Timestamp::MAX {
+        return Ok(NEVER);
+    }
     i64::try_from(at.as_nanosecond()).map_err(|_| StoreError::OutOfCalendar { at: at.to_string() })
 }
 

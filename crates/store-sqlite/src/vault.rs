@@ -14,6 +14,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::audit::{act_draft, daemon};
 use crate::error::StoreError;
+use crate::nonces;
 use crate::store::SqliteStore;
 use crate::values::{Json, Moment, Text, json, moment};
 use crate::writer::Tx;
@@ -143,7 +144,7 @@ impl SqliteStore {
     }
 
     /// Deleted bytes are zeroed in the file; this drops them from the log beside it too.
-    async fn forget_log(&self) {
+    pub(crate) async fn forget_log(&self) {
         let checkpointed: Result<(), StoreError> = self.truncate_log().await;
         if let Err(error) = checkpointed {
             tracing::warn!(%error, "the write-ahead log keeps deleted bytes until the next checkpoint");
@@ -169,7 +170,8 @@ fn header(connection: &Connection) -> Result<Option<(u64, Header)>, StoreError> 
     Ok(found)
 }
 
-fn store_header(tx: &Tx<'_>, new: &Header, expected: Option<u64>) -> Result<(), VaultError> {
+/// Writes the header without a record of its own: the caller's says what changed.
+pub(crate) fn write_header(tx: &Tx<'_>, new: &Header, expected: Option<u64>) -> Result<(), VaultError> {
     let found = header(tx)?.map(|(version, _)| version);
     expect_version(Header::ROW, expected, found)?;
     let write = || -> Result<bool, StoreError> {
@@ -182,6 +184,18 @@ fn store_header(tx: &Tx<'_>, new: &Header, expected: Option<u64>) -> Result<(), 
              ON CONFLICT (id) DO UPDATE SET version = excluded.version, body = excluded.body",
             params![new.version, json(new)?],
         )?;
+        Ok(true)
+    };
+    if write()? {
+        Ok(())
+    } else {
+        Err(VaultError::HoldsCiphertext)
+    }
+}
+
+fn store_header(tx: &Tx<'_>, new: &Header, expected: Option<u64>) -> Result<(), VaultError> {
+    write_header(tx, new, expected)?;
+    let record = || -> Result<(), StoreError> {
         let at = tx.environment.clock.now();
         let data = Data::new()
             .integer("version", i64::try_from(new.version).unwrap_or(i64::MAX))
@@ -190,14 +204,9 @@ fn store_header(tx: &Tx<'_>, new: &Header, expected: Option<u64>) -> Result<(), 
             None => Action::SlotAdded,
             Some(_) => Action::KeystoreRotated,
         };
-        tx.record(at, Draft::new(daemon(), action).with(data))?;
-        Ok(true)
+        tx.record(at, Draft::new(daemon(), action).with(data))
     };
-    if write()? {
-        Ok(())
-    } else {
-        Err(VaultError::HoldsCiphertext)
-    }
+    Ok(record()?)
 }
 
 fn put(
@@ -234,6 +243,7 @@ fn put(
                 record.ciphertext.as_bytes(),
             ],
         )?;
+        nonces::go_on(tx, facts)?;
         let data = Data::new()
             .integer("version", i64::try_from(facts.version).unwrap_or(i64::MAX))
             .text("kek", record.kek)
@@ -255,11 +265,12 @@ fn delete(
     let found = version(tx, id)?;
     expect_version(&id.to_string(), Some(expected), found)?;
     let write = || -> Result<(), StoreError> {
-        let account: Text<AccountId> = tx.query_row(
-            "SELECT account FROM credential WHERE id = ?1",
+        let facts = tx.query_row(
+            &format!("SELECT {FACTS} FROM credential WHERE id = ?1"),
             [Text(&id)],
-            |row| row.get(0),
+            read_facts,
         )?;
+        nonces::outlive(tx, &facts)?;
         // Over the old bytes first: a row that is only deleted lies in its page until that is reused.
         tx.execute(
             "UPDATE credential SET data_key = zeroblob(length(data_key)),
@@ -268,7 +279,10 @@ fn delete(
         )?;
         tx.execute("DELETE FROM credential WHERE id = ?1", [Text(&id)])?;
         let data = Data::new().integer("version", i64::try_from(expected).unwrap_or(i64::MAX));
-        tx.record(at, draft.on(Subject::credential(&account.0, id)).with(data))
+        tx.record(
+            at,
+            draft.on(Subject::credential(&facts.place.account, id)).with(data),
+        )
     };
     write()?;
     Ok(())

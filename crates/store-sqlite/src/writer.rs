@@ -1,7 +1,7 @@
 //! Everything that is written goes through here: many operations, one synced transaction.
 //!
 //! Operations wait in a queue. Whoever finds nobody working on it starts a worker on a blocking
-//! thread, which takes all that wait, gives each a savepoint inside one transaction, commits, and only
+//! thread (or is the worker, see [`Threads`](crate::Threads)), which takes all that wait, gives each a savepoint inside one transaction, commits, and only
 //! then answers each with its own result. While one transaction is synced, the next gathers.
 //!
 //! An operation that fails takes back its own savepoint and nothing else. When a commit fails, nobody
@@ -20,6 +20,8 @@ use crate::audit::append;
 use crate::changes::Changes;
 use crate::environment::Environment;
 use crate::error::StoreError;
+use crate::filing;
+use crate::open::control;
 
 /// Operations in one transaction, at most.
 const BATCH: usize = 256;
@@ -37,7 +39,8 @@ pub(crate) struct Tx<'c> {
 impl Tx<'_> {
     /// Appends an audit record; what is recorded is worth looking at.
     pub(crate) fn record(&self, at: Timestamp, draft: Draft) -> Result<(), StoreError> {
-        append(self.connection, self.environment, at, draft)?;
+        let record = append(self.connection, self.environment, at, draft)?;
+        filing::file(self.connection, &record)?;
         self.visible.set(true);
         Ok(())
     }
@@ -70,6 +73,8 @@ struct Stopped;
 
 /// An operation without its types.
 trait Job: Send {
+    /// What a campaign that kills the process calls it.
+    fn name(&self) -> &'static str;
     /// Whether it is to be kept.
     fn run(&mut self, tx: &Tx<'_>) -> bool;
     /// Tells the caller; an error replaces whatever the operation itself returned.
@@ -89,6 +94,10 @@ where
     T: Send,
     E: From<StoreError> + Send,
 {
+    fn name(&self) -> &'static str {
+        std::any::type_name::<F>()
+    }
+
     fn run(&mut self, tx: &Tx<'_>) -> bool {
         let result = self.work.take().map(|work| work(tx));
         let keep = matches!(result, Some(Ok(_)));
@@ -161,7 +170,7 @@ impl Writer {
                 writer: Arc::clone(self),
                 is_done: false,
             };
-            drop(tokio::task::spawn_blocking(move || worker.run()));
+            self.environment.threads.start(move || worker.run());
         }
         Ok(())
     }
@@ -181,6 +190,19 @@ impl Writer {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What comes next finds room; what failed is asked for again by whoever wanted it.
+    fn make_room_after(&self, error: &rusqlite::Error) {
+        let Some(ballast) = &self.environment.ballast else {
+            return;
+        };
+        if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
+            ballast.drop_it();
+        } else {
+            // A full disk has other faces too.
+            ballast.drop_if_full();
+        }
+    }
+
     fn stop(&self, detail: &str) {
         error!(detail, "the store stopped; nothing more is written");
         let waiting = {
@@ -197,7 +219,7 @@ impl Writer {
     }
 
     fn commit_batch(&self, connection: &Connection, mut jobs: Vec<Box<dyn Job>>) -> Result<(), Stopped> {
-        if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE") {
+        if let Err(error) = control(connection, "BEGIN IMMEDIATE") {
             let detail = error.to_string();
             answer_all(jobs, || StoreError::TakenBack {
                 detail: detail.clone(),
@@ -210,8 +232,11 @@ impl Writer {
             visible: std::cell::Cell::new(false),
         };
         for job in &mut jobs {
+            bursar_points::pending(job.name());
             if let Err(error) = run_in_savepoint(&tx, job.as_mut()) {
                 drop(connection.execute_batch("ROLLBACK"));
+                bursar_points::settle("taken-back", true);
+                self.make_room_after(&error);
                 let detail = error.to_string();
                 answer_all(jobs, || StoreError::TakenBack {
                     detail: detail.clone(),
@@ -224,21 +249,26 @@ impl Writer {
         } else {
             Ok(None)
         };
-        let committed = counted.and_then(|count| connection.execute_batch("COMMIT").map(|()| count));
+        bursar_points::settle("uncommitted", false);
+        let committed = counted.and_then(|count| control(connection, "COMMIT").map(|()| count));
         match committed {
             Ok(count) => {
+                bursar_points::settle("committed", false);
                 if let Some(count) = count {
                     self.changes.publish(count);
                 }
                 for job in jobs {
                     job.answer(Ok(()));
                 }
+                bursar_points::settle("answered", true);
                 Ok(())
             }
             Err(error) => {
                 let detail = error.to_string();
                 drop(connection.execute_batch("ROLLBACK"));
+                bursar_points::settle("taken-back", true);
                 // A full disk is found before anything is promised; after anything else nobody knows.
+                self.make_room_after(&error);
                 if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
                     answer_all(jobs, || StoreError::TakenBack {
                         detail: detail.clone(),
@@ -259,12 +289,13 @@ impl Writer {
 /// An error means that the engine took back the whole transaction.
 fn run_in_savepoint(tx: &Tx<'_>, job: &mut dyn Job) -> Result<(), rusqlite::Error> {
     let was_visible = tx.visible.get();
-    tx.execute_batch("SAVEPOINT operation")?;
+    control(tx, "SAVEPOINT operation")?;
     if job.run(tx) {
-        tx.execute_batch("RELEASE operation")
+        control(tx, "RELEASE operation")
     } else {
         tx.visible.set(was_visible);
-        tx.execute_batch("ROLLBACK TO operation; RELEASE operation")
+        control(tx, "ROLLBACK TO operation")?;
+        control(tx, "RELEASE operation")
     }
 }
 

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
+use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
 
 /// A secret that must not be found anywhere but sealed, in the forms in which it could slip out.
 pub struct Canary {
@@ -28,8 +28,9 @@ impl fmt::Display for Leak {
 }
 
 impl Canary {
-    /// Watches for `secret` as it is, in base64, in hexadecimal, escaped for a URL and for JSON, and,
-    /// when it is base64 itself, for what it decodes to.
+    /// Watches for `secret` as it is, in base64 by itself and in the middle of something longer, in
+    /// hexadecimal, as a list of bytes, escaped for a URL and for JSON, and, when it is base64 itself,
+    /// for what it decodes to.
     pub fn new(name: &str, secret: &str) -> Self {
         let mut forms = encodings(secret.as_bytes());
         if let Ok(decoded) = BASE64.decode(secret.as_bytes()) {
@@ -42,6 +43,20 @@ impl Canary {
             name: name.to_owned(),
             forms,
         }
+    }
+
+    /// How the secret would look in each of its forms: for showing that a search finds them.
+    pub fn forms(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        self.forms.iter().map(|(form, bytes)| (*form, bytes.as_slice()))
+    }
+
+    /// Every canary that is found in a place, each once per place.
+    pub fn search(canaries: &[Self], places: &[(String, Vec<u8>)]) -> Vec<String> {
+        let found = |(place, bytes): &(String, Vec<u8>)| -> Vec<String> {
+            let leaks = canaries.iter().filter_map(|canary| canary.find(bytes));
+            leaks.map(|leak| format!("{place}: {leak}")).collect()
+        };
+        places.iter().flat_map(found).collect()
     }
 
     /// The first place at which the secret stands in `haystack`.
@@ -74,24 +89,65 @@ impl Canary {
 }
 
 fn encodings(secret: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
-    let mut url = String::new();
-    for byte in secret {
-        if byte.is_ascii_alphanumeric() {
-            url.push(char::from(*byte));
-        } else {
-            url.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    let json = String::from_utf8_lossy(secret).replace('/', "\\/");
-    vec![
+    let bytes: Vec<String> = secret.iter().map(u8::to_string).collect();
+    let mut forms = vec![
         ("itself", secret.to_vec()),
         ("base64", BASE64.encode(secret).into_bytes()),
         ("base64url", BASE64URL_NOPAD.encode(secret).into_bytes()),
         ("hexadecimal", HEXLOWER.encode(secret).into_bytes()),
         ("upper-case hexadecimal", HEXUPPER.encode(secret).into_bytes()),
-        ("a URL escape", url.into_bytes()),
-        ("a JSON escape", json.into_bytes()),
-    ]
+        ("a list of bytes", bytes.join(", ").into_bytes()),
+        ("a URL escape", url(secret, |_| false)),
+        ("a URL escape", url(secret, |byte| b"-_.~".contains(&byte))),
+        ("a JSON escape", json(secret, false)),
+        ("a JSON escape", json(secret, true)),
+    ];
+    for before in 0..3 {
+        forms.extend(inside(secret, before).map(|inside| ("base64 of something longer", inside)));
+    }
+    forms
+}
+
+/// All but letters and digits escaped, and what else is `plain`.
+fn url(secret: &[u8], plain: impl Fn(u8) -> bool) -> Vec<u8> {
+    let mut url = String::new();
+    for byte in secret {
+        if byte.is_ascii_alphanumeric() || plain(*byte) {
+            url.push(char::from(*byte));
+        } else {
+            url.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    url.into_bytes()
+}
+
+fn json(secret: &[u8], escape_slash: bool) -> Vec<u8> {
+    let mut json = String::new();
+    for letter in String::from_utf8_lossy(secret).chars() {
+        match letter {
+            '"' | '\\' => json.extend(['\\', letter]),
+            '/' if escape_slash => json.push_str("\\/"),
+            '\n' => json.push_str("\\n"),
+            '\r' => json.push_str("\\r"),
+            '\t' => json.push_str("\\t"),
+            control if u32::from(control) < 32 => json.push_str(&format!("\\u{:04x}", u32::from(control))),
+            other => json.push(other),
+        }
+    }
+    json.into_bytes()
+}
+
+/// What is the same in base64 whatever stands around the secret, when `before` bytes of a group of
+/// three stand in front of it.
+fn inside(secret: &[u8], before: usize) -> Option<Vec<u8>> {
+    let mut longer = vec![0; before];
+    longer.extend_from_slice(secret);
+    let text = BASE64_NOPAD.encode(&longer).into_bytes();
+    // The group that it shares with what comes before, and the letter shared with what follows.
+    let shared_end = usize::from(!longer.len().is_multiple_of(3));
+    let end = text.len().checked_sub(shared_end)?;
+    let shared_start = if before == 0 { 0 } else { 4 };
+    text.get(shared_start..end).map(<[u8]>::to_vec)
 }
 
 #[cfg(test)]
@@ -109,6 +165,12 @@ mod tests {
             HEXLOWER.encode(&decoded),
             secret.replace('/', "%2F"),
             secret.replace('/', "\\/"),
+            // As in a header of basic authentication, at every offset.
+            BASE64.encode(format!("u:{secret}:x").as_bytes()),
+            BASE64.encode(format!("us:{secret}:xy").as_bytes()),
+            BASE64.encode(format!("use:{secret}").as_bytes()),
+            format!("{:?}", secret.as_bytes()),
+            format!("{decoded:?}"),
         ];
 
         for place in places {
@@ -118,6 +180,32 @@ mod tests {
             );
         }
         assert_eq!(canary.find(b"nothing here"), None);
+    }
+
+    #[test]
+    fn i5_a_passphrase_is_found_as_programs_write_it() {
+        let passphrase = "walnut \"harbour\"\tviolin e3f8";
+        let canary = Canary::new("passphrase", passphrase);
+
+        for written in [
+            format!("{passphrase:?}"),
+            "walnut%20%22harbour%22%09violin%20e3f8".to_owned(),
+            "{\"p\":\"walnut \\\"harbour\\\"\\tviolin e3f8\"}".to_owned(),
+        ] {
+            assert!(canary.find(written.as_bytes()).is_some(), "{written}");
+        }
+    }
+
+    #[test]
+    fn i5_every_form_is_found_in_every_place_by_its_name() {
+        let canary = Canary::new("key", "kQH5HW/8p1uGOVjbgWA7FunAmGO8lsSU");
+        let places: Vec<(String, Vec<u8>)> = canary
+            .forms()
+            .map(|(form, bytes)| (form.to_owned(), [b"\xff x".as_slice(), bytes, b" y"].concat()))
+            .collect();
+
+        assert!(places.len() >= 12, "{} forms", places.len());
+        assert_eq!(Canary::search(&[canary], &places).len(), places.len());
     }
 
     #[test]

@@ -30,7 +30,7 @@ impl Clock for TestClock {
 #[derive(Debug)]
 pub struct TokioClock {
     origin: Instant,
-    at_origin: Timestamp,
+    at_origin: Mutex<Timestamp>,
 }
 
 impl TokioClock {
@@ -38,15 +38,22 @@ impl TokioClock {
     pub fn starting(now: Timestamp) -> Self {
         Self {
             origin: Instant::now(),
-            at_origin: now,
+            at_origin: Mutex::new(now),
         }
+    }
+
+    /// Somebody sets the clock; the runtime's time goes on as it did.
+    pub fn step(&self, by: SignedDuration) {
+        let mut at_origin = self.at_origin.lock().unwrap_or_else(PoisonError::into_inner);
+        *at_origin = at_origin.saturating_add(by).unwrap_or(*at_origin);
     }
 }
 
 impl Clock for TokioClock {
     fn now(&self) -> Timestamp {
         let elapsed = SignedDuration::try_from(self.origin.elapsed()).unwrap_or(SignedDuration::MAX);
-        self.at_origin.saturating_add(elapsed).unwrap_or(self.at_origin)
+        let at_origin = *self.at_origin.lock().unwrap_or_else(PoisonError::into_inner);
+        at_origin.saturating_add(elapsed).unwrap_or(at_origin)
     }
 }
 

@@ -1,14 +1,18 @@
 //! `bursar audit`: the record of every decision, and the proof that it is whole.
 
-use bursar_audit::{DecodeError, Head, Log, Outcome, Record, StoredRecord, verify_log};
+use std::path::PathBuf;
+
+use bursar_audit::{
+    Action, Data, DecodeError, Draft, Head, Log, Outcome, Record, StoredRecord, VerifierKey, VerifyReport,
+};
 use bursar_model::{AccountId, UserId};
-use bursar_store_sqlite::SqliteStore;
+use bursar_store_sqlite::{SqliteStore, Verification, Verified};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::render::{self, Cell, Page, Table, Tone, moment};
 use crate::session::{Session, environment};
-use crate::{Exit, Failure};
+use crate::{Exit, Failure, checkpoint_file};
 
 #[derive(Debug, Subcommand)]
 pub enum Audit {
@@ -20,15 +24,32 @@ pub enum Audit {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Keep the head that is printed somewhere else. With it, a later run also finds somebody who may
-write to the store and computed every hash again.
+Reads a store or a copy of one and changes nothing. Exit 0 whole, 1 broken, 2 could not look.
 
-Example:
+Without an outside copy of its checkpoints the chain only detects mistakes, not an attacker with
+write access and the key. Keep the checkpoint file on another volume and the public key on paper.
+
+Examples:
+  bursar audit verify --deep
+  bursar audit verify --checkpoint /mnt/elsewhere/bursar-checkpoints --public-key \"$KEY\"
+  bursar audit verify --from 120000
   bursar audit verify --head 41:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
 pub struct Verify {
+    /// Begin with the last checkpoint before this record; what lies before it is not looked at
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    from: Option<u64>,
+    /// A file of checkpoints that was kept elsewhere: the trail must pass through each of them
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    /// A key that signed checkpoints, as an earlier run printed it
+    #[arg(long, value_name = "KEY")]
+    public_key: Option<VerifierKey>,
     /// A head that the trail once had, as an earlier run printed it
     #[arg(long, value_name = "NUMBER:HASH")]
     head: Vec<Head>,
+    /// Compare every order, fill, switch, user and key in the store with its records, too
+    #[arg(long)]
+    deep: bool,
 }
 
 #[derive(Debug, Args)]
@@ -66,26 +87,57 @@ impl Verify {
         // Verification must not change what it looks at, and works on a copy.
         let environment = environment(&installation, session.surroundings);
         let store = SqliteStore::open_read_only(&installation.store, environment)?;
-        let report = verify_log(&store, &self.head).await?;
+        let outside = match &self.checkpoint {
+            Some(file) => Some(checkpoint_file::read(&session.path(file))?),
+            None => None,
+        };
+        let kept_elsewhere = outside.as_ref().map(|file| file.checkpoints.len());
+        let is_torn = outside.as_ref().is_some_and(|file| file.is_torn);
+        let verification = Verification {
+            from: self.from,
+            heads: self.head,
+            checkpoints: outside.map(|file| file.checkpoints).unwrap_or_default(),
+            public_key: self.public_key.clone(),
+            deep: self.deep,
+        };
+        let Verified { report, orphans } = store.verify_trail(verification).await?;
+
         let mut page = Page::new();
-        if report.is_whole() {
-            page.line(format!("the audit trail is {}", render::good("whole")));
-        } else {
-            page.line(format!("the audit trail is {}", render::bad("broken")));
-        }
+        verdict(&mut page, &report);
+        let key = report
+            .public_key
+            .as_deref()
+            .unwrap_or("none yet: nothing is signed");
         page.facts([
             ("records proved", Cell::new(report.records)),
+            ("from record", Cell::new(report.from)),
             ("store", Cell::new(report.store)),
             ("head", Cell::new(report.head)),
             ("known heads confirmed", Cell::new(report.known_heads)),
+            ("checkpoints confirmed", Cell::new(report.checkpoints)),
+            ("signed up to record", Cell::new(report.signed)),
+            ("first public key", Cell::new(key)),
+            ("keys that signed", Cell::new(report.keys)),
         ]);
         if let Some(broken) = &report.broken {
             page.line(format!("  {}", render::harmless(&broken.to_string())));
+            for orphan in orphans.iter().skip(1).take(SHOWN) {
+                page.line(format!("  {}", render::harmless(&orphan.to_string())));
+            }
             page.line("  keep this store as it is, and compare it with a backup");
+        }
+        if is_torn {
+            page.line("  the last checkpoint in the file was not written to its end; it is left out");
+        }
+        if kept_elsewhere.is_none() {
+            page.line(format!("  {}", render::caution(WITHOUT_COPY)));
         }
         let mut document = json!(report);
         crate::view::insert(&mut document, "whole", json!(report.is_whole()));
         crate::view::insert(&mut document, "head_text", json!(report.head.to_string()));
+        crate::view::insert(&mut document, "deep", json!(self.deep));
+        crate::view::insert(&mut document, "orphan_changes", json!(orphans));
+        crate::view::insert(&mut document, "checkpoints_elsewhere", json!(kept_elsewhere));
         session.console.answer(&page, &json!({ "audit": document }));
         Ok(if report.is_whole() {
             Exit::Done
@@ -95,10 +147,30 @@ impl Verify {
     }
 }
 
+/// So many contradictions are shown; with `--json` all are.
+const SHOWN: usize = 20;
+
+/// In the words of the law for it.
+pub(crate) const WITHOUT_COPY: &str =
+    "without an outside copy the chain only detects mistakes, not an attacker with write access and the key";
+
+fn verdict(page: &mut Page, report: &VerifyReport) {
+    let verdict = if report.is_whole() {
+        render::good("whole")
+    } else {
+        render::bad("broken")
+    };
+    page.line(format!("the audit trail is {verdict}"));
+}
+
 impl Tail {
     async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
         let opened = session.open().await?;
         let stored = opened.store.tail(self.count).await?;
+        // Who reads the trail is in it, too.
+        let reading = Draft::new(session.actor()?, Action::AuditRead)
+            .with(Data::new().integer("count", self.count.into()));
+        opened.store.record(reading, session.surroundings.now()).await?;
         let mut table =
             Table::new(&["NUMBER", "WHEN", "WHO", "WHAT", "OUTCOME", "ABOUT", "WHY", "DATA"]).figures(&[0]);
         let mut rows = Vec::new();

@@ -84,6 +84,13 @@ impl Balance {
         }
         page.heading("Everything there");
         page.table(&view::balance_table(&known.balances), "nothing");
+        let unmanaged = view::unmanaged_of(&self.account, &opened).await?;
+        if !unmanaged.is_empty() {
+            page.heading("Of this unmanaged: not bought through Bursar, never sold by it");
+            for holding in &unmanaged {
+                page.line(format!("  {} {}", holding.quantity, holding.asset));
+            }
+        }
         let document = json!({
             "readiness": report,
             "thresholds_usd": {
@@ -92,6 +99,7 @@ impl Balance {
                 "excellent": thresholds.excellent_usd,
             },
             "balances": view::balances_json(Some(&known)),
+            "unmanaged": unmanaged,
         });
         session.console.answer(&page, &document);
         Ok(Exit::Done)

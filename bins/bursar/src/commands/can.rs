@@ -5,7 +5,6 @@ use bursar_controls::Sizing;
 use bursar_execution::OrderIntent;
 use bursar_execution::Preview;
 use bursar_model::{AccountId, OrderRequest, OrderSize, Pair, Side, Usd, UserId};
-use bursar_permissions::Caller;
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -57,7 +56,7 @@ impl Can {
             .gateway()
             .preview(OrderIntent {
                 account: self.account.clone(),
-                caller: Caller::Operator,
+                caller: session.surroundings.caller(),
                 request: OrderRequest::market(self.pair, self.side, OrderSize::Usd(self.usd)),
                 idempotency_key: None,
                 cycle: None,

@@ -1,11 +1,13 @@
 //! `bursar config`: the settings file.
 
+use bursar_execution::{Conditions, Measure};
 use clap::Subcommand;
 use serde_json::json;
 
+use crate::commands::approvals;
 use crate::render::{Cell, Page};
 use crate::session::Session;
-use crate::{Exit, Failure};
+use crate::{Exit, Failure, prompt};
 
 #[derive(Debug, Subcommand)]
 pub enum Config {
@@ -18,6 +20,14 @@ pub enum Config {
     /// All settings as they hold, as a file with a comment for each
     #[command(after_help = "Example:\n  bursar config show")]
     Show,
+    /// Put looser limits of the settings in force; a second person has to approve it
+    #[command(after_help = "\
+Tighter limits are in force as soon as the daemon reads the settings. Looser ones, for everybody, take
+two people.
+
+Example:
+  bursar config apply --reason \"agreed on 3 March\"")]
+    Apply,
 }
 
 impl Config {
@@ -38,6 +48,7 @@ impl Config {
                 session.console.answer(&page, &json!(settings));
                 Ok(Exit::Done)
             }
+            Self::Apply => apply(session).await,
         }
     }
 }
@@ -62,4 +73,20 @@ fn check(session: &mut Session<'_>) -> Result<Exit, Failure> {
         &json!({ "file": installation.file, "store": installation.store, "warnings": installation.warnings }),
     );
     Ok(Exit::Done)
+}
+
+async fn apply(session: &mut Session<'_>) -> Result<Exit, Failure> {
+    let opened = session.open().await?;
+    let policy = bursar_execution::settings::policy(&opened.installation.settings);
+    let replaces = opened.store.policy().await?;
+    let reason = prompt::reason(
+        session.console,
+        session.global.reason.as_deref(),
+        "more is allowed to everybody",
+    )?;
+    let measure = Measure::SetPolicy {
+        replaces: Box::new(replaces),
+        policy: Box::new(policy),
+    };
+    approvals::propose(measure, "", &reason, &opened, session).await
 }

@@ -3,10 +3,11 @@
 
 mod entered;
 
-pub(crate) use entered::{EnteredKey, from_environment};
+pub use entered::EnteredKey;
+pub(crate) use entered::from_environment;
 
 use bursar_accounts::{AdmittedKey, KeyRefused, admit_key};
-use bursar_audit::{Action, Actor, Draft, Subject};
+use bursar_audit::{Action, Draft, Subject};
 use bursar_auth::{Account, AccountChange, Directory};
 use bursar_broker::KeyRights;
 use bursar_keystore::{CredentialFacts, CredentialMaterial, CredentialPlace, KeyStore, Vault};
@@ -197,13 +198,12 @@ pub(crate) async fn store(
         Some(previous) => keys.seal_next(staged, previous, &shown, act.at)?,
     };
     let expected = previous.map(|previous| previous.version);
-    opened.store.put_credential(&record, expected, &act).await?;
-    if let Some(id) = &admitted.venue_account_id
-        && account.venue_account_id.as_ref() != Some(id)
-    {
+    // Whose key it is, before it is kept: that of another account is none for this one.
+    if let Some(id) = &admitted.venue_account_id {
         let change = AccountChange::VenueAccountId(id.clone());
         opened.store.update_account(account.id(), change, &act).await?;
     }
+    opened.store.put_credential(&record, expected, &act).await?;
     Ok(StoredKey {
         facts: record.facts,
         admitted,
@@ -228,14 +228,7 @@ async fn record_refusal(
     session: &Session<'_>,
 ) -> Result<(), Failure> {
     let act = session.act();
-    let actor: Actor =
-        act.principal
-            .to_string()
-            .parse()
-            .map_err(|error: bursar_audit::actor::UnknownActor| {
-                Failure::of(Exit::Failed, &error, "report this")
-            })?;
-    let draft = Draft::new(actor, Action::CredentialRefused)
+    let draft = Draft::new(session.actor()?, Action::CredentialRefused)
         .on(Subject::account(account.id()))
         .denied(&refused.reason);
     opened.store.record(draft, act.at).await?;

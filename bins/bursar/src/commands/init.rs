@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bursar_config::{Settings, StoreUrl};
-use bursar_execution::{Conditions, settings as rules};
+use bursar_execution::{Approvals as _, Conditions, settings as rules};
 use bursar_keystore::{InitError, KeyStore, NewSlot, PassphraseCost, Secret, Vault, check_passphrase};
 use bursar_model::Tier;
 use bursar_store_sqlite::SqliteStore;
@@ -165,6 +165,7 @@ impl Init {
                 "name another place with `--unlock-file`; remove the file only if it belongs to no store",
             ));
         }
+        keys_apart(&path, installation)?;
         Ok(Way::File(path))
     }
 
@@ -181,19 +182,7 @@ impl Init {
                         "name another file for the recovery code",
                     ));
                 }
-                let inside = installation
-                    .kept_from_keys()
-                    .iter()
-                    .any(|folder| file.starts_with(folder));
-                if inside {
-                    return Err(Failure::refused(
-                        format!(
-                            "rule keys-apart: `{}` lies in the folder of the store, and would be copied along with it",
-                            file.display()
-                        ),
-                        "name a file elsewhere, best on another machine",
-                    ));
-                }
+                keys_apart(&file, installation)?;
                 Ok(Recovery::Written(file))
             }
             None if session.console.can_ask() => Ok(Recovery::TypedBack),
@@ -217,6 +206,21 @@ fn refuse_existing(installation: &Installation) -> Result<(), Failure> {
         ),
         "use it, name another folder with `--data-dir`, or put this one away first",
     ))
+}
+
+/// Refused before anything is made: what opens a store does not lie beside it.
+fn keys_apart(file: &Path, installation: &Installation) -> Result<(), Failure> {
+    let folders = installation.kept_from_keys();
+    if folders.iter().any(|folder| file.starts_with(folder)) {
+        return Err(Failure::refused(
+            format!(
+                "rule keys-apart: `{}` lies in the folder of the store, and would be copied along with it",
+                file.display()
+            ),
+            "name a file elsewhere, best on another machine",
+        ));
+    }
+    Ok(())
 }
 
 fn make_store(installation: &Installation, session: &mut Session<'_>) -> Result<SqliteStore, Failure> {
@@ -305,6 +309,7 @@ async fn make_rules(opened: &Opened, session: &mut Session<'_>) -> Result<(), Fa
     let settings = &opened.installation.settings;
     let act = session.act();
     let policy = rules::policy(settings);
+    opened.store.set_works_alone(settings.people.alone, &act).await?;
     opened.store.set_policy(&policy, &act).await?;
     let boundary = rules::day_boundary(settings);
     if boundary != opened.store.day_boundary().await? {

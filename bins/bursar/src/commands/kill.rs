@@ -1,21 +1,30 @@
 //! `bursar kill`: turning a switch on.
 //!
 //! It only writes to the store. Whoever trades reads the switches there, inside the transaction that
-//! admits or sends an order, so that stopping works while the daemon is down or hangs.
+//! admits or sends an order, so that stopping works while the daemon is down or hangs. When the store
+//! does not take it in time, a file beside the store does, which the daemon obeys.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use bursar_auth::{Account, Directory};
-use bursar_controls::{ClearRule, Latch, LatchCause, LatchMode, Scope};
-use bursar_execution::{Conditions, ConnectionState, FLATTEN_TRIES, Intent, Journal, NewLatch};
+use bursar_controls::{Latch, LatchMode, Scope};
+use bursar_execution::emergency::EmergencyStop;
+use bursar_execution::{Conditions, ConnectionState, FLATTEN_TRIES, Intent, Journal};
 use bursar_model::{AccountId, BrokerId, IntentId, IntentState, Position, UserId};
+use bursar_store_sqlite::{Environment, SqliteStore};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use crate::arguments::{shortened, word};
 use crate::render::{self, Cell, Page, Tone};
-use crate::session::{Opened, Session};
-use crate::{Exit, Failure, prompt, view};
+use crate::session::{self, Opened, Session};
+use crate::{Exit, Failure, Installation, prompt, view};
+
+/// How long the store has for it before the emergency file takes the stop.
+const BOUND: Duration = Duration::from_secs(2);
+/// Of that, how long whoever holds the store's lock is waited for.
+const LOCKED: Duration = Duration::from_millis(1_500);
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -61,20 +70,36 @@ impl Kill {
                 &format!("Sell every position of {scope} now, down to the price collar?"),
             )?;
         }
-        let opened = session.open().await?;
-        let accounts = in_scope(&scope, &opened).await?;
-        // Only for the report: what cannot be read now does not hold up the switch.
-        let before = unresolved(&accounts, &opened).await.unwrap_or_default();
-        let new = NewLatch {
-            scope: scope.clone(),
-            mode: self.mode,
-            cause: LatchCause::Manual,
-            reason: reason.clone(),
-            clear_rule: ClearRule::Manual,
+        let installation = installation(session)?;
+        let stop = EmergencyStop::new(
+            scope,
+            self.mode,
+            reason,
+            session.surroundings.principal.clone(),
+            session.surroundings.now(),
+            session.surroundings.entropy.as_ref(),
+        );
+        let environment = session::environment(&installation, session.surroundings);
+        let recording = record(&installation, environment, &stop);
+        let why = match tokio::time::timeout(BOUND, recording).await {
+            Ok(Ok(recorded)) => {
+                let (latch, accounts, before) = (recorded.latch, recorded.accounts, recorded.before);
+                let store = recorded.store;
+                // The switch is on: what follows from it may take its time.
+                store.carry_out(&stop).await;
+                session.fold_emergency(&installation, &store).await;
+                let opened = session.opened(installation, store);
+                return report(&latch, &accounts, &before, &opened, session).await;
+            }
+            Ok(Err(NotRecorded::Wrong(failure))) => return Err(failure),
+            Ok(Err(NotRecorded::Unavailable(failure))) => failure,
+            Err(_) => Failure::new(
+                Exit::Unavailable,
+                format!("the store did not answer within {} s", BOUND.as_secs()),
+                "find out who holds it, or whether its disk works",
+            ),
         };
-        let act = session.act().because(reason);
-        let latch = opened.store.trip(new, &act).await?;
-        report(&latch, &accounts, &before, &opened, session).await
+        emergency(&installation, stop, why, session).await
     }
 
     fn scope(&self) -> Result<Scope, Failure> {
@@ -106,21 +131,172 @@ impl Kill {
     }
 }
 
+/// The settings, or where these cannot be read, the defaults in a data folder that was named: a slip of
+/// the pen in a file does not keep trading from being stopped.
+fn installation(session: &mut Session<'_>) -> Result<Installation, Failure> {
+    let failure = match session.installation() {
+        Ok(installation) => return Ok(installation),
+        Err(failure) => failure,
+    };
+    let is_named =
+        session.global.data_dir.is_some() || session.surroundings.variable("BURSAR_DATA_DIR").is_some();
+    if !is_named {
+        return Err(Failure::new(
+            failure.exit(),
+            failure.message(),
+            "correct the settings, or name the folder in which to stop with `--data-dir FOLDER`",
+        ));
+    }
+    session
+        .console
+        .warn(&format!("the settings are left out: {}", failure.message()));
+    Ok(Installation::with_defaults(
+        session.global.data_dir.as_deref(),
+        session.surroundings,
+    ))
+}
+
+/// What was turned on in the store.
+struct Recorded {
+    store: SqliteStore,
+    latch: Latch,
+    accounts: Vec<Account>,
+    before: Vec<Intent>,
+}
+
+enum NotRecorded {
+    /// The command itself is wrong: nothing is to be stopped.
+    Wrong(Failure),
+    /// The store did not take it.
+    Unavailable(Failure),
+}
+
+impl From<Failure> for NotRecorded {
+    fn from(failure: Failure) -> Self {
+        match failure.exit() {
+            Exit::NotFound | Exit::Refused | Exit::Usage => Self::Wrong(failure),
+            Exit::Done | Exit::Failed | Exit::Unavailable | Exit::Partial | Exit::Unclear => {
+                Self::Unavailable(failure)
+            }
+        }
+    }
+}
+
+async fn record(
+    installation: &Installation,
+    environment: Environment,
+    stop: &EmergencyStop,
+) -> Result<Recorded, NotRecorded> {
+    let path = installation.store.clone();
+    // Files that hang do so on a thread of their own.
+    let opening = tokio::task::spawn_blocking(move || SqliteStore::open_quickly(&path, environment, LOCKED));
+    let store = match opening.await {
+        Ok(opened) => opened.map_err(Failure::from)?,
+        Err(error) => {
+            return Err(NotRecorded::Unavailable(Failure::of(
+                Exit::Unavailable,
+                &error,
+                "check the store's place",
+            )));
+        }
+    };
+    let accounts = in_scope(&stop.scope, &store).await?;
+    // Only for the report: what cannot be read now does not hold up the switch.
+    let before = unresolved(&accounts, &store).await.unwrap_or_default();
+    let ballast = installation.ballast();
+    let had_ballast = ballast.path().exists();
+    let latch = match store.trip_emergency(stop).await {
+        Ok(latch) => latch,
+        // The disk was full, and the ballast was thrown off: once more, under the same id.
+        Err(_) if had_ballast && (ballast.drop_if_full() || !ballast.path().exists()) => {
+            store.trip_emergency(stop).await.map_err(Failure::from)?
+        }
+        Err(error) => return Err(Failure::from(error).into()),
+    };
+    Ok(Recorded {
+        store,
+        latch,
+        accounts,
+        before,
+    })
+}
+
+/// Stops by the file beside the store, and says what that means.
+async fn emergency(
+    installation: &Installation,
+    stop: EmergencyStop,
+    why: Failure,
+    session: &mut Session<'_>,
+) -> Result<Exit, Failure> {
+    let file = installation.emergency_file();
+    if !file.path().parent().is_some_and(std::path::Path::is_dir) {
+        // Nothing was ever installed here: no daemon would look.
+        return Err(Failure::new(
+            Exit::Unavailable,
+            format!("nothing was stopped: {}", why.message()),
+            why.hint(),
+        ));
+    }
+    let shown = file.path().display().to_string();
+    let (line, ballast) = (stop.clone(), installation.ballast());
+    let appending = tokio::task::spawn_blocking(move || {
+        file.append(&line).or_else(|error| {
+            if ballast.drop_it() {
+                file.append(&line)
+            } else {
+                Err(error)
+            }
+        })
+    });
+    let appended = match tokio::time::timeout(BOUND, appending).await {
+        Ok(Ok(appended)) => appended.map_err(|error| error.to_string()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("it could not be written within {} s", BOUND.as_secs())),
+    };
+    if let Err(error) = appended {
+        return Err(Failure::new(
+            Exit::Unavailable,
+            format!("nothing was stopped: {}; and `{shown}`: {error}", why.message()),
+            "send the daemon SIGUSR1 to halt everything, or end it, and cancel orders at the exchange",
+        ));
+    }
+    let latch = stop.latch();
+    let mut page = Page::new();
+    page.line(render::bad(&headline(&latch)));
+    page.line(format!("the store could not take it: {}", why.message()));
+    page.facts([("switch", Cell::new(latch.id)), ("written to", Cell::new(&shown))]);
+    page.line("a daemon that works there obeys within a tenth of a second: it sends no such order any more");
+    page.line("it cancels what works as far as it can read which orders are ours; the switch is in the store as soon as the store works");
+    page.line(render::bad(
+        "not verified: whether a daemon runs there, which accounts are concerned, and what works at the exchange; look with `bursar latches` when the store works",
+    ));
+    page.line(format!("hint: {}", why.hint()));
+    let document = json!({
+        "latch": view::latch_json(&latch),
+        "recorded": false,
+        "emergency_file": shown,
+        "store_error": why.message(),
+        "hint": why.hint(),
+    });
+    session.console.answer(&page, &document);
+    Ok(Exit::Partial)
+}
+
 /// The open accounts that a scope covers. A scope that names nothing there is refused: whoever
 /// mistypes an id must not believe that something was stopped.
-async fn in_scope(scope: &Scope, opened: &Opened) -> Result<Vec<Account>, Failure> {
+async fn in_scope(scope: &Scope, store: &SqliteStore) -> Result<Vec<Account>, Failure> {
     match scope {
         Scope::Global => {}
-        Scope::User(id) => drop(opened.store.user(id).await?),
-        Scope::Account(id) => drop(opened.store.account(id).await?),
+        Scope::User(id) => drop(store.user(id).await?),
+        Scope::Account(id) => drop(store.account(id).await?),
         Scope::Broker(id) => {
-            let accounts = opened.store.accounts().await?;
+            let accounts = store.accounts().await?;
             if !accounts.iter().any(|account| account.broker() == id) {
                 crate::brokers::known(id)?;
             }
         }
     }
-    let accounts = opened.store.accounts().await?;
+    let accounts = store.accounts().await?;
     Ok(accounts
         .into_iter()
         .filter(|account| account.is_open())
@@ -128,10 +304,10 @@ async fn in_scope(scope: &Scope, opened: &Opened) -> Result<Vec<Account>, Failur
         .collect())
 }
 
-async fn unresolved(accounts: &[Account], opened: &Opened) -> Result<Vec<Intent>, Failure> {
+async fn unresolved(accounts: &[Account], store: &SqliteStore) -> Result<Vec<Intent>, Failure> {
     let mut all = Vec::new();
     for account in accounts {
-        all.extend(opened.store.unresolved(account.id()).await?);
+        all.extend(store.unresolved(account.id()).await?);
     }
     Ok(all)
 }
@@ -251,6 +427,10 @@ async fn report(
             )));
         }
     }
+    let standings = view::standings(std::slice::from_ref(latch), opened, session.surroundings.now())
+        .await
+        .unwrap_or_default();
+    view::standing_lines(&mut page, std::slice::from_ref(latch), &standings);
     page.heading("To turn it off");
     page.line(format!("  bursar release {} --reason \"…\"", latch.id));
     let ids = |intents: &[Intent]| {
@@ -260,7 +440,8 @@ async fn report(
             .collect::<Vec<_>>()
     };
     let document = json!({
-        "latch": view::latch_json(latch),
+        "latch": view::latch_with_standings_json(latch, &standings),
+        "recorded": true,
         "accounts": accounts.iter().map(|account| account.id().as_str()).collect::<Vec<_>>(),
         "withdrawn": ids(&withdrawn),
         "cancel_requested": cancels.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -282,8 +463,9 @@ fn headline(latch: &Latch) -> String {
     let what = match latch.mode {
         LatchMode::Pause => "is paused: no new risk",
         LatchMode::ReduceOnly => "may only reduce",
-        LatchMode::Halt => "is halted",
-        LatchMode::Flatten => "is halted; its positions are to be closed",
+        // That it is halted is said when it is proved.
+        LatchMode::Halt => "is to stop",
+        LatchMode::Flatten => "is to stop, and its positions are to be closed",
     };
     format!("{whom} {what}: {}", latch.reason)
 }

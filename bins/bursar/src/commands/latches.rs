@@ -1,11 +1,12 @@
 //! `bursar release` and `bursar latches`: which switches are on, and turning one off.
 
 use bursar_controls::{ClearRule, Latch, Scope};
-use bursar_execution::Journal;
+use bursar_execution::{Approvals as _, Journal, Measure};
 use clap::Args;
 use serde_json::json;
 
 use crate::arguments::shortened;
+use crate::commands::approvals;
 use crate::render::{self, Cell, Page, Table, Tone, count, moment};
 use crate::session::{Opened, Session};
 use crate::{Exit, Failure, prompt, view};
@@ -14,10 +15,17 @@ use crate::{Exit, Failure, prompt, view};
 #[command(after_help = "\
 Examples:
   bursar latches
-  bursar release 6d1b345e --reason \"checked with the exchange\"")]
+  bursar release 6d1b345e --reason \"checked with the exchange\"
+
+A switch that stops a broker or everything takes two people: this proposes it, and another person runs
+`bursar approve`. While something is held or unknown in its scope, a strict switch first gives way to
+one of mode `reduce-only`.")]
 pub struct Release {
     /// The switch's id, or how it begins
     latch: String,
+    /// Although nobody could compare the accounts with the exchange just now; takes two people
+    #[arg(long)]
+    unreconciled: bool,
 }
 
 #[derive(Debug, Args)]
@@ -44,7 +52,7 @@ impl Release {
                     "rule daily-loss-allowance: the switch on {} clears by itself when trading day {day} ends",
                     latch.scope
                 ),
-                "to allow more loss today, run `bursar loss allow USER --extra-usd X --reason \"…\"`",
+                latch.release_hint(),
             ));
         }
         let reason = prompt::reason(
@@ -52,6 +60,14 @@ impl Release {
             session.global.reason.as_deref(),
             "trading was allowed again",
         )?;
+        let takes_two = matches!(latch.scope, Scope::Global | Scope::Broker(_)) || self.unreconciled;
+        if takes_two && (self.unreconciled || !opened.store.works_alone().await?) {
+            let measure = Measure::Release {
+                latch: latch.id,
+                unreconciled: self.unreconciled,
+            };
+            return approvals::propose(measure, "", &reason, &opened, session).await;
+        }
         let act = session.act().because(reason.clone());
         let released = opened.store.release(latch.id, &act).await?;
         let left: Vec<Latch> = opened.store.latches().await?;
@@ -60,8 +76,14 @@ impl Release {
             .filter(|other| overlap(&other.scope, &released.scope))
             .collect();
 
+        let first_step = format!("first step of releasing {}", released.id);
+        let instead = left.iter().find(|other| other.reason.starts_with(&first_step));
+
         let mut page = Page::new();
         page.line(format!("switch {} on {} is off", released.id, released.scope));
+        if let Some(instead) = instead {
+            page.line(view::instead_line(instead));
+        }
         page.facts([
             (
                 "was",
@@ -77,6 +99,7 @@ impl Release {
         let document = json!({
             "released": view::latch_json(&released),
             "reason": reason,
+            "instead": instead.map(view::latch_json),
             "still_on": still.iter().map(|latch| view::latch_json(latch)).collect::<Vec<_>>(),
         });
         session.console.answer(&page, &document);
@@ -122,7 +145,7 @@ fn overlap(one: &Scope, other: &Scope) -> bool {
 
 impl Latches {
     pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
-        let opened = session.open().await?;
+        let opened = session.open_quickly().await?;
         if self.all {
             return self.history(&opened, session).await;
         }
@@ -132,9 +155,15 @@ impl Latches {
         if !latches.is_empty() {
             page.blank();
         }
+        let standings = view::standings(&latches, &opened, session.surroundings.now()).await?;
         view::release_hints(&mut page, &latches);
+        view::standing_lines(&mut page, &latches, &standings);
+        let rows: Vec<_> = latches
+            .iter()
+            .map(|latch| view::latch_with_standings_json(latch, &standings))
+            .collect();
         let document = json!({
-            "latches": latches.iter().map(view::latch_json).collect::<Vec<_>>(),
+            "latches": rows,
             "total_count": latches.len(),
         });
         session.console.answer(&page, &document);

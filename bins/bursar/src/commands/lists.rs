@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bursar_auth::Directory;
-use bursar_execution::{BookedFill, Conditions, IntentFilter, Reports, usd_rate};
+use bursar_execution::{BookedFill, Conditions, IntentFilter, Journal, Reports, usd_rate};
 use bursar_ledger::OpenPosition;
 use bursar_model::{AccountId, BrokerId, IntentId, IntentState, Pair, Quote, Usd, UserId, decimal};
 use clap::Args;
@@ -31,7 +31,8 @@ pub struct Positions {
 #[command(after_help = "\
 Examples:
   bursar orders --account kraken-ilves
-  bursar orders --open")]
+  bursar orders --open
+  bursar orders --external")]
 pub struct Orders {
     /// Only of this account
     #[arg(long)]
@@ -48,6 +49,9 @@ pub struct Orders {
     /// Only orders that are not over
     #[arg(long)]
     open: bool,
+    /// Those that work at the exchange and were not placed through Bursar: known, counted, never touched
+    #[arg(long, conflicts_with_all = ["state", "open", "before"])]
+    external: bool,
     /// Only orders older than this one, for the next page
     #[arg(long, value_name = "ORDER")]
     before: Option<IntentId>,
@@ -152,9 +156,37 @@ impl Positions {
         }
         let mut page = Page::new();
         page.table(&table, "no position is open");
-        session
-            .console
-            .answer(&page, &json!({ "positions": rows, "total_count": rows.len() }));
+        let mut beside = Table::new(&["USER", "ACCOUNT", "ASSET", "QUANTITY"]).figures(&[3]);
+        let mut beside_rows = Vec::new();
+        for account in opened.store.accounts().await? {
+            let is_wanted = self.account.as_ref().is_none_or(|id| id == account.id())
+                && self.user.as_ref().is_none_or(|user| user == account.owner());
+            if !is_wanted {
+                continue;
+            }
+            for holding in view::unmanaged_of(account.id(), &opened).await? {
+                beside.row([
+                    Cell::new(account.owner()),
+                    Cell::new(account.id()),
+                    Cell::new(&holding.asset),
+                    Cell::new(holding.quantity),
+                ]);
+                beside_rows.push(json!({
+                    "user_id": account.owner(),
+                    "account_id": account.id(),
+                    "asset": holding.asset,
+                    "quantity": holding.quantity,
+                }));
+            }
+        }
+        if !beside_rows.is_empty() {
+            page.heading("Unmanaged: not bought through Bursar, never sold by it");
+            page.table(&beside, "");
+        }
+        session.console.answer(
+            &page,
+            &json!({ "positions": rows, "total_count": rows.len(), "unmanaged": beside_rows }),
+        );
         Ok(Exit::Done)
     }
 }
@@ -190,9 +222,72 @@ fn result_cell(result: Usd) -> Cell {
 }
 
 impl Orders {
+    async fn external(&self, opened: &Opened, session: &mut Session<'_>) -> Result<Exit, Failure> {
+        let mut table = Table::new(&[
+            "AT THE EXCHANGE",
+            "USER",
+            "ACCOUNT",
+            "SIDE",
+            "PAIR",
+            "SIZE",
+            "FILLED",
+            "STATE",
+            "FIRST SEEN",
+            "PLACED BY",
+        ])
+        .figures(&[5, 6]);
+        let mut rows = Vec::new();
+        for account in opened.store.accounts().await? {
+            let is_wanted = self.account.as_ref().is_none_or(|id| id == account.id())
+                && self.user.as_ref().is_none_or(|user| user == account.owner());
+            if !is_wanted {
+                continue;
+            }
+            for external in opened.store.external_orders(account.id()).await? {
+                let order = &external.order;
+                if self.pair.as_ref().is_some_and(|pair| *pair != order.pair) {
+                    continue;
+                }
+                table.row([
+                    Cell::new(&order.id),
+                    Cell::new(account.owner()),
+                    Cell::new(account.id()),
+                    Cell::new(order.side),
+                    Cell::new(&order.pair),
+                    Cell::new(order.quantity),
+                    Cell::new(order.filled.normalize()),
+                    Cell::new(order.status),
+                    Cell::new(moment(external.first_seen)),
+                    Cell::new("somebody else").tone(Tone::Caution),
+                ]);
+                rows.push(json!({
+                    "venue_order_id": order.id,
+                    "account_id": account.id(),
+                    "user_id": account.owner(),
+                    "pair": order.pair,
+                    "side": order.side,
+                    "quantity": order.quantity,
+                    "filled": order.filled,
+                    "status": order.status,
+                    "first_seen": external.first_seen,
+                    "external": true,
+                }));
+            }
+        }
+        let mut page = Page::new();
+        page.table(&table, "nobody else's order works there");
+        session
+            .console
+            .answer(&page, &json!({ "orders": rows, "total_count": rows.len() }));
+        Ok(Exit::Done)
+    }
+
     pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
         let opened = session.open().await?;
         must_exist(self.user.as_ref(), self.account.as_ref(), &opened).await?;
+        if self.external {
+            return self.external(&opened, session).await;
+        }
         let states = if self.open {
             <IntentState as strum::IntoEnumIterator>::iter()
                 .filter(|state| !state.is_terminal())

@@ -1,12 +1,13 @@
 //! `bursar loss`: the day's loss of a user, and more allowance for today.
 
 use bursar_auth::Directory;
-use bursar_controls::{Latch, LatchCause};
-use bursar_execution::{Conditions, Journal, Reports, UserDay};
+use bursar_controls::Latch;
+use bursar_execution::{Journal, Measure, MoreLoss, Reports, UserDay};
 use bursar_model::{Usd, UserId};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::approvals;
 use crate::arguments::usd_above_zero;
 use crate::render::{Cell, Page, Tone, moment};
 use crate::session::Session;
@@ -32,7 +33,9 @@ pub struct Show {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  bursar loss allow mara_ilves --extra-usd 10 --reason \"agreed by telephone\"")]
+  bursar loss allow mara_ilves --extra-usd 10 --reason \"agreed by telephone\"
+
+Another person approves it with `bursar approve`, unless one works alone here.")]
 pub struct Allow {
     /// The user's id
     user: UserId,
@@ -84,16 +87,7 @@ async fn show(id: &UserId, session: &mut Session<'_>) -> Result<Exit, Failure> {
         "last_execution_at",
         json!(fills.last().map(|booked| booked.fill.fill.at)),
     );
-    view::insert(
-        &mut document,
-        "latches",
-        json!(
-            tripped
-                .iter()
-                .map(|latch| view::latch_json(latch))
-                .collect::<Vec<_>>()
-        ),
-    );
+    view::insert(&mut document, "latches", latches_json(&tripped));
     session.console.answer(&page, &json!({ "loss": document }));
     Ok(Exit::Done)
 }
@@ -106,43 +100,43 @@ async fn allow(command: Allow, session: &mut Session<'_>) -> Result<Exit, Failur
     )?;
     let opened = session.open().await?;
     opened.store.user(&command.user).await?;
-    let act = session.act().because(reason.clone());
-    let before = opened.store.latches().await?;
     let day = opened
         .store
-        .allow_loss(&command.user, command.extra_usd, &act)
+        .user_day(&command.user, session.surroundings.now())
         .await?;
-    let after = opened.store.latches().await?;
-    let was_on = daily_loss_latches(&before, &command.user);
-    let still_on = daily_loss_latches(&after, &command.user);
+    let evidence = format!("{} of {} lost", day.loss, allowed(&day)?);
+    let more = MoreLoss {
+        user: command.user,
+        day: day.day.key,
+        limit: day.limit,
+        before: day.extra_allowance,
+        extra: command.extra_usd,
+    };
+    approvals::propose(Measure::AllowLoss(more), &evidence, &reason, &opened, session).await
+}
 
-    let mut page = Page::new();
+/// What became of today's loss and its switch, to the person whose word allowed more.
+pub(crate) fn allowed_more(
+    page: &mut Page,
+    document: &mut Value,
+    day: &UserDay,
+    still_on: &[Latch],
+) -> Result<Exit, Failure> {
+    let still_on: Vec<&Latch> = still_on.iter().collect();
     page.line(format!(
-        "{} more may be lost by `{}` in trading day {}",
-        command.extra_usd, command.user, day.day.key
+        "`{}` may lose {} on top of the limit in trading day {}",
+        day.user, day.extra_allowance, day.day.key
     ));
-    page.facts(day_facts(&day)?);
-    if !was_on.is_empty() && still_on.is_empty() {
-        page.line("the switch of the day's loss is off");
-    }
-    if !still_on.is_empty() {
+    page.facts(day_facts(day)?);
+    if still_on.is_empty() {
+        page.line("no switch of the day's loss is on");
+    } else {
         page.heading("The switch of the day's loss is still on: the loss is above what is allowed now");
         page.table(&view::latch_table(still_on.iter().copied()), "");
     }
-    let mut document = day_json(&day)?;
-    view::insert(&mut document, "reason", json!(reason));
-    view::insert(&mut document, "added_usd", json!(command.extra_usd));
-    view::insert(
-        &mut document,
-        "latches",
-        json!(
-            still_on
-                .iter()
-                .map(|latch| view::latch_json(latch))
-                .collect::<Vec<_>>()
-        ),
-    );
-    session.console.answer(&page, &json!({ "loss": document }));
+    let mut loss = day_json(day)?;
+    view::insert(&mut loss, "latches", latches_json(&still_on));
+    view::insert(document, "loss", loss);
     Ok(if still_on.is_empty() {
         Exit::Done
     } else {
@@ -150,12 +144,12 @@ async fn allow(command: Allow, session: &mut Session<'_>) -> Result<Exit, Failur
     })
 }
 
+fn latches_json(latches: &[&Latch]) -> Value {
+    latches.iter().map(|latch| view::latch_json(latch)).collect()
+}
+
 fn daily_loss_latches<'a>(latches: &'a [Latch], user: &UserId) -> Vec<&'a Latch> {
-    latches
-        .iter()
-        .filter(|latch| latch.cause == LatchCause::DailyLoss)
-        .filter(|latch| matches!(&latch.scope, bursar_controls::Scope::User(id) if id == user))
-        .collect()
+    latches.iter().filter(|latch| latch.is_of_losses(user)).collect()
 }
 
 fn allowed(day: &UserDay) -> Result<Usd, Failure> {
@@ -188,6 +182,26 @@ pub(crate) fn day_facts(day: &UserDay) -> Result<Vec<(&'static str, Cell)>, Fail
             Cell::new(day.extra_allowance).tone(Tone::Caution),
         ));
     }
+    let policy = day.terms.policy;
+    let until = if day.terms.needs_release {
+        "a person releases it after the day"
+    } else {
+        "the day ends"
+    };
+    facts.push(("at the limit", Cell::new(format!("{policy} until {until}"))));
+    if let Some(at) = day.warned_at {
+        facts.push(("near the limit since", Cell::new(moment(at)).tone(Tone::Caution)));
+    }
+    if let Some(trip) = &day.tripped {
+        facts.extend([
+            ("limit reached", Cell::new(moment(trip.at)).tone(Tone::Bad)),
+            (
+                "loss at that moment",
+                Cell::new(format!("{} of {}", trip.loss, trip.limit)),
+            ),
+            ("worst loss since", Cell::new(trip.worst)),
+        ]);
+    }
     if day.basis_uncertain {
         facts.push((
             "note",
@@ -212,5 +226,12 @@ pub(crate) fn day_json(day: &UserDay) -> Result<Value, Failure> {
         "extra_allowance_usd": day.extra_allowance,
         "allowed_usd": allowed(day)?,
         "basis_uncertain": day.basis_uncertain,
+        "on_daily_loss": day.terms.policy,
+        "loss_needs_release": day.terms.needs_release,
+        "warned_at": day.warned_at,
+        "tripped_at": day.tripped.map(|trip| trip.at),
+        "loss_at_trip_usd": day.tripped.map(|trip| trip.loss),
+        "limit_at_trip_usd": day.tripped.map(|trip| trip.limit),
+        "worst_loss_usd": day.tripped.map(|trip| trip.worst),
     }))
 }

@@ -7,7 +7,6 @@ use bursar_model::{
     AccountId, IntentId, IntentState, OrderKind, OrderRequest, OrderSize, Pair, Price, Quantity, Side,
     TimeInForce, Usd,
 };
-use bursar_permissions::Caller;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::json;
@@ -17,6 +16,8 @@ use crate::commands::can::{sizing_facts, sizing_json};
 use crate::render::{self, Cell, Page, moment};
 use crate::session::{Opened, Session};
 use crate::{Exit, Failure, view};
+
+mod resolve;
 
 #[derive(Debug, Subcommand)]
 pub enum Order {
@@ -28,6 +29,8 @@ pub enum Order {
     /// Everything about an order
     #[command(after_help = "Example:\n  bursar order show 6d1b345e-2821-40e2-ad83-4ecb18a06876")]
     Show(Named),
+    /// End an order that is unknown or an incident; a second person has to approve it
+    Resolve(resolve::Resolve),
 }
 
 #[derive(Debug, Args)]
@@ -110,6 +113,7 @@ impl Order {
             Self::Place(command) => place(*command, session).await,
             Self::Cancel(command) => cancel(command.order, session).await,
             Self::Show(command) => show(command.order, session).await,
+            Self::Resolve(command) => command.run(session).await,
         }
     }
 }
@@ -168,7 +172,7 @@ async fn place(command: Place, session: &mut Session<'_>) -> Result<Exit, Failur
         .gateway()
         .submit(OrderIntent {
             account: command.account,
-            caller: Caller::Operator,
+            caller: session.surroundings.caller(),
             request,
             idempotency_key: command.key,
             cycle: None,

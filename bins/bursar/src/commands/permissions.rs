@@ -2,12 +2,12 @@
 
 use bursar_auth::{Directory, User};
 use bursar_execution::Conditions;
-use bursar_model::{PairRule, Usd, UserId, UserLimits};
+use bursar_model::{LossPolicy, PairRule, Usd, UserId, UserLimits};
 use bursar_permissions::UserPermissions;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::arguments::{PairsArgument, pairs, usd};
+use crate::arguments::{PairsArgument, pairs, usd, word};
 use crate::render::{Page, Table};
 use crate::session::{Opened, Session};
 use crate::{Exit, Failure, prompt, view};
@@ -62,6 +62,12 @@ pub struct LimitArguments {
     /// Whether the user may not change strategy settings
     #[arg(long, value_name = "YES", num_args = 0..=1, default_missing_value = "true")]
     pub trade_only: Option<bool>,
+    /// What happens at the limit of the day's loss: reduce-only, halt or flatten
+    #[arg(long, value_name = "POLICY", value_parser = word::<LossPolicy>())]
+    pub on_daily_loss: Option<LossPolicy>,
+    /// Whether the switch of the day's loss waits for a person after the day has ended
+    #[arg(long, value_name = "YES", num_args = 0..=1, default_missing_value = "true")]
+    pub loss_needs_release: Option<bool>,
 }
 
 impl LimitArguments {
@@ -71,6 +77,8 @@ impl LimitArguments {
             && self.max_daily_loss_usd.is_none()
             && self.max_positions.is_none()
             && self.trade_only.is_none()
+            && self.on_daily_loss.is_none()
+            && self.loss_needs_release.is_none()
     }
 
     /// `limits` with what was typed in its place.
@@ -89,6 +97,8 @@ impl LimitArguments {
             },
             trade_only: self.trade_only.unwrap_or(permissions.trade_only),
             exceeds_tier: permissions.exceeds_tier.clone(),
+            on_daily_loss: self.on_daily_loss.unwrap_or(permissions.on_daily_loss),
+            loss_needs_release: self.loss_needs_release.unwrap_or(permissions.loss_needs_release),
         }
     }
 }
@@ -139,9 +149,13 @@ async fn show(id: &UserId, session: &mut Session<'_>) -> Result<Exit, Failure> {
     page.facts(view::limit_facts(&permissions, Some(&tier.ceiling)));
     page.blank();
     page.table(&table, "");
+    page.heading("Limits of the installation, for everybody");
+    let policy = opened.store.policy().await?;
+    page.facts(view::policy_facts(&policy));
     let mut document = view::permissions_json(&permissions, Some(&tier.ceiling));
     view::insert(&mut document, "effective", view::limits_json(&effective));
     view::insert(&mut document, "tier_default", view::limits_json(&tier.default));
+    view::insert(&mut document, "installation", view::policy_json(&policy));
     session.console.answer(
         &page,
         &json!({ "user_id": id, "tier": user.tier, "permissions": document }),

@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use bursar_auth::{Account, Directory, DisplayName, User};
 use bursar_config::Settings;
 use bursar_controls::{Latch, LatchMode};
-use bursar_execution::{Conditions, ConnectionState, ErrorCount, Journal, Reports, strictest};
+use bursar_execution::{
+    Approvals as _, Conditions, ConnectionState, ErrorCount, Journal, Reports, strictest,
+};
 use bursar_keystore::Vault;
 use bursar_model::{AccountMode, IntentState, UserId};
 use clap::Args;
 use serde_json::{Value, json};
 
+use crate::commands::audit::WITHOUT_COPY;
 use crate::commands::hierarchy;
 use crate::commands::loss::{day_facts, day_json};
 use crate::render::{self, Cell, Page, Table, Tone, count, moment};
@@ -33,6 +36,14 @@ impl Status {
             Some(user) => of_user(user, session).await,
             None => of_everything(session).await,
         }
+    }
+}
+
+/// Where the checkpoints go that nobody with only the store can rewrite.
+fn elsewhere(settings: &Settings) -> Cell {
+    match &settings.audit.checkpoint_file {
+        Some(file) => Cell::new(file),
+        None => Cell::new(format!("none: {WITHOUT_COPY}")).tone(Tone::Caution),
     }
 }
 
@@ -69,7 +80,7 @@ fn state_line(user: &User, stopping: &[&Latch], open_accounts: usize) -> (String
 
 /// The whole state of one user; also what `user show` prints.
 pub(crate) async fn of_user(id: &UserId, session: &mut Session<'_>) -> Result<Exit, Failure> {
-    let opened = session.open().await?;
+    let opened = session.open_quickly().await?;
     let store = &opened.store;
     let user = store.user(id).await?;
     let now = session.surroundings.now();
@@ -122,12 +133,18 @@ pub(crate) async fn of_user(id: &UserId, session: &mut Session<'_>) -> Result<Ex
     page.heading("Switches that stop the user");
     page.table(&view::latch_table(stopping.iter().copied()), "none is on");
     view::release_hints(&mut page, stopping.iter().copied());
+    let covering: Vec<Latch> = stopping.iter().copied().cloned().collect();
+    let mut standings = view::standings(&covering, &opened, now).await?;
+    standings.retain(|standing| accounts.iter().any(|account| standing.is_of(account.id())));
+    view::standing_lines(&mut page, &covering, &standings);
     page.heading("Today");
     let held = ("positions held", Cell::new(positions.len()));
     page.facts(day_facts(&day)?.into_iter().chain([held]));
     page.heading("Errors");
     page.table(&error_table(&errors), "none");
     custom_urls(&mut page, &opened.installation.settings);
+    let alone = store.works_alone().await?;
+    view::works_alone(&mut page, alone);
 
     let document = json!({
         "user": view::user_json(&user),
@@ -136,11 +153,12 @@ pub(crate) async fn of_user(id: &UserId, session: &mut Session<'_>) -> Result<Ex
         "permissions": view::permissions_json(&permissions, Some(&ceiling)),
         "preferences": preferences,
         "accounts": account_rows,
-        "latches": stopping.iter().map(|latch| view::latch_json(latch)).collect::<Vec<_>>(),
+        "latches": latch_rows(&covering, &standings),
         "today": day_json(&day)?,
         "open_positions": positions.len(),
         "errors": errors,
         "custom_urls": custom_urls_json(&opened.installation.settings),
+        "works_alone": alone,
     });
     session.console.answer(&page, &document);
     Ok(Exit::Done)
@@ -163,12 +181,13 @@ fn error_table(errors: &[ErrorCount]) -> Table {
         "ACCOUNT",
         "KIND",
         "IN WINDOW",
+        "IN A ROW",
         "STOPS AT",
         "WINDOW",
         "EVER",
         "LAST",
     ])
-    .figures(&[2, 3, 5]);
+    .figures(&[2, 3, 4, 6]);
     for error in errors {
         let is_over = error
             .threshold
@@ -178,6 +197,7 @@ fn error_table(errors: &[ErrorCount]) -> Table {
             Cell::new(&error.account),
             Cell::new(error.class),
             Cell::new(error.in_window).tone(tone),
+            Cell::new(error.in_a_row),
             error
                 .threshold
                 .map_or_else(|| Cell::new("never").tone(Tone::Dim), Cell::new),
@@ -211,7 +231,7 @@ fn custom_urls_json(settings: &Settings) -> Value {
 }
 
 async fn of_everything(session: &mut Session<'_>) -> Result<Exit, Failure> {
-    let opened = session.open().await?;
+    let opened = session.open_quickly().await?;
     let store = &opened.store;
     let settings = &opened.installation.settings;
     let users = store.users().await?;
@@ -228,12 +248,19 @@ async fn of_everything(session: &mut Session<'_>) -> Result<Exit, Failure> {
         .filter(|intent| matches!(intent.state, IntentState::Unknown | IntentState::Incident))
         .count();
     let positions = store.open_positions(None).await?;
+    let waiting = store.approvals(false, 1_000).await?;
     let hierarchy = hierarchy::report(&opened).await?;
     let ready = connections
         .iter()
         .filter(|(_, connection)| connection.state == ConnectionState::Ready)
         .count();
     let open = accounts.iter().filter(|account| account.is_open()).count();
+
+    let trail = store.checkpoint_state().await?;
+    let signed = match trail.last {
+        Some((size, at)) => format!("signed up to {size} at {}", moment(at)),
+        None => "nothing signed yet".to_owned(),
+    };
 
     let mut page = Page::new();
     let (state, tone) = whole_state(&latches, unknown);
@@ -263,8 +290,21 @@ async fn of_everything(session: &mut Session<'_>) -> Result<Exit, Failure> {
             Cell::new(unknown).tone(if unknown == 0 { Tone::Plain } else { Tone::Bad }),
         ),
         ("open positions", Cell::new(positions.len())),
+        (
+            "audit trail",
+            Cell::new(format!("{} records, {signed}", trail.records)),
+        ),
+        ("checkpoints elsewhere", elsewhere(settings)),
     ]);
     custom_urls(&mut page, settings);
+    let alone = store.works_alone().await?;
+    view::works_alone(&mut page, alone);
+    if !waiting.is_empty() {
+        page.line(render::caution(&format!(
+            "{} for a second person: see `bursar approvals`",
+            count(waiting.len(), "proposal waits", "proposals wait")
+        )));
+    }
     page.heading("Users");
     let mut table = Table::new(&["USER", "TIER", "STATE", "ABOVE THE TIER"]);
     let mut user_rows = Vec::new();
@@ -322,6 +362,8 @@ async fn of_everything(session: &mut Session<'_>) -> Result<Exit, Failure> {
     page.heading("Switches that are on");
     page.table(&view::latch_table(&latches), "none");
     view::release_hints(&mut page, &latches);
+    let standings = view::standings(&latches, &opened, session.surroundings.now()).await?;
+    view::standing_lines(&mut page, &latches, &standings);
     if !hierarchy.warnings.is_empty() {
         page.heading("Hierarchy");
     }
@@ -344,15 +386,30 @@ async fn of_everything(session: &mut Session<'_>) -> Result<Exit, Failure> {
         "accounts": account_rows,
         "accounts_live": live,
         "accounts_connected": ready,
-        "latches": latches.iter().map(view::latch_json).collect::<Vec<_>>(),
+        "latches": latch_rows(&latches, &standings),
         "orders_not_over": unresolved.len(),
         "orders_unknown": unknown,
         "open_positions": positions.len(),
+        "audit": {
+            "records": trail.records,
+            "signed": trail.last.map(|(size, _)| size),
+            "signed_at": trail.last.map(|(_, at)| at),
+            "checkpoint_file": settings.audit.checkpoint_file,
+        },
         "users_without_master": hierarchy.warnings,
         "custom_urls": custom_urls_json(settings),
+        "works_alone": alone,
+        "approvals_waiting": waiting.len(),
     });
     session.console.answer(&page, &document);
     Ok(Exit::Done)
+}
+
+fn latch_rows(latches: &[Latch], standings: &[view::Standing]) -> Vec<Value> {
+    latches
+        .iter()
+        .map(|latch| view::latch_with_standings_json(latch, standings))
+        .collect()
 }
 
 fn whole_state(latches: &[Latch], unknown: usize) -> (String, Tone) {

@@ -2,7 +2,8 @@
 
 use bursar_auth::User;
 use bursar_config::Preferences;
-use bursar_model::{PairRule, UserLimits};
+use bursar_controls::Policy;
+use bursar_model::{PairRule, Usd, UserLimits};
 use bursar_permissions::UserPermissions;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
@@ -74,6 +75,7 @@ pub(crate) fn limit_facts(
                 above(|a, b| a.max_daily_loss > b.max_daily_loss),
             ),
         ),
+        ("at that loss", Cell::new(at_the_loss(permissions))),
         (
             "max positions",
             marked(
@@ -94,6 +96,51 @@ pub(crate) fn limit_facts(
         facts.push(("above the tier because", Cell::new(reason).tone(Tone::Caution)));
     }
     facts
+}
+
+fn at_the_loss(permissions: &UserPermissions) -> String {
+    let until = if permissions.loss_needs_release {
+        "until somebody releases it after the day"
+    } else {
+        "until the day ends"
+    };
+    format!("{} {until}", permissions.on_daily_loss)
+}
+
+/// The limits that hold for everybody beside those of a user.
+pub(crate) fn policy_facts(policy: &Policy) -> Vec<(&'static str, Cell)> {
+    let or_none = |limit: Option<Usd>| match limit {
+        Some(limit) => Cell::new(limit),
+        None => Cell::new("no limit").tone(Tone::Dim),
+    };
+    vec![
+        ("an order", Cell::new(policy.max_order)),
+        ("at stake per account", or_none(policy.max_account_exposure)),
+        ("at stake per user", or_none(policy.max_user_exposure)),
+        ("at stake in all", or_none(policy.max_global_exposure)),
+        ("bought per account and day", or_none(policy.max_account_turnover)),
+        ("bought per user and day", or_none(policy.max_user_turnover)),
+        (
+            "orders per account and minute",
+            Cell::new(policy.max_orders_per_minute),
+        ),
+        ("day's loss per account", or_none(policy.max_account_daily_loss)),
+        ("day's loss in all", or_none(policy.max_global_daily_loss)),
+    ]
+}
+
+pub(crate) fn policy_json(policy: &Policy) -> Value {
+    json!({
+        "order_usd": policy.max_order,
+        "exposure_per_account_usd": policy.max_account_exposure,
+        "exposure_per_user_usd": policy.max_user_exposure,
+        "exposure_total_usd": policy.max_global_exposure,
+        "turnover_per_account_usd": policy.max_account_turnover,
+        "turnover_per_user_usd": policy.max_user_turnover,
+        "orders_per_minute": policy.max_orders_per_minute,
+        "daily_loss_per_account_usd": policy.max_account_daily_loss,
+        "daily_loss_total_usd": policy.max_global_daily_loss,
+    })
 }
 
 pub(crate) fn pairs_json(rule: &PairRule) -> Value {
@@ -117,6 +164,12 @@ pub(crate) fn permissions_json(permissions: &UserPermissions, ceiling: Option<&U
     let mut document = limits_json(&permissions.limits);
     insert(&mut document, "trade_only", json!(permissions.trade_only));
     insert(&mut document, "exceeds_tier", json!(permissions.exceeds_tier));
+    insert(&mut document, "on_daily_loss", json!(permissions.on_daily_loss));
+    insert(
+        &mut document,
+        "loss_needs_release",
+        json!(permissions.loss_needs_release),
+    );
     if let Some(ceiling) = ceiling {
         insert(&mut document, "tier_ceiling", limits_json(ceiling));
         let above: Vec<String> = permissions

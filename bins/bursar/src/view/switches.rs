@@ -55,6 +55,24 @@ pub(crate) fn release_hints<'a>(page: &mut Page, latches: impl IntoIterator<Item
     }
 }
 
+/// What is on in place of a strict switch that was released while something was held.
+pub(crate) fn instead_line(instead: &Latch) -> String {
+    format!(
+        "something is still held or unknown there: switch {} of mode {} is on instead; release it when that is \
+         in order",
+        instead.id, instead.mode
+    )
+}
+
+/// Whether one person may do what takes two is shown in every status.
+pub(crate) fn works_alone(page: &mut Page, alone: bool) {
+    if alone {
+        page.line(crate::render::caution(
+            "one person may do what takes two (`people.alone` in the settings)",
+        ));
+    }
+}
+
 pub(crate) fn latch_json(latch: &Latch) -> Value {
     json!({
         "latch_id": latch.id.to_string(),

@@ -104,6 +104,11 @@ impl Desk {
         desk
     }
 
+    /// The same desk with somebody else in front of it.
+    pub(crate) fn taken_by(&mut self, login: &str) {
+        self.surroundings.principal = Principal::operator(login).unwrap();
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

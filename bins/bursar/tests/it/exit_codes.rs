@@ -8,7 +8,7 @@ use crate::desk::Desk;
 async fn every_exit_code_is_reached_by_what_it_stands_for() {
     let bare = Desk::bare();
     let desk = Desk::ready().await;
-    let live = "account add kraken-main --user mara_ilves --broker kraken --role master";
+    let live = "account add kraken-main --user ops_desk --broker kraken --role master";
     let table: [(&Desk, &str, Exit, u8); 16] = [
         (&desk, "user list", Exit::Done, 0),
         (&desk, "--help", Exit::Done, 0),
@@ -57,6 +57,8 @@ async fn every_exit_code_is_reached_by_what_it_stands_for() {
             assert!(ran.err.contains("hint:"), "`{line}` gives no hint:\n{}", ran.err);
         }
     }
+    desk.done("user add ops_desk --email ops@example.com --tier enterprise")
+        .await;
     desk.done(live).await;
     desk.ends("credentials check kraken-main", Exit::NotFound).await;
 }
@@ -79,6 +81,16 @@ async fn audit_verify_has_endings_of_its_own() {
     assert_eq!(broken.exit.code(), 1, "{}", broken.out);
     assert!(broken.out.contains("rollback"), "{}", broken.out);
     assert_eq!(Desk::bare().run("audit verify").await.exit.code(), 2);
+
+    assert_eq!(desk.run("audit verify --deep --from 3").await.exit.code(), 0);
+    let stranger = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+    let unsigned = desk.run(&format!("audit verify --public-key {stranger}")).await;
+    assert_eq!(unsigned.exit.code(), 1, "{}", unsigned.out);
+    assert!(unsigned.out.contains("(signature)"), "{}", unsigned.out);
+    let missing = desk.run("audit verify --checkpoint missing").await;
+    assert_eq!(missing.exit.code(), 2, "{}", missing.err);
+    let nothing = desk.run("audit verify --public-key nonsense").await;
+    assert_eq!(nothing.exit.code(), 2, "{}", nothing.err);
 }
 
 #[tokio::test]

@@ -188,7 +188,7 @@ async fn the_trail_shows_who_did_what_to_whom_and_why() {
     ] {
         assert!(tripped.contains(part), "{part} is missing in {tripped}");
     }
-    let document = desk.json("audit tail -n 2 --user mara_ilves").await;
+    let document = desk.json("audit tail -n 3 --user mara_ilves").await;
     let records = document["records"].as_array().unwrap();
     assert_eq!(records.len(), 2, "{document:#}");
     for field in [

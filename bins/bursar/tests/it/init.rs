@@ -27,14 +27,21 @@ async fn the_files_are_readable_by_the_operator_alone() {
 #[tokio::test]
 async fn a_second_init_is_refused_and_changes_nothing() {
     let desk = Desk::made().await;
-    let before = std::fs::read(desk.path("bursar-data/bursar.db")).unwrap();
+    // The trail, not the file: closing the store moves what is in its log into the file.
+    let before = desk.json("audit tail").await;
 
     let said = desk
         .ends("init --yes --recovery-file other.txt", Exit::Refused)
         .await;
 
     assert!(said.contains("rule never-overwrite"), "{said}");
-    assert_eq!(std::fs::read(desk.path("bursar-data/bursar.db")).unwrap(), before);
+    let after = desk.json("audit tail").await;
+    let (before, after) = (&before["records"], &after["records"]);
+    // Whoever reads the trail leaves a record of that, and nobody left another.
+    let known = before.as_array().unwrap();
+    assert_eq!(after.as_array().unwrap()[..known.len()], known[..]);
+    assert_eq!(after[known.len()]["action"], "audit.read");
+    assert_eq!(after.as_array().unwrap().len(), known.len() + 1);
     assert!(!desk.path("other.txt").exists());
 }
 
@@ -63,9 +70,11 @@ async fn k4_no_key_lies_where_the_store_lies() {
     let key = desk
         .run("init --yes --recovery-file recovery.txt --unlock-file bursar-data/unlock.key")
         .await;
-    assert_eq!(key.exit, Exit::Failed, "{}", key.err);
-    assert!(key.err.contains("lies inside"), "{}", key.err);
-    // What was begun is taken back, so that the next try is not refused.
+    assert_eq!(key.exit, Exit::Refused, "{}", key.err);
+    assert!(key.err.contains("rule keys-apart"), "{}", key.err);
+    // Nothing was begun and no code shown, so that the next try is not refused.
+    assert!(!desk.path("recovery.txt").exists());
+    assert!(!desk.path("bursar-data").exists());
     desk.run("init --yes --recovery-file recovery2.txt").await;
     assert!(desk.path("home/.config/bursar/unlock.key").exists());
 }

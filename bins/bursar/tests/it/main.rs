@@ -15,8 +15,14 @@ mod init;
 #[cfg(test)]
 mod orders;
 #[cfg(test)]
+mod people;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
+mod reasons;
+#[cfg(test)]
 mod setup;
+#[cfg(test)]
+mod stopping;
 #[cfg(test)]
 mod stories;

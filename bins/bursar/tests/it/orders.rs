@@ -161,6 +161,7 @@ async fn fill(desk: &Desk, id: &str) {
     let (store, id) = (desk.store(), id.parse().unwrap());
     let attempt = Attempt {
         token: [7; 16],
+        sent_at: desk.now(),
         acceptance_bound: desk.now(),
     };
     let sent = store.dispatch(id, attempt, desk.now()).await.unwrap();
@@ -219,6 +220,7 @@ async fn an_unknown_order_says_not_to_place_it_again() {
     let store = desk.store();
     let attempt = Attempt {
         token: [7; 16],
+        sent_at: desk.now(),
         acceptance_bound: desk.now(),
     };
     let sent = store

@@ -83,7 +83,9 @@ fn an_operator_goes_from_init_to_a_halt_and_a_verified_trail() {
     let latches: serde_json::Value = serde_json::from_slice(&latches.stdout).unwrap();
     let id = latches["latches"][0]["latch_id"].as_str().unwrap().to_owned();
     let released = run(folder.path(), &["release", &id, "--reason", "drill is over"]);
-    assert!(released.status.success(), "{}", text(&released.stderr));
+    // A switch on everything takes two people, and this is one.
+    assert_eq!(released.status.code(), Some(6), "{}", text(&released.stderr));
+    assert!(text(&released.stdout).contains("another person runs `bursar approve"));
 }
 
 #[test]
@@ -162,4 +164,43 @@ fn logs_go_to_the_error_stream_and_leave_json_alone() {
         .unwrap();
 
     serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap();
+}
+
+/// As another process that holds the store's lock and does not let go.
+#[test]
+fn u4_a_locked_store_does_not_keep_trading_from_being_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = run(
+        folder.path(),
+        &["init", "--yes", "--recovery-file", "recovery.txt"],
+    );
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let shared = folder.path().join("bursar-data/bursar.db-shm");
+    let lock = std::fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(shared)
+        .unwrap();
+    rustix::fs::fcntl_lock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+
+    let began = std::time::Instant::now();
+    let halt = ["kill", "global", "--mode", "halt", "--reason", "drill"];
+    let killed = run(folder.path(), &halt);
+    let took = began.elapsed();
+    drop(lock);
+
+    let said = text(&killed.stdout);
+    assert_eq!(killed.status.code(), Some(6), "{said}\n{}", text(&killed.stderr));
+    assert!(said.contains("emergency.jsonl"), "{said}");
+    assert!(took < std::time::Duration::from_secs(15), "{took:?}");
+    let latches = run(folder.path(), &["latches"]);
+    assert!(
+        text(&latches.stdout).contains("drill"),
+        "{}",
+        text(&latches.stdout)
+    );
+    let verified = run(folder.path(), &["audit", "verify"]);
+    assert_eq!(verified.status.code(), Some(0), "{}", text(&verified.stderr));
 }

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use bursar::{Exit, Failure};
 use bursar_model::AccountId;
+use bursar_testkit::Canary;
 
 use super::cast::CAST;
-use super::{Performance, id, secrets};
+use super::{Performance, id};
 use crate::oracle;
 
 impl Performance {
@@ -54,7 +55,11 @@ impl Performance {
         self.story
             .promise("the audit trail verifies", audit.exit == Exit::Done, "");
         let secrets = self.stage.all_secrets();
-        let leaks = secrets::find(&secrets, &self.stage.everything_written()?);
+        let canaries: Vec<Canary> = secrets
+            .iter()
+            .map(|(name, secret)| Canary::new(name, secret))
+            .collect();
+        let leaks = Canary::search(&canaries, &self.stage.everything_written()?);
         let places = "outputs, log, settings, store";
         self.story.promise(
             "no key in any output",

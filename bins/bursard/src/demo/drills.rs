@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bursar::{Exit, Failure};
-use bursar_controls::{LatchCause, Scope};
+use bursar_controls::Scope;
 use bursar_execution::Journal;
 use bursar_model::{IntentState, UserId};
 use rust_decimal::{Decimal, dec};
@@ -38,14 +38,14 @@ impl Performance {
         self.story.tell("The price of BTC falls by a fifth.");
         let store = self.store()?.clone();
         let tripped = || {
-            let (store, scope) = (store.clone(), Scope::User(user.clone()));
+            let (store, user) = (store.clone(), user.clone());
             async move {
                 store
                     .latches()
                     .await
                     .unwrap_or_default()
                     .iter()
-                    .any(|latch| latch.scope == scope && latch.cause == LatchCause::DailyLoss)
+                    .any(|latch| latch.is_of_losses(&user))
             }
         };
         let tripped = self.stage.until(Duration::from_secs(10), tripped).await;
@@ -183,15 +183,20 @@ impl Performance {
         );
         self.show(&["latches"]).await;
         let store = self.store()?.clone();
-        let global = store
+        // While something is held, a halt gives way to `reduce-only` first.
+        while let Some(latch) = store
             .latches()
             .await?
             .into_iter()
-            .find(|latch| latch.scope == Scope::Global);
-        if let Some(latch) = global {
+            .find(|latch| latch.scope == Scope::Global)
+        {
             let name = latch.id.to_string();
-            self.show(&["release", &name, "--yes", "--reason", "the drill is over"])
+            let said = self
+                .show(&["release", &name, "--yes", "--reason", "the drill is over"])
                 .await;
+            if said.exit != Exit::Done {
+                break;
+            }
         }
         let order = [
             "order",

@@ -161,7 +161,7 @@ impl Supervisor {
             let cause = format!("waits for the master of {broker} (master_policy = require)");
             self.record(ConnectionState::Connecting, &cause, Phase::Waiting)
                 .await;
-            board.master_connected(broker).await;
+            self.cancelling_until(board.master_connected(broker)).await;
         }
     }
 
@@ -264,7 +264,22 @@ impl Supervisor {
         self.record(ConnectionState::Failed, &cause, Phase::Tried).await;
         tokio::select! {
             () = self.stop.cancelled() => false,
-            () = tokio::time::sleep(pause) => true,
+            () = self.cancelling_until(tokio::time::sleep(pause)) => true,
+        }
+    }
+
+    /// Waits for `over`. Cancels that are asked for meanwhile go out: also an account that must not
+    /// trade can be stopped.
+    async fn cancelling_until(&self, over: impl Future<Output = ()>) {
+        let stop = self.stop.child_token();
+        let _guard = stop.clone().drop_guard();
+        let cancelling = async {
+            self.shared.connector.only_cancel(&self.account, stop).await;
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = over => {}
+            () = cancelling => {}
         }
     }
 

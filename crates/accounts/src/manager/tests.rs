@@ -761,7 +761,7 @@ async fn d22_a_store_that_cannot_be_read_at_the_start_connects_nobody() {
 
     let error = world.start().await.unwrap().unwrap_err();
 
-    assert!(error.hint().contains("bursar doctor"));
+    assert!(error.hint().contains("bursar check"));
     assert_eq!(world.script.events(), "");
 }
 

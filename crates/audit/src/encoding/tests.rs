@@ -221,3 +221,44 @@ fn sample() -> Entry {
         prev: Hash::ZERO,
     }
 }
+
+proptest! {
+    /// The fast reader accepts what the slow one accepts, and says the same of it.
+    #[test]
+    fn both_readers_agree_on_every_record(entry in entry()) {
+        let facts = scan(&encode(&entry)).unwrap();
+
+        prop_assert_eq!(facts.store, entry.store);
+        prop_assert_eq!((facts.seq, facts.prev, facts.action), (entry.seq, entry.prev, entry.action));
+    }
+
+    #[test]
+    fn both_readers_agree_on_bytes_that_were_changed(
+        entry in entry(),
+        changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>(), 0..3_u8), 1..4),
+    ) {
+        let mut body = encode(&entry);
+        for (place, byte, kind) in changes {
+            let at = place.index(body.len());
+            match kind {
+                0 => body[at] = byte,
+                1 => body.insert(at, byte),
+                _ => drop(body.remove(at)),
+            }
+        }
+
+        let slow = decode(&body).ok().map(|entry| (entry.store, entry.seq, entry.prev, entry.action));
+        let fast = scan(&body).map(|facts| (facts.store, facts.seq, facts.prev, facts.action));
+
+        prop_assert_eq!(fast, slow, "{:02x?}", body);
+    }
+
+    #[test]
+    fn both_readers_agree_when_one_bit_is_turned(entry in entry(), place in any::<proptest::sample::Index>(), bit in 0..8_u8) {
+        let mut body = encode(&entry);
+        let at = place.index(body.len());
+        body[at] ^= 1 << bit;
+
+        prop_assert_eq!(scan(&body).is_some(), decode(&body).is_ok(), "{:02x?}", body);
+    }
+}

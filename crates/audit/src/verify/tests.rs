@@ -24,7 +24,7 @@ fn start() -> Timestamp {
 }
 
 /// Records as a working day leaves them: orders, refusals, a key, a switch.
-fn draft(number: u64) -> Draft {
+pub(super) fn draft(number: u64) -> Draft {
     let account = "kraken-ilves".parse().unwrap();
     let id = Uuid::from_u128(u128::from(number));
     let actor = Actor::new(ActorKind::User, Some("mara_ilves")).with_source("192.0.2.0/24");
@@ -261,7 +261,7 @@ fn i6_a_changed_record_with_a_matching_hash_does_not_fit_its_neighbours() {
 }
 
 /// Computes every hash from record `from` on again, as somebody would who may write the store.
-fn recompute(trail: &mut [StoredRecord], from: usize) {
+pub(super) fn recompute(trail: &mut [StoredRecord], from: usize) {
     for index in from..trail.len() {
         let (before, rest) = trail.split_at_mut(index);
         let mut entry = crate::encoding::decode(&rest[0].body).unwrap();
@@ -331,7 +331,10 @@ fn i6_a_whole_trail_of_another_store_is_foreign() {
 fn verification_resumes_after_a_known_good_head() {
     let trail = trail_of(ours(), LENGTH);
     let resume = |head: Head, known: &[Head]| {
-        let mut verifier = Verifier::after(ours(), head).with_known_heads(known);
+        let mut tree = Tree::new();
+        trail[..10].iter().for_each(|stored| tree.push(&stored.hash));
+        let keys = KeyChain::new(ours());
+        let mut verifier = Verifier::after(ours(), Point { head, tree, keys }).with_known_heads(known);
         for stored in &trail[10..] {
             verifier.feed(stored);
         }

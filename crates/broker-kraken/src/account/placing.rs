@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use bursar_broker::{CancelError, CancelOutcome, ErrorClass, OrderTicket, PlaceError, Placed, ReadError};
 use bursar_model::{AccountMode, ClientOrderId, OrderTerms, Pair};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use super::{Kraken, Lane, NoAnswer};
-use crate::catalogue::judge;
+use crate::catalogue::{Finding, judge};
 use crate::envelope::{self, Answer};
 use crate::form::Form;
 use crate::gate::Urgency;
@@ -16,7 +16,7 @@ use crate::limits::Share;
 use crate::names::Directory;
 use crate::orders;
 use crate::transport::{NoReply, Reply};
-use crate::wire::AddOrder;
+use crate::wire::{AddOrder, WireDeadMan};
 
 /// Kraken takes deadlines from two to sixty seconds ahead.
 const NEAREST_DEADLINE: SignedDuration = SignedDuration::from_secs(2);
@@ -59,13 +59,19 @@ impl Kraken {
                 "other requests of the account took too long".into(),
             ));
         };
-        // The last look at the deadline, after every wait.
-        self.time_left(ticket)?;
         let form = orders::add_order(terms, pair, &ticket.client_order_id, ticket.acceptance_bound);
-        let sent = self.exchange("AddOrder", &form, Lane::Write).await;
+        // The last look at the deadline and at the switches, after every wait: also for the number.
+        let may_write = || {
+            self.time_left(ticket)?;
+            ticket.still_wanted.ask()
+        };
+        let sent = self.exchange_if("AddOrder", &form, Lane::Write, may_write).await;
         drop(turn);
         let placed = match sent.map_err(NoAnswer::into_no_reply) {
-            Ok(reply) => self.read_placed(&reply, terms, &directory),
+            Ok(reply) => {
+                let slowed = |finding| self.slowed(finding, Some(&terms.pair));
+                read_placed(&reply, terms, &directory, self.public.venue_now(), slowed)
+            }
             Err(NoReply::NotSent { class, reason }) => return Err(not_sent(class, reason)),
             Err(NoReply::Lost { class, reason }) => Err(PlaceError::Unknown { class, reason }),
         };
@@ -127,47 +133,22 @@ impl Kraken {
         Ok(())
     }
 
-    /// Success is what the answer proves: an order id, and a description that is our order.
-    fn read_placed(
-        &self,
-        reply: &Reply,
-        terms: &OrderTerms,
-        directory: &Directory,
-    ) -> Result<Placed, PlaceError> {
-        let unknown = |class, reason| Err(PlaceError::Unknown { class, reason });
-        let result = match envelope::open(reply) {
-            Answer::Success(result) => result,
-            Answer::Errors(errors) => {
-                let finding = judge(&errors, self.public.venue_now());
-                return Err(envelope::place_error(self.slowed(finding, Some(&terms.pair))));
-            }
-            Answer::Odd { class, reason } => return unknown(class, reason),
+    /// The venue's own timer: in whole seconds, which is all that it takes.
+    pub(super) async fn set_dead_man(&self, timeout: Duration) -> Result<Option<Timestamp>, ReadError> {
+        const CALL: &str = "CancelAllOrdersAfter";
+        let form = Form::new().with("timeout", &timeout.as_secs().to_string());
+        let sent = {
+            let _turn = self.gate.enter(Urgency::Cancel).await;
+            self.exchange(CALL, &form, Lane::Write).await
         };
-        let Ok(added) = serde_json::from_str::<AddOrder>(result.get()) else {
-            return unknown(
-                ErrorClass::Contract,
-                "the answer does not describe an order".into(),
-            );
-        };
-        let ids = added.txid.unwrap_or_default();
-        let venue_order_id = match ids.as_slice() {
-            [id] => id.parse().ok(),
-            _ => None,
-        };
-        let Some(venue_order_id) = venue_order_id else {
-            return unknown(
-                ErrorClass::Contract,
-                format!("the answer names {} orders instead of one", ids.len()),
-            );
-        };
-        if !orders::agrees(&added.descr.order, terms, directory) {
-            let described: String = added.descr.order.chars().take(120).collect();
-            return unknown(
-                ErrorClass::Contract,
-                format!("the answer describes another order: `{described}`"),
-            );
+        let reply = sent.map_err(|no_answer| envelope::unread(no_answer.into_no_reply()))?;
+        let told: WireDeadMan = envelope::read(CALL, &envelope::open(&reply), self.public.venue_now())?;
+        let fires_at = told.trigger_time.as_deref().and_then(|text| text.parse().ok());
+        match (fires_at, timeout.is_zero()) {
+            (Some(_), true) => Err(envelope::unreadable(CALL, "it is still armed")),
+            (None, false) => Err(envelope::unreadable(CALL, "it does not say when it would fire")),
+            (fires_at, _) => Ok(fires_at),
         }
-        Ok(Placed { venue_order_id })
     }
 
     pub(super) async fn send_cancel(&self, id: &ClientOrderId) -> Result<CancelOutcome, CancelError> {
@@ -190,6 +171,48 @@ impl Kraken {
             }
         }
     }
+}
+
+/// Success is what the answer proves: an order id, and a description that is our order. `slowed`
+/// hears what the errors mean before it is said.
+pub(crate) fn read_placed(
+    reply: &Reply,
+    terms: &OrderTerms,
+    directory: &Directory,
+    venue_now: Timestamp,
+    slowed: impl FnOnce(Finding) -> Finding,
+) -> Result<Placed, PlaceError> {
+    let unknown = |class, reason| Err(PlaceError::Unknown { class, reason });
+    let result = match envelope::open(reply) {
+        Answer::Success(result) => result,
+        Answer::Errors(errors) => return Err(envelope::place_error(slowed(judge(&errors, venue_now)))),
+        Answer::Odd { class, reason } => return unknown(class, reason),
+    };
+    let Ok(added) = serde_json::from_str::<AddOrder>(result.get()) else {
+        return unknown(
+            ErrorClass::Contract,
+            "the answer does not describe an order".into(),
+        );
+    };
+    let ids = added.txid.unwrap_or_default();
+    let venue_order_id = match ids.as_slice() {
+        [id] => id.parse().ok(),
+        _ => None,
+    };
+    let Some(venue_order_id) = venue_order_id else {
+        return unknown(
+            ErrorClass::Contract,
+            format!("the answer names {} orders instead of one", ids.len()),
+        );
+    };
+    if !orders::agrees(&added.descr.order, terms, directory) {
+        let described: String = added.descr.order.chars().take(120).collect();
+        return unknown(
+            ErrorClass::Contract,
+            format!("the answer describes another order: `{described}`"),
+        );
+    }
+    Ok(Placed { venue_order_id })
 }
 
 pub(super) const fn not_sent(class: ErrorClass, reason: String) -> PlaceError {

@@ -131,5 +131,6 @@ fn snapshot(account: &str, limits: UserLimits, request: &OrderRequest, now: Time
         usd_rate: seen("1".parse().unwrap(), now),
         recent: vec![],
         unresolved: false,
+        usage: bursar_controls::Usage::default(),
     }
 }

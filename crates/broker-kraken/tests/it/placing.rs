@@ -1,16 +1,21 @@
 //! One order: what is sent, how often, and what its answer proves.
 
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use bursar_broker::{Broker, CancelOutcome, ErrorClass, NonceFloor, PlaceError, Placed};
+use async_trait::async_trait;
+use bursar_broker::{
+    Broker, CancelOutcome, ErrorClass, NonceFloor, NonceFloorError, PlaceError, Placed, StillWanted,
+};
 use bursar_broker_kraken::{Kraken, KrakenAccount, KrakenSetupError, KrakenTier};
 use bursar_keystore::SecretEncoding;
-use bursar_model::{AccountMode, Clock, Side};
+use bursar_model::{AccountMode, Clock, CredentialId, Side};
 use data_encoding::BASE64;
 use sha2::{Digest, Sha256};
 
 use crate::approval::{ACCOUNT, approved, approved_for, limit_buy, market};
-use crate::world::{Call, Floors, SetClock, World, error, key, ok, public, ticket};
+use crate::world::{Call, Floors, SetClock, World, error, key, numbered, ok, public, ticket};
 
 const ACCEPTED: &str =
     r#"{"descr":{"order":"buy 0.00100000 XBTUSD @ limit 60000.0"},"txid":["OABCDE-12345-FGHIJK"]}"#;
@@ -268,13 +273,18 @@ async fn a_cancel_names_our_id_and_goes_even_when_orders_must_wait() {
 }
 
 #[tokio::test]
-async fn a_market_sell_that_reduces_goes_the_same_way() {
-    let answer = r#"{"descr":{"order":"sell 0.50000000 XBTUSD @ market"},"txid":["OABCDE-12345-FGHIJK"]}"#;
+async fn a_market_sell_that_reduces_goes_with_the_worst_price_it_may_be_filled_at() {
+    let answer =
+        r#"{"descr":{"order":"sell 0.50000000 XBTUSD @ limit 58800.0"},"txid":["OABCDE-12345-FGHIJK"]}"#;
     let world = World::new(move |call| is_order(call).then(|| (200, ok(answer)))).await;
     let order = approved(market(Side::Sell, "0.5"), world.clock.now());
     assert!(order.is_reducing());
 
     assert!(world.kraken.place(order, &world.ticket()).await.is_ok());
+    let sent = world.calls("AddOrder")[0].parameters();
+    assert_eq!(sent["ordertype"], "limit");
+    assert_eq!(sent["price"], "58800");
+    assert_eq!(sent["timeinforce"], "IOC");
 }
 
 #[tokio::test]
@@ -314,4 +324,79 @@ async fn i12_numbers_arrive_in_order_however_many_ask_at_once() {
 
     assert!(numbers.len() > 20, "{}", numbers.len());
     assert!(numbers.windows(2).all(|two| two[0] < two[1]), "{numbers:?}");
+}
+
+/// A switch that is turned on while the request number is drawn: the last thing an order waits for.
+#[derive(Default)]
+struct TrippedMeanwhile {
+    floors: Floors,
+    tripped: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl NonceFloor for TrippedMeanwhile {
+    async fn reserve(
+        &self,
+        id: CredentialId,
+        at_least: u64,
+        until: u64,
+    ) -> Result<Range<u64>, NonceFloorError> {
+        tokio::task::yield_now().await;
+        self.tripped.store(true, Ordering::SeqCst);
+        self.floors.reserve(id, at_least, until).await
+    }
+}
+
+#[tokio::test]
+async fn i4_a_switch_that_is_turned_on_during_the_last_wait_keeps_the_order_from_being_written() {
+    let world = World::new(|call| is_order(call).then(|| (200, ok(ACCEPTED)))).await;
+    let floors = TrippedMeanwhile::default();
+    let tripped = floors.tripped.clone();
+    let kraken = numbered(AccountMode::Live, &world.public, &world.clock, Arc::new(floors)).await;
+    let mut ticket = world.ticket();
+    let asked = tripped.clone();
+    ticket.still_wanted = StillWanted::asking(move || {
+        if asked.load(Ordering::SeqCst) {
+            Err("switch global is on (halt): drill".to_owned())
+        } else {
+            Ok(())
+        }
+    });
+
+    let order = approved(limit_buy("0.001", "60000"), world.clock.now());
+    let outcome = kraken.place(order, &ticket).await;
+
+    assert!(tripped.load(Ordering::SeqCst), "the number was drawn");
+    match outcome {
+        Err(PlaceError::NotSent { reason, .. }) => assert!(reason.contains("switch global"), "{reason}"),
+        other => panic!("not stopped: {other:?}"),
+    }
+    assert!(world.calls("AddOrder").is_empty());
+}
+
+#[tokio::test]
+async fn the_dead_man_timer_is_set_in_seconds_and_its_answer_is_believed_only_when_it_fits() {
+    let armed = r#"{"currentTime":"2026-02-25T06:13:20Z","triggerTime":"2026-02-25T06:14:20Z"}"#;
+    let disarmed = r#"{"currentTime":"2026-02-25T06:13:20Z","triggerTime":"0"}"#;
+    for (seconds, answer, fits) in [
+        (60, armed, true),
+        (0, disarmed, true),
+        (60, disarmed, false),
+        (0, armed, false),
+    ] {
+        let world = World::new(move |call| {
+            (call.path == "/0/private/CancelAllOrdersAfter").then(|| (200, ok(answer)))
+        })
+        .await;
+
+        let told = world
+            .kraken
+            .arm_dead_man(std::time::Duration::from_secs(seconds))
+            .await;
+
+        assert_eq!(told.is_ok(), fits, "{seconds} {told:?}");
+        let calls = world.calls("CancelAllOrdersAfter");
+        assert_eq!(calls.len(), 1);
+        assert_eq!(calls[0].parameters()["timeout"], seconds.to_string());
+    }
 }

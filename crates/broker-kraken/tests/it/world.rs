@@ -1,6 +1,7 @@
 //! A small exchange that answers what a test tells it to, and remembers what it was asked.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{Html, IntoResponse, Response};
-use bursar_broker::{NonceFloor, NonceFloorError, OrderTicket};
+use bursar_broker::{NonceFloor, NonceFloorError, OrderTicket, StillWanted, nonce_block};
 use bursar_broker_kraken::{Kraken, KrakenAccount, KrakenEndpoint, KrakenPublic, KrakenSettings, KrakenTier};
 use bursar_keystore::{
     CredentialMaterial, KeyStore, MemoryVault, NewSlot, PassphraseCost, Secret, StagedCredential,
@@ -45,10 +46,15 @@ pub(crate) struct Floors(AtomicU64);
 
 #[async_trait]
 impl NonceFloor for Floors {
-    async fn reserve(&self, _: CredentialId, at_least: u64, count: u64) -> Result<u64, NonceFloorError> {
-        let start = self.0.load(Ordering::SeqCst).max(at_least);
-        self.0.store(start + count, Ordering::SeqCst);
-        Ok(start)
+    async fn reserve(
+        &self,
+        _: CredentialId,
+        at_least: u64,
+        until: u64,
+    ) -> Result<Range<u64>, NonceFloorError> {
+        let block = nonce_block(self.0.load(Ordering::SeqCst), at_least, until).unwrap();
+        self.0.store(block.end, Ordering::SeqCst);
+        Ok(block)
     }
 }
 
@@ -249,6 +255,16 @@ pub(crate) fn public(address: &str, clock: &Arc<SetClock>) -> KrakenPublic {
 }
 
 pub(crate) async fn account(mode: AccountMode, public: &KrakenPublic, clock: &Arc<SetClock>) -> Kraken {
+    numbered(mode, public, clock, Arc::new(Floors::default())).await
+}
+
+/// As [`account`], with the request numbers that a test hands out.
+pub(crate) async fn numbered(
+    mode: AccountMode,
+    public: &KrakenPublic,
+    clock: &Arc<SetClock>,
+    floors: Arc<dyn NonceFloor>,
+) -> Kraken {
     let settings = KrakenAccount {
         account: ACCOUNT.parse().unwrap(),
         mode,
@@ -257,14 +273,7 @@ pub(crate) async fn account(mode: AccountMode, public: &KrakenPublic, clock: &Ar
         flexible_is_spendable: false,
     };
     let signer = key().await.signer();
-    Kraken::new(
-        settings,
-        public.clone(),
-        signer,
-        Arc::new(Floors::default()),
-        clock.clone(),
-    )
-    .unwrap()
+    Kraken::new(settings, public.clone(), signer, floors, clock.clone()).unwrap()
 }
 
 /// A ticket whose order the exchange must not accept later than `ahead_ms` from now.
@@ -274,5 +283,6 @@ pub(crate) fn ticket(now: Timestamp, ahead_ms: i64) -> OrderTicket {
         intent,
         client_order_id: intent.into(),
         acceptance_bound: now + SignedDuration::from_millis(ahead_ms),
+        still_wanted: StillWanted::always(),
     }
 }

@@ -42,13 +42,30 @@ pub(crate) fn approved(request: OrderRequest, now: Timestamp) -> ApprovedOrder {
 }
 
 pub(crate) fn approved_for(account: &str, request: OrderRequest, now: Timestamp) -> ApprovedOrder {
-    let limits = UserLimits {
+    let snapshot = snapshot(account, limits(), &request, now);
+    judged(request, &snapshot)
+}
+
+/// Approves a way out of a position while no price is known.
+pub(crate) fn approved_without_price(request: OrderRequest, now: Timestamp) -> ApprovedOrder {
+    let snapshot = Snapshot {
+        quote: None,
+        ..snapshot(ACCOUNT, limits(), &request, now)
+    };
+    judged(request, &snapshot)
+}
+
+fn limits() -> UserLimits {
+    UserLimits {
         max_position: Usd::new(dec!(9_000_000)),
         max_daily_loss: Usd::new(dec!(9_000_000)),
         max_positions: 9,
         pairs: PairRule::All,
-    };
-    let snapshot = snapshot(account, limits.clone(), &request, now);
+    }
+}
+
+fn judged(request: OrderRequest, snapshot: &Snapshot) -> ApprovedOrder {
+    let limits = limits();
     let permissions = UserPermissions::new(limits);
     let context = TradingContext {
         caller: &Caller::Operator,
@@ -59,9 +76,9 @@ pub(crate) fn approved_for(account: &str, request: OrderRequest, now: Timestamp)
         permissions: &permissions,
         reducing: request.side == Side::Sell,
     };
-    let sizing = size(&request, &snapshot).unwrap();
+    let sizing = size(&request, snapshot).unwrap();
     let permitted = permit(request.clone(), context).unwrap();
-    review(permitted, sizing, &snapshot).unwrap_or_else(|refused| panic!("{refused}"))
+    review(permitted, sizing, snapshot).unwrap_or_else(|refused| panic!("{refused}"))
 }
 
 fn snapshot(account: &str, limits: UserLimits, request: &OrderRequest, now: Timestamp) -> Snapshot {
@@ -78,6 +95,11 @@ fn snapshot(account: &str, limits: UserLimits, request: &OrderRequest, now: Time
         policy: Policy {
             // The contract asks the exchange for what it must refuse; the gate lets it through.
             max_order: Usd::new(dec!(10_000_000)),
+            max_account_exposure: None,
+            max_user_exposure: None,
+            max_global_exposure: None,
+            max_account_turnover: None,
+            max_user_turnover: None,
             max_order_equity_percent: dec!(100),
             ..Policy::default()
         },
@@ -124,6 +146,7 @@ fn snapshot(account: &str, limits: UserLimits, request: &OrderRequest, now: Time
         usd_rate: seen("1".parse().unwrap(), now),
         recent: vec![],
         unresolved: false,
+        usage: bursar_controls::Usage::default(),
     }
 }
 

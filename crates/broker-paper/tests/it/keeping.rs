@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bursar_broker::contract::{ContractWorld, below};
-use bursar_broker::{Broker, ErrorClass, PlaceError};
+use bursar_broker::{Broker, ErrorClass, PlaceError, VenueOrderStatus};
 use bursar_broker_paper::{PaperBroker, PaperKeeper, PaperSetupError, PaperState};
 use bursar_model::{AccountId, AccountMode, InstrumentStatus, Side};
 use jiff::SignedDuration;
 
-use crate::approval::{approved, approved_for, instrument, limit_buy, market};
+use crate::approval::{approved, approved_for, approved_without_price, instrument, limit_buy, market};
 use crate::world::{World, settings};
 
 #[derive(Default)]
@@ -125,8 +125,17 @@ async fn without_prices_readings_go_on_and_nothing_is_filled() {
     world.market.hide(&world.pair());
 
     assert_eq!(world.broker.open_orders().await.unwrap().len(), 1);
+    // Sized while there was a price, so that it names its worst price: nothing meets it, and it ends.
     let blind = approved(market(Side::Buy, "0.01"), world.clock_now());
-    let outcome = world.broker.place(blind, &world.next_ticket()).await;
+    world.broker.place(blind, &world.next_ticket()).await.unwrap();
+    let since = world.clock_now() - SignedDuration::from_secs(60);
+    let ended = world.broker.closed_orders(since).await.unwrap();
+    assert_eq!(ended.len(), 1);
+    assert_eq!(ended[0].status, VenueOrderStatus::Cancelled);
+    assert!(ended[0].filled.is_zero());
+    // One that never saw a price names none, and is refused.
+    let unpriced = approved_without_price(market(Side::Sell, "0.01"), world.clock_now());
+    let outcome = world.broker.place(unpriced, &world.next_ticket()).await;
     assert!(
         matches!(
             outcome,

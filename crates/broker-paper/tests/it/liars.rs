@@ -1,12 +1,13 @@
 //! The contract finds out brokers that break it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bursar_broker::contract::{CHECKS, ContractWorld};
 use bursar_broker::{
     Broker, BrokerProfile, CancelError, CancelOutcome, KeyRights, OrderTicket, PlaceError, Placed, ReadError,
-    VenueOrder,
+    StillWanted, VenueOrder,
 };
 use bursar_controls::ApprovedOrder;
 use bursar_model::{Balance, ClientOrderId, Fill, OrderRequest, Pair, Price, Quantity, VenueOrderId};
@@ -28,6 +29,7 @@ enum Lie {
     CancelsWithAnError,
     SwapsTerms,
     AcceptsWithoutPlacing,
+    NeverAsks,
     CanWithdraw,
 }
 
@@ -54,6 +56,13 @@ impl Broker for Liar {
             return Ok(Placed {
                 venue_order_id: "PAPER-O1".parse().unwrap(),
             });
+        }
+        if self.lie == Lie::NeverAsks {
+            let ticket = OrderTicket {
+                still_wanted: StillWanted::always(),
+                ..ticket.clone()
+            };
+            return self.inner().place(order, &ticket).await;
         }
         if self.lie == Lie::PlacesTwice {
             self.placed.fetch_add(1, Ordering::SeqCst);
@@ -131,6 +140,10 @@ impl Broker for Liar {
     async fn venue_time(&self) -> Result<Timestamp, ReadError> {
         self.inner().venue_time().await
     }
+
+    async fn arm_dead_man(&self, timeout: Duration) -> Result<Option<Timestamp>, ReadError> {
+        self.inner().arm_dead_man(timeout).await
+    }
 }
 
 #[async_trait]
@@ -202,6 +215,11 @@ async fn every_lie_breaks_the_rule_that_it_is_about() {
             "a_placed_order_is_found_by_its_id_with_equal_terms",
         ),
         (Lie::AcceptsWithoutPlacing, "a_refused_order_leaves_nothing"),
+        (Lie::NeverAsks, "an_order_no_longer_wanted_is_not_sent"),
+        (
+            Lie::NeverAsks,
+            "whether_it_is_wanted_is_asked_before_it_is_written",
+        ),
         (Lie::CanWithdraw, "the_clock_and_the_key_are_told"),
     ];
     for (lie, rule) in lies {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bursar_broker::contract::ContractWorld;
-use bursar_broker::{Broker, OrderTicket};
+use bursar_broker::{Broker, OrderTicket, StillWanted};
 use bursar_broker_paper::{PaperAccount, PaperBroker, PaperKeeper, PaperMarket, PaperState};
 use bursar_controls::ApprovedOrder;
 use bursar_model::{
@@ -94,6 +94,7 @@ impl World {
             intent,
             client_order_id: intent.into(),
             acceptance_bound: self.clock.now() + SignedDuration::from_secs(5),
+            still_wanted: StillWanted::always(),
         }
     }
 }

@@ -4,7 +4,9 @@ use bursar_model::Usd;
 use jiff::civil::{Time, time};
 use rust_decimal::{Decimal, dec};
 
-use crate::section::{any, at_least_one, not_negative, percent, percent_above_zero, section};
+use crate::section::{
+    any, at_least_one, none_or_not_negative, not_negative, percent, percent_above_zero, section,
+};
 use crate::values::{Milliseconds, Seconds, ZoneName};
 
 section! {
@@ -18,6 +20,23 @@ section! {
         pub entries_per_day: u32 = 50, any;
         /// Orders of an account that work or may work at the exchange at the same time.
         pub open_orders_per_account: u32 = 20, at_least_one;
+        /// Orders admitted per account and minute. Orders that reduce may be as many again.
+        pub orders_per_minute: u32 = 60, at_least_one;
+        /// What the positions of an account have cost and its working orders may cost, together; "none" is
+        /// no limit, here and below.
+        pub exposure_per_account_usd: Option<Usd> = Some(Usd::new(dec!(50_000))), none_or_not_negative;
+        /// The same over all accounts of a user.
+        pub exposure_per_user_usd: Option<Usd> = Some(Usd::new(dec!(100_000))), none_or_not_negative;
+        /// The same over everybody; paper counts with paper only.
+        pub exposure_total_usd: Option<Usd> = Some(Usd::new(dec!(1_000_000))), none_or_not_negative;
+        /// What an account may buy in a trading day, whether it holds it still or not.
+        pub turnover_per_account_usd: Option<Usd> = Some(Usd::new(dec!(100_000))), none_or_not_negative;
+        /// The same over all accounts of a user.
+        pub turnover_per_user_usd: Option<Usd> = Some(Usd::new(dec!(200_000))), none_or_not_negative;
+        /// The loss of an account's trading day at which its entries stop, beside the limit of its user.
+        pub daily_loss_per_account_usd: Option<Usd> = None, none_or_not_negative;
+        /// The loss of all real accounts together at which all entries stop.
+        pub daily_loss_total_usd: Option<Usd> = None, none_or_not_negative;
     }
 }
 
@@ -65,5 +84,27 @@ section! {
         pub nonce_threshold: u32 = 3, at_least_one;
         /// ... when they come within this time.
         pub nonce_window_s: Seconds = Seconds(60), Seconds::some;
+        /// So many unclear answers in a row, however long that takes, stop the account. One clear answer to
+        /// the same kind of request begins anew.
+        pub row_threshold: u32 = 5, at_least_one;
+        /// So many orders refused by the exchange in the window are reported. They stop nothing.
+        pub business_alarm: u32 = 10, at_least_one;
+    }
+}
+
+section! {
+    /// When an exchange as a whole counts as out of order: new positions pause at it until it answers
+    /// again.
+    pub struct Breaker {
+        /// Requests of all accounts are counted over this time.
+        pub window_s: Seconds = Seconds(60), Seconds::some;
+        /// With fewer requests in the window nothing is concluded.
+        pub min_requests: u32 = 20, at_least_one;
+        /// So many of them without a clear answer, in percent, trip it.
+        pub fault_percent: Decimal = dec!(50), percent_above_zero;
+        /// How often the exchange is asked whether it is back.
+        pub probe_s: Seconds = Seconds(30), Seconds::some;
+        /// So many good answers in a row clear it.
+        pub good_probes: u32 = 3, at_least_one;
     }
 }

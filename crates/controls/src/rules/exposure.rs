@@ -296,8 +296,8 @@ fn permissions(snapshot: &Snapshot) -> String {
 }
 
 /// The size in dollars whose worst case still fits into `limit`, for the hint.
-fn fits(limit: Usd, order: &Order<'_>, snapshot: &Snapshot) -> String {
-    let collar = if order.sizing.terms.kind.limit_price().is_some() {
+pub(super) fn fits(limit: Usd, order: &Order<'_>, snapshot: &Snapshot) -> String {
+    let collar = if order.request.kind.limit_price().is_some() {
         Decimal::ZERO
     } else {
         snapshot.policy.collar_percent
@@ -313,7 +313,7 @@ fn fits(limit: Usd, order: &Order<'_>, snapshot: &Snapshot) -> String {
 }
 
 /// Goes on with a figure, or breaks the rule when the figure cannot be calculated exactly.
-fn exact<T>(
+pub(super) fn exact<T>(
     rule: Rule,
     exempt: bool,
     figure: Result<T, InexactError>,

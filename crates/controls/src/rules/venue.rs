@@ -174,7 +174,7 @@ pub(crate) fn fresh_reference(snapshot: &Snapshot) -> Result<Reference, Box<Chec
 
 /// A market order that only lowers a position goes out without a price: a silent feed must not trap it.
 pub(super) fn reference(order: &Order<'_>, snapshot: &Snapshot) -> Check {
-    let needs_price = order.sizing.terms.kind.limit_price().is_some();
+    let needs_price = order.request.kind.limit_price().is_some();
     match fresh_reference(snapshot) {
         Ok(reference) => Rule::new("reference-price", Level::System, "quotes")
             .limit(format!("at most {} ms old", snapshot.policy.reference_max_age_ms))
@@ -199,13 +199,18 @@ pub(super) fn collar(order: &Order<'_>, snapshot: &Snapshot) -> Check {
     let percent = snapshot.policy.collar_percent;
     let rule = Rule::new("price-collar", Level::System, "quotes");
     let reference = fresh_reference(snapshot);
-    let Some(price) = terms.kind.limit_price() else {
+    // The bound of an order at the market's price is the edge of the collar at its admission, and stays
+    // that when the market moves before it is sent.
+    let Some(price) = order.request.kind.limit_price() else {
         return match (&snapshot.quote, reference) {
             (Some(quote), Ok(reference)) if terms.side == Side::Buy && works_at_once(terms, &reference) => {
                 best_offer(rule, order, quote)
             }
             _ => rule
-                .observed("the order names no limit price")
+                .observed(match terms.kind.limit_price() {
+                    Some(bound) => format!("filled at {bound} or better"),
+                    None => "the order names no limit price".to_owned(),
+                })
                 .holds(true, String::new),
         };
     };
@@ -277,8 +282,8 @@ pub(super) fn duplicate(order: &Order<'_>, snapshot: &Snapshot) -> Check {
     let twin = snapshot.recent.iter().find(|recent| {
         recent.pair == terms.pair
             && recent.side == terms.side
-            && recent.kind == terms.kind
-            && recent.quantity == terms.quantity
+            && recent.kind == order.request.kind
+            && (recent.size == order.request.size || recent.quantity == terms.quantity)
             && snapshot.is_fresh(recent.at, window)
     });
     let rule = Rule::new("duplicate", Level::System, "journal").limit(format!("none within {window} ms"));

@@ -1,10 +1,10 @@
 //! Limits on what is held, spent and lost: each at its line, and one step beyond.
 
-use bursar_controls::{Holding, MarkHealth};
-use bursar_model::{OrderSize, Usd};
+use bursar_controls::{Holding, KeyState, MarkHealth, Snapshot, WiderDay};
+use bursar_model::{AccountMode, OrderSize, Usd, Verdict};
 use rust_decimal::dec;
 
-use crate::world::{ago, broken, buy, decide, limit, usd, world};
+use crate::world::{ago, broken, buy, decide, holding, limit, sell, usd, verdict, world};
 
 /// A limit order for exactly `dollars` at 50 000, below the market: no collar, no rounding.
 fn exactly(dollars: &str) -> bursar_model::OrderRequest {
@@ -145,4 +145,142 @@ fn open_orders_are_limited() {
     world.open_orders = 20;
 
     assert_eq!(broken(exactly("100"), &world), ["open-orders"]);
+}
+
+#[test]
+fn i3_what_is_at_stake_is_limited_for_the_account_the_user_and_everybody() {
+    type Set = fn(&mut Snapshot, Option<Usd>, Usd);
+    let set: [(&str, Set); 5] = [
+        ("exposure-account", |world, limit, used| {
+            world.policy.max_account_exposure = limit;
+            world.usage.exposure.account = used;
+        }),
+        ("exposure-user", |world, limit, used| {
+            world.policy.max_user_exposure = limit;
+            world.usage.exposure.user = used;
+        }),
+        ("exposure-global", |world, limit, used| {
+            world.policy.max_global_exposure = limit;
+            world.usage.exposure.global = used;
+        }),
+        ("turnover-account", |world, limit, used| {
+            world.policy.max_account_turnover = limit;
+            world.usage.turnover.account = used;
+        }),
+        ("turnover-user", |world, limit, used| {
+            world.policy.max_user_turnover = limit;
+            world.usage.turnover.user = used;
+        }),
+    ];
+    for (rule, set) in set {
+        let mut world = world();
+        world.holding = holding(dec!(0.01));
+        set(&mut world, Some(usd("1000")), usd("900"));
+        assert!(broken(exactly("100"), &world).is_empty(), "{rule}");
+        assert_eq!(broken(exactly("100.5"), &world), [rule]);
+
+        // Lowered below what is used: nothing more, and exits go on.
+        set(&mut world, Some(usd("500")), usd("900"));
+        assert_eq!(broken(exactly("5"), &world), [rule]);
+        assert!(broken(sell("0.01"), &world).is_empty(), "{rule}");
+        assert_eq!(verdict(rule, sell("0.01"), &world), Verdict::Exempt);
+
+        // No limit is not a limit of zero.
+        set(&mut world, None, usd("1000000000"));
+        assert!(broken(exactly("100"), &world).is_empty(), "{rule}");
+        set(&mut world, Some(Usd::ZERO), Usd::ZERO);
+        assert_eq!(broken(exactly("5"), &world), [rule]);
+    }
+}
+
+#[test]
+fn a_refusal_of_a_total_says_what_is_left_and_what_cannot_be_told() {
+    let mut world = world();
+    world.policy.max_account_exposure = Some(usd("1000"));
+    world.usage.exposure.account = usd("940");
+    world.usage.exposure.untold = 2;
+
+    let refused = decide(exactly("100"), &world).unwrap_err();
+
+    let check = refused.broken().next().unwrap();
+    assert_eq!(
+        check.to_string(),
+        "exposure-account (account): 1040.00 USD at stake at worst after this order; 2 placed by hand cannot be told, allowed 1000.00 USD [policy and ledger]"
+    );
+    assert_eq!(
+        check.hint,
+        "the largest order that fits is 60.00 USD; close a position or cancel an order first"
+    );
+}
+
+#[test]
+fn exits_have_as_many_orders_a_minute_again_as_entries() {
+    let mut world = world();
+    world.holding = holding(dec!(0.01));
+    world.policy.max_orders_per_minute = 3;
+    for (before, entry, exit) in [
+        (2, true, true),
+        (3, false, true),
+        (5, false, true),
+        (6, false, false),
+    ] {
+        world.usage.orders_last_minute = before;
+        let expected = |passes| {
+            if passes {
+                vec![]
+            } else {
+                vec!["order-rate".to_owned()]
+            }
+        };
+
+        assert_eq!(broken(exactly("100"), &world), expected(entry), "{before}");
+        assert_eq!(broken(sell("0.01"), &world), expected(exit), "{before}");
+    }
+}
+
+#[test]
+fn the_loss_of_an_account_and_of_everybody_stop_entries_where_they_are_limited() {
+    let day = |loss: &str, is_known| {
+        Some(WiderDay {
+            loss: usd(loss),
+            reserved_loss: usd("5"),
+            is_known,
+        })
+    };
+    let mut world = world();
+    world.holding = holding(dec!(0.01));
+    world.usage.account_day = day("1000", true);
+    world.usage.global_day = day("1000", true);
+    assert!(
+        broken(exactly("100"), &world).is_empty(),
+        "no limit, no loss too large"
+    );
+
+    world.policy.max_account_daily_loss = Some(usd("50"));
+    world.usage.account_day = day("39.6", true);
+    // 5 % of the order and its fee of 0.40.
+    assert!(broken(exactly("100"), &world).is_empty());
+    world.usage.account_day = day("40", true);
+    assert_eq!(broken(exactly("100"), &world), ["loss-headroom-account"]);
+    world.usage.account_day = day("50", true);
+    assert_eq!(
+        broken(exactly("100"), &world),
+        ["daily-loss-account", "loss-headroom-account"]
+    );
+    for unknown in [None, day("0", false)] {
+        world.usage.account_day = unknown;
+        assert_eq!(broken(exactly("100"), &world), ["daily-loss-account"]);
+    }
+    assert!(broken(sell("0.01"), &world).is_empty());
+
+    world.policy.max_account_daily_loss = None;
+    world.policy.max_global_daily_loss = Some(usd("50"));
+    world.usage.global_day = day("50", true);
+    assert_eq!(
+        broken(exactly("100"), &world),
+        ["daily-loss-global", "loss-headroom-global"]
+    );
+    world.account.mode = AccountMode::Paper;
+    world.account.key = KeyState::NotNeeded;
+    assert!(broken(exactly("100"), &world).is_empty(), "paper loses no money");
 }

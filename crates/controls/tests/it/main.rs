@@ -151,7 +151,10 @@ fn a_sell_reserves_what_it_sells_and_a_buy_its_worst_case() {
     let kinds = |claims: &[bursar_controls::Claim]| claims.iter().map(|claim| claim.kind).collect::<Vec<_>>();
 
     let sale = decide(sell("0.004"), &world).unwrap();
-    assert_eq!(kinds(sale.claims()), [LimitKind::SaleQuantity]);
+    assert_eq!(
+        kinds(sale.claims()),
+        [LimitKind::SaleQuantity, LimitKind::OrdersPerMinute]
+    );
     assert_eq!(
         (sale.claims()[0].amount, sale.claims()[0].max),
         (dec!(0.004), dec!(0.01))

@@ -3,7 +3,7 @@
 use bursar_controls::RecentOrder;
 use bursar_model::{InstrumentStatus, OrderKind, OrderSize, Side, TimeInForce};
 
-use crate::world::{ago, broken, buy, decide, holding, limit, now, quote, sell, world};
+use crate::world::{ago, broken, buy, decide, decide_sized, holding, limit, now, quote, sell, usd, world};
 
 #[test]
 fn d21_a_price_older_than_thirty_seconds_refuses() {
@@ -115,12 +115,17 @@ fn the_same_order_again_is_taken_for_a_slip_unless_it_is_meant() {
         pair: terms.pair,
         side: Side::Buy,
         kind: OrderKind::Market,
+        size: buy("100").size,
         quantity: terms.quantity,
         at: ago(2_000),
     }];
 
     assert_eq!(broken(buy("100"), &world), ["duplicate"]);
     assert!(broken(buy("101"), &world).is_empty());
+    // As many dollars at another price are another quantity, and the same slip.
+    let moved = world.quote.replace(quote("60010", "60011", 1_000));
+    assert_eq!(broken(buy("100"), &world), ["duplicate"]);
+    world.quote = moved;
 
     let mut meant = buy("100");
     meant.allow_repeat = true;
@@ -164,6 +169,75 @@ fn i3_a_purchase_is_refused_where_the_best_offer_is_dearer_than_its_worst_case()
     assert!(broken(limit(buy("100"), "60000"), &world).is_empty());
     world.holding = holding("0.01".parse().unwrap());
     assert!(broken(sell("0.01"), &world).is_empty());
+}
+
+#[test]
+fn i3_a_market_order_goes_out_with_the_worst_price_that_is_counted() {
+    let mut world = world();
+    world.holding = holding("0.01".parse().unwrap());
+    world.limits.max_position = usd("10000");
+    let sent = |order| {
+        let approved = decide(order, &world).unwrap();
+        let terms = approved.terms().clone();
+        (
+            terms.to_string(),
+            terms.time_in_force,
+            approved.sizing().worst_cost,
+        )
+    };
+
+    let (terms, time_in_force, worst_cost) = sent(quantity(buy("100"), "0.01"));
+    assert_eq!(terms, "buy 0.01 BTC-USD limit 61200");
+    assert_eq!(time_in_force, TimeInForce::ImmediateOrCancel);
+    assert_eq!(worst_cost.to_string(), "612.00 USD");
+
+    let (terms, time_in_force, _) = sent(sell("0.01"));
+    assert_eq!(terms, "sell 0.01 BTC-USD limit 58800");
+    assert_eq!(time_in_force, TimeInForce::ImmediateOrCancel);
+
+    let stop = OrderKind::StopLoss {
+        trigger: "65000".parse().unwrap(),
+    };
+    let (terms, _, worst_cost) = sent(with(quantity(buy("100"), "0.01"), stop));
+    assert_eq!(terms, "buy 0.01 BTC-USD stop-loss-limit at 65000 limit 66300");
+    assert_eq!(worst_cost.to_string(), "663.00 USD");
+    // The way out of a position has no such bound.
+    let stop = OrderKind::StopLoss {
+        trigger: "55000".parse().unwrap(),
+    };
+    let (terms, _, _) = sent(with(sell("0.01"), stop));
+    assert_eq!(terms, "sell 0.01 BTC-USD stop-loss at 55000");
+}
+
+#[test]
+fn d15_a_market_sell_is_not_trapped_by_a_price_that_moves_or_falls_silent() {
+    let mut world = world();
+    world.holding = holding("0.01".parse().unwrap());
+    let sizing = decide(sell("0.01"), &world).unwrap().sizing().clone();
+
+    for later in [
+        Some(quote("66000", "66001", 0)),
+        Some(quote("50000", "50001", 0)),
+        None,
+    ] {
+        world.quote = later;
+        assert!(decide_sized(sell("0.01"), sizing.clone(), &world).is_ok());
+    }
+    let approved = decide(sell("0.01"), &world).unwrap();
+    assert_eq!(approved.terms().kind, OrderKind::Market);
+}
+
+#[test]
+fn i3_a_market_order_is_refused_where_no_price_lies_inside_the_collar() {
+    let mut world = world();
+    world.instrument.as_mut().unwrap().value.price_increment = "100000".parse().unwrap();
+
+    assert!(broken(buy("100"), &world).contains(&"price-collar".to_owned()));
+}
+
+fn quantity(mut order: bursar_model::OrderRequest, quantity: &str) -> bursar_model::OrderRequest {
+    order.size = OrderSize::Quantity(quantity.parse().unwrap());
+    order
 }
 
 fn with(mut order: bursar_model::OrderRequest, kind: OrderKind) -> bursar_model::OrderRequest {

@@ -52,6 +52,34 @@ proptest! {
     }
 
     #[test]
+    fn switches_form_a_lattice_by_what_they_let_through(
+        some in prop::collection::vec((0_usize..4, 0_usize..4), 0..5),
+        order in any::<prop::sample::Index>(),
+        selling: bool,
+    ) {
+        let modes: Vec<LatchMode> = LatchMode::iter().collect();
+        let scopes = ["global", "broker:kraken", "user:mara_ilves", "account:kraken-ilves"];
+        let some: Vec<_> = some.into_iter().map(|(scope, mode)| latch(scopes[scope], modes[mode])).collect();
+        let allowed = |switches: Vec<bursar_controls::Latch>| {
+            let mut world = world();
+            world.holding = holding("0.01".parse().unwrap());
+            world.switches = switches;
+            decide(if selling { sell("0.01") } else { buy("100") }, &world).is_ok()
+        };
+        let all = allowed(some.clone());
+
+        // Neither their order nor their number counts, only the strictest of them.
+        let mut turned = some.clone();
+        turned.rotate_left(if some.is_empty() { 0 } else { order.index(some.len()) });
+        prop_assert_eq!(allowed(turned), all);
+        prop_assert_eq!(allowed([some.clone(), some.clone()].concat()), all);
+        let strictest = some.iter().max_by_key(|latch| latch.mode).cloned();
+        prop_assert_eq!(allowed(strictest.into_iter().collect()), all);
+        // And all of them together let through what each of them lets through.
+        prop_assert_eq!(some.into_iter().all(|one| allowed(vec![one])), all);
+    }
+
+    #[test]
     fn the_same_arguments_always_give_the_same_decision(asked in 1_u32..2_000, open in 0_u32..8) {
         let mut world = world();
         world.positions = PositionCount { open, includes_this: false };

@@ -2,11 +2,11 @@
 
 use bursar_controls::{
     AccountState, ApprovedOrder, ClearRule, DayState, Funds, Holding, KeyState, Latch, LatchCause, LatchMode,
-    MarkHealth, Observed, Policy, PositionCount, Readiness, Refused, Scope, Snapshot, review, size,
+    MarkHealth, Observed, Policy, PositionCount, Readiness, Refused, Scope, Sizing, Snapshot, review, size,
 };
 use bursar_model::{
-    AccountMode, AccountStatus, Instrument, InstrumentStatus, LatchId, OrderKind, OrderRequest, OrderSize,
-    PairRule, Quote, Side, Usd, UserLimits, Verdict,
+    AccountMode, AccountStatus, Check, Instrument, InstrumentStatus, LatchId, OrderKind, OrderRequest,
+    OrderSize, PairRule, Quote, Side, Usd, UserLimits, Verdict,
 };
 use bursar_permissions::{Caller, TradingContext, UserPermissions, permit};
 use jiff::{SignedDuration, Timestamp};
@@ -88,6 +88,7 @@ pub(crate) fn world() -> Snapshot {
         }),
         recent: vec![],
         unresolved: false,
+        usage: bursar_controls::Usage::default(),
     }
 }
 
@@ -159,16 +160,37 @@ pub(crate) fn decide_as(
     order: OrderRequest,
     snapshot: &Snapshot,
 ) -> Result<ApprovedOrder, Refused> {
+    let sizing = size(&order, snapshot).map_err(|trace| refused(&order, trace, snapshot))?;
+    judge(caller, order, sizing, snapshot)
+}
+
+/// Looks again at an order that was admitted with this sizing.
+pub(crate) fn decide_sized(
+    order: OrderRequest,
+    sizing: Sizing,
+    snapshot: &Snapshot,
+) -> Result<ApprovedOrder, Refused> {
+    judge(&Caller::Operator, order, sizing, snapshot)
+}
+
+fn refused(order: &OrderRequest, trace: Vec<Check>, snapshot: &Snapshot) -> Refused {
+    Refused {
+        account: snapshot.account.id.clone(),
+        order: order.to_string(),
+        trace,
+    }
+}
+
+fn judge(
+    caller: &Caller,
+    order: OrderRequest,
+    sizing: Sizing,
+    snapshot: &Snapshot,
+) -> Result<ApprovedOrder, Refused> {
     let permissions = UserPermissions::new(UserLimits {
         pairs: PairRule::All,
         ..snapshot.limits.clone()
     });
-    let refuse = |trace| Refused {
-        account: snapshot.account.id.clone(),
-        order: order.to_string(),
-        trace,
-    };
-    let sizing = size(&order, snapshot).map_err(refuse)?;
     let context = TradingContext {
         caller,
         account: &snapshot.account.id,
@@ -178,7 +200,7 @@ pub(crate) fn decide_as(
         permissions: &permissions,
         reducing: bursar_controls::reduces(&sizing.terms, snapshot),
     };
-    let permitted = permit(order.clone(), context).map_err(refuse)?;
+    let permitted = permit(order.clone(), context).map_err(|trace| refused(&order, trace, snapshot))?;
     review(permitted, sizing, snapshot)
 }
 

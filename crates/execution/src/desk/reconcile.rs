@@ -1,16 +1,20 @@
 //! Reading the venue: orders, fills, balances, its clock; and comparing them with what we recorded.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
 
 use bursar_controls::{ClearRule, LatchCause, LatchMode, Scope};
 use bursar_model::{Asset, Balance, BalanceKind, Fill, IntentState, Side, Usd, decimal};
+use bursar_points::reach;
 use jiff::{SignedDuration, Timestamp};
 use rust_decimal::Decimal;
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{info, warn};
 
+use super::search::sent_at;
 use super::{Desk, DeskError, earlier, later, lock, signed};
-use crate::{Intent, NewLatch, equity};
+use crate::{Intent, NewLatch, Reconciliation, equity};
 
 /// How far back the first reading of an account goes, and how far every connect reaches behind the
 /// checkpoint.
@@ -20,12 +24,79 @@ const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(1);
 /// How far the checkpoint moves before it is written anew. Reading the same again costs nothing.
 const CHECKPOINT_EVERY: SignedDuration = SignedDuration::from_secs(30);
 
-/// Whether a balance that is too low is given the time in which the venue may show it late.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Patience {
-    /// Before an account may trade.
-    None,
-    Some,
+/// Whether the account holds what the ledger says that it holds.
+#[derive(Debug, Default)]
+pub(super) enum Holdings {
+    #[default]
+    Enough,
+    /// The venue shows less, and it may be that it shows it late. Until that is known, no entry is sent.
+    Short {
+        since: Instant,
+        /// The least that the ledger has held since: fills that are newer may be shown late in their turn.
+        least: BTreeMap<Asset, Decimal>,
+    },
+    /// It stayed short, and a switch tells so.
+    Missing,
+}
+
+/// An asset of which the venue shows less than the ledger holds.
+#[derive(Debug)]
+struct Difference {
+    asset: Asset,
+    recorded: Decimal,
+    at_venue: Decimal,
+    worth: Option<Usd>,
+}
+
+/// What a reading of the balances tells.
+enum Judgement {
+    Fits,
+    /// It is less than the ledger holds, and may be shown late.
+    MayBeLate(Vec<Difference>),
+    /// It has been less for longer than it may be shown late.
+    Missing(Vec<Difference>),
+}
+
+impl Holdings {
+    /// Takes a reading into account. `short_of` compares amounts with it.
+    fn judge(
+        &mut self,
+        recorded: BTreeMap<Asset, Decimal>,
+        lag: Duration,
+        short_of: impl Fn(&BTreeMap<Asset, Decimal>) -> Vec<Difference>,
+    ) -> Judgement {
+        let differences = short_of(&recorded);
+        if differences.is_empty() {
+            *self = Self::Enough;
+            return Judgement::Fits;
+        }
+        let now = Instant::now();
+        let (since, mut least) = match self {
+            Self::Missing => return Judgement::Missing(differences),
+            Self::Enough => (now, recorded.clone()),
+            Self::Short { since, least } => (*since, std::mem::take(least)),
+        };
+        for (asset, least) in &mut least {
+            let held = recorded.get(asset).copied().unwrap_or_default();
+            *least = held.min(*least);
+        }
+        if now.duration_since(since) < lag {
+            *self = Self::Short { since, least };
+            return Judgement::MayBeLate(differences);
+        }
+        let missing = short_of(&least);
+        if missing.is_empty() {
+            // What is short now was bought since, and has its own time.
+            *self = Self::Short {
+                since: now,
+                least: recorded,
+            };
+            return Judgement::MayBeLate(differences);
+        }
+        // Not yet `Missing`: no entry goes out until the switch is on.
+        *self = Self::Short { since, least };
+        Judgement::Missing(missing)
+    }
 }
 
 impl Desk {
@@ -41,10 +112,13 @@ impl Desk {
         let mut orders = broker.open_orders().await?;
         orders.extend(broker.closed_orders(since).await?);
         orders.extend(broker.open_orders().await?);
+        reach("read-everything", "listed");
         journal.observe(&self.account, orders, self.now()).await?;
+        reach("read-everything", "orders-recorded");
         let unresolved = journal.unresolved(&self.account).await?;
         self.read_fills(since.min(self.fills_since(checkpoint, &unresolved)))
             .await?;
+        reach("read-everything", "fills-recorded");
         journal.set_checkpoint(&self.account, began).await?;
         Ok(())
     }
@@ -59,6 +133,7 @@ impl Desk {
         // A clock that was ahead for a while has left a checkpoint in the future.
         let checkpoint = checkpoint.min(began);
         self.read_fills(self.fills_since(checkpoint, unresolved)).await?;
+        reach("read-activity", "fills-recorded");
 
         let live: Vec<&Intent> = unresolved
             .iter()
@@ -79,8 +154,9 @@ impl Desk {
         let ended_since = live
             .iter()
             .filter(|_| ours_gone)
-            .map(|intent| intent.created_at)
-            .chain(theirs_gone)
+            .map(|intent| sent_at(intent))
+            // A clock of ours that was ahead wrote down a time that is still to come.
+            .chain(theirs_gone.map(|seen| seen.min(began)))
             .min();
         let mut orders = working;
         if let Some(since) = ended_since {
@@ -90,8 +166,11 @@ impl Desk {
                     .await?,
             );
         }
+        reach("read-activity", "listed");
         let changed = journal.observe(&self.account, orders, self.now()).await?;
+        reach("read-activity", "orders-recorded");
         if changed.iter().any(is_behind) {
+            reach("read-activity", "fills-behind");
             self.read_fills(self.fills_since(checkpoint, &changed)).await?;
         }
         if began.duration_since(checkpoint) >= CHECKPOINT_EVERY || known.is_none() {
@@ -108,13 +187,14 @@ impl Desk {
         let oldest = intents
             .iter()
             .filter(|intent| is_behind(intent))
-            .map(|intent| intent.dispatched_at.unwrap_or(intent.created_at))
+            .map(sent_at)
             .min();
         earlier(oldest.unwrap_or(checkpoint).min(checkpoint), late)
     }
 
     async fn read_fills(&self, since: Timestamp) -> Result<(), DeskError> {
         let fills = self.parts.broker.fills(since).await?;
+        reach("read-fills", "read");
         self.book(fills).await
     }
 
@@ -131,6 +211,7 @@ impl Desk {
 
     pub(super) async fn read_balances(&self) -> Result<(), DeskError> {
         let balances = self.parts.broker.balances().await?;
+        reach("read-balances", "read");
         let now = self.now();
         let quotes = self
             .parts
@@ -148,8 +229,9 @@ impl Desk {
 
     /// The account must hold at least what the ledger says was bought and not sold. More is nobody's
     /// business: deposits and what the owner trades by hand are not ours. What our own sells may have
-    /// sold since their fills were read is not missing either.
-    pub(super) async fn compare_with_venue(&self, patience: Patience) -> Result<(), DeskError> {
+    /// sold since their fills were read is not missing either. A venue may show a balance late, also to
+    /// an account that has just connected: one reading is not enough to stop it.
+    pub(super) async fn compare_with_venue(&self) -> Result<(), DeskError> {
         let Some(known) = self.parts.conditions.balances(&self.account).await? else {
             return Ok(());
         };
@@ -164,36 +246,73 @@ impl Desk {
             .conditions
             .quotes(&self.parts.broker.profile().broker)
             .await?;
-        let mut differences = Vec::new();
-        for (asset, recorded) in recorded {
-            let price = crate::usd_rate(&asset, &quotes, self.now()).map(|rate| rate.value.value());
-            let at_venue = total(&asset, &known.balances);
-            let explained = decimal::add(at_venue, being_sold(&asset, &unresolved)).unwrap_or(at_venue);
-            if let Some(missing) = missing_usd(recorded, explained, price) {
-                differences.push((asset, recorded, at_venue, missing));
+        let short_of = |recorded: &BTreeMap<Asset, Decimal>| {
+            let difference = |(asset, &recorded): (&Asset, &Decimal)| {
+                let price = crate::usd_rate(asset, &quotes, self.now()).map(|rate| rate.value.value());
+                let at_venue = total(asset, &known.balances);
+                let explained = decimal::add(at_venue, being_sold(asset, &unresolved)).unwrap_or(at_venue);
+                Some(Difference {
+                    asset: asset.clone(),
+                    recorded,
+                    at_venue,
+                    worth: missing_usd(recorded, explained, price)?,
+                })
+            };
+            recorded.iter().filter_map(difference).collect()
+        };
+        let lag = self.parts.broker.profile().visibility_lag;
+        let was_short = self.is_short();
+        let judgement = lock(&self.holdings).judge(recorded, lag, short_of);
+        let told = |differences: &[Difference]| differences.iter().map(Difference::to_string).collect();
+        match judgement {
+            Judgement::Fits => {
+                if was_short {
+                    info!(account = %self.account, "the balance is there: entries are sent again");
+                }
+                self.note_reconciled(Vec::new()).await
+            }
+            Judgement::MayBeLate(differences) => {
+                let differences: Vec<String> = told(&differences);
+                if !was_short {
+                    warn!(
+                        account = %self.account,
+                        differences = differences.join("; "),
+                        "balance below the ledger: entries wait for as long as the venue may show it late"
+                    );
+                }
+                // No switch is released meanwhile by what was seen before.
+                self.note_reconciled(differences).await
+            }
+            Judgement::Missing(differences) => {
+                reach("compare", "differs");
+                let differences: Vec<String> = told(&differences);
+                self.note_reconciled(differences.clone()).await?;
+                reach("compare", "difference-recorded");
+                for reason in differences {
+                    self.latch_difference(reason).await?;
+                }
+                *lock(&self.holdings) = Holdings::Missing;
+                Ok(())
             }
         }
-        if differences.is_empty() {
-            *lock(&self.short_since) = None;
-            return Ok(());
-        }
-        let short_for = lock(&self.short_since).get_or_insert_with(Instant::now).elapsed();
-        if patience == Patience::Some && short_for < self.parts.broker.profile().visibility_lag {
-            return Ok(());
-        }
-        for (asset, recorded, at_venue, missing) in differences {
-            self.latch_difference(&asset, recorded, at_venue, missing).await?;
-        }
+    }
+
+    /// Whether it is not known yet if something is missing.
+    pub(super) fn is_short(&self) -> bool {
+        matches!(*lock(&self.holdings), Holdings::Short { .. })
+    }
+
+    /// A release of a switch rests on how fresh this is.
+    async fn note_reconciled(&self, differences: Vec<String>) -> Result<(), DeskError> {
+        let found = Reconciliation {
+            at: self.now(),
+            differences,
+        };
+        self.parts.journal.reconciled(&self.account, found).await?;
         Ok(())
     }
 
-    async fn latch_difference(
-        &self,
-        asset: &Asset,
-        recorded: Decimal,
-        at_venue: Decimal,
-        missing: Option<Usd>,
-    ) -> Result<(), DeskError> {
+    async fn latch_difference(&self, reason: String) -> Result<(), DeskError> {
         let scope = Scope::Account(self.account.clone());
         let latches = self.parts.journal.latches().await?;
         if latches
@@ -202,12 +321,6 @@ impl Desk {
         {
             return Ok(());
         }
-        let worth = missing.map_or_else(|| "of unknown worth".to_owned(), |usd| format!("worth {usd}"));
-        let reason = format!(
-            "the ledger holds {} {asset} and the venue {}: the difference is {worth}",
-            recorded.normalize(),
-            at_venue.normalize()
-        );
         warn!(account = %self.account, reason, "balance below the ledger");
         let latch = NewLatch {
             scope,
@@ -221,21 +334,17 @@ impl Desk {
     }
 
     /// Asks the venue for its time, which is returned as the venue told it. Deadlines are in that time.
-    /// Its clock tells whole seconds, so that the offset is known to a second; one that is surely larger than the tolerance makes the reading fail.
+    /// Its clock tells whole seconds, so that the offset is known to a second; one that is surely larger
+    /// than the tolerance makes the reading fail.
     pub(super) async fn measure_clock(&self) -> Result<Timestamp, DeskError> {
-        let before = self.now();
+        let asked_at = Instant::now();
         let venue = self.parts.broker.venue_time().await?;
-        let after = self.now();
-        let second = SignedDuration::from_secs(1);
-        let slowest = venue.duration_since(after);
-        let fastest = venue.duration_since(before).saturating_add(second);
-        let surely_off = if slowest > SignedDuration::ZERO {
-            slowest
-        } else if fastest < SignedDuration::ZERO {
-            fastest
-        } else {
-            SignedDuration::ZERO
-        };
+        let now = self.now();
+        // How long it took is not told by a clock that may be set meanwhile.
+        let took = signed(asked_at.elapsed());
+        let earliest = venue;
+        let latest = later(venue, took.saturating_add(SignedDuration::from_secs(1)));
+        let surely_off = now.clamp(earliest, latest).duration_since(now);
         if surely_off.abs() > CLOCK_TOLERANCE {
             return Err(DeskError::Venue(bursar_broker::ReadError::TryAgain {
                 class: bursar_broker::ErrorClass::LocalFault,
@@ -246,8 +355,23 @@ impl Desk {
                 wait: None,
             }));
         }
-        *lock(&self.venue_clock) = Some((later(after, surely_off), Instant::now()));
+        self.venue_clock.set(later(now, surely_off));
         Ok(venue)
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { asset, worth, .. } = self;
+        let (recorded, at_venue) = (self.recorded.normalize(), self.at_venue.normalize());
+        write!(
+            f,
+            "the ledger holds {recorded} {asset} and the venue {at_venue}: the difference is "
+        )?;
+        match worth {
+            Some(usd) => write!(f, "worth {usd}"),
+            None => f.write_str("of unknown worth"),
+        }
     }
 }
 

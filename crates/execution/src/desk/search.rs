@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bursar_model::{Fill, IntentState};
+use bursar_points::reach;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -93,10 +94,11 @@ impl Desk {
 
     async fn look_for(&self, intent: &Intent) -> Result<(), DeskError> {
         let broker = &self.parts.broker;
+        reach("search", "begun");
         let started_at = self.now();
         // Without a clock to believe in nothing is proved; what is there is found all the same.
         let venue_time = self.measure_clock().await;
-        let dispatched_at = intent.dispatched_at.unwrap_or(intent.created_at);
+        let dispatched_at = sent_at(intent);
         let since = earlier(dispatched_at, signed(self.parts.settings.overlap));
         let mut found = broker.find(&intent.client_order_id, since).await?;
         let fills = broker.fills(since).await?;
@@ -119,9 +121,11 @@ impl Desk {
         }
         self.book(fills).await?;
         if !found.is_empty() {
+            reach("search", "found");
             info!(account = %self.account, intent = %intent.id, "the order was found at the venue");
             let journal = &self.parts.journal;
             journal.observe(&self.account, found, self.now()).await?;
+            reach("search", "recorded");
             // Should it still be unknown, the search begins anew, and not at once.
             self.plan(intent, None);
             return Ok(());
@@ -135,6 +139,7 @@ impl Desk {
             venue_time: venue_time?,
             started_at,
         };
+        reach("search", "not-found");
         self.judge(intent, dispatched_at, look).await
     }
 
@@ -154,13 +159,18 @@ impl Desk {
         match verdict {
             Absence::NotYet { next_look } => {
                 let wait = next_look.duration_since(look.venue_time).saturating_add(A_SECOND);
-                self.plan(intent, Some(Duration::try_from(wait).unwrap_or_default()));
+                // Where it is never too late for the order to show, it is looked for all the same.
+                let wait = Duration::try_from(wait)
+                    .unwrap_or_default()
+                    .min(pace::LONGEST_WAIT);
+                self.plan(intent, Some(wait));
             }
             Absence::OutOfReach => {
                 warn!(account = %self.account, intent = %intent.id, "the order is older than the venue's lists; a person must decide");
                 self.plan(intent, None);
             }
             Absence::Proved(evidence) => {
+                reach("search", "absence-proved");
                 self.plan(intent, None);
                 let absent = Outcome::Absent(evidence);
                 match self.parts.journal.conclude(intent.id, absent, self.now()).await {
@@ -175,6 +185,11 @@ impl Desk {
         }
         Ok(())
     }
+}
+
+/// When the attempt was recorded, or may have been.
+pub(super) fn sent_at(intent: &Intent) -> Timestamp {
+    intent.dispatched_at.unwrap_or(intent.created_at)
 }
 
 /// Whether a fill could be this order's, as far as pair, side, amount and time tell.

@@ -1,8 +1,9 @@
 //! From a position, a price and the venue's grid to the order that closes it: no store, no clock.
 
+use bursar_controls::collar_price;
 use bursar_model::{
     AccountId, Balance, BalanceKind, InexactError, Instrument, OrderKind, OrderRequest, OrderSize, Position,
-    Price, Quantity, Quote, Side, TimeInForce, decimal,
+    Quantity, Quote, Side, TimeInForce, decimal,
 };
 use rust_decimal::Decimal;
 
@@ -29,7 +30,8 @@ pub(super) fn sale(
     quote: &Quote,
     collar_percent: Decimal,
 ) -> Result<Sale, InexactError> {
-    let price = lowest(quote, collar_percent, instrument.price_increment)?;
+    let step = instrument.price_increment;
+    let price = collar_price(quote.mid()?, Side::Sell, collar_percent, step)?.ok_or(InexactError)?;
     let takes = |quantity: Decimal| -> Result<Option<Quantity>, InexactError> {
         let floored = decimal::floor_to(quantity, instrument.quantity_increment.value())?;
         let Ok(quantity) = Quantity::new(floored) else {
@@ -57,17 +59,8 @@ pub(super) fn sale(
     }))
 }
 
-/// The lowest price on the venue's grid that the collar lets through: rounded up, into the collar.
-fn lowest(quote: &Quote, collar_percent: Decimal, step: Price) -> Result<Price, InexactError> {
-    let share = decimal::mul(collar_percent, Decimal::new(1, 2))?;
-    let least = decimal::mul(quote.mid()?.value(), decimal::sub(Decimal::ONE, share)?)?;
-    // A collar of everything leaves one step: a price is more than zero.
-    let priced = decimal::ceil_to(least, step.value())?.max(step.value());
-    Price::new(priced).map_err(|_| InexactError)
-}
-
 /// Whether a position is less than the venue takes in any case, whatever the price.
-pub(super) fn is_too_little(position: &Position, instrument: &Instrument) -> bool {
+pub fn is_too_little(position: &Position, instrument: &Instrument) -> bool {
     let floored = decimal::floor_to(position.quantity.value(), instrument.quantity_increment.value());
     floored.is_ok_and(|floored| floored < instrument.min_quantity.value())
 }
@@ -92,6 +85,8 @@ pub(super) fn named(account: &AccountId, position: &Position) -> String {
 mod tests {
     use proptest::prelude::*;
     use rust_decimal::dec;
+
+    use bursar_model::Price;
 
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use bursar_controls::RecentOrder;
 use bursar_execution::{Decision, Facts, HeldPosition, decide, equity};
-use bursar_model::{OrderRequest, OrderSize, Side, Usd, Verdict};
+use bursar_model::{OrderKind, OrderRequest, OrderSize, Side, Usd, Verdict};
 use bursar_permissions::Caller;
 use jiff::SignedDuration;
 use rust_decimal::dec;
@@ -69,7 +69,8 @@ fn an_order_is_no_twin_of_one_that_was_admitted_after_it() {
     facts.recent = vec![RecentOrder {
         pair: sizing.terms.pair.clone(),
         side: Side::Buy,
-        kind: sizing.terms.kind.clone(),
+        kind: OrderKind::Market,
+        size: buy("100").size,
         quantity: sizing.terms.quantity,
         at: at_start(),
     }];

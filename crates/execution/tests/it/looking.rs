@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bursar_broker::VenueOrderStatus;
+use bursar_broker::{ErrorClass, VenueOrderStatus};
 use bursar_controls::{LatchCause, LatchMode};
 use bursar_execution::DeskHealth;
 use bursar_model::{Clock, IntentState, Side};
@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 use rust_decimal::{Decimal, dec};
 
 use crate::venue::{Answer, fill};
-use crate::world::{at_start, buy, patient, sell, world};
+use crate::world::{at_start, boundless_world, buy, patient, sell, world};
 
 #[tokio::test(start_paused = true)]
 async fn i9_an_order_that_vanished_is_proved_absent_and_never_sent_again() {
@@ -68,6 +68,33 @@ async fn i8_a_fill_like_the_orders_that_no_listed_order_explains_forbids_the_pro
     assert_eq!(world.store.state(id), IntentState::Unknown);
     world.pass(120).await;
     assert_eq!(world.store.state(id), IntentState::Filled);
+    assert_eq!(world.store.rows().position, quantity);
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn i9_at_a_venue_that_bounds_nothing_an_order_is_looked_for_however_long_it_takes() {
+    let world = boundless_world();
+    world
+        .venue
+        .book()
+        .answers
+        .extend([Answer::Vanish, Answer::Vanish]);
+    world.start().await;
+    let id = world.store.admit_now(buy("100"));
+    let never = world.store.admit_now(sell_nothing());
+    world.pass(600).await;
+    let quantity = (world.store.rows().intents[&id].sizing.as_ref().unwrap())
+        .terms
+        .quantity
+        .value();
+    let now = world.clock.now();
+    world.venue.fill(&id.into(), Side::Buy, quantity, now, now);
+
+    world.pass(120).await;
+
+    assert_eq!(world.store.state(id), IntentState::Filled);
+    assert_eq!(world.store.state(never), IntentState::Unknown);
     assert_eq!(world.store.rows().position, quantity);
     world.end().await;
 }
@@ -200,20 +227,6 @@ async fn the_checkpoint_is_not_written_at_every_look() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_balance_below_the_ledger_stops_entries_before_the_account_may_trade() {
-    let world = world();
-    world.hold(dec!(1));
-    world.venue.book().btc = dec!(0.5);
-
-    world.desk.connect().await.unwrap();
-
-    let rows = world.store.rows();
-    assert_eq!(rows.latches.len(), 1);
-    assert_eq!(rows.latches[0].mode, LatchMode::ReduceOnly);
-    assert_eq!(rows.latches[0].cause, LatchCause::Reconciliation);
-}
-
-#[tokio::test(start_paused = true)]
 async fn an_exit_that_fills_between_two_readings_is_no_difference() {
     let world = world();
     world.hold(dec!(0.5));
@@ -257,6 +270,56 @@ async fn a_balance_that_is_shown_late_is_given_time_and_one_that_stays_short_is_
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_account_that_connects_while_a_balance_is_late_trades_once_it_is_there() {
+    let world = world();
+    world.hold(dec!(0.005));
+    world.venue.book().btc = dec!(0.004);
+    world.start().await;
+    let entry = world.store.admit_now(patient(buy("100")));
+    let exit = world.store.admit_now(sell("0.001"));
+    world.pass(10).await;
+    assert_eq!(world.store.state(entry), IntentState::Approved);
+    assert_ne!(world.store.state(exit), IntentState::Approved);
+
+    world.venue.book().btc = dec!(0.005);
+    world.pass(10).await;
+
+    assert_ne!(world.store.state(entry), IntentState::Approved);
+    assert!(world.store.rows().latches.is_empty());
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_that_connects_short_and_stays_it_is_stopped_before_any_entry() {
+    let world = world();
+    world.hold(dec!(0.005));
+    world.venue.book().btc = dec!(0.004);
+    // Slow enough that a dispatcher looks several times while the difference is being recorded.
+    world.store.rows().commit_takes = Duration::from_secs(3);
+    world.start().await;
+    // Some wait when the difference is proved, whenever that is.
+    for _ in 0..12 {
+        world.store.admit_now(patient(buy("10")));
+        world.pass(4).await;
+        if !world.store.rows().latches.is_empty() {
+            break;
+        }
+    }
+    world.pass(60).await;
+
+    {
+        let rows = world.store.rows();
+        assert_eq!(rows.latches.len(), 1);
+        assert_eq!(rows.latches[0].mode, LatchMode::ReduceOnly);
+        assert_eq!(rows.latches[0].cause, LatchCause::Reconciliation);
+        let told = rows.reconciliation.as_ref().unwrap();
+        assert!(!told.differences.is_empty());
+    }
+    assert!(world.venue.placed().is_empty());
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_restart_loses_no_order_that_was_on_its_way() {
     let world = world();
     world
@@ -278,5 +341,58 @@ async fn a_restart_loses_no_order_that_was_on_its_way() {
 
     assert_eq!(world.store.state(id), IntentState::Filled);
     assert_eq!(world.venue.placed().len(), 1);
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exchange_that_is_not_itself_is_told_and_one_that_is_only_away_is_not() {
+    let world = world();
+    world.start().await;
+    world.venue.book().unreachable = true;
+    world.pass(60).await;
+    assert_eq!(world.store.rows().errors, []);
+
+    world.venue.book().imposter = true;
+    world.pass(60).await;
+
+    assert!(world.store.rows().errors.contains(&ErrorClass::Security));
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn i8_a_clock_that_is_set_while_it_is_compared_moves_no_deadline() {
+    let world = world();
+    world.start().await;
+    let hour = SignedDuration::from_hours(1);
+    world.venue.book().steps_meanwhile = hour;
+    world.pass(31).await;
+    assert_eq!(world.venue.book().steps_meanwhile, SignedDuration::ZERO);
+    world.clock.step(-hour);
+
+    world.venue.book().answers.push_back(Answer::Vanish);
+    let id = world.store.admit_now(buy("100"));
+    world.pass(1).await;
+
+    let bound = world.store.rows().intents[&id].acceptance_bound.unwrap();
+    let ahead = bound.duration_since(world.clock.now());
+    assert!(ahead <= SignedDuration::from_secs(6), "{ahead:?}");
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn i8_an_order_that_was_recorded_by_a_clock_that_was_ahead_is_found_and_not_taken_for_absent() {
+    let world = world();
+    world.venue.book().answers.push_back(Answer::FillAndLose);
+    world.start().await;
+    world.pass(1).await;
+    let hour = SignedDuration::from_hours(1);
+    world.clock.step(hour);
+    let id = world.store.admit_now(buy("100"));
+    world.pass(1).await;
+    world.clock.step(-hour);
+
+    world.pass(120).await;
+
+    assert_eq!(world.store.state(id), IntentState::Filled);
     world.end().await;
 }

@@ -13,11 +13,15 @@ mod feeding;
 #[cfg(test)]
 mod flattening;
 #[cfg(test)]
+mod halting;
+#[cfg(test)]
 mod looking;
 #[cfg(test)]
 mod sending;
 #[cfg(test)]
 mod store;
+#[cfg(test)]
+mod table;
 #[cfg(test)]
 mod venue;
 #[cfg(test)]

@@ -9,15 +9,18 @@ use async_trait::async_trait;
 use bursar_auth::Act;
 use bursar_broker::{ErrorClass, KeyRights, VenueOrder, VenueOrderStatus};
 use bursar_controls::{KeyState, Latch, LimitKind, Policy};
+use bursar_execution::errors::RequestKind;
+use bursar_execution::halting::judge;
 use bursar_execution::machine::{Step, transition};
 use bursar_execution::{
     AccountBalances, Admission, Attempt, Booked, Cancel, CancelState, Conditions, Connection, DayBoundary,
-    Decision, Dispatch, ExternalOrder, Facts, HeldPosition, Intent, Journal, JournalError, LatchRecord,
-    NewLatch, Outcome, Preview, Proposal, Reserved, UserDay, decide, preview,
+    Decision, Dispatch, ExternalOrder, Facts, HaltFacts, HaltLook, HaltState, Halting, HeldPosition, Intent,
+    Journal, JournalError, LatchRecord, NewLatch, Outcome, Preview, Proposal, Reconciliation, Reserved,
+    decide, preview,
 };
 use bursar_model::{
-    AccountId, Balance, BrokerId, Clock, Fill, Instrument, IntentId, IntentState, LatchId, OrderRequest,
-    Position, Quantity, Quote, Side, Usd, UserId,
+    AccountId, Balance, BrokerId, ClientOrderId, Clock, Fill, Instrument, IntentId, IntentState, LatchId,
+    OrderRequest, Position, Quantity, Quote, Side, Usd, UserId,
 };
 use bursar_permissions::{Caller, UserPermissions};
 use bursar_testkit::TokioClock;
@@ -36,8 +39,12 @@ pub(crate) struct Rows {
     fills: BTreeSet<String>,
     pub(crate) latches: Vec<Latch>,
     pub(crate) errors: Vec<ErrorClass>,
+    /// When it was proved that a switch has halted the account.
+    pub(crate) halted: BTreeMap<LatchId, Timestamp>,
+    pub(crate) halt_failures: Vec<String>,
     pub(crate) checkpoint: Option<Timestamp>,
     pub(crate) checkpoints_written: u32,
+    pub(crate) reconciliation: Option<Reconciliation>,
     pub(crate) dispatches: u32,
     pub(crate) lists_written: u32,
     pub(crate) quotes_written: u32,
@@ -213,7 +220,7 @@ impl Journal for Store {
             Decision::Approved(order) => {
                 self.step(&mut rows, id, Step::Dispatch, "")?;
                 let row = rows.intents.get_mut(&id).unwrap();
-                row.dispatched_at = Some(now);
+                row.dispatched_at = Some(attempt.sent_at);
                 row.acceptance_bound = Some(attempt.acceptance_bound);
                 rows.tokens.insert(id, attempt.token);
                 drop(rows);
@@ -344,6 +351,12 @@ impl Journal for Store {
         Ok(unresolved(&self.rows()))
     }
 
+    async fn admitted(&self, of: &AccountId) -> Result<Vec<Intent>, JournalError> {
+        let mut admitted = self.unresolved(of).await?;
+        admitted.retain(|intent| intent.state == IntentState::Approved);
+        Ok(admitted)
+    }
+
     async fn intents(&self, _: Option<&AccountId>, _: u32) -> Result<Vec<Intent>, JournalError> {
         Ok(self.rows().intents.values().cloned().collect())
     }
@@ -446,9 +459,66 @@ impl Journal for Store {
         panic!("a desk reads no history")
     }
 
+    async fn unproved_halts(&self, _: &AccountId) -> Result<Vec<Latch>, JournalError> {
+        let rows = self.rows();
+        let is_proved = |latch: &&Latch| !rows.halted.contains_key(&latch.id);
+        Ok(rows.latches.iter().filter(is_proved).cloned().collect())
+    }
+
+    async fn note_halt(
+        &self,
+        latch: LatchId,
+        _: &AccountId,
+        look: HaltLook,
+        now: Timestamp,
+    ) -> Result<Halting, JournalError> {
+        let mut rows = self.rows();
+        let latch = rows
+            .latches
+            .iter()
+            .find(|known| known.id == latch)
+            .unwrap()
+            .clone();
+        let (listings, visibility_lag) = match look {
+            HaltLook::Seen {
+                listings,
+                visibility_lag,
+            } => (listings, visibility_lag),
+            HaltLook::Failed { cause } => {
+                rows.halt_failures.push(cause);
+                (vec![], Duration::ZERO)
+            }
+        };
+        let unresolved = unresolved(&rows);
+        let halting = judge(
+            &latch,
+            &HaltFacts {
+                unresolved: &unresolved,
+                listings: &listings,
+                visibility_lag,
+                to_close: usize::from(rows.position > Decimal::ZERO),
+            },
+        );
+        if let Halting::Halted(_) = halting {
+            rows.halted.insert(latch.id, now);
+        }
+        Ok(halting)
+    }
+
+    async fn halts(&self) -> Result<Vec<HaltState>, JournalError> {
+        panic!("a desk reads only what is not proved")
+    }
+
+    async fn ours_among(&self, _: &AccountId, ids: &[ClientOrderId]) -> Result<Vec<Intent>, JournalError> {
+        let rows = self.rows();
+        let ours = |intent: &&Intent| ids.contains(&intent.client_order_id);
+        Ok(rows.intents.values().filter(ours).cloned().collect())
+    }
+
     async fn note_error(
         &self,
         _: &AccountId,
+        _: RequestKind,
         class: ErrorClass,
         _: &str,
         _: Timestamp,
@@ -456,6 +526,10 @@ impl Journal for Store {
         self.rows().errors.push(class);
         self.wrote();
         Ok(None)
+    }
+
+    async fn note_answered(&self, _: &AccountId, _: RequestKind) -> Result<(), JournalError> {
+        Ok(())
     }
 
     async fn reset_errors(&self, _: &AccountId, _: &Act) -> Result<(), JournalError> {
@@ -479,6 +553,18 @@ impl Journal for Store {
         rows.checkpoint = Some(at);
         rows.checkpoints_written += 1;
         Ok(())
+    }
+
+    async fn reconciled(&self, _: &AccountId, found: Reconciliation) -> Result<(), JournalError> {
+        let takes = self.rows().commit_takes;
+        tokio::time::sleep(takes).await;
+        self.rows().reconciliation = Some(found);
+        self.wrote();
+        Ok(())
+    }
+
+    async fn reconciliation(&self, _: &AccountId) -> Result<Option<Reconciliation>, JournalError> {
+        Ok(self.rows().reconciliation.clone())
     }
 }
 
@@ -543,9 +629,6 @@ impl Conditions for Store {
         _: &bursar_config::Preferences,
         _: &Act,
     ) -> Result<(), JournalError> {
-        panic!("not of a desk")
-    }
-    async fn allow_loss(&self, _: &UserId, _: Usd, _: &Act) -> Result<UserDay, JournalError> {
         panic!("not of a desk")
     }
     async fn day_boundary(&self) -> Result<DayBoundary, JournalError> {

@@ -41,6 +41,8 @@ pub(crate) enum Answer {
     FillAndLose,
     /// It never arrives, and nobody can tell.
     Vanish,
+    /// The answer is lost, and so much later the order works in the book.
+    LandLate(Duration),
     NotSent,
     Throttle(Duration),
     /// The venue does not answer for so long, and then says no.
@@ -57,12 +59,23 @@ pub(crate) struct Book {
     pub(crate) fills: Vec<(Timestamp, Fill)>,
     /// From when on an order shows among the closed ones.
     pub(crate) shown_from: BTreeMap<VenueOrderId, Timestamp>,
+    /// Orders that the venue has in a queue, and from when on they work.
+    landing: Vec<(Timestamp, VenueOrder)>,
+    /// How long an adapter waits for its turn before it writes.
+    pub(crate) turn_takes: Duration,
     pub(crate) btc: Decimal,
     /// How far the venue's clock is ahead.
     pub(crate) clock_ahead: SignedDuration,
+    /// By how much our clock is set while the venue answers what time it is.
+    pub(crate) steps_meanwhile: SignedDuration,
     pub(crate) unreachable: bool,
+    /// Somebody else answers in the exchange's place.
+    pub(crate) imposter: bool,
     pub(crate) no_lookups: bool,
     pub(crate) cancels_fail: bool,
+    /// When the dead-man timer was set, in the runtime's time, and for how long.
+    pub(crate) dead_man: Vec<(Duration, Duration)>,
+    pub(crate) dead_man_fails: bool,
     pub(crate) fill_readings: Vec<Timestamp>,
     pub(crate) closed_readings: u32,
     /// A sell that fills just before the next balance is read.
@@ -72,17 +85,20 @@ pub(crate) struct Book {
 pub(crate) struct Venue {
     profile: BrokerProfile,
     store: Arc<Store>,
+    /// The machine's.
     clock: Arc<TokioClock>,
+    /// The venue's own, which nobody on the machine sets.
+    time: TokioClock,
     began: tokio::time::Instant,
     book: Mutex<Book>,
 }
 
 impl Venue {
-    pub(crate) fn new(store: Arc<Store>, clock: Arc<TokioClock>) -> Self {
+    pub(crate) fn new(store: Arc<Store>, clock: Arc<TokioClock>, acceptance: Duration) -> Self {
         let profile = BrokerProfile {
             broker: "kraken".parse().unwrap(),
             id_uniqueness: IdUniqueness::OpenOrders,
-            acceptance: Duration::from_secs(5),
+            acceptance,
             visibility_lag: Duration::from_secs(30),
             sustainable_look: Duration::ZERO,
             retention: Duration::from_secs(24 * 3600),
@@ -91,6 +107,7 @@ impl Venue {
         Self {
             profile,
             store,
+            time: TokioClock::starting(clock.now()),
             clock,
             began: tokio::time::Instant::now(),
             book: Mutex::default(),
@@ -102,10 +119,18 @@ impl Venue {
     }
 
     fn venue_now(&self) -> Timestamp {
-        self.clock.now() + self.book().clock_ahead
+        self.time.now() + self.book().clock_ahead
     }
 
     fn reachable(&self) -> Result<(), ReadError> {
+        if self.book().imposter {
+            return Err(ReadError::TryAgain {
+                class: ErrorClass::Security,
+                reason: "the certificate is another host's".into(),
+                wait: None,
+            });
+        }
+        self.land();
         if self.book().unreachable {
             return Err(ReadError::TryAgain {
                 class: ErrorClass::Connect,
@@ -116,12 +141,22 @@ impl Venue {
         Ok(())
     }
 
+    /// What was in a queue works from now on.
+    fn land(&self) {
+        let now = self.time.now();
+        let mut book = self.book();
+        let (landed, waiting) = book.landing.drain(..).partition(|(at, _)| now >= *at);
+        book.landing = waiting;
+        let landed: Vec<(Timestamp, VenueOrder)> = landed;
+        book.orders.extend(landed.into_iter().map(|(_, order)| order));
+    }
+
     pub(crate) fn placed(&self) -> Vec<(ClientOrderId, Duration)> {
         self.book().placed.clone()
     }
 
     fn rest(&self, id: &ClientOrderId, order: &ApprovedOrder) {
-        let opened_at = self.clock.now();
+        let opened_at = self.time.now();
         let mut book = self.book();
         let number = book.orders.len();
         book.orders.push(VenueOrder {
@@ -165,7 +200,7 @@ impl Venue {
         let mut book = self.book();
         let number = book.orders.len();
         let venue_id: VenueOrderId = format!("V{number}").parse().unwrap();
-        let at = self.clock.now();
+        let at = self.time.now();
         book.shown_from.insert(venue_id.clone(), orders_from);
         book.orders.push(VenueOrder {
             id: venue_id.clone(),
@@ -206,6 +241,9 @@ impl Broker for Venue {
     }
 
     async fn place(&self, order: ApprovedOrder, ticket: &OrderTicket) -> Result<Placed, PlaceError> {
+        let turn_takes = self.book().turn_takes;
+        tokio::time::sleep(turn_takes).await;
+        ticket.still_wanted.ask()?;
         let recorded = self.store.state(ticket.intent);
         assert_eq!(recorded, IntentState::Dispatching, "sent without a record");
         let at_once = order.terms().time_in_force == TimeInForce::ImmediateOrCancel;
@@ -217,7 +255,7 @@ impl Broker for Venue {
         let answer = self.book().answers.pop_front().unwrap_or(unasked);
         let sent_before = self.placed().iter().any(|(id, _)| *id == ticket.client_order_id);
         let quantity = order.terms().quantity.value();
-        let now = self.clock.now();
+        let now = self.time.now();
         let id = &ticket.client_order_id;
         if !matches!(answer, Answer::NotSent) {
             assert!(!sent_before, "sent twice");
@@ -266,6 +304,14 @@ impl Broker for Venue {
                 Err(unknown("the answer was lost"))
             }
             Answer::Vanish => Err(unknown("the connection was reset")),
+            Answer::LandLate(after) => {
+                self.rest(id, &order);
+                let mut book = self.book();
+                let order = book.orders.pop().unwrap();
+                let at = now + SignedDuration::try_from(after).unwrap();
+                book.landing.push((at, order));
+                Err(unknown("the answer was lost"))
+            }
             Answer::NotSent => Err(PlaceError::NotSent {
                 class: ErrorClass::Connect,
                 reason: "connection refused".into(),
@@ -285,6 +331,7 @@ impl Broker for Venue {
     }
 
     async fn cancel(&self, id: &ClientOrderId) -> Result<CancelOutcome, CancelError> {
+        self.land();
         let at = self.began.elapsed();
         let mut book = self.book();
         book.cancelled.push((id.clone(), at));
@@ -317,13 +364,15 @@ impl Broker for Venue {
             .collect())
     }
 
-    async fn closed_orders(&self, _: Timestamp) -> Result<Vec<VenueOrder>, ReadError> {
+    async fn closed_orders(&self, since: Timestamp) -> Result<Vec<VenueOrder>, ReadError> {
         self.reachable()?;
-        let now = self.clock.now();
+        let now = self.time.now();
         let mut book = self.book();
         book.closed_readings += 1;
         Ok((book.orders.iter())
             .filter(|order| order.status.is_terminal())
+            // No order of a test lives so long that its end and its beginning are apart in this.
+            .filter(|order| order.opened_at >= since)
             .filter(|order| book.shown_from.get(&order.id).is_none_or(|from| now >= *from))
             .cloned()
             .collect())
@@ -344,7 +393,7 @@ impl Broker for Venue {
 
     async fn fills(&self, since: Timestamp) -> Result<Vec<Fill>, ReadError> {
         self.reachable()?;
-        let now = self.clock.now();
+        let now = self.time.now();
         let mut book = self.book();
         book.fill_readings.push(since);
         Ok((book.fills.iter())
@@ -367,8 +416,26 @@ impl Broker for Venue {
         panic!("a desk asks for no rights")
     }
 
+    async fn arm_dead_man(&self, timeout: Duration) -> Result<Option<Timestamp>, ReadError> {
+        let at = self.began.elapsed();
+        let fires_at = self.time.now() + SignedDuration::try_from(timeout).unwrap();
+        let mut book = self.book();
+        if book.dead_man_fails {
+            return Err(ReadError::TryAgain {
+                class: ErrorClass::Connect,
+                reason: "no route".into(),
+                wait: None,
+            });
+        }
+        book.dead_man.push((at, timeout));
+        Ok((!timeout.is_zero()).then_some(fires_at))
+    }
+
     async fn venue_time(&self) -> Result<Timestamp, ReadError> {
         self.reachable()?;
-        Ok(Timestamp::from_second(self.venue_now().as_second()).unwrap())
+        let now = self.venue_now();
+        let step = std::mem::take(&mut self.book().steps_meanwhile);
+        self.clock.step(step);
+        Ok(Timestamp::from_second(now.as_second()).unwrap())
     }
 }

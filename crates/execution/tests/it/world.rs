@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use bursar_auth::Act;
 use bursar_controls::{KeyState, LatchMode, MarkHealth, Observed, Policy};
+use bursar_execution::breaker::MeteredBroker;
 use bursar_execution::{
-    AccountBalances, Connection, ConnectionState, Desk, DeskParts, DeskSettings, Facts, NewLatch,
+    AccountBalances, Connection, ConnectionState, Desk, DeskParts, DeskSettings, Facts, NewLatch, Stops,
 };
 use bursar_model::{
     AccountId, Balance, BalanceKind, Instrument, InstrumentStatus, OrderRequest, OrderSize, PairRule, Quote,
@@ -64,6 +65,7 @@ pub(crate) fn facts(now: Timestamp) -> Facts {
         pairs: PairRule::All,
     };
     Facts {
+        usage: bursar_controls::Usage::default(),
         policy: Policy::default(),
         account: bursar_auth::Account::made(people::account("kraken-ilves", "mara_ilves"), at_start()),
         user_enabled: true,
@@ -146,36 +148,53 @@ pub(crate) struct World {
     pub(crate) venue: Arc<Venue>,
     pub(crate) clock: Arc<TokioClock>,
     pub(crate) desk: Arc<Desk>,
+    pub(crate) stops: Arc<Stops>,
     parts: DeskParts,
     pub(crate) stop: CancellationToken,
     running: Mutex<Option<tokio::task::JoinHandle<()>>>,
 }
 
 pub(crate) fn world() -> World {
-    made(false)
+    made(false, DeskSettings::default(), ACCEPTANCE)
 }
 
 pub(crate) fn restless_world() -> World {
-    made(true)
+    made(true, DeskSettings::default(), ACCEPTANCE)
 }
 
-fn made(restless: bool) -> World {
+pub(crate) fn world_with(settings: DeskSettings) -> World {
+    made(false, settings, ACCEPTANCE)
+}
+
+/// At a venue that never says when it is too late for an order to be accepted.
+pub(crate) fn boundless_world() -> World {
+    made(false, DeskSettings::default(), Duration::MAX)
+}
+
+/// How long the venue of most worlds may take to accept an order.
+const ACCEPTANCE: Duration = Duration::from_secs(5);
+
+fn made(restless: bool, settings: DeskSettings, acceptance: Duration) -> World {
     let clock = Arc::new(TokioClock::starting(at_start()));
     let store = Arc::new(Store::new(clock.clone(), restless));
-    let venue = Arc::new(Venue::new(store.clone(), clock.clone()));
+    let venue = Arc::new(Venue::new(store.clone(), clock.clone(), acceptance));
+    let stops = Arc::new(Stops::default());
     let parts = DeskParts {
-        broker: venue.clone(),
+        // As the daemon wires it: what is counted has to arrive all the same.
+        broker: Arc::new(MeteredBroker::new(venue.clone(), Arc::default())),
         journal: store.clone(),
         conditions: store.clone(),
         clock: clock.clone(),
         entropy: Arc::new(SeededEntropy::new(7)),
-        settings: DeskSettings::default(),
+        stops: Arc::clone(&stops),
+        settings,
     };
     World {
         store,
         venue,
         clock,
         desk: Arc::new(Desk::new(account(), parts.clone())),
+        stops,
         parts,
         stop: CancellationToken::new(),
         running: Mutex::default(),

@@ -52,10 +52,11 @@ fn i16_xchacha20_poly1305_agrees_with_the_draft() {
     assert!(decrypt(&key, &nonce, &data[1..], &mut ciphertext.clone(), &tag).is_err());
 }
 
-/// RFC 4231, cases 1, 2, 3 and 6 (a key longer than a block).
+/// RFC 4231, cases 1, 2, 3, 4, 6 and 7 (keys longer than a block).
 #[test]
 fn hmac_sha512_agrees_with_rfc_4231() {
-    let cases: [(&[u8], &[u8], &str); 4] = [
+    let fourth: Vec<u8> = (1..=25).collect();
+    let cases: [(&[u8], &[u8], &str); 6] = [
         (
             &[0x0b; 20],
             b"Hi There",
@@ -80,12 +81,59 @@ fn hmac_sha512_agrees_with_rfc_4231() {
             "80b24263c7c1a3ebb71493c1dd7be8b49b46d1f41b4aeec1121b013783f8f352\
              6b56d037e05f2598bd0fd2215d6a1e5295e64f73f63f0aec8b915a985d786598",
         ),
+        (
+            &fourth,
+            &[0xcd; 50],
+            "b0ba465637458c6990e5a8c5f61d4af7e576d97ff94b872de76f8050361ee3db\
+             a91ca5c11aa25eb4d679275cc5788063a5f19741120c4f2de2adebeb10a298dd",
+        ),
+        (
+            &[0xaa; 131],
+            b"This is a test using a larger than block-size key and a larger than block-size data. \
+              The key needs to be hashed before being used by the HMAC algorithm.",
+            "e37b6a775dc87dbaa4dfa9f96e5e3ffddebd71f8867289865df5a32d20cdc944\
+             b6022cac3c4982b10d5eeb55c3e4de15134676fb6de0446065c97440fa8c6a58",
+        ),
     ];
     for (key, message, expected) in cases {
         assert_eq!(HEXLOWER.encode(&hmac_sha512(key, &[message])), expected);
         // In parts it is the same message.
         let (head, tail) = message.split_at(3);
         assert_eq!(HEXLOWER.encode(&hmac_sha512(key, &[head, b"", tail])), expected);
+    }
+}
+
+/// RFC 4231, cases 1 to 4. Our keys have 32 bytes: a shorter one means the same with zeros behind it.
+#[test]
+fn hmac_sha256_agrees_with_rfc_4231() {
+    let fourth: Vec<u8> = (1..=25).collect();
+    let cases: [(&[u8], &[u8], &str); 4] = [
+        (
+            &[0x0b; 20],
+            b"Hi There",
+            "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7",
+        ),
+        (
+            b"Jefe",
+            b"what do ya want for nothing?",
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+        ),
+        (
+            &[0xaa; 20],
+            &[0xdd; 50],
+            "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe",
+        ),
+        (
+            &fourth,
+            &[0xcd; 50],
+            "82558a389a443c0ea4cc819899f2083a85f0faa3e578f8077a2e3ff46729665b",
+        ),
+    ];
+    for (key, message, expected) in cases {
+        let mut padded = key.to_vec();
+        padded.resize(32, 0);
+        let key = Key::copied(&padded).unwrap();
+        assert_eq!(HEXLOWER.encode(&hmac_sha256(&key, &[message])), expected);
     }
 }
 

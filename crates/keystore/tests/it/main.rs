@@ -8,6 +8,8 @@ mod test_entropy;
 #[cfg(test)]
 mod canaries;
 #[cfg(test)]
+mod checkpoint_keys;
+#[cfg(test)]
 mod corruption;
 #[cfg(test)]
 mod credentials;

@@ -6,7 +6,7 @@ use bursar_ledger::DayKey;
 use bursar_model::{Side, Usd};
 use rust_decimal::Decimal;
 
-use super::{release, take};
+use super::{Present, release, take};
 use crate::error::StoreError;
 use crate::test_support::World;
 use crate::test_support::trading::{account, buy, fill, foreign, ready, sell};
@@ -34,17 +34,28 @@ async fn release_all(world: &World) {
     emptied.await.unwrap();
 }
 
-/// How many of the orders, one after the other, get the claim.
-async fn taken(world: &World, orders: &[Intent], claim: &Claim, loss: &str) -> usize {
+fn present(world: &World, loss: &str) -> Present {
     let day: DayKey = "2026-03-02".parse().unwrap();
     let loss: Usd = loss.parse().unwrap();
+    Present {
+        day,
+        loss,
+        account_loss: loss,
+        global_loss: loss,
+        now: world.now(),
+    }
+}
+
+/// How many of the orders, one after the other, get the claim.
+async fn taken(world: &World, orders: &[Intent], claim: &Claim, loss: &str) -> usize {
+    let present = present(world, loss);
     let mut count = 0;
     for order in orders {
         let (order, claims) = (order.clone(), [claim.clone()]);
         let refused = world
             .store
             .write(move |tx| -> Result<bool, StoreError> {
-                Ok(take(tx, &order, &claims, day, loss)?.is_some())
+                Ok(take(tx, &order, &claims, &present)?.is_some())
             })
             .await
             .unwrap();
@@ -149,12 +160,12 @@ async fn one_claim_that_does_not_fit_leaves_none() {
         claim(LimitKind::DayLoss, "11", "10"),
         claim(LimitKind::PositionCost, "1", "10"),
     ];
-    let day: DayKey = "2026-03-02".parse().unwrap();
+    let present = present(&world, "0");
 
     let refused = world
         .store
         .write(move |tx| -> Result<_, StoreError> {
-            Ok(take(tx, &order, &claims, day, Usd::ZERO)?.map(|claim| claim.kind))
+            Ok(take(tx, &order, &claims, &present)?.map(|claim| claim.kind))
         })
         .await
         .unwrap();

@@ -37,8 +37,9 @@ fn bench(world: &World) -> Bench {
         }))
         .unwrap();
     let environment = environment(&world.clock, &world.entropy);
+    let changes = Changes::new(1, environment.unseen);
     Bench {
-        writer: Arc::new(Writer::new(connection, environment, Arc::new(Changes::new(1)))),
+        writer: Arc::new(Writer::new(connection, environment, Arc::new(changes))),
         fails,
         commits,
         _folder: folder,

@@ -1,7 +1,7 @@
 use bursar_auth::{AccountChange, Directory, DirectoryError, NewUser, Record, UserChange};
 use bursar_model::{AccountMode, AccountStatus, Tier};
 
-use crate::support::{actions, trail, world};
+use crate::support::{actions, new_account, trail, world};
 
 #[tokio::test]
 async fn d9_adding_what_exists_is_refused() {
@@ -215,14 +215,7 @@ async fn d18_an_account_of_somebody_else_does_not_exist_as_a_default() {
 async fn an_account_needs_an_owner() {
     let world = world();
 
-    let new = bursar_auth::NewAccount {
-        id: "kraken-ilves".parse().unwrap(),
-        owner: "mara_ilves".parse().unwrap(),
-        broker: "kraken".parse().unwrap(),
-        role: bursar_model::AccountRole::User,
-        mode: AccountMode::Paper,
-        nickname: None,
-    };
+    let new = new_account("kraken-ilves", "mara_ilves", "kraken", AccountMode::Paper);
     let orphan = world.store.add_account(new, &world.act()).await;
 
     assert!(matches!(
@@ -251,4 +244,78 @@ async fn d28_not_even_sql_changes_the_mode_of_an_account() {
     ] {
         assert!(connection.execute(forbidden, []).is_err(), "{forbidden}");
     }
+}
+
+#[tokio::test]
+async fn i21_a_user_trades_paper_or_real_money() {
+    let world = world();
+    world.add_user("mara_ilves").await;
+    world.add_user("tomas_brandt").await;
+    world
+        .add_account("mara-paper", "mara_ilves", "kraken", AccountMode::Paper)
+        .await;
+    world
+        .add_account("tomas-live", "tomas_brandt", "kraken", AccountMode::Live)
+        .await;
+    let add = async |id: &str, owner: &str, mode| {
+        let added = world
+            .store
+            .add_account(new_account(id, owner, "kraken", mode), &world.act())
+            .await;
+        added.map(drop).map_err(|error| error.to_string())
+    };
+
+    let live = add("mara-live", "mara_ilves", AccountMode::Live)
+        .await
+        .unwrap_err();
+    let paper = add("tomas-paper", "tomas_brandt", AccountMode::Paper)
+        .await
+        .unwrap_err();
+
+    assert!(
+        live.contains("account `mara-paper`") && live.contains("trades paper"),
+        "{live}"
+    );
+    assert!(
+        paper.contains("account `tomas-live`") && paper.contains("trades real money"),
+        "{paper}"
+    );
+    assert_eq!(add("mara-too", "mara_ilves", AccountMode::Paper).await, Ok(()));
+    for closed in ["mara-paper", "mara-too"] {
+        let closed = closed.parse().unwrap();
+        world.store.close_account(&closed, &world.act()).await.unwrap();
+    }
+    assert_eq!(add("mara-live", "mara_ilves", AccountMode::Live).await, Ok(()));
+}
+
+#[tokio::test]
+async fn an_account_is_one_account_at_its_exchange_and_no_other_is_the_same() {
+    let world = world();
+    for (user, id) in [("mara_ilves", "kraken-ilves"), ("tomas_brandt", "kraken-brandt")] {
+        world.add_user(user).await;
+        world.add_account(id, user, "kraken", AccountMode::Live).await;
+    }
+    let identify = async |id: &str, venue: &str| {
+        let change = AccountChange::VenueAccountId(venue.to_owned());
+        let identified = world
+            .store
+            .update_account(&id.parse().unwrap(), change, &world.act())
+            .await;
+        identified.map(drop).map_err(|error| error.to_string())
+    };
+
+    assert_eq!(identify("kraken-ilves", "AA01").await, Ok(()));
+    assert_eq!(identify("kraken-ilves", "AA01").await, Ok(()), "said again");
+    let other = identify("kraken-ilves", "AA02").await.unwrap_err();
+    let taken = identify("kraken-brandt", "AA01").await.unwrap_err();
+
+    assert!(
+        other.contains("`AA01`") && other.contains("belongs to `AA02`"),
+        "{other}"
+    );
+    assert!(
+        taken.contains("account `kraken-ilves` is that already"),
+        "{taken}"
+    );
+    assert_eq!(identify("kraken-brandt", "AA02").await, Ok(()));
 }

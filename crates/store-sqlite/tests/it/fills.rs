@@ -472,3 +472,78 @@ async fn a_pair_that_is_not_priced_in_dollars_is_valued_at_the_rate_of_the_momen
         "1.1".parse().unwrap()
     );
 }
+
+#[tokio::test]
+async fn i7_a_fill_that_nothing_prices_is_kept_aside_and_booked_when_something_does() {
+    use bursar_execution::SelfCheck;
+    use bursar_model::{Balance, BalanceKind, Instrument, InstrumentStatus};
+
+    let world = ready().await;
+    let kraken = crate::support::trading::kraken();
+    let instrument = Instrument {
+        pair: "ETH-EUR".parse().unwrap(),
+        status: InstrumentStatus::Online,
+        price_increment: "0.0001".parse().unwrap(),
+        quantity_increment: "0.00000001".parse().unwrap(),
+        min_quantity: "0.00000001".parse().unwrap(),
+        min_cost: Decimal::ZERO,
+        taker_fee_percent: Decimal::ZERO,
+        maker_fee_percent: Decimal::ZERO,
+    };
+    world
+        .store
+        .put_instruments(&kraken, &[instrument], world.now())
+        .await
+        .unwrap();
+    world.price("ETH-EUR", "9").await;
+    world.price("EUR-USD", "1.1").await;
+    let euros = Balance {
+        asset: "EUR".parse().unwrap(),
+        kind: BalanceKind::Spendable,
+        total: Decimal::from(1_000),
+        held: Decimal::ZERO,
+    };
+    let equity = Some("1100".parse().unwrap());
+    world
+        .store
+        .put_balances(&account(), &[euros], equity, world.now())
+        .await
+        .unwrap();
+    let order = world.open(buy("1", "ETH-EUR", "9"), "V1").await;
+    // The price of the euro is gone, and so is the one that the order was sized with.
+    let raw = rusqlite::Connection::open(world.path()).unwrap();
+    raw.execute_batch(
+        "UPDATE intent SET sizing = json_set(sizing, '$.reference', NULL);
+         DELETE FROM quote WHERE pair = 'EUR-USD';",
+    )
+    .unwrap();
+    let told = || vec![fill("F1", "V1", Side::Buy, "1", "ETH-EUR", "9", world.now())];
+
+    let first = world.book(told()).await;
+    let again = world.book(told()).await;
+
+    assert_eq!((first.new, again.new), (0, 0));
+    assert_eq!(world.intent(&order).await.state, IntentState::Open);
+    assert!(
+        !world.store.reservations(None).await.unwrap().is_empty(),
+        "it keeps what it reserves"
+    );
+    let latches = world.store.latches().await.unwrap();
+    assert_eq!((latches.len(), latches[0].mode), (1, LatchMode::ReduceOnly));
+    assert!(
+        latches[0].reason.contains("price of EUR"),
+        "{}",
+        latches[0].reason
+    );
+    world.price("EUR-USD", "1.2").await;
+    let booked = world.book(told()).await;
+    assert_eq!(booked.new, 1);
+    assert_eq!(world.intent(&order).await.state, IntentState::Filled);
+    assert_eq!(world.store.fills(None, 10).await.unwrap().len(), 1);
+    let check = world
+        .store
+        .check_self(bursar_execution::Reach::Everything, world.now())
+        .await
+        .unwrap();
+    assert_eq!(check.violations, vec![]);
+}

@@ -2,6 +2,7 @@
 
 use bursar_broker::ErrorClass;
 use bursar_controls::{ClearRule, LatchCause, LatchMode, Scope};
+use bursar_execution::errors::RequestKind;
 use bursar_execution::{
     Admission, CancelState, Conditions, DayBoundary, Dispatch, Journal, JournalError, NewLatch, Outcome,
     Reports,
@@ -315,33 +316,19 @@ async fn d4_more_loss_is_allowed_in_so_many_words_and_the_figure_stays() {
 
     let by_hand = world.store.release(tripped[0].id, &world.act()).await;
     assert!(matches!(by_hand, Err(JournalError::EndsWithDay { .. })));
-    let little = world
-        .store
-        .allow_loss(&user(), "1".parse().unwrap(), &world.act())
-        .await
-        .unwrap();
+    let little = world.allow_loss("1").await;
     assert_eq!(little.extra_allowance, "1".parse().unwrap());
     assert_eq!(
         world.store.latches().await.unwrap().len(),
         1,
         "12 lost, 11 allowed"
     );
-    let enough = world
-        .store
-        .allow_loss(&user(), "5".parse().unwrap(), &world.act())
-        .await
-        .unwrap();
-    let taken_back = world
-        .store
-        .allow_loss(&user(), "-6".parse().unwrap(), &world.act())
-        .await
-        .unwrap();
+    let enough = world.allow_loss("5").await;
 
     assert_eq!(
         (enough.extra_allowance, enough.loss),
         ("6".parse().unwrap(), "12".parse().unwrap())
     );
-    assert_eq!(taken_back.extra_allowance, "6".parse().unwrap());
     assert_eq!(world.store.latches().await.unwrap(), []);
 }
 
@@ -462,7 +449,13 @@ async fn d7_errors_are_counted_in_a_window_and_stop_the_account_once() {
     let note = async |class| {
         world
             .store
-            .note_error(&account(), class, "EService:Unavailable", world.now())
+            .note_error(
+                &account(),
+                RequestKind::Place,
+                class,
+                "EService:Unavailable",
+                world.now(),
+            )
             .await
             .unwrap()
     };

@@ -7,7 +7,7 @@ use bursar_broker::VenueOrderStatus;
 use bursar_controls::{ClearRule, LatchCause, LatchMode, LimitKind, Policy};
 use bursar_execution::{
     AbsenceEvidence, Admission, Dispatch, Intent, Journal, JournalError, NegativeLook, NewLatch, Outcome,
-    Reports,
+    Reach, Reconciliation, Reports, ReservationRow, SelfCheck,
 };
 use bursar_model::{IntentId, IntentState, Side};
 use jiff::SignedDuration;
@@ -38,6 +38,7 @@ fn step() -> impl Strategy<Value = Step> {
 struct Play {
     world: World,
     tokens: BTreeMap<IntentId, [u8; 16]>,
+    ended: BTreeMap<IntentId, IntentState>,
     fills: u32,
     all_fills: Vec<bursar_model::Fill>,
 }
@@ -160,7 +161,13 @@ impl Play {
                     clear_rule: ClearRule::Manual,
                 };
                 let latch = store.trip(latch, &self.world.act()).await.unwrap();
-                store.release(latch.id, &self.world.act()).await.unwrap();
+                let compared = Reconciliation {
+                    at: self.world.now(),
+                    differences: Vec::new(),
+                };
+                store.reconciled(&account(), compared).await.unwrap();
+                let over = self.world.act().because("drill over");
+                store.release(latch.id, &over).await.unwrap();
             }
         }
     }
@@ -202,7 +209,82 @@ impl Play {
         self.world.book(tell).await;
     }
 
-    async fn check(&self) -> Result<(), TestCaseError> {
+    /// What is reserved is what unresolved orders claimed, less what was filled of it.
+    fn check_reservations(
+        intents: &[Intent],
+        reservations: &[ReservationRow],
+        cost: &BTreeMap<IntentId, Decimal>,
+    ) -> Result<(), TestCaseError> {
+        for intent in intents.iter().filter(|intent| !intent.state.is_terminal()) {
+            let sizing = intent.sizing.as_ref().unwrap();
+            let ordered = sizing.terms.quantity.value();
+            let left = ordered - intent.filled;
+            let spent = cost.get(&intent.id).copied().unwrap_or_default();
+            let held = |kind| {
+                let mut rows = reservations
+                    .iter()
+                    .filter(|row| row.intent == intent.id && row.kind == kind);
+                (rows.next(), rows.next().is_none())
+            };
+            for kind in [
+                LimitKind::PositionCost,
+                LimitKind::Positions,
+                LimitKind::OpenOrders,
+                LimitKind::Entries,
+                LimitKind::DayLoss,
+                LimitKind::SaleQuantity,
+            ] {
+                let (row, is_one) = held(kind);
+                prop_assert!(is_one, "{} holds {kind} twice", intent.id);
+                let amount = row.map_or(Decimal::ZERO, |row| row.amount);
+                let claimed = row.map(|row| row.claimed);
+                let is_part = |claimed: Decimal| {
+                    // Of what is left, and never less than its exact share.
+                    let exact = claimed * left / ordered;
+                    amount >= exact.min((claimed - spent).max(Decimal::ZERO)) - Decimal::new(1, 12)
+                        && amount <= exact + Decimal::new(1, 12)
+                };
+                match (kind, intent.reducing) {
+                    (LimitKind::SaleQuantity, true) => prop_assert_eq!(amount, left),
+                    (LimitKind::SaleQuantity, false) | (_, true) => prop_assert_eq!(amount, Decimal::ZERO),
+                    (LimitKind::PositionCost, false) => {
+                        let whole = sizing.worst_cost.amount();
+                        prop_assert!(claimed.is_none_or(|claimed| claimed == whole));
+                        prop_assert!(is_part(whole), "{amount} of {whole} for {left} of {ordered}");
+                    }
+                    (LimitKind::DayLoss, false) => {
+                        prop_assert!(claimed.is_none_or(&is_part), "{amount} of {claimed:?}");
+                    }
+                    (LimitKind::Entries, false) => {
+                        let begun = intent.filled > Decimal::ZERO;
+                        prop_assert_eq!(amount, if begun { Decimal::ZERO } else { Decimal::ONE });
+                    }
+                    (LimitKind::Positions | LimitKind::OpenOrders, false) => {
+                        prop_assert_eq!(amount, Decimal::ONE);
+                    }
+                    // Wider limits are measured by these: what they count is reserved once.
+                    (wider, false) => unreachable!("{wider} is not asked for"),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that recovery could change, as text.
+    async fn everything(&self) -> String {
+        let store = &self.world.store;
+        format!(
+            "{:#?} {:#?} {:#?} {:#?} {:#?} {:#?}",
+            store.intents(None, 10_000).await.unwrap(),
+            store.reservations(None).await.unwrap(),
+            store.open_lots(None).await.unwrap(),
+            store.latches().await.unwrap(),
+            store.pending_cancels(&account()).await.unwrap(),
+            trail(store).await.len(),
+        )
+    }
+
+    async fn check(&mut self) -> Result<(), TestCaseError> {
         let store = &self.world.store;
         let intents = store.intents(None, 10_000).await.unwrap();
         let reservations = store.reservations(None).await.unwrap();
@@ -263,7 +345,25 @@ impl Play {
         let reserving: BTreeSet<IntentId> = reservations.iter().map(|row| row.intent).collect();
         let open: BTreeSet<IntentId> = unresolved.map(|intent| intent.id).collect();
         prop_assert_eq!(reserving, open);
+        let mut cost: BTreeMap<IntentId, Decimal> = BTreeMap::new();
+        for booked in store.fills(None, 10_000).await.unwrap() {
+            let fill = booked.fill.fill;
+            // Whether the fee is part of the cost or not, at most this was spent.
+            *cost.entry(booked.intent).or_default() +=
+                fill.quantity.value() * fill.price.value() + fill.fee.value;
+        }
+        Self::check_reservations(&intents, &reservations, &cost)?;
         for intent in &intents {
+            // A terminal state is the last.
+            let state = self.ended.get(&intent.id).copied();
+            prop_assert!(
+                state.is_none_or(|state| state == intent.state),
+                "{state:?} became {}",
+                intent.state
+            );
+            if intent.state.is_terminal() {
+                self.ended.insert(intent.id, intent.state);
+            }
             let quantity = intent.sizing.as_ref().map(|sizing| sizing.terms.quantity.value());
             prop_assert!(quantity.is_none_or(|quantity| intent.filled <= quantity));
             prop_assert_eq!(
@@ -274,11 +374,29 @@ impl Play {
         Ok(())
     }
 
+    /// Recovering twice is recovering once.
+    async fn check_recovery(&self) -> Result<(), TestCaseError> {
+        let store = &self.world.store;
+        let first = store.recover(&account(), self.world.now()).await.unwrap();
+        let once = self.everything().await;
+        let second = store.recover(&account(), self.world.now()).await.unwrap();
+        let twice = self.everything().await;
+        prop_assert_eq!(first, second);
+        prop_assert_eq!(once, twice);
+        Ok(())
+    }
+
     /// Nothing was lost: what the venue executed of our orders is what was booked or kept aside.
     async fn check_the_end(&self) -> Result<(), TestCaseError> {
         let store = &self.world.store;
         let records = trail(store).await;
         let intents = store.intents(None, 10_000).await.unwrap();
+        let report = store
+            .check_self(Reach::Everything, self.world.now())
+            .await
+            .unwrap();
+        prop_assert_eq!(report.violations, vec![]);
+        prop_assert_eq!(report.orders, intents.len());
         let mut booked: Decimal = Decimal::ZERO;
         for fill in store.fills(None, 10_000).await.unwrap() {
             let sign = if fill.fill.fill.side == Side::Buy {
@@ -324,8 +442,13 @@ impl Play {
     }
 }
 
+/// A case is a life of many transactions; `BURSAR_LIVES` asks for more of them.
+fn cases() -> u32 {
+    std::env::var("BURSAR_LIVES").map_or(24, |lives| lives.parse().unwrap())
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn i3_what_is_used_and_reserved_never_exceeds_a_limit(steps in prop::collection::vec(step(), 1..60)) {
@@ -340,12 +463,13 @@ proptest! {
                     ..wide()
                 })
                 .await;
-            let mut play = Play { world, tokens: BTreeMap::new(), fills: 0, all_fills: Vec::new() };
+            let mut play = Play { world, tokens: BTreeMap::new(), ended: BTreeMap::new(), fills: 0, all_fills: Vec::new() };
             for step in steps {
                 play.take(step).await;
                 play.check().await?;
             }
-            play.check_the_end().await
+            play.check_the_end().await?;
+            play.check_recovery().await
         })?;
     }
 }

@@ -2,9 +2,15 @@
 
 // Helpers may unwrap as tests may: the linter goes by this attribute.
 #[cfg(test)]
+mod breaker;
+#[cfg(test)]
+mod checkpoints;
+#[cfg(test)]
 mod concurrency;
 #[cfg(test)]
 mod conditions;
+#[cfg(test)]
+mod corruption;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
@@ -16,9 +22,19 @@ mod latches;
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
+mod losses;
+#[cfg(test)]
 mod open;
 #[cfg(test)]
 mod orders;
+#[cfg(test)]
+mod people;
+#[cfg(test)]
+mod self_check;
+#[cfg(test)]
+mod stopping;
+#[cfg(test)]
+mod stress;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

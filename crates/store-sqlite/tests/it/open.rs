@@ -97,6 +97,29 @@ async fn d22_an_empty_a_foreign_and_a_damaged_file_are_told_apart() {
 }
 
 #[tokio::test]
+async fn a_command_reads_only_a_small_file_whole() {
+    let world = world();
+    world.add_user("mara_ilves").await;
+    Connection::open(world.path())
+        .unwrap()
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        .unwrap();
+    let mut torn = fs::read(world.path()).unwrap();
+    let last = torn.len() - 4096;
+    torn[last..last + 64].fill(0xA5);
+    let path = world.folder().join("torn.db");
+    fs::write(&path, &torn).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let size = u64::try_from(torn.len()).unwrap();
+    let open = |bytes| {
+        SqliteStore::open_looking_up_to(&path, environment(&world.clock, &world.entropy), bytes).map(drop)
+    };
+
+    assert!(matches!(open(size), Err(StoreError::Damaged { .. })));
+    assert!(open(size - 1).is_ok());
+}
+
+#[tokio::test]
 async fn a_store_that_others_may_read_is_refused() {
     let world = world();
     let mode = fs::metadata(world.path()).unwrap().permissions().mode() & 0o777;

@@ -196,7 +196,7 @@ async fn i6_every_change_of_state_has_one_record() {
         .await;
 
     assert_eq!(
-        actions(&world.store).await[8..],
+        actions(&world.store).await[9..],
         [
             "intent.approved",
             "intent.dispatched",

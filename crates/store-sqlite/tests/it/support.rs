@@ -135,20 +135,72 @@ impl World {
         broker: &str,
         mode: AccountMode,
     ) -> Account {
-        let new = NewAccount {
-            id: id.parse().unwrap(),
-            owner: owner.parse().unwrap(),
-            broker: broker.parse().unwrap(),
-            role: AccountRole::User,
-            mode,
-            nickname: None,
-        };
+        let new = new_account(id, owner, broker, mode);
         self.store.add_account(new, &self.act()).await.unwrap()
     }
 }
 
-/// The whole trail, verified, as lines `action subject`.
+pub(crate) fn new_account(id: &str, owner: &str, broker: &str, mode: AccountMode) -> NewAccount {
+    NewAccount {
+        id: id.parse().unwrap(),
+        owner: owner.parse().unwrap(),
+        broker: broker.parse().unwrap(),
+        role: AccountRole::User,
+        mode,
+        nickname: None,
+    }
+}
+
+impl World {
+    /// Allows more loss today, as a person does who works alone.
+    pub(crate) async fn allow_loss(&self, extra: &str) -> bursar_execution::UserDay {
+        use bursar_execution::{Approvals, Effect, Measure, MoreLoss, Proposed, Reports};
+        self.store.set_works_alone(true, &self.act()).await.unwrap();
+        let user = trading::user();
+        let day = self.store.user_day(&user, self.now()).await.unwrap();
+        let measure = Measure::AllowLoss(MoreLoss {
+            day: day.day.key,
+            user,
+            limit: day.limit,
+            before: day.extra_allowance,
+            extra: extra.parse().unwrap(),
+        });
+        let act = self.act().because("agreed");
+        match self.store.propose(measure, "", &act).await.unwrap() {
+            Proposed::Done(_, Effect::LossAllowed { day, .. }) => *day,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Every account was compared with its venue just now, and whoever works here works alone: a switch
+    /// may be released.
+    pub(crate) async fn may_release(&self) {
+        use bursar_auth::Directory;
+        use bursar_execution::{Approvals, Journal, Reconciliation};
+        self.store.set_works_alone(true, &self.act()).await.unwrap();
+        for account in self.store.accounts().await.unwrap() {
+            let compared = Reconciliation {
+                at: self.now(),
+                differences: Vec::new(),
+            };
+            self.store.reconciled(account.id(), compared).await.unwrap();
+        }
+    }
+}
+
+/// The whole trail, verified, and compared with what the store holds.
 pub(crate) async fn trail(store: &SqliteStore) -> Vec<bursar_audit::Record> {
+    let deep = bursar_store_sqlite::Verification {
+        deep: true,
+        ..Default::default()
+    };
+    let found = store.verify_trail(deep).await.unwrap();
+    assert!(found.report.is_whole(), "{:#?}", found.orphans);
+    records(store).await
+}
+
+/// The whole trail, verified by itself: for stores that a test has changed behind its back.
+pub(crate) async fn records(store: &SqliteStore) -> Vec<bursar_audit::Record> {
     use bursar_audit::Log;
     let report = bursar_audit::verify_log(store, &[]).await.unwrap();
     assert!(report.is_whole(), "{report}");
@@ -173,8 +225,8 @@ pub(crate) mod trading {
     use bursar_broker::{VenueOrder, VenueOrderStatus};
     use bursar_controls::Policy;
     use bursar_execution::{
-        Admission, Attempt, Conditions, Connection, ConnectionState, Dispatch, Intent, Journal, Outcome,
-        Proposal,
+        Admission, Approvals, Attempt, Conditions, Connection, ConnectionState, Dispatch, Intent, Journal,
+        Outcome, Proposal,
     };
     use bursar_model::{
         AccountId, AccountMode, Amount, Balance, BalanceKind, BrokerId, Fill, Instrument, InstrumentStatus,
@@ -217,8 +269,10 @@ pub(crate) mod trading {
     }
 
     /// One user with a paper account, ready, rich, with wide limits; BTC at 100, ETH at 10, DOT at 1.
+    /// One person may do what takes two.
     pub(crate) async fn ready() -> World {
         let world = super::world();
+        world.store.set_works_alone(true, &world.act()).await.unwrap();
         world.add_user(USER).await;
         open_account(&world, ACCOUNT, AccountMode::Paper).await;
         world.limit(limits("100000", "100000", 100)).await;
@@ -232,6 +286,12 @@ pub(crate) mod trading {
             max_order_equity_percent: Decimal::ONE_HUNDRED,
             max_entries_per_day: 1000,
             max_open_orders: 1000,
+            max_orders_per_minute: 100_000,
+            max_account_exposure: None,
+            max_user_exposure: None,
+            max_global_exposure: None,
+            max_account_turnover: None,
+            max_user_turnover: None,
             duplicate_window_ms: 0,
             ..Policy::default()
         }
@@ -364,6 +424,31 @@ pub(crate) mod trading {
             self.store.book(&account(), fills, self.now()).await.unwrap()
         }
 
+        /// As if so many more orders like this one had been placed, which the gate would take hours for; what
+        /// it holds of its limits is not copied. With `venue`, each has an id at the exchange that begins so.
+        pub(crate) fn copy_order(&self, of: IntentId, count: usize, venue: Option<&str>) {
+            if count == 0 {
+                return;
+            }
+            let store = rusqlite::Connection::open(self.path()).unwrap();
+            store
+                .execute(
+                    "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?2)
+                     INSERT INTO intent (id, account, user, broker, caller, pair, side, request, sizing, state,
+                         cause, client_order_id, venue_order_id, reducing, created_at, updated_at, valid_until,
+                         dispatched_at, acceptance_bound, attempts, attempt_token, filled, venue_filled, closing,
+                         trace, terms, terms_hash, snapshot, day, cycle)
+                     SELECT lower(printf('%s-%s-4000-8000-%s', hex(randomblob(4)), hex(randomblob(2)),
+                         hex(randomblob(6)))), account, user, broker, caller, pair, side, request, sizing, state,
+                         cause, lower(hex(randomblob(16))), ?3 || i, reducing, created_at, updated_at, valid_until,
+                         dispatched_at, acceptance_bound, attempts, attempt_token, filled, venue_filled, closing,
+                         trace, terms, terms_hash, snapshot, day, cycle
+                     FROM intent JOIN n WHERE intent.id = ?1",
+                    rusqlite::params![of.to_string(), i64::try_from(count).unwrap(), venue],
+                )
+                .unwrap();
+        }
+
         pub(crate) async fn intent(&self, intent: &Intent) -> Intent {
             self.store.intent(intent.id).await.unwrap()
         }
@@ -386,6 +471,7 @@ pub(crate) mod trading {
         use bursar_model::Entropy;
         Attempt {
             token: world.entropy.bytes(),
+            sent_at: world.now(),
             acceptance_bound: world.now() + jiff::SignedDuration::from_secs(5),
         }
     }

@@ -14,13 +14,13 @@ use rusqlite::Connection;
 use crate::support::trading::{buy, ready};
 use crate::support::{World, world};
 
-const CANARY: &str = "c2VjcmV0LWNhbmFyeS01MWQzYWEwMg==";
+pub(crate) const CANARY: &str = "c2VjcmV0LWNhbmFyeS01MWQzYWEwMg==";
 
 fn text(text: &str) -> Secret {
     Secret::from_text(text.to_owned())
 }
 
-fn place(account: &str) -> CredentialPlace {
+pub(crate) fn place(account: &str) -> CredentialPlace {
     CredentialPlace {
         account: account.parse().unwrap(),
         broker: "kraken".parse().unwrap(),
@@ -37,9 +37,27 @@ async fn with_keys() -> (World, KeyStore) {
     world
         .add_account("kraken-main", "mara_ilves", "kraken", AccountMode::Live)
         .await;
+    let keys = unlocked(&world).await;
+    (world, keys)
+}
+
+const PASSPHRASE: &str = "walnut harbour violin eleven";
+
+/// The keys as another process unlocks them.
+pub(crate) async fn reopened(world: &World) -> KeyStore {
+    let vault: Arc<dyn Vault> = Arc::new(world.another_process());
+    let keys = KeyStore::open(vault, world.entropy.clone()).await.unwrap();
+    keys.unlock(&UnlockMaterial::Passphrase(text(PASSPHRASE)))
+        .await
+        .unwrap();
+    keys
+}
+
+/// New keys of a store that has none, unsealed.
+pub(crate) async fn unlocked(world: &World) -> KeyStore {
     let vault: Arc<dyn Vault> = Arc::new(world.store.clone());
     let slot = NewSlot::Passphrase {
-        passphrase: text("walnut harbour violin eleven"),
+        passphrase: text(PASSPHRASE),
         cost: PassphraseCost::FLOOR,
     };
     let new = KeyStore::init(vault, world.entropy.clone(), world.now(), vec![slot])
@@ -52,8 +70,7 @@ async fn with_keys() -> (World, KeyStore) {
         .recovery_code()
         .confirm([(2, &second), (7, &seventh)])
         .unwrap();
-    let keys = new.finish(confirmed).await.unwrap();
-    (world, keys)
+    new.finish(confirmed).await.unwrap()
 }
 
 #[tokio::test]
@@ -83,11 +100,7 @@ async fn i5_no_secret_is_in_the_files_and_the_key_still_signs_after_a_restart() 
             assert!(!found, "{} in {name}", String::from_utf8_lossy(hidden));
         }
     }
-    let vault: Arc<dyn Vault> = Arc::new(world.another_process());
-    let keys = KeyStore::open(vault, world.entropy.clone()).await.unwrap();
-    keys.unlock(&UnlockMaterial::Passphrase(text("walnut harbour violin eleven")))
-        .await
-        .unwrap();
+    let keys = reopened(&world).await;
     let proof = keys.prove().await.unwrap();
     assert_eq!((proof.opened, proof.damaged.len()), (1, 0));
     keys.load_signer(record.facts.id, &place("kraken-ilves"))

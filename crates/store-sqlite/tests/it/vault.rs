@@ -1,7 +1,7 @@
 use std::fs;
 
 use bursar_audit::Action;
-use bursar_broker::KeyRights;
+use bursar_broker::{KeyRights, NonceFloor};
 use bursar_controls::KeyState;
 use bursar_execution::Conditions;
 use bursar_keystore::{
@@ -136,6 +136,31 @@ async fn a_credential_reads_back_as_it_was_sealed() {
             .unwrap(),
         None
     );
+}
+
+#[tokio::test]
+async fn i12_a_key_that_is_deleted_and_entered_again_goes_on_above_its_numbers() {
+    let world = with_account().await;
+    let (first, again) = (record(1, 1), record(2, 1));
+    let (one, other) = (first.facts.id, again.facts.id);
+    assert_ne!(one, other);
+    let act = world.act();
+    world.store.put_credential(&first, None, &act).await.unwrap();
+    let used = world.store.reserve(one, 50_000, 80_000).await.unwrap();
+    world.store.delete_credential(one, 1, &act).await.unwrap();
+
+    world.store.put_credential(&again, None, &act).await.unwrap();
+
+    let next = world.store.reserve(other, 60_000, 90_000).await.unwrap();
+    assert_eq!((used.end, next.start), (80_000, 80_000));
+
+    // What was spoilt of one key is not of the next.
+    let mut new = record(3, 1);
+    new.facts.public_key_hint = "c3D4".to_owned();
+    world.store.delete_credential(other, 1, &act).await.unwrap();
+    world.store.put_credential(&new, None, &act).await.unwrap();
+    let fresh = world.store.reserve(new.facts.id, 60_000, 90_000).await.unwrap();
+    assert_eq!(fresh, 60_000..90_000);
 }
 
 #[tokio::test]

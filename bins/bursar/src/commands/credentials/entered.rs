@@ -10,7 +10,7 @@ use crate::{Failure, prompt};
 
 /// Key and secret, as they come in.
 #[derive(Deserialize)]
-pub(crate) struct EnteredKey {
+pub struct EnteredKey {
     #[serde(alias = "key")]
     api_key: Secret,
     #[serde(alias = "secret")]
@@ -20,7 +20,24 @@ pub(crate) struct EnteredKey {
 }
 
 impl EnteredKey {
-    pub(crate) fn material(self) -> CredentialMaterial {
+    /// Reads the JSON that is piped in, and wipes it.
+    pub fn parse(text: String) -> Result<Self, Failure> {
+        let read = serde_json::from_str::<Self>(&text).map_err(|error| {
+            // The reader's own message may repeat what it read; only the place is told.
+            Failure::usage(
+                format!(
+                    "standard input is not a key: line {}, column {}",
+                    error.line(),
+                    error.column()
+                ),
+                "pipe in {\"api_key\": \"…\", \"api_secret\": \"…\"}, or use `--from-env`",
+            )
+        });
+        drop(Secret::from_text(text));
+        read
+    }
+
+    pub fn material(self) -> CredentialMaterial {
         let material = CredentialMaterial::new(self.api_key, self.api_secret);
         match self.passphrase {
             None => material,
@@ -37,20 +54,7 @@ pub(super) fn entered(session: &mut Session<'_>) -> Result<CredentialMaterial, F
         return Ok(CredentialMaterial::new(api_key, api_secret));
     }
     let text = prompt::document(session.console, std::path::Path::new("-"))?;
-    let read = serde_json::from_str::<EnteredKey>(&text).map_err(|error| {
-        // The reader's own message may repeat what it read; only the place is told.
-        Failure::usage(
-            format!(
-                "standard input is not a key: line {}, column {}",
-                error.line(),
-                error.column()
-            ),
-            "pipe in {\"api_key\": \"…\", \"api_secret\": \"…\"}, or use `--from-env`",
-        )
-    });
-    // Wipes the text.
-    drop(Secret::from_text(text));
-    read.map(EnteredKey::material)
+    EnteredKey::parse(text).map(EnteredKey::material)
 }
 
 /// The names under which the environment may hold the key of an account.

@@ -192,5 +192,7 @@ pub(super) fn limits(entry: &Entry) -> Result<LimitArguments, Failure> {
         max_daily_loss_usd: entry.max_daily_loss_usd.map(|usd| usd.0),
         max_positions: entry.max_positions,
         trade_only: entry.trade_only,
+        on_daily_loss: None,
+        loss_needs_release: None,
     })
 }

@@ -1,0 +1,59 @@
+//! `bursar check`: the gateway's own promises, asked of the store.
+
+use bursar_execution::{Reach, SelfCheck};
+use clap::Args;
+use serde_json::json;
+
+use crate::render::{self, Cell, Page, Table, Tone, count};
+use crate::session::Session;
+use crate::{Exit, Failure};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The daemon asks the same every minute of what changed, and of the rest in turns. A promise that is
+found broken for the first time turns the global switch on. Exits with 1 when one does not hold.
+
+Example:
+  bursar check")]
+pub struct Check {}
+
+impl Check {
+    pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
+        let opened = session.open().await?;
+        let now = session.surroundings.now();
+        let report = opened.store.check_self(Reach::Everything, now).await?;
+        let mut page = Page::new();
+        let looked_at = format!(
+            "{}, {}, {} looked at",
+            count(report.orders, "order", "orders"),
+            count(report.pairs, "pair", "pairs"),
+            count(report.limits, "limit in use", "limits in use")
+        );
+        if report.violations.is_empty() {
+            page.line(render::good("every promise holds"));
+        } else {
+            page.line(render::bad(&format!(
+                "{} broken, {} found for the first time",
+                count(report.violations.len(), "promise is", "promises are"),
+                report.new
+            )));
+        }
+        page.line(looked_at);
+        let mut table = Table::new(&["PROMISE", "OF", "WHAT IS WRONG"]);
+        for violation in &report.violations {
+            table.row([
+                Cell::new(violation.promise).tone(Tone::Bad),
+                Cell::new(&violation.subject),
+                Cell::new(&violation.facts),
+            ]);
+        }
+        if !report.violations.is_empty() {
+            page.table(&table, "");
+        }
+        let holds = report.violations.is_empty();
+        session
+            .console
+            .answer(&page, &json!({ "holds": holds, "check": report }));
+        Ok(if holds { Exit::Done } else { Exit::Failed })
+    }
+}

@@ -1,0 +1,199 @@
+//! `bursar replay`: what other limits would have made of the orders of the past.
+
+use std::path::{Path, PathBuf};
+
+use bursar_execution::replay::{OtherLimits, Redecision, Totals, redecide};
+use bursar_execution::{Intent, IntentFilter, Reports};
+use bursar_model::{AccountId, UserId};
+use clap::Args;
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use crate::render::{Cell, Page, Table, Tone, count, moment};
+use crate::session::{Opened, Session};
+use crate::{Exit, Failure, prompt, view};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The file names the limits to try out; what it leaves out stays as it was recorded with each order:
+
+  [limits]                        [policy]
+  max_position_usd = \"30\"         order_usd = \"500\"
+  max_daily_loss_usd = 10         entries_per_day = 20
+  max_positions = 2               price_collar_percent = \"1.5\"
+  pairs = { only = [\"BTC-USD\"] }  stress_percent = \"8\"
+
+Every order is judged by what was known when it was decided on.
+
+Example:
+  bursar replay --limits tighter.toml --days 30")]
+pub struct Replay {
+    /// The limits to try out, or `-` to pipe them in
+    #[arg(long, value_name = "FILE")]
+    limits: PathBuf,
+    /// How far back
+    #[arg(long, value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=3_650))]
+    days: u16,
+    /// Only of this user
+    #[arg(long)]
+    user: Option<UserId>,
+    /// Only of this account
+    #[arg(long)]
+    account: Option<AccountId>,
+}
+
+struct Changed {
+    intent: Intent,
+    redecision: Redecision,
+}
+
+impl Replay {
+    pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
+        let other = read(&self.limits, session)?;
+        let opened = session.open().await?;
+        let span = SignedDuration::from_hours(i64::from(self.days).saturating_mul(24));
+        let since = session.surroundings.now().saturating_sub(span).ok();
+        let filter = IntentFilter {
+            account: self.account,
+            user: self.user,
+            since,
+            ..IntentFilter::default()
+        };
+        let (totals, changed) = replay(filter, &other, &opened).await?;
+        let page = page(&totals, &changed, self.days);
+        let document = json!({
+            "days": self.days,
+            "totals": totals,
+            "changed": changed.iter().map(row_json).collect::<Vec<_>>(),
+        });
+        session.console.answer(&page, &document);
+        Ok(Exit::Done)
+    }
+}
+
+fn read(file: &Path, session: &mut Session<'_>) -> Result<OtherLimits, Failure> {
+    let name = if file == Path::new("-") {
+        file.to_owned()
+    } else {
+        session.path(file)
+    };
+    let text = prompt::document(session.console, &name)?;
+    toml::from_str(&text).map_err(|error| {
+        Failure::new(
+            Exit::Usage,
+            format!(
+                "`{}` names no limits: {}",
+                file.display(),
+                error.to_string().trim_end()
+            ),
+            "see `bursar replay --help` for what belongs there",
+        )
+    })
+}
+
+async fn replay(
+    mut filter: IntentFilter,
+    other: &OtherLimits,
+    opened: &Opened,
+) -> Result<(Totals, Vec<Changed>), Failure> {
+    const PAGE: u32 = 500;
+    let mut totals = Totals::default();
+    let mut changed = Vec::new();
+    loop {
+        let intents = opened.store.find_intents(&filter, PAGE).await?;
+        let Some(last) = intents.last() else {
+            return Ok((totals, changed));
+        };
+        filter.before = Some(last.id);
+        for intent in intents {
+            let recorded = opened.store.explain(intent.id).await?;
+            let redecision = redecide(&recorded, other);
+            totals
+                .add(&redecision)
+                .map_err(|error| Failure::of(Exit::Failed, &error, "ask for fewer days"))?;
+            if redecision.was_allowed != redecision.would_be_allowed {
+                changed.push(Changed { intent, redecision });
+            }
+        }
+    }
+}
+
+fn page(totals: &Totals, changed: &[Changed], days: u16) -> Page {
+    let mut page = Page::new();
+    page.line(format!(
+        "{} of {}, {} of them allowed",
+        count(
+            usize::try_from(totals.orders).unwrap_or(usize::MAX),
+            "order",
+            "orders"
+        ),
+        count(days.into(), "day", "days"),
+        totals.allowed_then
+    ));
+    page.facts([
+        (
+            "would be refused",
+            Cell::new(format!(
+                "{}, at worst {}",
+                totals.would_be_refused, totals.would_be_refused_usd
+            )),
+        ),
+        (
+            "would pass",
+            Cell::new(format!(
+                "{}, at worst {}",
+                totals.would_pass, totals.would_pass_usd
+            )),
+        ),
+    ]);
+    if totals.unfaithful > 0 {
+        page.line(crate::render::caution(&format!(
+            "on {} this version decides otherwise even under the limits of then",
+            count(
+                usize::try_from(totals.unfaithful).unwrap_or(usize::MAX),
+                "order",
+                "orders"
+            )
+        )));
+    }
+    let mut table = Table::new(&[
+        "ORDER", "USER", "ACCOUNT", "WHAT", "DECIDED", "THEN", "WOULD", "RULES",
+    ]);
+    for Changed { intent, redecision } in changed {
+        let word = |allowed: bool| if allowed { "allowed" } else { "refused" };
+        // Of an order that would pass: what refused it then.
+        let rules: Vec<&str> = if redecision.would_be_allowed {
+            view::broken(&intent.trace)
+                .map(|check| check.rule.as_str())
+                .collect()
+        } else {
+            redecision
+                .broken
+                .iter()
+                .map(|check| check.rule.as_str())
+                .collect()
+        };
+        table.row([
+            Cell::new(intent.id),
+            Cell::new(&intent.user),
+            Cell::new(&intent.account),
+            Cell::new(&intent.request),
+            Cell::new(moment(intent.created_at)),
+            Cell::new(word(redecision.was_allowed)),
+            Cell::new(word(redecision.would_be_allowed)).tone(Tone::Caution),
+            Cell::new(rules.join(", ")),
+        ]);
+    }
+    page.blank();
+    page.table(&table, "nothing would have been decided otherwise");
+    page
+}
+
+fn row_json(changed: &Changed) -> Value {
+    let mut row = json!(changed.redecision);
+    view::insert(&mut row, "user_id", json!(changed.intent.user));
+    view::insert(&mut row, "account_id", json!(changed.intent.account));
+    view::insert(&mut row, "order", json!(changed.intent.request.to_string()));
+    view::insert(&mut row, "decided_at", json!(changed.intent.created_at));
+    row
+}

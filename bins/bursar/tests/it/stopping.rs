@@ -1,0 +1,142 @@
+//! `bursar kill` when the store does not take it: the emergency file does.
+
+use std::fs;
+
+use bursar::Exit;
+use serde_json::json;
+
+use crate::desk::Desk;
+
+const HALT: &str = "kill global --mode halt --reason 'exchange misbehaves'";
+
+fn lines(desk: &Desk) -> usize {
+    fs::read_to_string(desk.path("bursar-data/emergency.jsonl"))
+        .unwrap_or_default()
+        .lines()
+        .count()
+}
+
+#[tokio::test]
+async fn u4_a_damaged_store_does_not_keep_trading_from_being_stopped() {
+    let desk = Desk::made().await;
+    let store = desk.path("bursar-data/bursar.db");
+    let whole = fs::read(&store).unwrap();
+    for damaged in [b"not a database at all".to_vec(), Vec::new()] {
+        fs::write(&store, damaged).unwrap();
+
+        let ran = desk.run(HALT).await;
+
+        assert_eq!(ran.exit, Exit::Partial, "{}\n{}", ran.out, ran.err);
+        assert!(
+            ran.out
+                .starts_with("all trading is to stop: exchange misbehaves\n"),
+            "{}",
+            ran.out
+        );
+        assert!(ran.out.contains("not verified"), "{}", ran.out);
+    }
+    assert_eq!(lines(&desk), 2);
+
+    // The store is back: the next command takes the stops over, once.
+    fs::write(&store, whole).unwrap();
+    let latches = desk.json("latches").await;
+    assert_eq!(latches["total_count"], json!(2), "{latches:#}");
+    assert_eq!(latches["latches"][0]["tripped_by"], json!("operator:ops_desk"));
+    assert_eq!(lines(&desk), 0);
+    assert_eq!(desk.json("latches").await["total_count"], json!(2));
+    let audit = desk.json("audit verify").await;
+    assert_eq!(audit["audit"]["whole"], json!(true));
+    assert!(desk.done("audit tail").await.contains("emergency.folded"));
+}
+
+#[tokio::test]
+async fn u4_a_missing_store_is_told_and_the_file_takes_the_stop() {
+    let desk = Desk::made().await;
+    let store = desk.path("bursar-data/bursar.db");
+    fs::rename(&store, desk.path("elsewhere.db")).unwrap();
+
+    let killed = desk.json(HALT).await;
+
+    assert_eq!(killed["recorded"], json!(false), "{killed:#}");
+    assert!(
+        killed["store_error"]
+            .as_str()
+            .unwrap()
+            .contains("there is no store"),
+        "{killed:#}"
+    );
+    assert_eq!(lines(&desk), 1);
+}
+
+#[tokio::test]
+async fn where_there_is_no_installation_nothing_is_said_to_be_stopped() {
+    let desk = Desk::bare();
+
+    let said = desk.ends(HALT, Exit::Unavailable).await;
+
+    assert!(said.contains("nothing was stopped"), "{said}");
+    assert!(
+        said.contains("--data-dir") || said.contains("bursar init"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn u4_a_full_disk_under_the_file_as_well_is_told_as_it_is() {
+    let desk = Desk::made().await;
+    // A device on which every write finds no room.
+    desk.write("bursar.toml", "[switches]\nemergency_file = \"/dev/full\"\n");
+    fs::write(desk.path("bursar-data/bursar.db"), b"not a database at all").unwrap();
+
+    let said = desk.ends(HALT, Exit::Unavailable).await;
+
+    assert!(said.contains("nothing was stopped"), "{said}");
+    assert!(said.contains("No space left"), "{said}");
+}
+
+#[tokio::test]
+async fn u4_a_mistake_in_the_settings_does_not_keep_trading_from_being_stopped() {
+    let desk = Desk::made().await;
+    desk.write("bursar.toml", "[caps]\norder_usb = 5\n");
+
+    desk.ends(HALT, Exit::Failed).await;
+    let ran = desk.run(&format!("{HALT} --data-dir bursar-data")).await;
+
+    assert_eq!(ran.exit, Exit::Done, "{}\n{}", ran.out, ran.err);
+    assert!(ran.err.contains("settings are left out"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn u4_a_sealed_key_store_does_not_keep_trading_from_being_stopped() {
+    let desk = Desk::ready().await;
+    fs::remove_dir_all(desk.path("home")).unwrap();
+
+    desk.done(HALT).await;
+
+    assert_eq!(desk.json("latches").await["total_count"], json!(1));
+}
+
+#[tokio::test]
+async fn i4_halting_is_said_until_it_is_proved_and_what_could_not_be_verified_is_told() {
+    let desk = Desk::ready().await;
+    desk.done("permissions set mara_ilves --pairs BTC-USD --max-position-usd 45")
+        .await;
+    // Nothing was ever ordered: nothing can work.
+    let killed = desk.json("kill user mara_ilves --mode halt --reason drill").await;
+    assert_eq!(killed["latch"]["state"], json!("halted"), "{killed:#}");
+    let id = killed["latch"]["latch_id"].as_str().unwrap().to_owned();
+    desk.done(&format!("release {id} --reason over")).await;
+    desk.run("order place kraken-ilves buy BTC-USD --usd 40 --wait-ms 0")
+        .await;
+
+    let killed = desk.json("kill user mara_ilves --mode halt --reason drill").await;
+    assert_eq!(killed["latch"]["state"], json!("halting"), "{killed:#}");
+    desk.later(61);
+    let latches = desk.json("latches").await;
+    let account = &latches["latches"][0]["accounts"][0];
+    assert_eq!(account["state"], json!("halting"), "{latches:#}");
+    let doubt = account["not_verified"].as_str().unwrap();
+    assert!(doubt.contains("bursard run"), "{doubt}");
+    let status = desk.done("status").await;
+    assert!(status.contains("HALTING"), "{status}");
+}

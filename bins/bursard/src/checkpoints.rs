@@ -1,0 +1,276 @@
+//! Checkpoints of the audit trail, while the daemon runs: signed when they are due, copied elsewhere, the
+//! key changed once a day. Whatever fails here is logged and tried again; no order waits for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bursar::checkpoint_file::{OutsideCopy, OutsideError};
+use bursar_audit::{SignedCheckpoint, checkpoint};
+use bursar_auth::{Act, Principal};
+use bursar_controls::{ClearRule, LatchCause, LatchMode, Scope};
+use bursar_execution::{Journal, NewLatch};
+use bursar_keystore::{KeyStore, SealState};
+use bursar_model::Clock;
+use bursar_store_sqlite::{CheckpointError, SqliteStore};
+use jiff::{SignedDuration, Timestamp};
+use tokio::task::{JoinError, JoinHandle};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+/// How often it is looked whether something is due.
+const EVERY: Duration = Duration::from_secs(1);
+/// How long to wait after a failure.
+const PAUSE: SignedDuration = SignedDuration::from_secs(30);
+/// How long the last copy may take when the daemon stops.
+const LAST: Duration = Duration::from_secs(5);
+
+/// What was to be copied, if it could not be.
+type Delivery = Result<(), Box<(SignedCheckpoint, OutsideError)>>;
+
+/// Signs checkpoints and delivers them.
+pub struct Checkpoints {
+    store: Arc<SqliteStore>,
+    keys: KeyStore,
+    clock: Arc<dyn Clock>,
+    outside: Option<OutsideCopy>,
+    /// The newest one that is not elsewhere yet. It covers those before it.
+    undelivered: Option<SignedCheckpoint>,
+    /// One copy at a time: a volume that hangs holds up nothing but itself.
+    delivery: Option<JoinHandle<Delivery>>,
+    deliver_after: Timestamp,
+    sign_after: Timestamp,
+}
+
+impl Checkpoints {
+    pub fn new(
+        store: Arc<SqliteStore>,
+        keys: KeyStore,
+        clock: Arc<dyn Clock>,
+        outside: Option<OutsideCopy>,
+    ) -> Self {
+        Self {
+            store,
+            keys,
+            clock,
+            outside,
+            undelivered: None,
+            delivery: None,
+            deliver_after: Timestamp::MIN,
+            sign_after: Timestamp::MIN,
+        }
+    }
+
+    /// Compares with the copy elsewhere, before anything is added to it. A store that is behind it, or
+    /// does not have what was signed, was put back or rewritten: then all trading is halted, and the copy
+    /// stays as it is.
+    pub async fn begin(&mut self) {
+        let Some(outside) = &self.outside else {
+            warn!(
+                "checkpoints of the audit trail have no outside copy: the chain only detects mistakes, not an \
+                 attacker with write access and the key; name a file in `audit.checkpoint_file`"
+            );
+            return;
+        };
+        if outside.is_on_volume_of(self.store.path()) {
+            warn!(file = %outside.path().display(), "the outside copy of checkpoints is on the volume of the store");
+        }
+        let file = match outside.read() {
+            Ok(file) => file,
+            Err(error) => {
+                warn!(%error, hint = error.hint(), "the outside copy of checkpoints cannot be compared");
+                return;
+            }
+        };
+        let newest = file
+            .checkpoints
+            .iter()
+            .max_by_key(|signed| signed.checkpoint().size);
+        let Some(newest) = newest else {
+            return self.deliver_last().await;
+        };
+        let size = newest.checkpoint().size;
+        match self.store.checkpoint_of(size).await {
+            Ok(Some(kept)) if kept == newest.to_string() => self.deliver_last().await,
+            Ok(_) => {
+                error!(
+                    size,
+                    file = %outside.path().display(),
+                    "the store does not have a checkpoint that lies in the outside copy: it was put back or rewritten"
+                );
+                self.outside = None;
+                self.halt(size).await;
+            }
+            Err(error) => warn!(%error, "the outside copy of checkpoints cannot be compared"),
+        }
+    }
+
+    /// What was signed last may not have got there.
+    async fn deliver_last(&mut self) {
+        if let Ok(Some(last)) = self.store.last_checkpoint().await {
+            self.undelivered = Some(last.signed);
+        }
+    }
+
+    async fn halt(&self, size: u64) {
+        let reason = format!(
+            "the outside copy has a checkpoint of {size} records that the store does not have: compare with the \
+             exchange, then start a new checkpoint file"
+        );
+        let act = Act::new(Principal::Daemon, self.clock.now()).because(&reason);
+        let new = NewLatch {
+            scope: Scope::Global,
+            mode: LatchMode::Halt,
+            cause: LatchCause::Restored,
+            reason,
+            clear_rule: ClearRule::Manual,
+        };
+        let is_on = match self.store.latches().await {
+            Ok(latches) => latches.iter().any(|latch| {
+                latch.cause == LatchCause::Restored
+                    && latch.scope == Scope::Global
+                    && latch.mode >= LatchMode::Halt
+            }),
+            Err(_) => false,
+        };
+        if !is_on && let Err(error) = self.store.trip(new, &act).await {
+            error!(%error, "trading could not be halted");
+        }
+    }
+
+    /// Until `stop`. Ends with the daemon and never ends it.
+    pub async fn run(&mut self, stop: &CancellationToken) {
+        loop {
+            self.look().await;
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(EVERY) => {}
+            }
+        }
+    }
+
+    /// The last checkpoint, over everything that was recorded.
+    pub async fn end(&mut self) {
+        if self.keys.state() == SealState::Unsealed {
+            let now = self.clock.now();
+            match self.store.sign_checkpoint(&self.keys, now).await {
+                Ok(signed) => self.undelivered = signed.map(|kept| kept.signed).or(self.undelivered.take()),
+                Err(error) => warn!(%error, hint = error.hint(), "the last checkpoint was not signed"),
+            }
+        }
+        self.deliver_after = Timestamp::MIN;
+        let ended = tokio::time::timeout(LAST, async {
+            while self.undelivered.is_some() || self.delivery.is_some() {
+                if let Some(delivery) = self.delivery.take() {
+                    self.delivered(delivery.await);
+                    if self.deliver_after > Timestamp::MIN {
+                        return; // It failed, and was logged.
+                    }
+                }
+                self.deliver(self.clock.now());
+            }
+        });
+        if ended.await.is_err() {
+            warn!("the last checkpoint could not be copied in time");
+        }
+    }
+
+    /// Does what is due at this moment.
+    pub async fn look(&mut self) {
+        let now = self.clock.now();
+        if self.delivery.as_ref().is_some_and(JoinHandle::is_finished)
+            && let Some(delivery) = self.delivery.take()
+        {
+            self.delivered(delivery.await);
+        }
+        if now >= self.sign_after {
+            match self.sign(now).await {
+                Ok(Some(signed)) => self.undelivered = Some(signed),
+                Ok(None) => {}
+                Err(error) => {
+                    warn!(%error, hint = error.hint(), "no checkpoint of the audit trail; it is tried again");
+                    self.sign_after = now.checked_add(PAUSE).unwrap_or(now);
+                    if matches!(error, CheckpointError::OtherKey { .. }) {
+                        // Another process may have made it; if not, the next try says so again.
+                        drop(self.keys.refresh().await);
+                    }
+                }
+            }
+        }
+        if now >= self.deliver_after {
+            self.deliver(now);
+        }
+    }
+
+    async fn sign(&self, now: Timestamp) -> Result<Option<SignedCheckpoint>, CheckpointError> {
+        if self.keys.state() == SealState::Sealed {
+            return Ok(None);
+        }
+        let state = self.store.checkpoint_state().await?;
+        let mut is_due = checkpoint::is_due(state.last, state.records, now);
+        match state.key {
+            None => {
+                if let Some(first) = self.store.certify_first_key(&self.keys, now).await? {
+                    info!(key = %first.key, "the first key that signs checkpoints; note it for `audit verify --public-key`");
+                }
+                is_due = true;
+            }
+            Some((_, since)) if checkpoint::is_key_due(since, now) => {
+                let next = self.store.certify_next_key(&self.keys, now).await?;
+                info!(
+                    generation = next.generation,
+                    "a new key signs checkpoints; the one before it is erased"
+                );
+                is_due = true;
+            }
+            Some(_) => {}
+        }
+        if !is_due {
+            return Ok(None);
+        }
+        let kept = self.store.sign_checkpoint(&self.keys, now).await?;
+        Ok(kept.map(|kept| kept.signed))
+    }
+
+    fn deliver(&mut self, now: Timestamp) {
+        let (Some(outside), None) = (&self.outside, &self.delivery) else {
+            if self.outside.is_none() {
+                self.undelivered = None;
+            }
+            return;
+        };
+        if now < self.deliver_after {
+            return;
+        }
+        if let Some(signed) = self.undelivered.take() {
+            let outside = outside.clone();
+            self.delivery = Some(tokio::task::spawn_blocking(move || {
+                outside.append(&signed).map_err(|error| Box::new((signed, error)))
+            }));
+        }
+    }
+
+    fn delivered(&mut self, ended: Result<Delivery, JoinError>) {
+        match ended {
+            Ok(Ok(())) => {}
+            Ok(Err(failed)) => {
+                let (signed, error) = *failed;
+                warn!(%error, hint = error.hint(), "a checkpoint was not copied elsewhere; it is tried again");
+                // A newer one that was signed meanwhile covers it.
+                self.undelivered.get_or_insert(signed);
+                self.pause_delivery();
+            }
+            Err(error) => {
+                warn!(%error, "a checkpoint was not copied elsewhere; it is tried again");
+                self.pause_delivery();
+            }
+        }
+    }
+
+    fn pause_delivery(&mut self) {
+        let now = self.clock.now();
+        self.deliver_after = now.checked_add(PAUSE).unwrap_or(now);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,477 @@
+//! What the trail says that the store holds, compared with what it holds: every state has its record,
+//! and every record its state.
+//!
+//! Records go in through [`Expected::take`] in order, then everything that the store holds through
+//! [`Expected::held_intent`] and [`Expected::held`]; [`Expected::finish`] says what has no counterpart.
+//!
+//! Left out, because no record is written of it: prices, balances, an exchange's rules, notes,
+//! reservations and lots (they follow from orders and fills), and what waits to be told elsewhere.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
+
+use bursar_model::{AccountId, CredentialId, FillId, IntentId, IntentState, LatchId, UserId};
+use data_encoding::BASE64;
+use rust_decimal::Decimal;
+
+use crate::{Action, Broken, BrokenKind, CertifiedKey, Data, Hash, Outcome, Record, Value};
+
+/// So many contradictions are kept; a store that is wrong in every row need not fill the memory.
+const KEPT: usize = 1_000;
+
+/// Something that the store holds and the trail knows, other than an order.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Thing {
+    User(UserId),
+    Account(AccountId),
+    Permissions(UserId),
+    Preferences(UserId),
+    Policy,
+    DayBoundary,
+    Connection(AccountId),
+    Credential(CredentialId),
+    /// What the exchange said of a key last.
+    KeyCheck(CredentialId),
+    KeystoreHeader,
+    CheckpointKey(u32),
+    Fill(AccountId, FillId),
+    Latch(LatchId),
+    Cancel(IntentId),
+    /// More loss allowed for a user's trading day.
+    LossAllowed(UserId, String),
+    TradingDay(String),
+    /// An order at the venue that is not ours. Forgotten again when it turns out to be.
+    External(AccountId, String),
+    StoreFormat,
+}
+
+impl fmt::Display for Thing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(id) => write!(f, "user `{id}`"),
+            Self::Account(id) => write!(f, "account `{id}`"),
+            Self::Permissions(id) => write!(f, "permissions of `{id}`"),
+            Self::Preferences(id) => write!(f, "preferences of `{id}`"),
+            Self::Policy => f.write_str("the limits for everybody"),
+            Self::DayBoundary => f.write_str("the beginning of trading days"),
+            Self::Connection(id) => write!(f, "connection of `{id}`"),
+            Self::Credential(id) => write!(f, "credential `{id}`"),
+            Self::KeyCheck(id) => write!(f, "check of credential `{id}`"),
+            Self::KeystoreHeader => f.write_str("the key store header"),
+            Self::CheckpointKey(generation) => write!(f, "checkpoint key {generation}"),
+            Self::Fill(account, id) => write!(f, "fill `{id}` of `{account}`"),
+            Self::Latch(id) => write!(f, "switch `{id}`"),
+            Self::Cancel(id) => write!(f, "cancel of order {id}"),
+            Self::LossAllowed(user, day) => write!(f, "loss allowed to `{user}` on {day}"),
+            Self::TradingDay(day) => write!(f, "trading day {day}"),
+            Self::External(account, id) => write!(f, "foreign order `{id}` of `{account}`"),
+            Self::StoreFormat => f.write_str("the format of the store"),
+        }
+    }
+}
+
+/// What is compared of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IntentFacts {
+    pub state: IntentState,
+    pub attempts: u32,
+    /// What its fills sum up to.
+    pub filled: Decimal,
+    /// The hash of the bytes that determine it at the venue.
+    pub terms: Option<Hash>,
+}
+
+impl fmt::Display for IntentFacts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            state,
+            attempts,
+            filled,
+            terms,
+        } = self;
+        let filled = filled.normalize();
+        write!(f, "{state}, sent {attempts} times, filled {filled}")?;
+        match terms {
+            Some(terms) => write!(f, ", terms {terms}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A state, and the record that it was last changed by.
+#[derive(Clone, Debug)]
+struct Last<T> {
+    value: T,
+    seq: u64,
+}
+
+/// What the records taken so far say.
+#[derive(Clone, Debug, Default)]
+pub struct Expected {
+    intents: HashMap<IntentId, Last<IntentFacts>>,
+    things: HashMap<Thing, Last<String>>,
+    orphans: Vec<Broken>,
+}
+
+impl Expected {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next record of the trail.
+    pub fn take(&mut self, record: &Record) {
+        self.take_intent(record);
+        self.take_people(record);
+        self.take_keys(record);
+        self.take_rest(record);
+    }
+
+    fn take_intent(&mut self, record: &Record) {
+        let Some(id) = record.subject.intent else {
+            return;
+        };
+        match record.action {
+            Action::IntentApproved | Action::IntentDenied => {
+                let state = if record.action == Action::IntentApproved {
+                    IntentState::Approved
+                } else {
+                    IntentState::Denied
+                };
+                let value = IntentFacts {
+                    state,
+                    attempts: 0,
+                    filled: Decimal::ZERO,
+                    terms: parsed(&record.data, "terms_hash"),
+                };
+                let admitted = Last {
+                    value,
+                    seq: record.seq,
+                };
+                if self.intents.insert(id, admitted).is_some() {
+                    self.orphan(record.seq, format!("order {id} is admitted for a second time"));
+                }
+            }
+            Action::FillBooked => self.take_fill(record, id),
+            Action::CancelRequested => self.put(record, Thing::Cancel(id), "requested"),
+            Action::CancelSent => self.put(record, Thing::Cancel(id), "sent"),
+            Action::CancelDone => self.put(record, Thing::Cancel(id), "done"),
+            Action::CancelMoot => self.put(record, Thing::Cancel(id), "moot"),
+            action => {
+                let steps = (parsed(&record.data, "from"), parsed(&record.data, "to"));
+                if let (Some(from), Some(to)) = steps
+                    && action.name().starts_with("intent.")
+                {
+                    self.step(record, id, from, to);
+                }
+            }
+        }
+    }
+
+    fn step(&mut self, record: &Record, id: IntentId, from: IntentState, to: IntentState) {
+        let Some(last) = self.intents.get_mut(&id) else {
+            return self.orphan(record.seq, format!("order {id} changes, but was never admitted"));
+        };
+        let before = last.value.state;
+        last.value.state = to;
+        last.seq = record.seq;
+        if record.action == Action::IntentDispatched {
+            last.value.attempts = last.value.attempts.saturating_add(1);
+        }
+        if before != from {
+            let detail = format!("order {id} leaves `{from}`, but the records before left it `{before}`");
+            self.orphan(record.seq, detail);
+        }
+    }
+
+    fn take_fill(&mut self, record: &Record, id: IntentId) {
+        let (Some(account), Some(fill)) = (&record.subject.account, &record.subject.fill) else {
+            return self.orphan(record.seq, "a fill without its account or id".to_owned());
+        };
+        let quantity: Decimal = parsed(&record.data, "quantity").unwrap_or_default();
+        let price: Decimal = parsed(&record.data, "price").unwrap_or_default();
+        let side = text(&record.data, "side").unwrap_or_default();
+        let pair = text(&record.data, "pair").unwrap_or_default();
+        let value = fill_value(id, side, pair, quantity, price);
+        let thing = Thing::Fill(account.clone(), fill.clone());
+        if self.things.contains_key(&thing) {
+            self.orphan(record.seq, format!("{thing} is booked for a second time"));
+        }
+        self.put(record, thing, value);
+        match self.intents.get_mut(&id) {
+            Some(last) => {
+                last.value.filled = last.value.filled.checked_add(quantity).unwrap_or(Decimal::MAX);
+                last.seq = record.seq;
+            }
+            None => self.orphan(
+                record.seq,
+                format!("order {id} is filled, but was never admitted"),
+            ),
+        }
+    }
+
+    fn take_people(&mut self, record: &Record) {
+        let subject = &record.subject;
+        match record.action {
+            Action::UserAdded
+            | Action::UserEnabled
+            | Action::UserDisabled
+            | Action::UserTierSet
+            | Action::UserEmailSet
+            | Action::UserNameSet
+            | Action::UserAccountTypeSet
+            | Action::UserDefaultAccountSet
+            | Action::UserDeleted => self.put_hash(record, subject.user.clone().map(Thing::User)),
+            Action::AccountAdded
+            | Action::AccountClosed
+            | Action::AccountRenamed
+            | Action::AccountSuspended
+            | Action::AccountResumed
+            | Action::AccountIdentified => self.put_hash(record, subject.account.clone().map(Thing::Account)),
+            Action::PermissionsSet => self.put_hash(record, subject.user.clone().map(Thing::Permissions)),
+            Action::PreferencesSet | Action::PreferencesDeleted => {
+                self.put_hash(record, subject.user.clone().map(Thing::Preferences));
+            }
+            Action::LimitsSet => {
+                let is_boundary = record.data.get("day_boundary").is_some();
+                let thing = if is_boundary {
+                    Thing::DayBoundary
+                } else {
+                    Thing::Policy
+                };
+                self.put_hash(record, Some(thing));
+            }
+            Action::AccountConnected | Action::AccountDisconnected | Action::AccountState => {
+                if let (Some(account), Some(after)) = (&subject.account, text(&record.data, "after")) {
+                    self.put(record, Thing::Connection(account.clone()), after);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn take_keys(&mut self, record: &Record) {
+        let version = |key| match record.data.get(key) {
+            Some(Value::Integer(version)) => Some(version.to_string()),
+            _ => None,
+        };
+        if let Some(id) = record.subject.credential {
+            match record.action {
+                Action::CredentialStored | Action::CredentialRotated => {
+                    self.put(
+                        record,
+                        Thing::Credential(id),
+                        version("version").unwrap_or_default(),
+                    );
+                }
+                Action::CredentialDeleted => {
+                    self.things.remove(&Thing::Credential(id));
+                    self.things.remove(&Thing::KeyCheck(id));
+                }
+                Action::CredentialChecked | Action::CredentialRefused => {
+                    let value = check_value(record.outcome == Outcome::Allowed);
+                    self.put(record, Thing::KeyCheck(id), value);
+                }
+                _ => {}
+            }
+        }
+        match record.action {
+            Action::SlotAdded | Action::SlotRemoved | Action::KeystoreRotated => {
+                if let Some(version) = version("version") {
+                    self.put(record, Thing::KeystoreHeader, version);
+                }
+            }
+            Action::CheckpointKeyCertified => {
+                if let Some(version) = version("header") {
+                    self.put(record, Thing::KeystoreHeader, version);
+                }
+                let generation = version("generation").and_then(|generation| generation.parse().ok());
+                let key = text(&record.data, "key").unwrap_or_default();
+                let value = key_text(key, record.seq);
+                self.put(
+                    record,
+                    Thing::CheckpointKey(generation.unwrap_or_default()),
+                    value,
+                );
+            }
+            _ => {}
+        }
+    }
+
+    fn take_rest(&mut self, record: &Record) {
+        let data = &record.data;
+        let word = |key| text(data, key).unwrap_or_default();
+        let format = |key| match data.get(key) {
+            Some(Value::Integer(format)) => format.to_string(),
+            _ => String::new(),
+        };
+        match record.action {
+            Action::LatchTripped => {
+                if let Some(id) = record.subject.latch {
+                    let value = latch_value(word("scope"), word("mode"), word("cause"), true);
+                    if self.things.contains_key(&Thing::Latch(id)) {
+                        self.orphan(
+                            record.seq,
+                            format!("switch `{id}` is turned on for a second time"),
+                        );
+                    }
+                    self.put(record, Thing::Latch(id), value);
+                }
+            }
+            Action::LatchCleared => {
+                if let Some(id) = record.subject.latch {
+                    let of = |is_on| latch_value(word("scope"), word("mode"), word("cause"), is_on);
+                    let before = self.things.get(&Thing::Latch(id)).map(|last| last.value.clone());
+                    if before != Some(of(true)) {
+                        self.orphan(record.seq, format!("switch `{id}` is turned off, but was not on"));
+                    }
+                    self.put(record, Thing::Latch(id), of(false));
+                }
+            }
+            Action::LossAllowed => {
+                if let Some(user) = record.subject.user.clone() {
+                    let thing = Thing::LossAllowed(user, word("day").to_owned());
+                    self.put(record, thing, amount_value(word("after")));
+                }
+            }
+            Action::DayOpened => {
+                let value = format!("{} to {}", word("start"), word("end"));
+                self.put(record, Thing::TradingDay(word("day").to_owned()), value);
+            }
+            Action::ExternalOrder => {
+                if let Some(account) = record.subject.account.clone() {
+                    let id = word("venue_order_id").to_owned();
+                    self.put(record, Thing::External(account, id), "seen");
+                }
+            }
+            Action::StoreInitialised => self.put(record, Thing::StoreFormat, format("format")),
+            Action::StoreMigrated => self.put(record, Thing::StoreFormat, format("to")),
+            _ => {}
+        }
+    }
+
+    fn put(&mut self, record: &Record, thing: Thing, value: impl Into<String>) {
+        let last = Last {
+            value: value.into(),
+            seq: record.seq,
+        };
+        self.things.insert(thing, last);
+    }
+
+    /// A thing is there as long as its last record says what it is after it.
+    fn put_hash(&mut self, record: &Record, thing: Option<Thing>) {
+        let Some(thing) = thing else { return };
+        match record.after {
+            Some(after) => self.put(record, thing, after.to_string()),
+            None => drop(self.things.remove(&thing)),
+        }
+    }
+
+    /// An order that the store holds.
+    pub fn held_intent(&mut self, id: IntentId, held: &IntentFacts) {
+        match self.intents.remove(&id) {
+            None => self.orphan(0, format!("order {id} ({held}) is in the store without a record")),
+            Some(last) if last.value != *held => {
+                let detail = format!("order {id}: the store says `{held}`, the trail `{}`", last.value);
+                self.orphan(last.seq, detail);
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Anything else that the store holds, by the text that the functions below make.
+    pub fn held(&mut self, thing: &Thing, value: &str) {
+        match self.things.remove(thing) {
+            None => self.orphan(0, format!("{thing} ({value}) is in the store without a record")),
+            Some(last) if last.value != value => {
+                let detail = format!("{thing}: the store says `{value}`, the trail `{}`", last.value);
+                self.orphan(last.seq, detail);
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Whether any record speaks of it, and it was not compared yet.
+    pub fn knows(&self, thing: &Thing) -> bool {
+        self.things.contains_key(thing)
+    }
+
+    /// What has no counterpart, by record; first what the store holds without any record.
+    pub fn finish(mut self) -> Vec<Broken> {
+        let intents = std::mem::take(&mut self.intents);
+        for (id, last) in intents {
+            self.orphan(
+                last.seq,
+                format!("order {id} ({}) is not in the store", last.value),
+            );
+        }
+        let things = std::mem::take(&mut self.things);
+        for (thing, last) in things {
+            if !matches!(thing, Thing::External(..)) {
+                self.orphan(last.seq, format!("{thing} ({}) is not in the store", last.value));
+            }
+        }
+        self.orphans
+            .sort_by(|a, b| (a.seq, &a.detail).cmp(&(b.seq, &b.detail)));
+        self.orphans
+    }
+
+    fn orphan(&mut self, seq: u64, detail: String) {
+        if self.orphans.len() < KEPT {
+            self.orphans.push(Broken {
+                seq,
+                kind: BrokenKind::OrphanChange,
+                detail,
+            });
+        }
+    }
+}
+
+fn text<'a>(data: &'a Data, key: &str) -> Option<&'a str> {
+    match data.get(key)? {
+        Value::Text(text) => Some(text),
+        _ => None,
+    }
+}
+
+fn parsed<T: FromStr>(data: &Data, key: &str) -> Option<T> {
+    text(data, key)?.parse().ok()
+}
+
+/// What is compared of a fill.
+pub fn fill_value(intent: IntentId, side: &str, pair: &str, quantity: Decimal, price: Decimal) -> String {
+    let (quantity, price) = (quantity.normalize(), price.normalize());
+    format!("{side} {quantity} {pair} at {price} for {intent}")
+}
+
+/// What is compared of a switch.
+pub fn latch_value(scope: &str, mode: &str, cause: &str, is_on: bool) -> String {
+    let state = if is_on { "on" } else { "off" };
+    format!("{mode} of {scope} for {cause}, {state}")
+}
+
+/// What is compared of what an exchange said of a key.
+pub const fn check_value(is_admitted: bool) -> &'static str {
+    if is_admitted { "admitted" } else { "refused" }
+}
+
+/// What is compared of a key that signs checkpoints.
+pub fn key_value(key: &CertifiedKey) -> String {
+    key_text(&BASE64.encode(key.key.as_bytes()), key.seq)
+}
+
+fn key_text(public_key: &str, seq: u64) -> String {
+    format!("{public_key} by record {seq}")
+}
+
+/// An amount without its currency and without zeros at its end.
+pub fn amount_value(amount: &str) -> String {
+    let number = amount.split(' ').next().unwrap_or_default();
+    match number.parse::<Decimal>() {
+        Ok(number) => number.normalize().to_string(),
+        Err(_) => amount.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,306 @@
+//! What takes two people: one proposes it, another one approves, and then it is done, in the
+//! transaction of the approval.
+//!
+//! A [`Measure`] says exactly what is to be done and what was there when it was proposed. Should that
+//! have changed when the second person comes, nothing is done.
+
+use async_trait::async_trait;
+use bursar_audit::Hash;
+use bursar_auth::{Act, Principal};
+use bursar_controls::{Latch, Policy};
+use bursar_ledger::DayKey;
+use bursar_model::{ApprovalId, IntentId, IntentState, LatchId, Usd, UserId, VenueOrderId};
+use jiff::{SignedDuration, Timestamp};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use strum::{Display, EnumIter, EnumString, IntoStaticStr};
+
+use crate::machine::Step;
+use crate::{Intent, JournalError, UserDay};
+
+/// How long a proposal can be approved.
+pub const GOOD_FOR: SignedDuration = SignedDuration::from_hours(24);
+
+/// What people found of an order that the gateway cannot end by itself.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumString,
+    EnumIter,
+    IntoStaticStr,
+)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum Resolution {
+    /// The venue never had it.
+    Absent,
+    /// It is or was there; the gateway reads the rest.
+    Open,
+    Filled,
+    Cancelled,
+    VenueExpired,
+    /// The venue refused it.
+    Rejected,
+}
+
+impl Resolution {
+    /// The row of the table that it takes.
+    pub const fn step(self) -> Step {
+        match self {
+            Self::Absent => Step::ResolveAbsent,
+            Self::Open => Step::ResolveOpen,
+            Self::Filled => Step::ResolveFilled,
+            Self::Cancelled => Step::ResolveCancelled,
+            Self::VenueExpired => Step::ResolveVenueExpired,
+            Self::Rejected => Step::ResolveRejected,
+        }
+    }
+}
+
+/// What is to be done. Its JSON is what is hashed and shown to the second person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "measure", rename_all = "kebab-case")]
+pub enum Measure {
+    /// End an order that is unknown or an incident.
+    Resolve {
+        intent: IntentId,
+        /// The state and what was booked when it was proposed.
+        from: IntentState,
+        filled: Decimal,
+        to: Resolution,
+        venue_order_id: Option<VenueOrderId>,
+    },
+    /// Turn off a switch that stops a broker or everything, or any switch without a reconciliation.
+    Release {
+        latch: LatchId,
+        /// Although nobody could compare the accounts with the venue just now.
+        unreconciled: bool,
+    },
+    /// Put looser limits for everybody in force.
+    SetPolicy {
+        replaces: Box<Policy>,
+        policy: Box<Policy>,
+    },
+    /// Allow a user to lose more in the trading day that is open.
+    AllowLoss(MoreLoss),
+}
+
+/// How much more a user is to be allowed to lose, and of what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoreLoss {
+    pub user: UserId,
+    pub day: DayKey,
+    /// The user's limit when it was proposed, ...
+    pub limit: Usd,
+    /// ... and what was allowed on top of it before.
+    pub before: Usd,
+    /// On top of both.
+    pub extra: Usd,
+}
+
+impl Measure {
+    /// `resolve`, `release`, `set-policy` or `allow-loss`.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Resolve { .. } => "resolve",
+            Self::Release { .. } => "release",
+            Self::SetPolicy { .. } => "set-policy",
+            Self::AllowLoss(_) => "allow-loss",
+        }
+    }
+
+    /// In a sentence, for people who decide on it.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Resolve {
+                intent,
+                from,
+                to,
+                venue_order_id,
+                ..
+            } => {
+                let id = venue_order_id
+                    .as_ref()
+                    .map_or_else(String::new, |id| format!(", at the exchange `{id}`"));
+                format!("end order {intent}, which is {from}, as {to}{id}")
+            }
+            Self::Release {
+                latch,
+                unreconciled: false,
+            } => format!("turn switch {latch} off"),
+            Self::Release {
+                latch,
+                unreconciled: true,
+            } => format!("turn switch {latch} off without comparing the accounts with the exchange"),
+            Self::SetPolicy { replaces, policy } => {
+                format!(
+                    "loosen for everybody: {}",
+                    replaces.loosened_by(policy).join(", ")
+                )
+            }
+            Self::AllowLoss(MoreLoss {
+                user,
+                day,
+                limit,
+                before,
+                extra,
+            }) => {
+                format!(
+                    "allow {user} to lose {extra} more in trading day {day}, on top of the limit of {limit} and \
+                     {before} allowed before"
+                )
+            }
+        }
+    }
+}
+
+/// A proposal and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Approval {
+    #[serde(serialize_with = "shown")]
+    pub id: ApprovalId,
+    pub measure: Measure,
+    /// Of the measure's JSON as it was proposed.
+    pub hash: Hash,
+    pub proposed_by: Principal,
+    pub proposed_at: Timestamp,
+    pub reason: String,
+    /// What the proposer saw, in their words; empty where none is asked for.
+    pub evidence: String,
+    pub expires_at: Timestamp,
+    pub verdict: Option<ApprovalVerdict>,
+}
+
+fn shown<S: serde::Serializer>(id: &ApprovalId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(id)
+}
+
+/// What the second person said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ApprovalVerdict {
+    pub by: Principal,
+    pub at: Timestamp,
+    pub approved: bool,
+    pub note: String,
+}
+
+impl Approval {
+    /// Whether somebody can still decide on it.
+    pub fn is_open(&self, now: Timestamp) -> bool {
+        self.verdict.is_none() && now <= self.expires_at
+    }
+
+    /// `open`, `expired`, `approved` or `rejected`.
+    pub fn state(&self, now: Timestamp) -> &'static str {
+        match &self.verdict {
+            Some(verdict) if verdict.approved => "approved",
+            Some(_) => "rejected",
+            None if self.is_open(now) => "open",
+            None => "expired",
+        }
+    }
+}
+
+/// What was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    Resolved(Box<Intent>),
+    Released {
+        latch: Box<Latch>,
+        /// The milder switch that is on instead, because something is still held or unknown there.
+        instead: Option<Box<Latch>>,
+    },
+    PolicySet(Box<Policy>),
+    LossAllowed {
+        day: Box<UserDay>,
+        /// The switches of the day's loss that are on all the same.
+        still_on: Vec<Latch>,
+    },
+}
+
+/// What became of a proposal at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proposed {
+    /// Another person has to approve it.
+    Waiting(Box<Approval>),
+    /// One person may do both here.
+    Done(Box<Approval>, Effect),
+}
+
+/// Why a proposal was not taken or not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum ApprovalError {
+    #[error("there is no proposal `{id}`")]
+    NotFound { id: ApprovalId },
+    #[error("`{who}` is no person who runs this installation")]
+    NotAPerson { who: Principal },
+    #[error("`{who}` proposed it, and another person has to approve it")]
+    SamePerson { who: Principal },
+    #[error("it could be approved until {at}")]
+    Expired { at: Timestamp },
+    #[error("`{by}` decided on it already")]
+    Decided { by: Principal },
+    /// What is stored is not what was proposed.
+    #[error("proposal `{id}` does not have the hash that was recorded when it was made")]
+    Altered { id: ApprovalId },
+    /// The facts do not allow it.
+    #[error("rule {rule}: {why}")]
+    Refused {
+        rule: &'static str,
+        why: String,
+        hint: &'static str,
+    },
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+impl ApprovalError {
+    /// What a person can do now.
+    pub const fn hint(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } => "list them with `bursar approvals`",
+            Self::NotAPerson { .. } => "run the command as a person who may open the store",
+            Self::SamePerson { .. } => {
+                "let a second person run `bursar approve`; who works alone sets `people.alone = true`"
+            }
+            Self::Expired { .. } => "propose it again",
+            Self::Decided { .. } => "look at it with `bursar approvals --all`",
+            Self::Altered { .. } => {
+                "somebody changed the store: run `bursar check` and `bursar audit verify`"
+            }
+            Self::Refused { hint, .. } => hint,
+            Self::Journal(error) => error.hint(),
+        }
+    }
+}
+
+/// What takes two people.
+#[async_trait]
+pub trait Approvals: Send + Sync {
+    /// Checks that the measure would be possible now, and records it as a proposal. The same proposal
+    /// made twice is one. Where one person may do both, it is carried out at once.
+    async fn propose(&self, measure: Measure, evidence: &str, act: &Act) -> Result<Proposed, ApprovalError>;
+
+    /// Carries a proposal out, if another person made it, it is what was proposed, and its facts are
+    /// still those: all in one transaction, with both names in its records.
+    async fn approve(&self, id: ApprovalId, act: &Act) -> Result<(Approval, Effect), ApprovalError>;
+
+    /// Ends a proposal. Anybody may, who made it too.
+    async fn reject(&self, id: ApprovalId, act: &Act) -> Result<Approval, ApprovalError>;
+
+    /// Newest first; with those that are decided or too old if `all`.
+    async fn approvals(&self, all: bool, limit: u32) -> Result<Vec<Approval>, ApprovalError>;
+
+    /// Whether one person may do what takes two.
+    async fn works_alone(&self) -> Result<bool, JournalError>;
+
+    /// As the settings of the daemon say. Recorded whenever it changes.
+    async fn set_works_alone(&self, alone: bool, act: &Act) -> Result<(), JournalError>;
+}

@@ -1,0 +1,448 @@
+//! The gateway's promises as questions to what is recorded: pure functions from facts of one snapshot
+//! to counterexamples.
+//!
+//! The store reads the facts; the daemon asks every minute, `bursar check` whenever somebody wants to
+//! know, and the tests ask of stores that were tampered with.
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use bursar_audit::{Action, Data, Record, Value};
+use bursar_controls::{Latch, LatchMode, LimitKind};
+use bursar_ledger::{LedgerFill, Lot, LotMethod, replay};
+use bursar_model::{AccountId, BrokerId, FillId, IntentId, IntentState, Pair, UserId, VenueOrderId, decimal};
+use bursar_permissions::Caller;
+use jiff::Timestamp;
+use rust_decimal::{Decimal, dec};
+use serde::Serialize;
+use strum::{Display, EnumIter, EnumString, IntoStaticStr};
+
+use crate::{Approval, BookedFill, Intent, JournalError, machine};
+
+/// A promise of the gateway. The names are those of the safety rules.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Display,
+    EnumString,
+    EnumIter,
+    IntoStaticStr,
+)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum Promise {
+    /// No order without a record of the decision to send it.
+    I1,
+    /// At most one order at the venue per order of ours.
+    I2,
+    /// Limits are never exceeded.
+    I3,
+    /// A switch that is on stops new risk.
+    I4,
+    /// No fill is lost or counted twice.
+    I7,
+    /// Terminal words are true.
+    I8,
+    /// What is unknown ends only by evidence, and no state changes behind the trail's back.
+    I9,
+    /// The terms of an order are those that were approved.
+    Terms,
+}
+
+/// A promise that does not hold, and of what.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Violation {
+    pub promise: Promise,
+    /// An order, an account with its pair, or a user.
+    pub subject: String,
+    pub facts: String,
+}
+
+impl Violation {
+    fn of(promise: Promise, subject: impl ToString, facts: impl Into<String>) -> Self {
+        Self {
+            promise,
+            subject: subject.to_string(),
+            facts: facts.into(),
+        }
+    }
+}
+
+/// Everything recorded of one order.
+#[derive(Clone, Debug)]
+pub struct OrderFacts {
+    pub intent: Intent,
+    pub attempts: u32,
+    /// Whether the stored bytes of its terms have their hash and are those of its size.
+    pub terms_fit: bool,
+    /// Its audit records, oldest first. `None` for an order from before they were filed by order.
+    pub records: Option<Vec<Record>>,
+    /// Its booked executions: under which id at the venue, and how much.
+    pub fills: Vec<(VenueOrderId, Decimal)>,
+    /// Booked executions of it whose double entry does not add up to nothing.
+    pub unbalanced: Vec<FillId>,
+    /// Orders at the venue that bear our id of it and were kept beside it.
+    pub beside: Vec<VenueOrderId>,
+}
+
+/// A switch and where its two ends stand in the trail.
+#[derive(Clone, Debug)]
+pub struct SwitchFacts {
+    pub latch: Latch,
+    pub tripped_seq: u64,
+    pub cleared_seq: Option<u64>,
+}
+
+/// What is booked of one pair of one account.
+#[derive(Clone, Debug)]
+pub struct PairFacts {
+    pub account: AccountId,
+    pub pair: Pair,
+    pub lots: Vec<Lot>,
+    pub fills: Vec<LedgerFill>,
+}
+
+/// What is used and reserved of a limit, and what the limit was when something of it was taken last.
+/// A limit that was lowered since forbids new use; it does not make old use wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UseFacts {
+    pub kind: LimitKind,
+    pub subject: String,
+    pub used: Decimal,
+    pub limit: Decimal,
+}
+
+/// What one pass of the self-check looked at, in one snapshot.
+#[derive(Clone, Debug, Default)]
+pub struct CheckFacts {
+    pub orders: Vec<OrderFacts>,
+    pub switches: Vec<SwitchFacts>,
+    pub pairs: Vec<PairFacts>,
+    pub uses: Vec<UseFacts>,
+}
+
+/// Dollars are rounded up in more than one place on the way into a sum.
+const CENT: Decimal = dec!(0.01);
+
+/// Every promise that the facts contradict.
+pub fn judge(facts: &CheckFacts) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for order in &facts.orders {
+        found.extend(recorded_before_sent(order));
+        found.extend(one_order(order));
+        found.extend(stopped_by_switches(order, &facts.switches));
+        found.extend(fills_add_up(order));
+        found.extend(terminal_words(order));
+        found.extend(evidence(order));
+        found.extend(terms(order));
+    }
+    found.extend(facts.uses.iter().filter_map(within_limit));
+    found.extend(facts.pairs.iter().filter_map(ledger_is_fills));
+    found
+}
+
+/// I1.
+fn recorded_before_sent(order: &OrderFacts) -> Option<Violation> {
+    let records = order.records.as_ref()?;
+    let was_sent = order.attempts > 0
+        || match order.intent.state {
+            IntentState::Dispatching | IntentState::Unknown | IntentState::Open => true,
+            IntentState::Rejected
+            | IntentState::Absent
+            | IntentState::Filled
+            | IntentState::Cancelled
+            | IntentState::VenueExpired => !records
+                .iter()
+                .any(|record| record.action == Action::IntentResolved),
+            IntentState::Approved
+            | IntentState::Denied
+            | IntentState::Expired
+            | IntentState::Withdrawn
+            | IntentState::Incident => false,
+        };
+    let is_recorded = records
+        .iter()
+        .any(|record| record.action == Action::IntentDispatched);
+    (was_sent && !is_recorded).then(|| {
+        let facts = format!(
+            "it is {} and the trail has no decision to send it",
+            order.intent.state
+        );
+        Violation::of(Promise::I1, order.intent.id, facts)
+    })
+}
+
+/// I2.
+fn one_order(order: &OrderFacts) -> Option<Violation> {
+    let ids: BTreeSet<&VenueOrderId> = order
+        .fills
+        .iter()
+        .map(|(id, _)| id)
+        .chain(&order.intent.venue_order_id)
+        .chain(&order.beside)
+        .collect();
+    (ids.len() > 1).then(|| {
+        let ids: Vec<&str> = ids.into_iter().map(VenueOrderId::as_str).collect();
+        Violation::of(
+            Promise::I2,
+            order.intent.id,
+            format!("the venue has {} for it", ids.join(", ")),
+        )
+    })
+}
+
+/// I3.
+fn within_limit(used: &UseFacts) -> Option<Violation> {
+    let tolerated = match used.kind {
+        LimitKind::PositionCost
+        | LimitKind::DayLoss
+        | LimitKind::AccountExposure
+        | LimitKind::UserExposure
+        | LimitKind::GlobalExposure
+        | LimitKind::AccountTurnover
+        | LimitKind::UserTurnover
+        | LimitKind::AccountLoss
+        | LimitKind::GlobalLoss => CENT,
+        LimitKind::Positions
+        | LimitKind::OpenOrders
+        | LimitKind::Entries
+        | LimitKind::SaleQuantity
+        | LimitKind::OrdersPerMinute => Decimal::ZERO,
+    };
+    let most = decimal::add(used.limit, tolerated).unwrap_or(used.limit);
+    (used.used > most).then(|| {
+        let facts = format!(
+            "{}: {} used and reserved of {}",
+            used.kind,
+            used.used.normalize(),
+            used.limit.normalize()
+        );
+        Violation::of(Promise::I3, &used.subject, facts)
+    })
+}
+
+/// I4.
+fn stopped_by_switches(order: &OrderFacts, switches: &[SwitchFacts]) -> Vec<Violation> {
+    let intent = &order.intent;
+    let may_pass = |mode: LatchMode| {
+        (intent.reducing && mode.allows_reducing())
+            || (mode == LatchMode::Flatten && intent.caller == Caller::Flattener)
+    };
+    let dispatched = order
+        .records
+        .iter()
+        .flatten()
+        .filter(|record| record.action == Action::IntentDispatched);
+    let mut found = Vec::new();
+    for record in dispatched {
+        let stopping = switches.iter().find(|switch| {
+            switch.tripped_seq < record.seq
+                && switch.cleared_seq.is_none_or(|cleared| cleared > record.seq)
+                && covers(&switch.latch, &intent.account, &intent.user, &intent.broker)
+                && !may_pass(switch.latch.mode)
+        });
+        if let Some(switch) = stopping {
+            let facts = format!(
+                "it was sent by record {}, while switch {} was on since record {}",
+                record.seq, switch.latch.id, switch.tripped_seq
+            );
+            found.push(Violation::of(Promise::I4, intent.id, facts));
+        }
+    }
+    found
+}
+
+fn covers(latch: &Latch, account: &AccountId, user: &UserId, broker: &BrokerId) -> bool {
+    latch.scope.covers(account, user, broker)
+}
+
+/// I7, of one order.
+fn fills_add_up(order: &OrderFacts) -> Option<Violation> {
+    if let Some(fill) = order.unbalanced.first() {
+        let facts = format!("the double entry of execution `{fill}` does not add up");
+        return Some(Violation::of(Promise::I7, order.intent.id, facts));
+    }
+    let booked = order
+        .fills
+        .iter()
+        .try_fold(Decimal::ZERO, |sum, (_, quantity)| decimal::add(sum, *quantity));
+    (booked != Ok(order.intent.filled)).then(|| {
+        let facts = format!(
+            "{} is filled of it, its executions are {}",
+            order.intent.filled.normalize(),
+            booked.map_or_else(|error| error.to_string(), |sum| sum.normalize().to_string())
+        );
+        Violation::of(Promise::I7, order.intent.id, facts)
+    })
+}
+
+/// I7, of one pair: what is held is what the executions leave.
+fn ledger_is_fills(pair: &PairFacts) -> Option<Violation> {
+    let subject = format!("{} {}", pair.account, pair.pair);
+    let replayed = match replay(&pair.fills, LotMethod::default()) {
+        Ok(replayed) => replayed,
+        Err(error) => {
+            let facts = format!("its executions cannot be booked again: {error}");
+            return Some(Violation::of(Promise::I7, subject, facts));
+        }
+    };
+    let quantity = |lots: &[Lot]| {
+        let mut all: Vec<(FillId, Decimal)> = lots
+            .iter()
+            .map(|lot| (lot.id.clone(), lot.quantity.value().normalize()))
+            .collect();
+        all.sort();
+        all
+    };
+    (quantity(&replayed.lots) != quantity(&pair.lots)).then(|| {
+        let sum = |lots: &[Lot]| -> Decimal { lots.iter().map(|lot| lot.quantity.value()).sum() };
+        let facts = format!(
+            "the ledger holds {}, its executions leave {}",
+            sum(&pair.lots).normalize(),
+            sum(&replayed.lots).normalize()
+        );
+        Violation::of(Promise::I7, subject, facts)
+    })
+}
+
+/// I8.
+fn terminal_words(order: &OrderFacts) -> Option<Violation> {
+    let intent = &order.intent;
+    let was_never_there = matches!(
+        intent.state,
+        IntentState::Denied
+            | IntentState::Expired
+            | IntentState::Withdrawn
+            | IntentState::Rejected
+            | IntentState::Absent
+    );
+    let there = intent
+        .venue_order_id
+        .iter()
+        .chain(order.fills.iter().map(|(id, _)| id))
+        .chain(&order.beside)
+        .next()?;
+    was_never_there.then(|| {
+        Violation::of(
+            Promise::I8,
+            intent.id,
+            format!("it is {}, and the venue has `{there}`", intent.state),
+        )
+    })
+}
+
+/// I9: every change of state is in the trail, is a row of the table, and leaves `unknown` only by
+/// what may end it.
+fn evidence(order: &OrderFacts) -> Option<Violation> {
+    let records = order.records.as_ref()?;
+    let broken = |facts: String| Some(Violation::of(Promise::I9, order.intent.id, facts));
+    let mut state = None;
+    for record in records {
+        let (from, to) = match record.action {
+            Action::IntentApproved if record.data.get("to").is_none() => (None, IntentState::Approved),
+            Action::IntentDenied => (None, IntentState::Denied),
+            _ => match (state_in(&record.data, "from"), state_in(&record.data, "to")) {
+                (Some(from), Some(to)) => (Some(from), to),
+                _ => continue,
+            },
+        };
+        if from != state {
+            return broken(format!(
+                "record {} goes on from another state than the one before",
+                record.seq
+            ));
+        }
+        if let Some(from) = from {
+            if !machine::leads(from, to) {
+                return broken(format!("record {} goes from {from} to {to}", record.seq));
+            }
+            if from == IntentState::Unknown && !may_end_unknown(record) {
+                return broken(format!(
+                    "record {} ends `unknown` by `{}`",
+                    record.seq, record.action
+                ));
+            }
+        }
+        state = Some(to);
+    }
+    (state != Some(order.intent.state)).then(|| {
+        let told = state.map_or_else(|| "nothing".to_owned(), |state| state.to_string());
+        let facts = format!("it is {}, and the trail says {told}", order.intent.state);
+        Violation::of(Promise::I9, order.intent.id, facts)
+    })
+}
+
+fn state_in(data: &Data, key: &str) -> Option<IntentState> {
+    match data.get(key)? {
+        Value::Text(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+fn may_end_unknown(record: &Record) -> bool {
+    let has = |key: &str| record.data.get(key).is_some();
+    match record.action {
+        Action::IntentOpen => has("venue_order_id"),
+        Action::IntentAbsent => has("first_look") && has("second_look"),
+        Action::IntentIncident => true,
+        Action::IntentResolved => has("proposed_by") && has("approved_by") && has("evidence"),
+        _ => false,
+    }
+}
+
+/// What would be sent is what was approved.
+fn terms(order: &OrderFacts) -> Option<Violation> {
+    (!order.terms_fit).then(|| {
+        Violation::of(
+            Promise::Terms,
+            order.intent.id,
+            "its terms do not have the hash that was recorded",
+        )
+    })
+}
+
+/// How much a self-check looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Everything there is.
+    Everything,
+    /// What changed since the last time, and another part of the rest.
+    Changes,
+}
+
+/// What a self-check found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CheckReport {
+    pub at: Timestamp,
+    pub orders: usize,
+    pub pairs: usize,
+    pub limits: usize,
+    /// All that do not hold, also those that were found before.
+    pub violations: Vec<Violation>,
+    /// How many of them were not known.
+    pub new: usize,
+}
+
+/// The gateway looks after itself.
+#[async_trait]
+pub trait SelfCheck: Send + Sync {
+    /// Asks every promise of what is recorded. One that is found broken for the first time is recorded
+    /// and turns the global switch on.
+    async fn check_self(&self, reach: Reach, now: Timestamp) -> Result<CheckReport, JournalError>;
+
+    /// The audit records of one order, oldest first.
+    async fn order_records(&self, intent: IntentId) -> Result<Vec<Record>, JournalError>;
+
+    /// The booked executions of one order, oldest first.
+    async fn fills_of_order(&self, intent: IntentId) -> Result<Vec<BookedFill>, JournalError>;
+
+    /// The proposals about one order, oldest first.
+    async fn order_approvals(&self, intent: IntentId) -> Result<Vec<Approval>, JournalError>;
+}

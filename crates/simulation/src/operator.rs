@@ -1,0 +1,126 @@
+//! The person at the machine: the command line as a process of its own, beside those that trade.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bursar_controls::{ClearRule, Latch, LatchCause};
+use bursar_execution::{Conditions, Journal};
+use tokio::sync::{RwLock, RwLockReadGuard};
+
+use crate::fate::Fate;
+use crate::machine::Machine;
+use crate::node::Node;
+
+/// The number under which the command line is noted.
+pub(crate) const COMMAND_LINE: usize = 9;
+
+pub(crate) struct Operator {
+    pub(crate) machine: Arc<Machine>,
+    /// None while the store is put back: then no command runs.
+    node: RwLock<Option<Arc<Node>>>,
+}
+
+impl Operator {
+    pub(crate) fn new(machine: &Arc<Machine>) -> Self {
+        Self {
+            machine: Arc::clone(machine),
+            node: RwLock::new(Some(open(machine))),
+        }
+    }
+
+    /// The store as the command line has it; held while a command runs.
+    pub(crate) async fn node(&self) -> RwLockReadGuard<'_, Arc<Node>> {
+        let guard = self.node.read().await;
+        RwLockReadGuard::map(guard, |node| node.as_ref().unwrap())
+    }
+
+    /// Everybody lets go of the store; the newest copy is put back, marked, and opened again.
+    pub(crate) async fn put_back(&self, copy: &std::path::Path, copied_ms: i64) -> crate::truth::Segment {
+        let machine = &self.machine;
+        let mut node = self.node.write().await;
+        let alone = machine.starting.write().await;
+        let mut running = machine.running.subscribe();
+        for process in 0..machine.plan.daemons {
+            if let Some(fate) = machine.fate(process) {
+                fate.kill();
+            }
+        }
+        drop(running.wait_for(|count| *count == 0).await);
+        let ended = match node.take() {
+            Some(node) => crate::truth::Segment::read(&node.store).await,
+            None => crate::truth::Segment::default(),
+        };
+        machine.put_back(copy);
+        machine.log.note(None, crate::log::What::PutBack { copied_ms });
+        let again = open(machine);
+        let latch = again.store.mark_restored(&machine.act()).await.unwrap();
+        again.note_switch(&latch, "restored");
+        *node = Some(again);
+        drop((node, alone));
+        ended
+    }
+
+    /// Turns off what is on, now and then, as a person would who has looked into the cause.
+    pub(crate) async fn keep_clearing(&self) {
+        let luck = crate::random::Random::stream(self.machine.plan.seed, "operator");
+        loop {
+            tokio::time::sleep(luck.ms(3000, 14_000)).await;
+            self.clear(|latch, age_ms| {
+                let patience = if latch.cause == LatchCause::Restored {
+                    20_000
+                } else {
+                    3000
+                };
+                age_ms > patience && luck.chance(700)
+            })
+            .await;
+        }
+    }
+
+    /// Turns off every switch that `wanted` names and that a person may turn off.
+    pub(crate) async fn clear(&self, wanted: impl Fn(&Latch, i64) -> bool) {
+        let node = self.node().await;
+        let now = self.machine.now();
+        for latch in node.latches().await.unwrap_or_default() {
+            let age_ms = now.as_millisecond() - latch.tripped_at.as_millisecond();
+            if latch.clear_rule != ClearRule::Manual || !wanted(&latch, age_ms) {
+                continue;
+            }
+            let act = self.machine.act().because("looked into");
+            drop(node.release(latch.id, &act).await);
+            if let bursar_controls::Scope::Account(account) = &latch.scope
+                && latch.cause == LatchCause::AutoDisable
+            {
+                drop(node.reset_errors(account, &act).await);
+            }
+        }
+    }
+
+    /// Waits until every account is connected, so that what follows can work.
+    pub(crate) async fn all_connected(&self, within: Duration) -> bool {
+        let wait = async {
+            loop {
+                let connections = self.node().await.store.connections().await.unwrap_or_default();
+                let ready = connections
+                    .iter()
+                    .filter(|(_, connection)| connection.state == bursar_execution::ConnectionState::Ready)
+                    .count();
+                if ready == self.machine.plan.accounts.len() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        };
+        tokio::time::timeout(within, wait).await.is_ok()
+    }
+}
+
+fn open(machine: &Arc<Machine>) -> Arc<Node> {
+    let store = machine.open(COMMAND_LINE).unwrap();
+    Arc::new(Node::new(
+        store,
+        Arc::clone(machine),
+        COMMAND_LINE,
+        Arc::new(Fate::default()),
+    ))
+}

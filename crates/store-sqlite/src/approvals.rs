@@ -1,0 +1,459 @@
+//! What takes two people: the proposals, and carrying them out in the transaction of the approval.
+
+use async_trait::async_trait;
+use bursar_audit::{Action, Data, Draft, Hash, Subject};
+use bursar_auth::{Act, Principal};
+use bursar_controls::Policy;
+use bursar_execution::approvals::GOOD_FOR;
+use bursar_execution::{
+    Approval, ApprovalError, ApprovalVerdict, Approvals, Effect, JournalError, Measure, MoreLoss, Proposed,
+};
+use bursar_model::{ApprovalId, LatchId, Usd};
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::audit::act_draft;
+use crate::error::StoreError;
+use crate::latches::{self, Consent};
+use crate::resolutions;
+use crate::store::SqliteStore;
+use crate::values::{Moment, Text, json, moment};
+use crate::writer::Tx;
+use crate::{conditions, days, intents, losses};
+
+const COLUMNS: &str =
+    "id, body, hash, proposed_by, proposed_at, reason, evidence, expires_at, decided_by, decided_at,
+    approved, note";
+
+#[async_trait]
+impl Approvals for SqliteStore {
+    async fn propose(&self, measure: Measure, evidence: &str, act: &Act) -> Result<Proposed, ApprovalError> {
+        let (evidence, act) = (evidence.to_owned(), act.clone());
+        self.write(move |tx| propose(tx, measure, &evidence, &act)).await
+    }
+
+    async fn approve(&self, id: ApprovalId, act: &Act) -> Result<(Approval, Effect), ApprovalError> {
+        let act = act.clone();
+        self.write(move |tx| approve(tx, id, &act)).await
+    }
+
+    async fn reject(&self, id: ApprovalId, act: &Act) -> Result<Approval, ApprovalError> {
+        let act = act.clone();
+        self.write(move |tx| reject(tx, id, &act)).await
+    }
+
+    async fn approvals(&self, all: bool, limit: u32) -> Result<Vec<Approval>, ApprovalError> {
+        let now = self.environment.clock.now();
+        self.read(move |connection| Ok(list(connection, all, limit, now)?))
+            .await
+    }
+
+    async fn works_alone(&self) -> Result<bool, JournalError> {
+        self.read(|connection| Ok(works_alone(connection)?)).await
+    }
+
+    async fn set_works_alone(&self, alone: bool, act: &Act) -> Result<(), JournalError> {
+        let act = act.clone();
+        self.write(move |tx| Ok(set_works_alone(tx, alone, &act)?)).await
+    }
+}
+
+pub(crate) fn works_alone(connection: &Connection) -> Result<bool, StoreError> {
+    let alone: Option<bool> = connection
+        .prepare_cached("SELECT alone FROM people WHERE id = 1")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    Ok(alone.unwrap_or(false))
+}
+
+fn set_works_alone(tx: &Tx<'_>, alone: bool, act: &Act) -> Result<(), StoreError> {
+    if works_alone(tx)? == alone {
+        return Ok(());
+    }
+    tx.execute(
+        "INSERT INTO people (id, alone) VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET alone = excluded.alone",
+        [alone],
+    )?;
+    let draft = act_draft(act, Action::PeopleAloneSet).with(Data::new().flag("alone", alone));
+    tx.record(act.at, draft)
+}
+
+fn propose(tx: &Tx<'_>, measure: Measure, evidence: &str, act: &Act) -> Result<Proposed, ApprovalError> {
+    must_be_a_person(&act.principal)?;
+    let reason = reason_of(act)?;
+    might_be_done(tx, &measure, act)?;
+    let body = json(&measure)?;
+    let hash = Hash::of(body.as_bytes());
+    if let Some(known) = open_with(tx, &hash, act.at)? {
+        return Ok(Proposed::Waiting(Box::new(known)));
+    }
+    let approval = Approval {
+        id: ApprovalId::random(tx.environment.entropy.as_ref()),
+        measure,
+        hash,
+        proposed_by: act.principal.clone(),
+        proposed_at: act.at,
+        reason,
+        evidence: evidence.to_owned(),
+        expires_at: act.at.saturating_add(GOOD_FOR).unwrap_or(act.at),
+        verdict: None,
+    };
+    insert(tx, &approval, &body)?;
+    record(tx, &approval, Action::ApprovalProposed, act)?;
+    if !works_alone(tx)? {
+        return Ok(Proposed::Waiting(Box::new(approval)));
+    }
+    let (approval, effect) = carry_out(tx, approval, act)?;
+    Ok(Proposed::Done(Box::new(approval), effect))
+}
+
+fn approve(tx: &Tx<'_>, id: ApprovalId, act: &Act) -> Result<(Approval, Effect), ApprovalError> {
+    must_be_a_person(&act.principal)?;
+    let approval = open(tx, id, act.at)?;
+    if approval.proposed_by == act.principal && !works_alone(tx)? {
+        return Err(ApprovalError::SamePerson {
+            who: act.principal.clone(),
+        });
+    }
+    carry_out(tx, approval, act)
+}
+
+fn reject(tx: &Tx<'_>, id: ApprovalId, act: &Act) -> Result<Approval, ApprovalError> {
+    must_be_a_person(&act.principal)?;
+    let mut approval = open(tx, id, act.at)?;
+    decide(tx, &mut approval, false, act)?;
+    record(tx, &approval, Action::ApprovalRejected, act)?;
+    Ok(approval)
+}
+
+/// The verdict first, so that the records of what is done come after the one that allows it.
+fn carry_out(tx: &Tx<'_>, mut approval: Approval, act: &Act) -> Result<(Approval, Effect), ApprovalError> {
+    decide(tx, &mut approval, true, act)?;
+    record(tx, &approval, Action::ApprovalApproved, act)?;
+    let effect = match &approval.measure {
+        Measure::Resolve { .. } => Effect::Resolved(Box::new(resolutions::resolve(tx, &approval, act)?)),
+        Measure::Release { latch, unreconciled } => {
+            let consent = Consent::OfTwo {
+                unreconciled: *unreconciled,
+                proposed_by: &approval.proposed_by,
+            };
+            // What the switch was turned off for is what its proposer said.
+            let act = Act::new(act.principal.clone(), act.at).because(approval.reason.clone());
+            releasable(tx, *latch, &act, consent)?;
+            let (latch, instead) = latches::release(tx, *latch, &act, consent).map_err(refused)?;
+            Effect::Released {
+                latch: Box::new(latch),
+                instead: instead.map(Box::new),
+            }
+        }
+        Measure::SetPolicy { replaces, policy } => {
+            may_loosen(tx, replaces, policy)?;
+            let act = Act::new(act.principal.clone(), act.at).because(approval.reason.clone());
+            conditions::write_policy(tx, policy, &act)?;
+            Effect::PolicySet(policy.clone())
+        }
+        Measure::AllowLoss(more) => {
+            may_lose_more(tx, more, act.at)?;
+            let act = Act::new(act.principal.clone(), act.at).because(approval.reason.clone());
+            let day = losses::allow(tx, &more.user, more.extra, &act)?;
+            let mut still_on = latches::active(tx)?;
+            still_on.retain(|latch| latch.is_of_losses(&more.user));
+            Effect::LossAllowed {
+                day: Box::new(day),
+                still_on,
+            }
+        }
+    };
+    Ok((approval, effect))
+}
+
+/// Whether the measure would be possible now; nobody should approve what cannot be done.
+fn might_be_done(tx: &Tx<'_>, measure: &Measure, act: &Act) -> Result<(), ApprovalError> {
+    match measure {
+        Measure::Resolve { .. } => resolutions::check(tx, measure, act.at).map(drop),
+        Measure::Release { latch, unreconciled } => {
+            let consent = Consent::OfTwo {
+                unreconciled: *unreconciled,
+                proposed_by: &act.principal,
+            };
+            releasable(tx, *latch, act, consent)
+        }
+        Measure::SetPolicy { replaces, policy } => may_loosen(tx, replaces, policy),
+        Measure::AllowLoss(more) => may_lose_more(tx, more, act.at),
+    }
+}
+
+/// Whether the switch may be turned off now. Nobody is told that it was whom somebody else forestalled.
+fn releasable(tx: &Tx<'_>, id: LatchId, act: &Act, consent: Consent<'_>) -> Result<(), ApprovalError> {
+    match latches::may_release(tx, id, act, consent).map_err(refused)? {
+        Some(_) => Ok(()),
+        None => Err(ApprovalError::Refused {
+            rule: "changed-since",
+            why: format!("switch {id} is off already"),
+            hint: "see `bursar latches --all`",
+        }),
+    }
+}
+
+fn may_lose_more(tx: &Tx<'_>, more: &MoreLoss, now: Timestamp) -> Result<(), ApprovalError> {
+    let MoreLoss {
+        user,
+        day,
+        limit,
+        before,
+        extra,
+    } = more;
+    conditions::known_user(tx, user)?;
+    // What was allowed is never taken back by a later, smaller word.
+    if *extra <= Usd::ZERO {
+        return Err(ApprovalError::Refused {
+            rule: "more-loss",
+            why: format!("{extra} is not more"),
+            hint: "name an amount above zero",
+        });
+    }
+    let changed = |why: String| ApprovalError::Refused {
+        rule: "changed-since",
+        why,
+        hint: "propose it again",
+    };
+    let open = days::roll(tx, now)?;
+    if open.key != *day {
+        return Err(changed(format!(
+            "trading day {} is open, and it was for {day}",
+            open.key
+        )));
+    }
+    let (limit_now, before_now) = losses::limits_of(tx, user, open, now)?;
+    if (limit_now, before_now) != (*limit, *before) {
+        return Err(changed(format!(
+            "the limit is {limit_now} with {before_now} on top by now, and it was {limit} with {before}"
+        )));
+    }
+    Ok(())
+}
+
+fn may_loosen(tx: &Tx<'_>, replaces: &Policy, policy: &Policy) -> Result<(), ApprovalError> {
+    if conditions::policy(tx)? != *replaces {
+        return Err(ApprovalError::Refused {
+            rule: "changed-since",
+            why: "other limits are in force than those it would replace".to_owned(),
+            hint: "propose it again",
+        });
+    }
+    if replaces.loosened_by(policy).is_empty() {
+        return Err(ApprovalError::Refused {
+            rule: "nothing-to-loosen",
+            why: "no limit would become looser".to_owned(),
+            hint: "tighter limits are in force as soon as the daemon reads them",
+        });
+    }
+    Ok(())
+}
+
+/// A rule of the journal is one of the proposal.
+fn refused(error: JournalError) -> ApprovalError {
+    match error {
+        JournalError::Refused { rule, why, hint } => ApprovalError::Refused { rule, why, hint },
+        other => other.into(),
+    }
+}
+
+fn must_be_a_person(who: &Principal) -> Result<(), ApprovalError> {
+    match who {
+        Principal::Operator { .. } => Ok(()),
+        Principal::User { .. } | Principal::Strategy { .. } | Principal::Daemon | Principal::Recovery => {
+            Err(ApprovalError::NotAPerson { who: who.clone() })
+        }
+    }
+}
+
+fn reason_of(act: &Act) -> Result<String, ApprovalError> {
+    let reason = act.reason.as_deref().map(str::trim).unwrap_or_default();
+    if reason.is_empty() {
+        return Err(ApprovalError::Refused {
+            rule: "reason",
+            why: "nobody said why".to_owned(),
+            hint: "add `--reason \"…\"`",
+        });
+    }
+    Ok(reason.to_owned())
+}
+
+fn insert(tx: &Tx<'_>, approval: &Approval, body: &str) -> Result<(), StoreError> {
+    tx.prepare_cached(
+        "INSERT INTO approval (id, body, hash, proposed_by, proposed_at, reason, evidence, expires_at, intent)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    )?
+    .execute(params![
+        Text(&approval.id),
+        body,
+        approval.hash.as_bytes(),
+        Text(&approval.proposed_by),
+        moment(approval.proposed_at)?,
+        approval.reason,
+        approval.evidence,
+        moment(approval.expires_at)?,
+        intent_of(&approval.measure),
+    ])?;
+    Ok(())
+}
+
+fn intent_of(measure: &Measure) -> Option<String> {
+    match measure {
+        Measure::Resolve { intent, .. } => Some(intent.to_string()),
+        Measure::Release { .. } | Measure::SetPolicy { .. } | Measure::AllowLoss(_) => None,
+    }
+}
+
+fn decide(tx: &Tx<'_>, approval: &mut Approval, approved: bool, act: &Act) -> Result<(), StoreError> {
+    let verdict = ApprovalVerdict {
+        by: act.principal.clone(),
+        at: act.at,
+        approved,
+        note: act.reason.clone().unwrap_or_default(),
+    };
+    tx.prepare_cached(
+        "UPDATE approval SET decided_by = ?2, decided_at = ?3, approved = ?4, note = ?5
+         WHERE id = ?1 AND decided_at IS NULL",
+    )?
+    .execute(params![
+        Text(&approval.id),
+        Text(&verdict.by),
+        moment(verdict.at)?,
+        approved,
+        verdict.note,
+    ])?;
+    approval.verdict = Some(verdict);
+    Ok(())
+}
+
+fn record(tx: &Tx<'_>, approval: &Approval, action: Action, act: &Act) -> Result<(), StoreError> {
+    let subject = match &approval.measure {
+        Measure::Resolve { intent, .. } => intents::find(tx, *intent)?
+            .map(|stored| intents::subject(&stored.intent))
+            .unwrap_or_default(),
+        Measure::Release { latch, .. } => Subject::latch(*latch),
+        Measure::SetPolicy { .. } => Subject::default(),
+        Measure::AllowLoss(more) => Subject::user(&more.user),
+    };
+    let data = Data::new()
+        .text("approval", approval.id)
+        .text("measure", approval.measure.describe())
+        .text("proposed_by", &approval.proposed_by)
+        .text("expires_at", approval.expires_at)
+        .optional(
+            "evidence",
+            Some(&approval.evidence).filter(|text| !text.is_empty()),
+        );
+    let mut draft = Draft::new(crate::audit::actor(&act.principal), action)
+        .on(subject)
+        .change(None, Some(approval.hash))
+        .with(data);
+    if let Some(reason) = act.reason.as_deref().or(Some(&approval.reason)) {
+        draft = draft.because(reason);
+    }
+    tx.record(act.at, draft)
+}
+
+/// A proposal that can be decided on, as it was made.
+fn open(tx: &Tx<'_>, id: ApprovalId, now: Timestamp) -> Result<Approval, ApprovalError> {
+    let found = tx
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM approval WHERE id = ?1"))
+        .and_then(|mut statement| statement.query_row([Text(&id)], read).optional())
+        .map_err(StoreError::from)?;
+    let Some(Stored { approval, body }) = found else {
+        return Err(ApprovalError::NotFound { id });
+    };
+    if let Some(verdict) = approval.verdict {
+        return Err(ApprovalError::Decided { by: verdict.by });
+    }
+    if !approval.is_open(now) {
+        return Err(ApprovalError::Expired {
+            at: approval.expires_at,
+        });
+    }
+    if Hash::of(body.as_bytes()) != approval.hash {
+        return Err(ApprovalError::Altered { id });
+    }
+    Ok(approval)
+}
+
+/// The open proposal of the same measure, whoever made it.
+fn open_with(connection: &Connection, hash: &Hash, now: Timestamp) -> Result<Option<Approval>, StoreError> {
+    Ok(connection
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM approval WHERE decided_at IS NULL AND expires_at >= ?2 AND hash = ?1"
+        ))?
+        .query_row(params![hash.as_bytes(), moment(now)?], read)
+        .optional()?
+        .map(|stored| stored.approval))
+}
+
+fn list(connection: &Connection, all: bool, limit: u32, now: Timestamp) -> Result<Vec<Approval>, StoreError> {
+    select(
+        connection,
+        "?1 OR (decided_at IS NULL AND expires_at >= ?2) ORDER BY number DESC LIMIT ?3",
+        params![all, moment(now)?, limit],
+    )
+}
+
+/// The proposals about one order, oldest first.
+pub(crate) fn of_intent(
+    connection: &Connection,
+    id: bursar_model::IntentId,
+) -> Result<Vec<Approval>, StoreError> {
+    select(connection, "intent = ?1 ORDER BY number", [Text(&id)])
+}
+
+fn select(
+    connection: &Connection,
+    condition: &str,
+    values: impl rusqlite::Params,
+) -> Result<Vec<Approval>, StoreError> {
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM approval WHERE {condition}"))?;
+    let found = statement.query_map(values, read)?;
+    let stored: Vec<Stored> = found.collect::<rusqlite::Result<_>>()?;
+    Ok(stored.into_iter().map(|stored| stored.approval).collect())
+}
+
+struct Stored {
+    approval: Approval,
+    body: String,
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Stored> {
+    let body: String = row.get(1)?;
+    let failed = |column, error: Box<dyn std::error::Error + Send + Sync>| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error)
+    };
+    let measure = serde_json::from_str(&body).map_err(|error| failed(1, error.into()))?;
+    let hash: Vec<u8> = row.get(2)?;
+    let verdict = match (
+        row.get::<_, Option<Text<_>>>(8)?,
+        row.get::<_, Option<Moment>>(9)?,
+        row.get::<_, Option<bool>>(10)?,
+    ) {
+        (Some(Text(by)), Some(Moment(at)), Some(approved)) => Some(ApprovalVerdict {
+            by,
+            at,
+            approved,
+            note: row.get::<_, Option<String>>(11)?.unwrap_or_default(),
+        }),
+        _ => None,
+    };
+    let approval = Approval {
+        id: row.get::<_, Text<_>>(0)?.0,
+        measure,
+        // Bytes that are no hash are handed out as one that fits nothing.
+        hash: Hash::try_from(hash.as_slice()).unwrap_or(Hash::ZERO),
+        proposed_by: row.get::<_, Text<_>>(3)?.0,
+        proposed_at: row.get::<_, Moment>(4)?.0,
+        reason: row.get(5)?,
+        evidence: row.get(6)?,
+        expires_at: row.get::<_, Moment>(7)?.0,
+        verdict,
+    };
+    Ok(Stored { approval, body })
+}

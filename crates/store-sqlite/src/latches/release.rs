@@ -1,0 +1,224 @@
+//! Turning a switch off: harder than turning it on.
+
+use bursar_auth::{Act, Principal};
+use bursar_controls::{ClearRule, Latch, LatchCause, LatchMode, Scope};
+use bursar_execution::{JournalError, NewLatch};
+use bursar_model::{AccountId, IntentState, LatchId};
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::Connection;
+
+use super::{By, clear, days_over, find, trip};
+use crate::error::StoreError;
+use crate::intents::{self, NOT_OVER};
+use crate::values::Text;
+use crate::writer::Tx;
+use crate::{approvals, reconciliations};
+
+/// How old the comparison with the venue may be on which a release rests.
+const FRESH: SignedDuration = SignedDuration::from_secs(60);
+
+/// Who agreed to a release.
+#[derive(Clone, Copy)]
+pub(crate) enum Consent<'a> {
+    OfOne,
+    OfTwo {
+        /// They want it although nobody could compare with the venue.
+        unreconciled: bool,
+        proposed_by: &'a Principal,
+    },
+}
+
+/// Turns a switch off, and returns the milder one that is on instead, if something is still held or
+/// unknown in its scope.
+pub(crate) fn release(
+    tx: &Tx<'_>,
+    id: LatchId,
+    act: &Act,
+    consent: Consent<'_>,
+) -> Result<(Latch, Option<Latch>), JournalError> {
+    let Some((latch, stakes)) = may_release(tx, id, act, consent)? else {
+        // It is off already.
+        return Ok((known(tx, id)?.0, None));
+    };
+    let mut by = By::act(act);
+    if let Consent::OfTwo { proposed_by, .. } = consent {
+        by.proposed_by = Some(proposed_by.to_string());
+    }
+    clear(tx, &latch, &by, act.reason.as_deref().unwrap_or_default())?;
+    if latch.mode <= LatchMode::ReduceOnly || stakes.iter().all(|stake| !stake.is_held) {
+        return Ok((latch, None));
+    }
+    let milder = NewLatch {
+        scope: latch.scope.clone(),
+        mode: LatchMode::ReduceOnly,
+        cause: latch.cause,
+        reason: format!("first step of releasing {}: {}", latch.id, latch.reason),
+        clear_rule: ClearRule::Manual,
+    };
+    let instead = trip(tx, milder, &by)?;
+    Ok((latch, Some(instead)))
+}
+
+/// The switch and what is at stake in its scope, if it may be turned off now; `None` when it is off.
+pub(crate) fn may_release(
+    connection: &Connection,
+    id: LatchId,
+    act: &Act,
+    consent: Consent<'_>,
+) -> Result<Option<(Latch, Vec<Stake>)>, JournalError> {
+    let (latch, is_on) = known(connection, id)?;
+    if !is_on {
+        return Ok(None);
+    }
+    if !may_be_ended(connection, &latch, act.at)? {
+        return Err(JournalError::EndsWithDay { id });
+    }
+    must_be_entitled(connection, &latch, act)?;
+    if act
+        .reason
+        .as_deref()
+        .is_none_or(|reason| reason.trim().is_empty())
+    {
+        return Err(JournalError::Refused {
+            rule: "release-reason",
+            why: "nobody said why".to_owned(),
+            hint: "add `--reason \"…\"`",
+        });
+    }
+    let takes_two = matches!(latch.scope, Scope::Global | Scope::Broker(_));
+    if takes_two && matches!(consent, Consent::OfOne) && !approvals::works_alone(connection)? {
+        return Err(JournalError::Refused {
+            rule: "two-people",
+            why: format!("a switch on {} is turned off by two people", latch.scope),
+            hint: "run `bursar release`, and let a second person run `bursar approve`",
+        });
+    }
+    let stakes = stakes(connection, &latch)?;
+    if !matches!(
+        consent,
+        Consent::OfTwo {
+            unreconciled: true,
+            ..
+        }
+    ) {
+        must_be_reconciled(connection, &stakes, act.at)?;
+    }
+    Ok(Some((latch, stakes)))
+}
+
+/// Whether a person may end it, rather than its trading day.
+fn may_be_ended(connection: &Connection, latch: &Latch, at: Timestamp) -> Result<bool, StoreError> {
+    match &latch.clear_rule {
+        ClearRule::Manual | ClearRule::GoodProbes => Ok(true),
+        ClearRule::DayBoundary { .. } => Ok(false),
+        ClearRule::PersonAfterDay { day } => Ok(days_over(connection, at)?.contains(day)),
+    }
+}
+
+fn known(connection: &Connection, id: LatchId) -> Result<(Latch, bool), JournalError> {
+    find(connection, id)?.ok_or_else(|| JournalError::NotFound {
+        kind: "switch",
+        id: id.to_string(),
+    })
+}
+
+/// Operators hold `manage` on every account; an owner holds it on their own. What the gateway itself
+/// turned on for errors of the venue, it may turn off by the rules of those; nothing else.
+fn must_be_entitled(connection: &Connection, latch: &Latch, act: &Act) -> Result<(), JournalError> {
+    let is_entitled = match &act.principal {
+        Principal::Operator { .. } => true,
+        Principal::User { id } => match &latch.scope {
+            Scope::Account(account) => {
+                latch.cause == LatchCause::Manual
+                    && crate::conditions::known_account(connection, account)?.owner() == id
+            }
+            Scope::Global | Scope::Broker(_) | Scope::User(_) => false,
+        },
+        Principal::Daemon => latch.cause == LatchCause::AutoDisable,
+        Principal::Strategy { .. } | Principal::Recovery => false,
+    };
+    if is_entitled {
+        return Ok(());
+    }
+    Err(JournalError::Refused {
+        rule: "release-right",
+        why: format!(
+            "`{}` may not turn off a switch of cause {} on {}",
+            act.principal, latch.cause, latch.scope
+        ),
+        hint: "let an operator release it",
+    })
+}
+
+/// An account of the scope with something of ours in it or under way.
+pub(crate) struct Stake {
+    account: AccountId,
+    /// A position, or an order that nobody can tell: then a strict switch gives way step by step.
+    is_held: bool,
+}
+
+fn stakes(connection: &Connection, latch: &Latch) -> Result<Vec<Stake>, JournalError> {
+    let mut stakes: Vec<Stake> = Vec::new();
+    for account in accounts_with_lots(connection)? {
+        let known = crate::conditions::known_account(connection, &account)?;
+        if latch.scope.covers(&account, known.owner(), known.broker()) {
+            stakes.push(Stake {
+                account,
+                is_held: true,
+            });
+        }
+    }
+    let under_way = intents::select_working(connection, &format!("state IN {NOT_OVER} ORDER BY number"), [])?;
+    for stored in under_way {
+        let intent = stored.intent;
+        if !latch.scope.covers(&intent.account, &intent.user, &intent.broker) {
+            continue;
+        }
+        let is_held = matches!(intent.state, IntentState::Unknown | IntentState::Incident);
+        match stakes.iter_mut().find(|stake| stake.account == intent.account) {
+            Some(stake) => stake.is_held |= is_held,
+            None => stakes.push(Stake {
+                account: intent.account,
+                is_held,
+            }),
+        }
+    }
+    Ok(stakes)
+}
+
+fn accounts_with_lots(connection: &Connection) -> Result<Vec<AccountId>, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT DISTINCT account FROM lot ORDER BY account")?;
+    let accounts = statement.query_map([], |row| Ok(row.get::<_, Text<AccountId>>(0)?.0))?;
+    Ok(accounts.collect::<rusqlite::Result<_>>()?)
+}
+
+fn must_be_reconciled(connection: &Connection, stakes: &[Stake], now: Timestamp) -> Result<(), JournalError> {
+    let mut wrong = Vec::new();
+    for Stake { account, .. } in stakes {
+        match reconciliations::find(connection, account)? {
+            None => wrong.push(format!("{account} was never compared with the exchange")),
+            Some(last) if !last.differences.is_empty() => {
+                wrong.push(format!("{account}: {}", last.differences.join("; ")));
+            }
+            Some(last) if now.duration_since(last.at) > FRESH => {
+                wrong.push(format!("{account} was compared last at {}", last.at));
+            }
+            Some(_) => {}
+        }
+    }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    const SHOWN: usize = 3;
+    let rest = wrong.len().saturating_sub(SHOWN);
+    wrong.truncate(SHOWN);
+    if rest > 0 {
+        wrong.push(format!("and {rest} more"));
+    }
+    Err(JournalError::Refused {
+        rule: "release-reconciled",
+        why: wrong.join(", "),
+        hint: "let the daemon connect the account (`bursar hierarchy`), or let two people insist with `bursar \
+               release --unreconciled`",
+    })
+}

@@ -1,0 +1,259 @@
+//! Ending by people what the gateway cannot end: an order that is unknown or an incident.
+
+use bursar_audit::{Data, Hash};
+use bursar_auth::Act;
+use bursar_execution::machine::transition;
+use bursar_execution::{Approval, ApprovalError, Intent, Measure, Resolution};
+use bursar_model::VenueOrderId;
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::{Connection, OptionalExtension, params};
+use rust_decimal::Decimal;
+
+use crate::audit::actor;
+use crate::error::StoreError;
+use crate::intents::{self, Because, StoredIntent};
+use crate::outcomes;
+use crate::values::Text;
+use crate::writer::Tx;
+
+/// How long after the acceptance bound a venue may still show an order for the first time: the
+/// largest lag of any venue, and its clock's skew.
+const SHOWN_BY: SignedDuration = SignedDuration::from_secs(62);
+
+fn refuse(rule: &'static str, why: impl Into<String>, hint: &'static str) -> ApprovalError {
+    ApprovalError::Refused {
+        rule,
+        why: why.into(),
+        hint,
+    }
+}
+
+/// Whether what people found fits everything that is recorded, and the row that it is about.
+pub(crate) fn check(
+    connection: &Connection,
+    measure: &Measure,
+    now: Timestamp,
+) -> Result<StoredIntent, ApprovalError> {
+    let Measure::Resolve {
+        intent,
+        from,
+        filled,
+        to,
+        venue_order_id,
+    } = measure
+    else {
+        return Err(refuse("resolve", "it is about no order", "name an order"));
+    };
+    let stored = intents::get(connection, *intent)?;
+    let found = &stored.intent;
+    if found.state != *from || found.filled != *filled {
+        return Err(refuse(
+            "changed-since",
+            format!(
+                "the order is {} with {} filled by now",
+                found.state,
+                found.filled.normalize()
+            ),
+            "look at it with `bursar explain`, and propose again what is still true",
+        ));
+    }
+    if transition(*from, to.step()).is_err() {
+        return Err(refuse(
+            "resolve-state",
+            format!("an order that is {from} is not ended by people"),
+            "only orders that are `unknown` or `incident` are",
+        ));
+    }
+    match to {
+        Resolution::Absent | Resolution::Rejected => {
+            was_never_there(connection, found, venue_order_id.as_ref(), now)?;
+        }
+        Resolution::Open => is_there(connection, found, venue_order_id.as_ref())?,
+        Resolution::Filled | Resolution::Cancelled | Resolution::VenueExpired => {
+            has_ended(connection, found, *to, venue_order_id.as_ref())?;
+        }
+    }
+    Ok(stored)
+}
+
+fn was_never_there(
+    connection: &Connection,
+    intent: &Intent,
+    named: Option<&VenueOrderId>,
+    now: Timestamp,
+) -> Result<(), ApprovalError> {
+    const HINT: &str = "an order that is or was at the exchange is resolved as `open` with its id there";
+    if let Some(id) = named.or(intent.venue_order_id.as_ref()) {
+        return Err(refuse(
+            "resolve-contradicts",
+            format!("the exchange has it as `{id}`"),
+            HINT,
+        ));
+    }
+    if intent.filled > Decimal::ZERO || intent.venue_filled > Decimal::ZERO {
+        let why = format!(
+            "{} of it is filled",
+            intent.filled.max(intent.venue_filled).normalize()
+        );
+        return Err(refuse("resolve-contradicts", why, HINT));
+    }
+    if let Some(id) = external_with_our_id(connection, intent)? {
+        return Err(refuse(
+            "resolve-contradicts",
+            format!("the exchange lists `{id}` under our id of the order"),
+            HINT,
+        ));
+    }
+    // Of an exchange that bounds nothing only people can tell.
+    let shown_by = intent
+        .acceptance_bound
+        .filter(|bound| *bound != Timestamp::MAX)
+        .map(|bound| bound.saturating_add(SHOWN_BY).unwrap_or(Timestamp::MAX));
+    match shown_by {
+        Some(shown_by) if now <= shown_by => Err(refuse(
+            "resolve-too-early",
+            format!("the exchange may still take it, or show it for the first time, until {shown_by}"),
+            "wait; the gateway looks for it meanwhile",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// An order at the venue that bears our id and was kept beside the journal.
+fn external_with_our_id(connection: &Connection, intent: &Intent) -> Result<Option<String>, StoreError> {
+    Ok(connection
+        .prepare_cached(
+            "SELECT venue_order_id FROM external_order
+             WHERE account = ?1 AND json_extract(body, '$.client_order_id') = ?2 LIMIT 1",
+        )?
+        .query_row(
+            params![Text(&intent.account), Text(&intent.client_order_id)],
+            |row| row.get(0),
+        )
+        .optional()?)
+}
+
+fn is_there(
+    connection: &Connection,
+    intent: &Intent,
+    named: Option<&VenueOrderId>,
+) -> Result<(), ApprovalError> {
+    let Some(id) = named.or(intent.venue_order_id.as_ref()) else {
+        return Err(refuse(
+            "resolve-needs-id",
+            "which order at the exchange it is was not said",
+            "add `--venue-order-id`",
+        ));
+    };
+    let is_other = intent.venue_order_id.as_ref().is_some_and(|known| known != id);
+    if is_other && intent.filled > Decimal::ZERO {
+        return Err(refuse(
+            "resolve-contradicts",
+            "executions of another order at the exchange are booked for it",
+            "resolve it under the id that `bursar explain` shows",
+        ));
+    }
+    match intents::by_venue_order(connection, &intent.account, id)? {
+        Some(other) if other.intent.id != intent.id => Err(refuse(
+            "resolve-contradicts",
+            format!("`{id}` belongs to order {}", other.intent.id),
+            "look again at the exchange",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn has_ended(
+    connection: &Connection,
+    intent: &Intent,
+    to: Resolution,
+    named: Option<&VenueOrderId>,
+) -> Result<(), ApprovalError> {
+    const READ_FIRST: &str =
+        "resolve it as `open` with `--venue-order-id`: the gateway then reads its executions and its end";
+    let known = intent.venue_order_id.as_ref();
+    if known.is_none() || named.is_some_and(|named| Some(named) != known) {
+        return Err(refuse(
+            "resolve-needs-executions",
+            "its executions at the exchange were not read",
+            READ_FIRST,
+        ));
+    }
+    let aside = connection
+        .prepare_cached(
+            "SELECT (SELECT count(*) FROM stray_fill WHERE account = ?1 AND venue_order_id = ?2)
+                + (SELECT count(*) FROM unpriced_fill WHERE intent = ?3)",
+        )
+        .and_then(|mut statement| {
+            statement.query_row(
+                params![
+                    Text(&intent.account),
+                    known.map(VenueOrderId::as_str),
+                    Text(&intent.id)
+                ],
+                |row| row.get::<_, i64>(0),
+            )
+        })
+        .map_err(StoreError::from)?;
+    if aside > 0 || intent.filled != intent.venue_filled {
+        let why = format!(
+            "{} of {} executed is booked, and {aside} executions are kept aside",
+            intent.filled.normalize(),
+            intent.venue_filled.normalize()
+        );
+        return Err(refuse("resolve-needs-executions", why, READ_FIRST));
+    }
+    let ordered = intent
+        .sizing
+        .as_ref()
+        .map(|sizing| sizing.terms.quantity.value())
+        .unwrap_or_default();
+    let fits = match to {
+        Resolution::Filled => intent.filled >= ordered && intent.filled > Decimal::ZERO,
+        _ => intent.filled < ordered,
+    };
+    if !fits {
+        let why = format!(
+            "{} of {} is filled, which is not what `{to}` says",
+            intent.filled.normalize(),
+            ordered.normalize()
+        );
+        return Err(refuse(
+            "resolve-contradicts",
+            why,
+            "say what the executions say: `filled` when all of it is, else `cancelled` or `venue-expired`",
+        ));
+    }
+    Ok(())
+}
+
+/// Ends the order, in the transaction of the approval.
+pub(crate) fn resolve(tx: &Tx<'_>, approval: &Approval, act: &Act) -> Result<Intent, ApprovalError> {
+    let mut stored = check(tx, &approval.measure, act.at)?;
+    let Measure::Resolve {
+        to, venue_order_id, ..
+    } = &approval.measure
+    else {
+        return Err(refuse("resolve", "it is about no order", "name an order"));
+    };
+    if *to == Resolution::Open && venue_order_id.is_some() {
+        stored.intent.venue_order_id.clone_from(venue_order_id);
+    }
+    let data = Data::new()
+        .text("approval", approval.id)
+        .text("proposed_by", &approval.proposed_by)
+        .text("approved_by", &act.principal)
+        .text("evidence", &approval.evidence)
+        .text("evidence_hash", Hash::of(approval.evidence.as_bytes()))
+        .optional("venue_order_id", stored.intent.venue_order_id.as_ref());
+    let cause = format!(
+        "resolved by {} and {}: {}",
+        approval.proposed_by, act.principal, approval.reason
+    );
+    let because = Because::new(actor(&act.principal), act.at, cause).with(data);
+    intents::step(tx, &mut stored, to.step(), because)?;
+    if *to == Resolution::Open {
+        outcomes::follow_found(tx, &mut stored, act.at)?;
+    }
+    Ok(intents::get(tx, stored.intent.id)?.intent)
+}

@@ -1,0 +1,114 @@
+//! A store that was put back from a backup: it does not know what was done after the copy was made.
+
+use bursar_audit::{Action, Data};
+use bursar_auth::Act;
+use bursar_controls::{ClearRule, Latch, LatchCause, LatchMode, Scope};
+use bursar_execution::{JournalError, NewLatch};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::audit::act_draft;
+use crate::conditions::forget_connections;
+use crate::error::StoreError;
+use crate::latches::{self, By};
+use crate::nonces;
+use crate::store::SqliteStore;
+use crate::writer::Tx;
+
+/// How far ahead of the clock request numbers may have been given out that the copy knows nothing of:
+/// twice as far as the block of an adapter ends, which is bound to the clock however often it begins anew.
+const NUMBERS_AHEAD: SignedDuration = SignedDuration::from_secs(60);
+
+impl SqliteStore {
+    /// Marks the store as put back from a backup, before anything else is done with it: a new epoch, a
+    /// global switch that halts until a person has compared every account with its exchange, request
+    /// numbers beyond those that may have been used, and no account that counts as connected.
+    ///
+    /// # Errors
+    ///
+    /// The store could not be written; nothing may be started on it.
+    pub async fn mark_restored(&self, act: &Act) -> Result<Latch, JournalError> {
+        let act = act.clone();
+        self.write(move |tx| mark(tx, &act)).await
+    }
+}
+
+fn mark(tx: &Tx<'_>, act: &Act) -> Result<Latch, JournalError> {
+    let epoch = new_epoch(tx, act)?;
+    let latch = NewLatch {
+        scope: Scope::Global,
+        mode: LatchMode::Halt,
+        cause: LatchCause::Restored,
+        reason: format!(
+            "the store was put back from a backup (epoch {epoch}): compare every account with its exchange"
+        ),
+        clear_rule: ClearRule::Manual,
+    };
+    latches::trip(tx, latch, &By::act(act))
+}
+
+fn new_epoch(tx: &Tx<'_>, act: &Act) -> Result<i64, StoreError> {
+    let epoch: i64 = tx.query_row(
+        "UPDATE store SET epoch = epoch + 1 WHERE id = 1 RETURNING epoch",
+        [],
+        |row| row.get(0),
+    )?;
+    let draft = act_draft(act, Action::StoreRestored).with(Data::new().integer("epoch", epoch));
+    tx.record(act.at, draft)?;
+    raise_numbers(tx, act.at)?;
+    forget_connections(tx, act.at)?;
+    Ok(epoch)
+}
+
+fn raise_numbers(tx: &Tx<'_>, now: Timestamp) -> Result<(), StoreError> {
+    let ahead = now.saturating_add(NUMBERS_AHEAD).unwrap_or(now);
+    let floor = i64::try_from(ahead.as_nanosecond()).unwrap_or(i64::MAX);
+    // Also for a key that the copy has never seen used.
+    nonces::raise_all(tx, floor)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bursar_broker::NonceFloor;
+    use bursar_execution::{Admission, Conditions, ConnectionState, Journal};
+    use bursar_model::CredentialId;
+
+    use super::*;
+    use crate::test_support::trading::{buy, ready};
+    use crate::test_support::{Counting, actions};
+
+    #[tokio::test]
+    async fn i15_a_store_that_was_put_back_halts_everything_until_a_person_has_looked() {
+        let world = ready().await;
+        let entropy: Arc<Counting> = world.entropy.clone();
+        let key = CredentialId::random(entropy.as_ref());
+        world.store.reserve(key, 7, 17).await.unwrap();
+        let before = world.approved(buy("1", "BTC-USD", "100")).await;
+
+        let latch = world.store.mark_restored(&world.act()).await.unwrap();
+
+        assert_eq!((latch.cause, latch.mode), (LatchCause::Restored, LatchMode::Halt));
+        assert_eq!(
+            world.intent(&before).await.state,
+            bursar_model::IntentState::Withdrawn
+        );
+        assert!(matches!(
+            world.admit(buy("2", "BTC-USD", "100")).await,
+            Admission::Denied(_)
+        ));
+        let connections = world.store.connections().await.unwrap();
+        assert!(
+            connections
+                .iter()
+                .all(|(_, connection)| connection.state == ConnectionState::Stopped)
+        );
+        let next = world.store.reserve(key, 0, 1).await.unwrap().start;
+        assert!(i128::from(next) > world.now().as_nanosecond());
+        let unseen = CredentialId::random(entropy.as_ref());
+        let first = world.store.reserve(unseen, 0, 1).await.unwrap().start;
+        assert!(i128::from(first) > world.now().as_nanosecond());
+        assert!(actions(&world.store).await.contains(&"store.restored".to_owned()));
+        assert_eq!(world.store.latches().await.unwrap(), [latch]);
+    }
+}

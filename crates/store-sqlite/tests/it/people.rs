@@ -1,0 +1,608 @@
+//! What takes two people: ending what the gateway cannot end, turning off what stops everything,
+//! loosening what protects everybody.
+
+use bursar_auth::{Act, Principal};
+use bursar_broker::VenueOrderStatus;
+use bursar_controls::{ClearRule, Latch, LatchCause, LatchMode, Policy, Scope};
+use bursar_execution::{
+    Approval, ApprovalError, Approvals, Conditions, Effect, Intent, Journal, JournalError, Measure, MoreLoss,
+    NewLatch, Outcome, Proposed, Reconciliation, Reports, Resolution,
+};
+use bursar_model::{IntentState, LatchId, Side};
+use jiff::SignedDuration;
+
+use crate::support::trading::{account, buy, fill, held, limits, listed, ready, user, wide};
+use crate::support::{World, actions, trail};
+
+/// The world of orders, with two people who run it.
+async fn two_people() -> World {
+    let world = ready().await;
+    world.store.set_works_alone(false, &world.act()).await.unwrap();
+    world
+}
+
+impl World {
+    fn first(&self) -> Act {
+        self.act().because("asked the exchange")
+    }
+
+    fn second(&self) -> Act {
+        Act::new(Principal::operator("night_desk").unwrap(), self.now())
+    }
+
+    fn later(&self, seconds: i64) {
+        self.clock.set(self.now() + SignedDuration::from_secs(seconds));
+    }
+
+    async fn unknown(&self) -> Intent {
+        let intent = self.approved(buy("1", "BTC-USD", "100")).await;
+        drop(self.dispatch(&intent).await);
+        let lost = Outcome::Lost {
+            reason: "no answer".to_owned(),
+        };
+        self.store.conclude(intent.id, lost, self.now()).await.unwrap()
+    }
+
+    async fn propose(&self, measure: Measure) -> Result<Approval, ApprovalError> {
+        let evidence = "export of 2 March, line 7";
+        match self.store.propose(measure, evidence, &self.first()).await? {
+            Proposed::Waiting(approval) => Ok(*approval),
+            Proposed::Done(..) => panic!("one person did it"),
+        }
+    }
+
+    async fn resolved(
+        &self,
+        intent: &Intent,
+        to: Resolution,
+        id: Option<&str>,
+    ) -> Result<Intent, ApprovalError> {
+        let proposed = self.propose(resolve(intent, to, id)).await?;
+        let (_, effect) = self.store.approve(proposed.id, &self.second()).await?;
+        match effect {
+            Effect::Resolved(intent) => Ok(*intent),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn tripped(&self, scope: &str, mode: LatchMode) -> Latch {
+        let latch = NewLatch {
+            scope: scope.parse().unwrap(),
+            mode,
+            cause: LatchCause::Manual,
+            reason: "drill".to_owned(),
+            clear_rule: ClearRule::Manual,
+        };
+        self.store.trip(latch, &self.act()).await.unwrap()
+    }
+
+    async fn reconciled(&self, differences: &[&str]) {
+        let found = Reconciliation {
+            at: self.now(),
+            differences: differences.iter().map(ToString::to_string).collect(),
+        };
+        self.store.reconciled(&account(), found).await.unwrap();
+    }
+
+    async fn holds_one(&self) {
+        let intent = self.open(buy("1", "BTC-USD", "100"), "V1").await;
+        assert_eq!(intent.state, IntentState::Open);
+        self.book(vec![fill(
+            "F1",
+            "V1",
+            Side::Buy,
+            "1",
+            "BTC-USD",
+            "100",
+            self.now(),
+        )])
+        .await;
+    }
+}
+
+fn resolve(intent: &Intent, to: Resolution, id: Option<&str>) -> Measure {
+    Measure::Resolve {
+        intent: intent.id,
+        from: intent.state,
+        filled: intent.filled,
+        to,
+        venue_order_id: id.map(|id| id.parse().unwrap()),
+    }
+}
+
+fn release(latch: LatchId, unreconciled: bool) -> Measure {
+    Measure::Release { latch, unreconciled }
+}
+
+fn rule<T: std::fmt::Debug>(result: Result<T, ApprovalError>) -> &'static str {
+    match result {
+        Err(ApprovalError::Refused { rule, .. }) => rule,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+fn rule_of<T: std::fmt::Debug>(result: Result<T, JournalError>) -> &'static str {
+    match result {
+        Err(JournalError::Refused { rule, .. }) => rule,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn i9_an_unknown_order_is_ended_by_two_people_and_both_are_named() {
+    let world = two_people().await;
+    let intent = world.unknown().await;
+    world.later(3_600);
+
+    let proposed = world
+        .propose(resolve(&intent, Resolution::Absent, None))
+        .await
+        .unwrap();
+    assert_eq!(
+        world.intent(&intent).await.state,
+        IntentState::Unknown,
+        "nothing is done yet"
+    );
+    assert!(!world.store.reservations(None).await.unwrap().is_empty());
+    let alone = world.store.approve(proposed.id, &world.first()).await;
+    assert!(
+        matches!(alone, Err(ApprovalError::SamePerson { .. })),
+        "{alone:?}"
+    );
+    let (approval, _) = world.store.approve(proposed.id, &world.second()).await.unwrap();
+
+    let ended = world.intent(&intent).await;
+    assert_eq!(ended.state, IntentState::Absent);
+    assert!(
+        ended.cause.contains("operator:ops_desk and operator:night_desk"),
+        "{}",
+        ended.cause
+    );
+    assert_eq!(world.store.reservations(None).await.unwrap(), []);
+    assert!(approval.verdict.unwrap().approved);
+    let records = trail(&world.store).await;
+    let resolved = records.last().unwrap();
+    let text = |key: &str| format!("{:?}", resolved.data.get(key));
+    assert_eq!(resolved.action.to_string(), "intent.resolved");
+    assert!(text("proposed_by").contains("ops_desk") && text("approved_by").contains("night_desk"));
+    assert!(text("evidence").contains("line 7"));
+    let twice = world.store.approve(proposed.id, &world.second()).await;
+    assert!(matches!(twice, Err(ApprovalError::Decided { .. })), "{twice:?}");
+}
+
+#[tokio::test]
+async fn what_contradicts_the_records_cannot_be_said() {
+    let world = two_people().await;
+    let open = world.open(buy("1", "ETH-USD", "10"), "V1").await;
+    let unknown = world.unknown().await;
+
+    let early = world.resolved(&unknown, Resolution::Absent, None).await;
+    assert_eq!(rule(early), "resolve-too-early");
+    world.later(3_600);
+    let named = world.resolved(&unknown, Resolution::Rejected, Some("V9")).await;
+    assert_eq!(rule(named), "resolve-contradicts");
+    assert_eq!(
+        rule(world.resolved(&unknown, Resolution::Open, None).await),
+        "resolve-needs-id"
+    );
+    let filled = world.resolved(&unknown, Resolution::Filled, Some("V9")).await;
+    assert_eq!(rule(filled), "resolve-needs-executions");
+
+    let is_open = world.resolved(&open, Resolution::Cancelled, None).await;
+    assert_eq!(rule(is_open), "resolve-state");
+    let taken = world.resolved(&unknown, Resolution::Open, Some("V1")).await;
+    assert_eq!(rule(taken), "resolve-contradicts");
+}
+
+#[tokio::test]
+async fn t14_an_incident_with_fills_is_never_absent_and_ends_as_its_executions_say() {
+    let world = two_people().await;
+    let open = world.open(buy("2", "BTC-USD", "100"), "V1").await;
+    world
+        .book(vec![fill(
+            "F1",
+            "V1",
+            Side::Buy,
+            "0.5",
+            "BTC-USD",
+            "100",
+            world.now(),
+        )])
+        .await;
+    let facts = "two orders at the venue".to_owned();
+    let incident = world
+        .store
+        .conclude(open.id, Outcome::Contradiction { facts }, world.now())
+        .await
+        .unwrap();
+    assert_eq!(incident.state, IntentState::Incident);
+
+    assert_eq!(
+        rule(world.resolved(&incident, Resolution::Absent, None).await),
+        "resolve-contradicts"
+    );
+    assert_eq!(
+        rule(world.resolved(&incident, Resolution::Filled, None).await),
+        "resolve-contradicts"
+    );
+    let ended = world
+        .resolved(&incident, Resolution::Cancelled, None)
+        .await
+        .unwrap();
+
+    assert_eq!(
+        (ended.state, held(&world.store, "BTC-USD").await),
+        (IntentState::Cancelled, "0.5".parse().unwrap())
+    );
+    assert_eq!(world.store.reservations(None).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn an_order_found_by_people_is_followed_like_any_other() {
+    let world = two_people().await;
+    let intent = world.unknown().await;
+    // Its execution was seen before anybody knew whose it was.
+    world
+        .book(vec![fill(
+            "F1",
+            "V1",
+            Side::Buy,
+            "1",
+            "BTC-USD",
+            "100",
+            world.now(),
+        )])
+        .await;
+
+    let found = world
+        .resolved(&intent, Resolution::Open, Some("V1"))
+        .await
+        .unwrap();
+
+    assert_eq!(found.state, IntentState::Filled);
+    assert_eq!(held(&world.store, "BTC-USD").await, "1".parse().unwrap());
+}
+
+#[tokio::test]
+async fn i8_a_venue_that_contradicts_people_later_is_a_new_incident() {
+    let world = two_people().await;
+    let intent = world.unknown().await;
+    world.later(3_600);
+    let absent = world.resolved(&intent, Resolution::Absent, None).await.unwrap();
+    assert_eq!(world.store.latches().await.unwrap(), []);
+
+    let there = listed(&absent, "V7", "0", VenueOrderStatus::Live);
+    world
+        .store
+        .observe(&account(), vec![there], world.now())
+        .await
+        .unwrap();
+
+    let latches = world.store.latches().await.unwrap();
+    assert_eq!(
+        (latches[0].mode, latches[0].cause),
+        (LatchMode::Halt, LatchCause::Reconciliation)
+    );
+    assert!(
+        actions(&world.store)
+            .await
+            .contains(&"invariant.broken".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn a_proposal_to_turn_off_what_is_off_already_is_not_carried_out() {
+    let world = two_people().await;
+    let new = NewLatch {
+        scope: Scope::Account(account()),
+        mode: LatchMode::Pause,
+        cause: LatchCause::Manual,
+        reason: "a rehearsal".to_owned(),
+        clear_rule: ClearRule::Manual,
+    };
+    let latch = world.store.trip(new, &world.act()).await.unwrap();
+    world.may_release().await;
+    world.store.set_works_alone(false, &world.act()).await.unwrap();
+    let proposed = world.propose(release(latch.id, true)).await.unwrap();
+    world.store.release(latch.id, &world.first()).await.unwrap();
+
+    let late = world.store.approve(proposed.id, &world.second()).await;
+
+    assert_eq!(rule(late), "changed-since");
+}
+
+#[tokio::test]
+async fn nothing_is_done_when_the_facts_changed_since() {
+    let world = two_people().await;
+    let intent = world.unknown().await;
+    world.later(3_600);
+    let proposed = world
+        .propose(resolve(&intent, Resolution::Absent, None))
+        .await
+        .unwrap();
+    let there = listed(&intent, "V1", "0", VenueOrderStatus::Live);
+    world
+        .store
+        .observe(&account(), vec![there], world.now())
+        .await
+        .unwrap();
+
+    let late = world.store.approve(proposed.id, &world.second()).await;
+
+    assert_eq!(rule(late), "changed-since");
+    assert_eq!(world.intent(&intent).await.state, IntentState::Open);
+    // The attempt left the proposal open: it was taken back with the rest.
+    assert!(
+        world.store.approvals(false, 10).await.unwrap()[0]
+            .verdict
+            .is_none()
+    );
+}
+
+#[tokio::test]
+async fn d4_more_loss_today_takes_two_people_and_counts_for_what_was_there_when_it_was_asked_for() {
+    let world = two_people().await;
+    let more = async |extra: &str| {
+        let today = world.store.user_day(&user(), world.now()).await.unwrap();
+        Measure::AllowLoss(MoreLoss {
+            user: user(),
+            day: today.day.key,
+            limit: today.limit,
+            before: today.extra_allowance,
+            extra: extra.parse().unwrap(),
+        })
+    };
+    assert_eq!(rule(world.propose(more("-6").await).await), "more-loss");
+    let (one, other) = (
+        world.propose(more("6").await).await.unwrap(),
+        world.propose(more("7").await).await.unwrap(),
+    );
+    let alone = world.store.approve(one.id, &world.first()).await;
+    assert!(matches!(alone, Err(ApprovalError::SamePerson { .. })));
+
+    let (_, effect) = world.store.approve(one.id, &world.second()).await.unwrap();
+    let Effect::LossAllowed { day, still_on } = effect else {
+        panic!("{effect:?}");
+    };
+    assert_eq!((day.extra_allowance, still_on), ("6".parse().unwrap(), vec![]));
+    assert_eq!(
+        actions(&world.store).await.last().map(String::as_str),
+        Some("loss.allowed")
+    );
+    // The other was for what was allowed before.
+    let both = world.store.approve(other.id, &world.second()).await;
+    assert_eq!(rule(both), "changed-since");
+
+    // Nobody raises the limit meanwhile, by one person's word, and has it taken for approved.
+    let third = world.propose(more("1").await).await.unwrap();
+    world.limit(limits("100000", "90000", 10)).await;
+    let raised = world.store.approve(third.id, &world.second()).await;
+    assert_eq!(rule(raised), "changed-since");
+
+    let fourth = world.propose(more("1").await).await.unwrap();
+    world.later(13 * 3_600);
+    let late = world.store.approve(fourth.id, &world.second()).await;
+    assert_eq!(rule(late), "changed-since");
+}
+
+#[tokio::test]
+async fn a_proposal_ages_can_be_rejected_and_is_one_however_often_it_is_made() {
+    let world = two_people().await;
+    let intent = world.unknown().await;
+    world.later(3_600);
+    let measure = resolve(&intent, Resolution::Absent, None);
+    let first = world.propose(measure.clone()).await.unwrap();
+    let again = world.propose(measure.clone()).await.unwrap();
+    assert_eq!(first.id, again.id);
+
+    world.later(25 * 3_600);
+    let old = world.store.approve(first.id, &world.second()).await;
+    assert!(matches!(old, Err(ApprovalError::Expired { .. })), "{old:?}");
+    assert_eq!(world.store.approvals(false, 10).await.unwrap(), []);
+
+    let anew = world.propose(measure).await.unwrap();
+    world
+        .store
+        .reject(anew.id, &world.second().because("not so"))
+        .await
+        .unwrap();
+    let rejected = world.store.approve(anew.id, &world.second()).await;
+    assert!(
+        matches!(rejected, Err(ApprovalError::Decided { .. })),
+        "{rejected:?}"
+    );
+    assert_eq!(world.intent(&intent).await.state, IntentState::Unknown);
+    assert_eq!(world.store.approvals(true, 10).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_proposal_that_was_altered_is_not_carried_out() {
+    let world = two_people().await;
+    let latch = world.tripped("global", LatchMode::Pause).await;
+    let proposed = world.propose(release(latch.id, false)).await.unwrap();
+    let raw = rusqlite::Connection::open(world.path()).unwrap();
+    raw.execute_batch(
+        "DROP TRIGGER approval_is_fixed;
+         UPDATE approval SET body = replace(body, 'false', 'true');",
+    )
+    .unwrap();
+
+    let altered = world.store.approve(proposed.id, &world.second()).await;
+
+    assert!(
+        matches!(altered, Err(ApprovalError::Altered { .. })),
+        "{altered:?}"
+    );
+    assert_eq!(world.store.latches().await.unwrap(), [latch]);
+}
+
+#[tokio::test]
+async fn only_people_decide() {
+    let world = two_people().await;
+    let latch = world.tripped("global", LatchMode::Pause).await;
+    for principal in [
+        Principal::Daemon,
+        Principal::Recovery,
+        Principal::strategy("apex").unwrap(),
+    ] {
+        let act = Act::new(principal, world.now()).because("why not");
+        let proposed = world.store.propose(release(latch.id, false), "", &act).await;
+        assert!(
+            matches!(proposed, Err(ApprovalError::NotAPerson { .. })),
+            "{proposed:?}"
+        );
+        assert_eq!(
+            rule_of(world.store.release(latch.id, &act).await),
+            "release-right"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_switch_on_everything_is_turned_off_by_two_people_with_a_reason() {
+    let world = two_people().await;
+    let latch = world.tripped("global", LatchMode::Halt).await;
+
+    assert_eq!(
+        rule_of(world.store.release(latch.id, &world.act()).await),
+        "release-reason"
+    );
+    assert_eq!(
+        rule_of(world.store.release(latch.id, &world.first()).await),
+        "two-people"
+    );
+    let proposed = world.propose(release(latch.id, false)).await.unwrap();
+    world.store.approve(proposed.id, &world.second()).await.unwrap();
+
+    assert_eq!(world.store.latches().await.unwrap(), []);
+    let cleared = trail(&world.store).await.last().cloned().unwrap();
+    assert_eq!(cleared.action.to_string(), "latch.cleared");
+    assert!(format!("{:?}", cleared.data.get("proposed_by")).contains("ops_desk"));
+    assert_eq!(cleared.actor.id(), Some("night_desk"));
+}
+
+#[tokio::test]
+async fn while_something_is_held_a_halt_gives_way_to_reduce_only_first() {
+    let world = two_people().await;
+    world.holds_one().await;
+    world.reconciled(&[]).await;
+    let halt = world.tripped("account:kraken-ilves", LatchMode::Halt).await;
+
+    world.store.release(halt.id, &world.first()).await.unwrap();
+
+    let on = world.store.latches().await.unwrap();
+    assert_eq!(
+        (on.len(), on[0].mode, on[0].scope.clone()),
+        (1, LatchMode::ReduceOnly, halt.scope.clone())
+    );
+    assert!(on[0].reason.contains(&halt.id.to_string()), "{}", on[0].reason);
+    world.store.release(on[0].id, &world.first()).await.unwrap();
+    assert_eq!(world.store.latches().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_release_rests_on_a_comparison_that_is_fresh_and_clean_or_on_two_people() {
+    let world = two_people().await;
+    world.holds_one().await;
+    let pause = world.tripped("account:kraken-ilves", LatchMode::Pause).await;
+
+    let never = world.store.release(pause.id, &world.first()).await;
+    assert_eq!(rule_of(never), "release-reconciled");
+    world
+        .reconciled(&["the ledger holds 1 BTC and the venue 0"])
+        .await;
+    let unclean = world.store.release(pause.id, &world.first()).await;
+    assert_eq!(rule_of(unclean), "release-reconciled");
+    world.reconciled(&[]).await;
+    world.later(61);
+    let old = world.store.release(pause.id, &world.first()).await;
+    assert_eq!(rule_of(old), "release-reconciled");
+
+    let proposed = world.propose(release(pause.id, true)).await.unwrap();
+    world.store.approve(proposed.id, &world.second()).await.unwrap();
+    assert_eq!(world.store.latches().await.unwrap(), []);
+
+    let pause = world.tripped("account:kraken-ilves", LatchMode::Pause).await;
+    world.reconciled(&[]).await;
+    world.store.release(pause.id, &world.first()).await.unwrap();
+    assert_eq!(world.store.latches().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn the_trail_hears_of_a_comparison_when_it_says_something_new() {
+    let world = two_people().await;
+    for _ in 0..5 {
+        world.reconciled(&[]).await;
+        world.later(30);
+    }
+    world.reconciled(&["1 BTC is missing"]).await;
+    world.later(4_000);
+    world.reconciled(&["1 BTC is missing"]).await;
+
+    let told: Vec<String> = actions(&world.store)
+        .await
+        .into_iter()
+        .filter(|action| action.starts_with("reconcile."))
+        .collect();
+    assert_eq!(
+        told,
+        ["reconcile.completed", "reconcile.differs", "reconcile.differs"]
+    );
+}
+
+#[tokio::test]
+async fn looser_limits_for_everybody_take_two_people() {
+    let world = two_people().await;
+    let looser = Policy {
+        max_order: "200000".parse().unwrap(),
+        ..wide()
+    };
+    let tighter = Policy {
+        max_order: "50".parse().unwrap(),
+        ..wide()
+    };
+
+    assert_eq!(
+        rule_of(world.store.set_policy(&looser, &world.first()).await),
+        "two-people"
+    );
+    let measure = Measure::SetPolicy {
+        replaces: Box::new(wide()),
+        policy: Box::new(looser.clone()),
+    };
+    let proposed = world.propose(measure).await.unwrap();
+    world.store.approve(proposed.id, &world.second()).await.unwrap();
+    assert_eq!(world.store.policy().await.unwrap(), looser);
+
+    world.store.set_policy(&tighter, &world.first()).await.unwrap();
+    assert_eq!(world.store.policy().await.unwrap(), tighter);
+}
+
+#[tokio::test]
+async fn who_works_alone_does_both_and_the_trail_says_so() {
+    let world = two_people().await;
+    world.store.set_works_alone(true, &world.act()).await.unwrap();
+    let latch = world.tripped("global", LatchMode::Halt).await;
+
+    let done = world
+        .store
+        .propose(release(latch.id, false), "", &world.first())
+        .await
+        .unwrap();
+
+    assert!(matches!(done, Proposed::Done(..)), "{done:?}");
+    assert_eq!(world.store.latches().await.unwrap(), []);
+    let trail = actions(&world.store).await;
+    assert_eq!(
+        trail
+            .iter()
+            .filter(|action| *action == "people.alone-set")
+            .count(),
+        3
+    );
+    assert!(trail.ends_with(&[
+        "approval.proposed".into(),
+        "approval.approved".into(),
+        "latch.cleared".into()
+    ]));
+}

@@ -1,0 +1,127 @@
+//! What people write: settings, command lines, keys on standard input, files of the local exchange.
+
+use std::ffi::OsString;
+use std::sync::{Arc, OnceLock};
+
+use bursar::arguments;
+use bursar::commands::credentials::EnteredKey;
+use bursar_config::Settings;
+use bursar_keystore::{KeyStore, MemoryVault, NewSlot, PassphraseCost, Secret, SecretEncoding, SignError};
+use bursar_sandbox::{Customers, FaultPlan};
+use bursar_testkit::SeededEntropy;
+use jiff::Timestamp;
+
+/// Settings that are read are read again from what they are printed as; a mistake is told with its line.
+pub(super) fn settings(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    match bursar_config::check(text, "bursar.toml") {
+        Ok((settings, warnings)) => {
+            let printed = settings.to_toml();
+            match Settings::parse(&printed, "printed.toml") {
+                Ok(again) => assert_eq!(again, settings, "printed as\n{printed}"),
+                Err(error) => unreachable!("printed settings are not read: {error}\n{printed}"),
+            }
+            drop(warnings);
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// One argument a line. What a mistake repeats cannot steer a terminal.
+pub(super) fn arguments(data: &[u8]) {
+    let typed = super::lines(data).into_iter().map(OsString::from);
+    let line = std::iter::once(OsString::from("bursar")).chain(typed);
+    if let arguments::Read::Wrong(wrong) = arguments::read(line) {
+        assert!(
+            !wrong.message.contains(char::is_control),
+            "{:?}",
+            wrong.message.as_bytes()
+        );
+        // The styles of our own words are ours; nothing else may begin an escape.
+        let ours = ["\u{1b}[0m", "\u{1b}[1m", "\u{1b}[4m", "\u{1b}[31m"];
+        let mut rest = wrong.text;
+        for style in ours {
+            rest = rest.replace(style, "");
+        }
+        let foreign = |c: char| c.is_control() && c != '\n';
+        assert!(!rest.contains(foreign), "{:?}", rest.as_bytes());
+    }
+}
+
+fn key_store() -> &'static KeyStore {
+    static STORE: OnceLock<KeyStore> = OnceLock::new();
+    STORE.get_or_init(|| match new_key_store() {
+        Some(store) => store,
+        None => unreachable!("a key store in memory can be made"),
+    })
+}
+
+fn new_key_store() -> Option<KeyStore> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().ok()?;
+    runtime.block_on(async {
+        let slot = NewSlot::Passphrase {
+            passphrase: Secret::from_text("walnut harbour violin eleven".to_owned()),
+            cost: PassphraseCost::FLOOR,
+        };
+        let vault = Arc::new(MemoryVault::new());
+        let entropy = Arc::new(SeededEntropy::new(1));
+        let new = KeyStore::init(vault, entropy, Timestamp::UNIX_EPOCH, vec![slot])
+            .await
+            .ok()?;
+        let code = new.recovery_code().reveal().to_string();
+        let mut groups = code.split('-').map(|group| Secret::from_text(group.to_owned()));
+        let (first, second) = (groups.next()?, groups.next()?);
+        let confirmed = new.recovery_code().confirm([(1, &first), (2, &second)]).ok()?;
+        new.finish(confirmed).await.ok()
+    })
+}
+
+/// A mistake in a key is told by its place; whatever is taken can be asked for a signature.
+pub(super) fn entered_key(data: &[u8]) {
+    let Ok(text) = String::from_utf8(data.to_vec()) else {
+        return;
+    };
+    let typed = text.clone();
+    match EnteredKey::parse(text) {
+        Err(failure) => {
+            // All but the place is the same for every input, so nothing of it is repeated.
+            let place = |c: char| c.is_ascii_digit();
+            let message: String = failure.message().chars().filter(|c| !place(*c)).collect();
+            assert_eq!(
+                message, "standard input is not a key: line , column ",
+                "{typed:?}"
+            );
+        }
+        Ok(key) => {
+            let Ok(staged) = key_store().stage(&key.material()) else {
+                return;
+            };
+            // What is kept readable of a key: its last four characters.
+            assert!(staged.public_key_hint().len() <= 4);
+            let signer = staged.signer();
+            for encoding in [SecretEncoding::Text, SecretEncoding::Base64] {
+                let signed = signer.hmac_sha512(encoding, &[b"hostile"]);
+                assert!(
+                    matches!(signed, Ok(_) | Err(SignError::Encoding)),
+                    "{:?}",
+                    signed.err()
+                );
+            }
+        }
+    }
+}
+
+/// Customers and faults of the local exchange.
+pub(super) fn sandbox(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let told = [
+        Customers::from_toml(text).err().map(|error| error.to_string()),
+        Customers::from_json(text).err().map(|error| error.to_string()),
+        FaultPlan::from_toml(text).err().map(|error| error.to_string()),
+    ];
+    assert!(told.iter().flatten().all(|told| !told.is_empty()));
+}
