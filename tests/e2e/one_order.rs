@@ -33,10 +33,12 @@ async fn m4_one_order_from_the_request_to_its_last_fill() {
         "60000"
     );
 
-    // The account's desk records that it will send the order, sends it once, and hears its id.
+    // The account's desk records that it will send the order, sends it once, and hears its id. When it
+    // sent is told by the exchange's clock as the desk measured it: it may lag ours, by which the
+    // intent's creation is told, so the two are not compared.
     let filled = stage.until_state(intent.id, IntentState::Filled).await;
     let sent_at = filled.dispatched_at.unwrap();
-    assert!(intent.created_at <= sent_at && sent_at < filled.acceptance_bound.unwrap());
+    assert!(sent_at < filled.acceptance_bound.unwrap());
 
     // At the exchange there is exactly one order, and it bears the id of the intent.
     let orders = stage.orders_of("mara_ilves");
