@@ -22,6 +22,7 @@ pub mod commands;
 pub mod console;
 pub mod exit;
 pub mod installation;
+mod order_id;
 mod prompt;
 pub mod render;
 pub mod session;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize};
 
-use crate::rules::{broken, fresh_reference};
+use crate::rules::{broken, fresh_reference, instrument_known};
 use crate::{Policy, Snapshot, bound};
 
 /// An order's exact terms and what they can cost at worst. Recorded with the order, so that the
@@ -58,9 +58,16 @@ pub fn size(request: &OrderRequest, snapshot: &Snapshot) -> Result<Sizing, Vec<C
     let (quantity, rounded_off) = match request.size {
         OrderSize::Quantity(quantity) => (quantity, Usd::ZERO),
         OrderSize::Usd(usd) => {
-            let reference = reference.as_ref().map_err(|check| vec![Check::clone(check)])?;
-            let Some(instrument) = &snapshot.instrument else {
-                return Err(vec![crate::rules::instrument_known(&request.pair, snapshot)]);
+            let (Some(instrument), Ok(reference)) = (&snapshot.instrument, &reference) else {
+                // A pair that the venue does not know has no price either: the name comes first.
+                let mut missing = Vec::from_iter(
+                    snapshot
+                        .instrument
+                        .is_none()
+                        .then(|| instrument_known(&request.pair, snapshot)),
+                );
+                missing.extend(reference.err().map(|check| *check));
+                return Err(missing);
             };
             let step = instrument.value.quantity_increment;
             quantity_for(usd, reference, step, request)

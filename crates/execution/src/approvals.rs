@@ -288,6 +288,9 @@ pub trait Approvals: Send + Sync {
     /// made twice is one. Where one person may do both, it is carried out at once.
     async fn propose(&self, measure: Measure, evidence: &str, act: &Act) -> Result<Proposed, ApprovalError>;
 
+    /// The proposal, if this person may approve it. Changes nothing.
+    async fn approvable(&self, id: ApprovalId, act: &Act) -> Result<Approval, ApprovalError>;
+
     /// Carries a proposal out, if another person made it, it is what was proposed, and its facts are
     /// still those: all in one transaction, with both names in its records.
     async fn approve(&self, id: ApprovalId, act: &Act) -> Result<(Approval, Effect), ApprovalError>;

@@ -103,6 +103,9 @@ pub trait Reports: Send + Sync {
     /// Newest first.
     async fn find_intents(&self, filter: &IntentFilter, limit: u32) -> Result<Vec<Intent>, JournalError>;
 
+    /// Orders whose id is written with this beginning, at most `limit`, in the order of their ids.
+    async fn orders_beginning(&self, beginning: &str, limit: u32) -> Result<Vec<IntentId>, JournalError>;
+
     /// The recorded decision on an order.
     async fn explain(&self, intent: IntentId) -> Result<Recorded, JournalError>;
 

@@ -32,6 +32,12 @@ impl Approvals for SqliteStore {
         self.write(move |tx| propose(tx, measure, &evidence, &act)).await
     }
 
+    async fn approvable(&self, id: ApprovalId, act: &Act) -> Result<Approval, ApprovalError> {
+        let act = act.clone();
+        self.read(move |connection| approvable(connection, id, &act))
+            .await
+    }
+
     async fn approve(&self, id: ApprovalId, act: &Act) -> Result<(Approval, Effect), ApprovalError> {
         let act = act.clone();
         self.write(move |tx| approve(tx, id, &act)).await
@@ -108,14 +114,19 @@ fn propose(tx: &Tx<'_>, measure: Measure, evidence: &str, act: &Act) -> Result<P
 }
 
 fn approve(tx: &Tx<'_>, id: ApprovalId, act: &Act) -> Result<(Approval, Effect), ApprovalError> {
+    let approval = approvable(tx, id, act)?;
+    carry_out(tx, approval, act)
+}
+
+fn approvable(connection: &Connection, id: ApprovalId, act: &Act) -> Result<Approval, ApprovalError> {
     must_be_a_person(&act.principal)?;
-    let approval = open(tx, id, act.at)?;
-    if approval.proposed_by == act.principal && !works_alone(tx)? {
+    let approval = open(connection, id, act.at)?;
+    if approval.proposed_by == act.principal && !works_alone(connection)? {
         return Err(ApprovalError::SamePerson {
             who: act.principal.clone(),
         });
     }
-    carry_out(tx, approval, act)
+    Ok(approval)
 }
 
 fn reject(tx: &Tx<'_>, id: ApprovalId, act: &Act) -> Result<Approval, ApprovalError> {
@@ -357,8 +368,8 @@ fn record(tx: &Tx<'_>, approval: &Approval, action: Action, act: &Act) -> Result
 }
 
 /// A proposal that can be decided on, as it was made.
-fn open(tx: &Tx<'_>, id: ApprovalId, now: Timestamp) -> Result<Approval, ApprovalError> {
-    let found = tx
+fn open(connection: &Connection, id: ApprovalId, now: Timestamp) -> Result<Approval, ApprovalError> {
+    let found = connection
         .prepare_cached(&format!("SELECT {COLUMNS} FROM approval WHERE id = ?1"))
         .and_then(|mut statement| statement.query_row([Text(&id)], read).optional())
         .map_err(StoreError::from)?;

@@ -25,6 +25,12 @@ impl Reports for SqliteStore {
             .await
     }
 
+    async fn orders_beginning(&self, beginning: &str, limit: u32) -> Result<Vec<IntentId>, JournalError> {
+        let beginning = beginning.to_owned();
+        self.read(move |connection| Ok(orders_beginning(connection, &beginning, limit)?))
+            .await
+    }
+
     async fn explain(&self, intent: IntentId) -> Result<Recorded, JournalError> {
         self.read(move |connection| explain(connection, intent)).await
     }
@@ -138,6 +144,21 @@ fn find_intents(
     let condition = format!("{} ORDER BY number DESC LIMIT {limit}", conditions.join(" AND "));
     let found = intents::select(connection, &condition, params_from_iter(values))?;
     Ok(found.into_iter().map(|stored| stored.intent).collect())
+}
+
+fn orders_beginning(
+    connection: &Connection,
+    beginning: &str,
+    limit: u32,
+) -> Result<Vec<IntentId>, StoreError> {
+    // All that begins like that lies between it and itself with a character that no id has.
+    let mut statement = connection
+        .prepare_cached("SELECT id FROM intent WHERE id >= ?1 AND id < ?1 || '~' ORDER BY id LIMIT ?2")?;
+    let found = statement.query_map(params![beginning, limit], |row| {
+        let Text(id) = row.get(0)?;
+        Ok(id)
+    })?;
+    Ok(found.collect::<Result<_, _>>()?)
 }
 
 fn explain(connection: &Connection, id: IntentId) -> Result<Recorded, JournalError> {

@@ -75,6 +75,8 @@ impl Approve {
     pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
         let opened = session.open().await?;
         let found = find(&self.proposal, &opened).await?;
+        // Nobody is asked who may not.
+        let found = opened.store.approvable(found.id, &session.act()).await?;
         let now = session.surroundings.now();
         let question = format!(
             "{} proposed: {} ({}). Approve it?",

@@ -4,12 +4,13 @@
 use bursar_audit::{Record, Value as DataValue};
 use bursar_controls::Snapshot;
 use bursar_execution::{Approval, BookedFill, Recorded, Reports, SelfCheck};
-use bursar_model::{IntentId, Quote};
+use bursar_model::Quote;
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::commands::approvals::approval_json;
+use crate::order_id::OrderId;
 use crate::render::{Cell, Page, Table, age, harmless, moment};
 use crate::session::Session;
 use crate::{Exit, Failure, view};
@@ -17,20 +18,22 @@ use crate::{Exit, Failure, view};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  bursar explain 6d1b345e-2821-40e2-ad83-4ecb18a06876")]
+  bursar explain 6d1b345e-2821-40e2-ad83-4ecb18a06876
+  bursar explain 6d1b345e")]
 pub struct Explain {
-    /// The order's id
-    order: IntentId,
+    /// The order's id, or as much of its beginning as belongs to no other
+    order: OrderId,
 }
 
 impl Explain {
     pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
         let opened = session.open().await?;
         let store = &opened.store;
-        let recorded = store.explain(self.order).await?;
-        let records = store.order_records(self.order).await?;
-        let approvals = store.order_approvals(self.order).await?;
-        let fills = store.fills_of_order(self.order).await?;
+        let order = self.order.of(store).await?;
+        let recorded = store.explain(order).await?;
+        let records = store.order_records(order).await?;
+        let approvals = store.order_approvals(order).await?;
+        let fills = store.fills_of_order(order).await?;
         let now = session.surroundings.now();
         let page = page(&recorded, &records, &approvals, &fills);
         let document = document(&recorded, &records, &approvals, &fills, now);

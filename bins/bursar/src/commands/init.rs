@@ -8,6 +8,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bursar_auth::Directory as _;
 use bursar_config::{Settings, StoreUrl};
 use bursar_execution::{Approvals as _, Conditions, settings as rules};
 use bursar_keystore::{InitError, KeyStore, NewSlot, PassphraseCost, Secret, Vault, check_passphrase};
@@ -57,12 +58,15 @@ impl Way {
 impl Init {
     pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
         let (installation, settings_file) = self.installation(session)?;
-        refuse_existing(&installation)?;
+        let begun = begun(&installation, session).await?;
         let way = self.way(&installation, session)?;
         let recovery = self.recovery(&installation, session)?;
 
         session.console.step(1, 4, "Store");
-        let store = make_store(&installation, session)?;
+        let store = match begun {
+            Some(store) => take_over(store, &installation, session),
+            None => make_store(&installation, session)?,
+        };
         let opened = session.opened(installation, store);
 
         session.console.step(2, 4, "Authentication");
@@ -195,9 +199,19 @@ impl Init {
     }
 }
 
-fn refuse_existing(installation: &Installation) -> Result<(), Failure> {
+/// The store of an earlier `init` that ended before its keys were made, as when the terminal closed at
+/// the recovery code. Any other store is not touched.
+async fn begun(installation: &Installation, session: &Session<'_>) -> Result<Option<SqliteStore>, Failure> {
     if fs::symlink_metadata(&installation.store).is_err() {
-        return Ok(());
+        return Ok(None);
+    }
+    let environment = environment(installation, session.surroundings);
+    if let Ok(store) = SqliteStore::open(&installation.store, environment)
+        && store.load_header().await.is_ok_and(|header| header.is_none())
+        && store.list().await.is_ok_and(|sealed| sealed.is_empty())
+        && store.users().await.is_ok_and(|users| users.is_empty())
+    {
+        return Ok(Some(store));
     }
     Err(Failure::refused(
         format!(
@@ -206,6 +220,14 @@ fn refuse_existing(installation: &Installation) -> Result<(), Failure> {
         ),
         "use it, name another folder with `--data-dir`, or put this one away first",
     ))
+}
+
+fn take_over(store: SqliteStore, installation: &Installation, session: &mut Session<'_>) -> SqliteStore {
+    session.console.confirm(&format!(
+        "store {}, begun earlier and left without keys: goes on from there",
+        installation.store.display()
+    ));
+    store
 }
 
 /// Refused before anything is made: what opens a store does not lie beside it.
@@ -288,8 +310,8 @@ async fn make_keys(
     Ok(slots)
 }
 
-/// A store without keys is worth nothing and stands in the way of the next try. It was made a
-/// moment ago by this very command; where its keys may exist after all, it stays.
+/// A store without keys is worth nothing, and this command made it a moment ago or found it so. Where its
+/// keys may exist after all, it stays.
 fn take_back(installation: &Installation, failure: &Failure, session: &mut Session<'_>) {
     if failure.exit() == Exit::Unavailable {
         session

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use bursar_execution::{Admission, CancelState, Conditions, Intent, Journal, OrderIntent};
 use bursar_model::{
-    AccountId, IntentId, IntentState, OrderKind, OrderRequest, OrderSize, Pair, Price, Quantity, Side,
-    TimeInForce, Usd,
+    AccountId, IntentState, OrderKind, OrderRequest, OrderSize, Pair, Price, Quantity, Side, TimeInForce, Usd,
 };
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
@@ -13,6 +12,7 @@ use serde_json::json;
 
 use crate::arguments::{Until, pair, until, usd_above_zero, word};
 use crate::commands::can::{sizing_facts, sizing_json};
+use crate::order_id::OrderId;
 use crate::render::{self, Cell, Page, moment};
 use crate::session::{Opened, Session};
 use crate::{Exit, Failure, view};
@@ -94,8 +94,8 @@ pub struct Size {
 
 #[derive(Debug, Args)]
 pub struct Named {
-    /// The order's id
-    order: IntentId,
+    /// The order's id, or as much of its beginning as belongs to no other
+    order: OrderId,
 }
 
 fn key(text: &str) -> Result<String, String> {
@@ -322,8 +322,9 @@ fn describe(page: &mut Page, intent: &Intent, now: Timestamp) {
     }
 }
 
-async fn cancel(id: IntentId, session: &mut Session<'_>) -> Result<Exit, Failure> {
+async fn cancel(order: OrderId, session: &mut Session<'_>) -> Result<Exit, Failure> {
     let opened = session.open().await?;
+    let id = order.of(&opened.store).await?;
     let cancel = opened.gateway().cancel(id, &session.act()).await?;
     let intent = opened.store.intent(id).await?;
     let (text, exit) = match (cancel.state, intent.state) {
@@ -352,8 +353,9 @@ async fn cancel(id: IntentId, session: &mut Session<'_>) -> Result<Exit, Failure
     Ok(exit)
 }
 
-async fn show(id: IntentId, session: &mut Session<'_>) -> Result<Exit, Failure> {
+async fn show(order: OrderId, session: &mut Session<'_>) -> Result<Exit, Failure> {
     let opened = session.open().await?;
+    let id = order.of(&opened.store).await?;
     let intent = opened.store.intent(id).await?;
     let request = &intent.request;
     let mut page = Page::new();

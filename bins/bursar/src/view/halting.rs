@@ -217,9 +217,7 @@ impl Standing {
                     });
                 }
                 if parts.is_empty() {
-                    parts.push(
-                        "nothing is known to work; two listings of the exchange have to show it".to_owned(),
-                    );
+                    parts.push(nothing_known(self.mode).to_owned());
                 }
                 parts.extend(doubt.clone());
                 format!("{account}: {}, {}", doing(self.mode), parts.join("; "))
@@ -261,6 +259,19 @@ impl Standing {
             }
         }
         json
+    }
+}
+
+/// What is known while the exchange has not shown it yet.
+const fn nothing_known(mode: LatchMode) -> &'static str {
+    match mode {
+        LatchMode::Pause => {
+            "no entry is on its way and what works is left alone; two listings of the exchange have to show it"
+        }
+        LatchMode::ReduceOnly => "no entry is known to work; two listings of the exchange have to show it",
+        LatchMode::Halt | LatchMode::Flatten => {
+            "no order is known to work; two listings of the exchange have to show it"
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bursar::{Console, Exit, Surroundings};
-use bursar_auth::Principal;
+use bursar_auth::{Act, Principal};
 use bursar_execution::{Conditions, Connection, ConnectionState};
 use bursar_model::{
     Balance, BalanceKind, Clock, Instrument, InstrumentStatus, Pair, Price, Quantity, Quote, Usd,
@@ -102,6 +102,20 @@ impl Desk {
         desk.done("user enable mara_ilves").await;
         desk.connect("kraken-ilves").await;
         desk
+    }
+
+    /// What an `init` leaves behind that ends at its recovery code: a store without keys.
+    pub(crate) fn begun(&self) -> PathBuf {
+        let store = self.path("bursar-data/bursar.db");
+        std::fs::create_dir(self.path("bursar-data")).unwrap();
+        let environment = Environment::new(
+            self.surroundings.clock.clone(),
+            Arc::new(SeededEntropy::new(3)),
+            "test",
+        );
+        let act = Act::new(self.surroundings.principal.clone(), self.now());
+        SqliteStore::create(&store, environment, &act).unwrap();
+        store
     }
 
     /// The same desk with somebody else in front of it.

@@ -46,6 +46,28 @@ async fn a_second_init_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn an_init_that_ended_at_the_recovery_code_goes_on_where_it_was() {
+    let desk = Desk::bare();
+    let store = desk.begun();
+
+    let again = desk.run("init --yes --recovery-file recovery.txt").await;
+
+    assert_eq!(again.exit, Exit::Done, "{}", again.err);
+    assert!(
+        again.out.contains("begun earlier and left without keys"),
+        "{}",
+        again.out
+    );
+    assert!(store.exists());
+    desk.done("user add mara_ilves --email mara@example.com --tier basic")
+        .await;
+    desk.done("audit verify").await;
+    // Now it has keys, and is nobody's to make again.
+    desk.ends("init --yes --recovery-file other.txt", Exit::Refused)
+        .await;
+}
+
+#[tokio::test]
 async fn an_unlock_key_is_never_written_over() {
     let desk = Desk::bare();
     std::fs::create_dir_all(desk.path("home/.config/bursar")).unwrap();

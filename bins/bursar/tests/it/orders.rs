@@ -135,6 +135,41 @@ async fn an_order_that_was_not_sent_is_taken_back() {
 }
 
 #[tokio::test]
+async fn an_order_is_named_by_as_much_of_its_id_as_is_enough() {
+    let desk = Desk::ready().await;
+    let (_, placed) = place(&desk, "buy BTC-USD --usd 20").await;
+    let id = placed["order"]["order_id"].as_str().unwrap();
+    let beginning = id[..9].to_uppercase();
+
+    for command in ["order show", "explain", "order cancel"] {
+        let answer = desk.json(&format!("{command} {beginning}")).await;
+        assert_eq!(answer["order"]["order_id"], json!(id), "{command}: {answer:#}");
+    }
+
+    let other = if id.starts_with("0000") { "1111" } else { "0000" };
+    let said = desk.ends(&format!("order show {other}"), Exit::NotFound).await;
+    assert!(said.contains("bursar orders"), "{said}");
+    desk.ends("order show 123", Exit::Usage).await;
+}
+
+#[tokio::test]
+async fn an_unknown_pair_is_refused_for_its_name_before_its_price() {
+    let desk = Desk::ready().await;
+
+    let (exit, refused) = place(&desk, "buy BTCC-USD --usd 20").await;
+
+    assert_eq!(exit, Exit::Refused);
+    let rules: Vec<&str> = refused["order"]["broken_rules"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|rule| rule["rule"].as_str())
+        .filter(|rule| ["venue-pair", "reference-price"].contains(rule))
+        .collect();
+    assert_eq!(rules, ["venue-pair", "reference-price"], "{refused:#}");
+}
+
+#[tokio::test]
 async fn the_switch_reports_what_it_took_back() {
     let desk = Desk::ready().await;
     let (_, placed) = place(&desk, "buy BTC-USD --usd 20").await;

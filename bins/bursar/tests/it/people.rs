@@ -45,6 +45,8 @@ async fn an_order_that_nobody_can_tell_is_ended_by_two_people() {
     let proposed: Value = serde_json::from_str(&ran.out).unwrap();
     let id = proposal(&proposed);
     assert_eq!(proposed["done"], json!(false));
+    // Who may not is told so, and not asked whether they are sure.
+    desk.ends(&format!("approve {id}"), Exit::Refused).await;
     let alone = desk.ends(&format!("approve {id} --yes"), Exit::Refused).await;
     assert!(alone.contains("another person has to approve it"), "{alone}");
     let waiting = desk.done("status").await;

@@ -309,7 +309,7 @@ impl Load {
     }
 
     /// One order, and perhaps the cancel of another. Returns the id of what was admitted or refused.
-    async fn ask(&mut self, account: AccountId) -> bursar_model::IntentId {
+    pub(crate) async fn ask(&mut self, account: AccountId) -> bursar_model::IntentId {
         let order = OrderIntent {
             request: self.request(&account).await,
             account: account.clone(),
@@ -485,6 +485,22 @@ pub(crate) fn owner_moves(stage: &Rehearsal, takes_out: bool) {
             exchange.set_balance(now, USERS[1].0, asset, amount).unwrap();
         }
     });
+}
+
+/// Whether anything is held for the account whose owner trades by hand.
+pub(crate) async fn has_bought(store: &SqliteStore) -> bool {
+    let positions = Journal::positions(store, &USERS[1].1.parse().unwrap()).await;
+    !positions.unwrap().is_empty()
+}
+
+/// Orders of the account with a window that are answered almost too late.
+pub(crate) fn slow_answers() -> FaultRule {
+    FaultRule {
+        endpoint: Some("AddOrder".to_owned()),
+        customer: Some(USERS[2].0.to_owned()),
+        delay_ms: Some(2_500),
+        ..FaultRule::always(FaultKind::Slow)
+    }
 }
 
 /// Waits until nothing is under way any more.

@@ -248,7 +248,59 @@ impl World {
         }
     }
 
+    /// A balance has to stay short for longer than the exchange may show it late, and few lives last so long:
+    /// these do, while what was bought for an account is gone.
+    async fn die_short(&mut self) {
+        if !stage::has_bought(&self.store).await {
+            return;
+        }
+        stage::owner_moves(&self.stage, true);
+        for moment in ["compare/differs", "compare/difference-recorded"] {
+            self.live_until(moment, tokio::time::sleep(LATE)).await;
+        }
+        stage::owner_moves(&self.stage, false);
+    }
+
+    /// Two daemons on one store: while one waits for a slow answer, the other finds its order in a listing.
+    /// Only a key with a window hears both count its requests.
+    async fn die_beside_another(&mut self) {
+        let slow = stage::slow_answers();
+        self.stage.exchange().with(|exchange| exchange.add_fault(slow));
+        let mut other = self.stage.start_another_daemon().unwrap();
+        let mut load = Load::new(Arc::clone(&self.store), self.seed ^ 3);
+        let asking = async {
+            let began = Instant::now();
+            while began.elapsed() < LATE {
+                load.ask(stage::REENTERED.parse().unwrap()).await;
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        };
+        self.live_until("send/recorded-meanwhile", asking).await;
+        other.kill().unwrap();
+        other.wait().unwrap();
+    }
+
+    /// A life that ends at this moment, or when `over` is.
+    async fn live_until(&mut self, moment: &str, over: impl Future) {
+        self.start(&format!("{moment}#1"));
+        let ended = tokio::select! {
+            biased;
+            ended = self.stage.daemon_ends() => Some(ended.unwrap()),
+            _ = over => None,
+        };
+        self.outcome.lives += 1;
+        self.bury(ended, moment);
+    }
+
     async fn end(mut self) -> Outcome {
+        // Without named moments there is nothing to wait for.
+        if cfg!(feature = "points") {
+            if stage::an_owner_moves(self.seed) {
+                self.die_short().await;
+            } else if self.seed % 4 == 1 {
+                self.die_beside_another().await;
+            }
+        }
         stage::put_in_order(&mut self.stage, &self.store).await;
         stage::stop_an_account(&self.store).await;
         stage::cancel_everything(&self.store).await;

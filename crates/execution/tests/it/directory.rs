@@ -88,6 +88,9 @@ impl Reports for Store {
         found.truncate(usize::try_from(limit).unwrap());
         Ok(found)
     }
+    async fn orders_beginning(&self, _: &str, _: u32) -> Result<Vec<IntentId>, JournalError> {
+        panic!("not of a flattener")
+    }
     async fn explain(&self, _: IntentId) -> Result<Recorded, JournalError> {
         panic!("not of a flattener")
     }
