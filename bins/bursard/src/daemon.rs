@@ -29,6 +29,7 @@ use tracing::{error, info, warn};
 use crate::checkpoints::Checkpoints;
 use crate::connector::DeskConnector;
 use crate::roster::StoreRoster;
+use crate::sole::SoleDaemon;
 use crate::switchboard::Switchboard;
 use crate::watchlist;
 use crate::wiring::{Market, Wiring};
@@ -43,6 +44,7 @@ const PAIRS_EVERY: Duration = Duration::from_secs(2);
 /// Runs until `stop`. Returns an error only when it could not start or the store is gone.
 pub async fn run(session: &mut Session<'_>, stop: CancellationToken) -> Result<(), Failure> {
     let opened = session.open_completely().await?;
+    let _sole = SoleDaemon::of(&opened.installation.store)?;
     let surroundings = session.surroundings;
     // Whatever the last daemon left behind: from here on nothing is known of any account.
     opened.store.forget_connections(surroundings.clock.now()).await?;

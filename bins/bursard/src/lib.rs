@@ -25,6 +25,7 @@ mod paper;
 pub mod rehearsal;
 mod roster;
 pub mod sandbox;
+mod sole;
 mod start;
 pub mod switchboard;
 pub mod watchlist;

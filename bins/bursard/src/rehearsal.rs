@@ -213,22 +213,12 @@ impl Rehearsal {
 
     /// Starts the daemon as a process of its own; its log goes to a file.
     pub fn start_daemon(&mut self) -> Result<(), StageError> {
-        self.daemon = Some(self.spawn_daemon()?);
-        Ok(())
-    }
-
-    /// One more on the same store. It is the caller's to end.
-    pub fn start_another_daemon(&self) -> Result<Child, StageError> {
-        self.spawn_daemon()
-    }
-
-    fn spawn_daemon(&self) -> Result<Child, StageError> {
         let log = fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.log_file())
             .or_stage("open the log")?;
-        Command::new(&self.program)
+        let child = Command::new(&self.program)
             .args(["run", "--allow-root", "--unlock-file"])
             .arg(self.unlock_file())
             .current_dir(self.folder.path())
@@ -238,7 +228,9 @@ impl Rehearsal {
             .stdout(log.try_clone().or_stage("open the log")?)
             .stderr(log)
             .spawn()
-            .or_stage("start the daemon")
+            .or_stage("start the daemon")?;
+        self.daemon = Some(child);
+        Ok(())
     }
 
     pub fn log_file(&self) -> PathBuf {

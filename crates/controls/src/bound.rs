@@ -87,6 +87,7 @@ pub(crate) fn may_carry(request: &OrderRequest, kind: &OrderKind, time_in_force:
 
 #[cfg(test)]
 mod tests {
+    use bursar_model::{OrderSize, Usd};
     use proptest::prelude::*;
     use rust_decimal::dec;
 
@@ -112,6 +113,43 @@ mod tests {
         let edge = collar_price(price(dec!(5)), Side::Sell, dec!(100), price(dec!(0.01)));
 
         assert_eq!(edge, Ok(Some(price(dec!(0.01)))));
+    }
+
+    #[test]
+    fn i3_terms_carry_an_order_only_in_the_form_in_which_it_is_sent() {
+        let (near, far) = (price(dec!(60000)), price(dec!(61000)));
+        let market = || OrderKind::Market;
+        let limit = |price| OrderKind::Limit { price };
+        let stop = || OrderKind::StopLoss { trigger: near };
+        let stop_limit = |trigger| OrderKind::StopLossLimit { trigger, price: far };
+        let target = || OrderKind::TakeProfit { trigger: near };
+        let target_limit = |trigger| OrderKind::TakeProfitLimit { trigger, price: far };
+        let (as_asked, at_once) = (TimeInForce::GoodTilCancelled, TimeInForce::ImmediateOrCancel);
+        for (side, asked, sent, time_in_force, expected) in [
+            (Side::Buy, market(), limit(far), at_once, true),
+            (Side::Buy, market(), limit(far), as_asked, false),
+            (Side::Sell, market(), market(), as_asked, true),
+            (Side::Sell, market(), market(), at_once, false),
+            (Side::Buy, limit(near), limit(near), as_asked, true),
+            (Side::Buy, limit(near), limit(near), at_once, false),
+            (Side::Buy, limit(near), limit(far), as_asked, false),
+            (Side::Buy, stop(), stop_limit(near), as_asked, true),
+            (Side::Buy, stop(), stop_limit(near), at_once, false),
+            (Side::Buy, stop(), stop_limit(far), as_asked, false),
+            (Side::Sell, stop(), stop_limit(near), as_asked, false),
+            (Side::Sell, stop(), stop(), as_asked, true),
+            (Side::Buy, target(), target_limit(near), as_asked, true),
+            (Side::Buy, target(), stop_limit(near), as_asked, false),
+        ] {
+            let size = OrderSize::Usd(Usd::ZERO);
+            let mut request = OrderRequest::market("BTC-USD".parse().unwrap(), side, size);
+            request.kind = asked;
+            assert_eq!(
+                may_carry(&request, &sent, time_in_force),
+                expected,
+                "{request} as {sent:?}"
+            );
+        }
     }
 
     proptest! {

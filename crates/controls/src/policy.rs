@@ -253,6 +253,44 @@ mod tests {
         );
     }
 
+    /// Of each field, so that a new one is looked at too.
+    #[test]
+    fn every_limit_knows_which_way_is_looser() {
+        let now = Policy {
+            max_account_daily_loss: Some(Usd::new(dec!(500))),
+            max_global_daily_loss: Some(Usd::new(dec!(5_000))),
+            ..Policy::default()
+        };
+        let fields = serde_json::to_value(&now).unwrap();
+        let moved = |field: &str, by: i64| -> Policy {
+            let mut fields = fields.clone();
+            fields[field] = match fields[field].as_i64() {
+                Some(number) => serde_json::Value::from(number + by),
+                None => {
+                    let amount: Decimal = fields[field].as_str().unwrap().parse().unwrap();
+                    serde_json::Value::from((amount + Decimal::from(by)).to_string())
+                }
+            };
+            serde_json::from_value(fields).unwrap()
+        };
+
+        let mut named = Vec::new();
+        for field in fields.as_object().unwrap().keys() {
+            let protects = ["duplicate_window_ms", "stress_percent"].contains(&field.as_str());
+            let up = if protects { -1 } else { 1 };
+            let (looser, stricter) = (moved(field, up), moved(field, -up));
+            let names = now.loosened_by(&looser);
+            assert_eq!(names.len(), 1, "{field}");
+            named.extend(names);
+            assert_eq!(now.tightened_by(&looser), now, "{field}");
+            assert!(now.loosened_by(&stricter).is_empty(), "{field}");
+            assert_eq!(now.tightened_by(&stricter), stricter, "{field}");
+        }
+        named.sort_unstable();
+        named.dedup();
+        assert_eq!(named.len(), fields.as_object().unwrap().len(), "{named:?}");
+    }
+
     #[test]
     fn the_same_limits_loosen_nothing() {
         assert!(Policy::default().loosened_by(&Policy::default()).is_empty());

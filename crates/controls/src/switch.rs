@@ -246,6 +246,17 @@ mod tests {
     }
 
     #[test]
+    fn a_scope_is_stored_as_it_is_written() {
+        let scope: Scope = "user:mara_ilves".parse().unwrap();
+
+        let stored = serde_json::to_string(&scope).unwrap();
+
+        assert_eq!(stored, "\"user:mara_ilves\"");
+        assert_eq!(serde_json::from_str::<Scope>(&stored).unwrap(), scope);
+        assert!(serde_json::from_str::<Scope>("\"user:Mara\"").is_err());
+    }
+
+    #[test]
     fn modes_are_ordered_by_strictness() {
         assert!(LatchMode::Pause < LatchMode::ReduceOnly);
         assert!(LatchMode::ReduceOnly < LatchMode::Halt);
@@ -264,5 +275,59 @@ mod tests {
         assert!(covers("global") && covers("broker:kraken") && covers("user:mara_ilves"));
         assert!(covers("account:kraken-ilves"));
         assert!(!covers("broker:coinbase") && !covers("user:tomas_brandt") && !covers("account:kraken-main"));
+    }
+
+    const ID: &str = "6d1b345e-2821-40e2-ad83-4ecb18a06876";
+
+    fn latch(scope: &str, cause: LatchCause, clear_rule: ClearRule) -> Latch {
+        Latch {
+            id: ID.parse().unwrap(),
+            scope: scope.parse().unwrap(),
+            mode: LatchMode::Pause,
+            cause,
+            reason: "maintenance".into(),
+            tripped_by: "operator:ops_desk".into(),
+            tripped_at: Timestamp::UNIX_EPOCH,
+            clear_rule,
+        }
+    }
+
+    #[test]
+    fn only_the_day_of_the_user_is_a_switch_of_their_losses() {
+        let user: UserId = "mara_ilves".parse().unwrap();
+        for (scope, cause, expected) in [
+            ("user:mara_ilves", LatchCause::DailyLoss, true),
+            ("user:mara_ilves", LatchCause::Manual, false),
+            ("user:tomas_brandt", LatchCause::DailyLoss, false),
+            ("account:kraken-ilves", LatchCause::DailyLoss, false),
+        ] {
+            let latch = latch(scope, cause, ClearRule::Manual);
+            assert_eq!(latch.is_of_losses(&user), expected, "{scope} {cause}");
+        }
+    }
+
+    #[test]
+    fn a_hint_says_how_a_switch_is_turned_off_and_whether_more_can_be_allowed() {
+        let day = || "2026-03-02".to_owned();
+        let boundary = || ClearRule::DayBoundary { day: day() };
+        let person = || ClearRule::PersonAfterDay { day: day() };
+        let release: &str = &format!("run `bursar release {ID} --reason …`");
+        let gone = " when the cause is gone";
+        let probes = "it clears by itself when the exchange answers again; to clear it now, ";
+        let ends = "it clears when trading day 2026-03-02 ends";
+        let ended: &str = &format!("{release} when trading day 2026-03-02 has ended");
+        let allow = "; to allow more today, run `bursar loss allow mara_ilves --extra-usd X --reason …`";
+        let wait = ", and not before";
+        for (scope, clear_rule, expected) in [
+            ("global", ClearRule::Manual, [release, gone]),
+            ("broker:kraken", ClearRule::GoodProbes, [probes, release]),
+            ("user:mara_ilves", boundary(), [ends, allow]),
+            ("account:kraken-ilves", boundary(), [ends, wait]),
+            ("user:mara_ilves", person(), [ended, allow]),
+            ("global", person(), [ended, wait]),
+        ] {
+            let latch = latch(scope, LatchCause::DailyLoss, clear_rule);
+            assert_eq!(latch.release_hint(), expected.concat());
+        }
     }
 }

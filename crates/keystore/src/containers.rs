@@ -43,3 +43,26 @@ pub fn credential(bytes: &[u8]) -> bool {
 pub fn unlock_key(contents: &[u8]) -> bool {
     key_file::parse(&Secret::copied(contents)).is_some()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credential::{CredentialMaterial, StagedCredential};
+    use crate::secret::Key;
+    use crate::test_entropy::Seeded;
+
+    #[test]
+    fn what_was_written_is_read_and_what_was_cut_is_not() {
+        let ring = Keyring::generate(&Seeded::new(1)).to_secret();
+        let entered = ["public-key-id", "secret"].map(|text| Secret::from_text(text.to_owned()));
+        let [api_key, api_secret] = entered;
+        let staged = StagedCredential::new(&CredentialMaterial::new(api_key, api_secret)).unwrap();
+        let key = Key::random(&Seeded::new(2));
+        let (ring, fields, key) = (ring.expose(), staged.plain.expose(), key.expose());
+
+        assert_eq!(keyring(ring), Reading::Same);
+        assert!(credential(fields) && unlock_key(key));
+        assert_eq!(keyring(&ring[1..]), Reading::Refused);
+        assert!(!credential(&fields[1..]) && !unlock_key(&key[1..]));
+    }
+}

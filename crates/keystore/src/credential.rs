@@ -352,3 +352,46 @@ impl Signer for StagedSigner {
             .hmac_sha512(encoding, message)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The sealed form of these fields, whatever they are.
+    fn fields(values: &[(Field, &str)]) -> Secret {
+        let mut bytes = Vec::new();
+        for (field, value) in values {
+            bytes.push(field.code());
+            bytes.extend_from_slice(&u32::try_from(value.len()).unwrap().to_be_bytes());
+            bytes.extend_from_slice(value.as_bytes());
+        }
+        Secret::from_bytes(bytes)
+    }
+
+    #[test]
+    fn i16_sealed_fields_are_all_there_once_and_in_their_order() {
+        let (key, value) = ((Field::ApiKey, "key"), (Field::ApiSecret, "secret"));
+        assert!(OpenCredential::parse(fields(&[key, value])).is_ok());
+
+        let others: [&[(Field, &str)]; 5] = [&[], &[key], &[value], &[value, key], &[key, key, value]];
+        for wrong in others {
+            assert!(OpenCredential::parse(fields(wrong)).is_err(), "{wrong:?}");
+        }
+    }
+
+    /// It goes into a request header, also when it was sealed by somebody who did not look.
+    #[test]
+    fn a_sealed_public_key_that_would_end_a_header_is_not_used() {
+        for (id, is_used) in [
+            ("key", true),
+            ("", false),
+            ("key\r\nHost: example.com", false),
+            ("schlüssel", false),
+        ] {
+            let plain = fields(&[(Field::ApiKey, id), (Field::ApiSecret, "secret")]);
+            let open = OpenCredential::parse(plain).unwrap();
+
+            assert_eq!(open.public_key().is_ok(), is_used, "{id:?}");
+        }
+    }
+}

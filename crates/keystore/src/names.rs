@@ -274,6 +274,18 @@ mod tests {
     }
 
     #[test]
+    fn a_slot_id_has_1_to_32_characters_that_are_never_mistaken() {
+        let (longest, too_long) = ("a".repeat(32), "a".repeat(33));
+
+        for text in ["f", "9", "file-1", longest.as_str()] {
+            assert_eq!(text.parse::<SlotId>().unwrap().as_str(), text);
+        }
+        for text in ["", "File-1", "file_1", "file 1", "fïle-1", too_long.as_str()] {
+            assert!(text.parse::<SlotId>().is_err(), "`{text}` was accepted");
+        }
+    }
+
+    #[test]
     fn purposes_have_numbers_of_their_own() {
         let mut codes: Vec<u8> = KeyPurpose::RING.map(KeyPurpose::code).to_vec();
         codes.push(KeyPurpose::Root.code());

@@ -79,7 +79,7 @@ pub fn check_passphrase(passphrase: &Secret) -> Result<(), WeakPassphrase> {
         .filter(|word| contains_ignoring_case(passphrase.expose(), word.as_bytes()))
         .map(|word| word.len())
         .sum::<usize>();
-    if guessed > 0 && length < SHORTEST + guessed {
+    if length < SHORTEST + guessed {
         return Err(WeakPassphrase::GuessedFirst);
     }
     Ok(())
@@ -107,6 +107,30 @@ mod tests {
         assert_eq!(check("abcdefghijklmnop"), Err(WeakPassphrase::Run));
         assert_eq!(check("9876543210zyx"), Err(WeakPassphrase::Run));
         assert_eq!(check("MyPassword2026!"), Err(WeakPassphrase::GuessedFirst));
+        assert_eq!(
+            check_passphrase(&Secret::from_bytes(vec![0xff; 16])),
+            Err(WeakPassphrase::NotText)
+        );
+    }
+
+    #[test]
+    fn each_rule_bites_from_its_limit_on() {
+        // 12 characters; the shortest one above has 11.
+        assert_eq!(check("vR9#kd2!Lw0x"), Ok(()));
+        // Six different ones, and five.
+        assert_eq!(check("acegikkigeca"), Ok(()));
+        assert_eq!(check("acegiigecaei"), Err(WeakPassphrase::FewCharacters));
+        // Six pairs of neighbours in 12 characters, and seven.
+        assert_eq!(check("abcdefg2K9w!"), Ok(()));
+        assert_eq!(check("abcdefgh2K9w"), Err(WeakPassphrase::Run));
+        // 12 characters besides what is guessed first, and 11.
+        assert_eq!(check("vR9#kd2!Lw0xpassword"), Ok(()));
+        assert_eq!(check("vR9#kd2!Lw0password"), Err(WeakPassphrase::GuessedFirst));
+        assert_eq!(check("vR9#kd2!Lw0xbursarpassword"), Ok(()));
+        assert_eq!(
+            check("vR9#kd2!Lw0bursarpassword"),
+            Err(WeakPassphrase::GuessedFirst)
+        );
     }
 
     #[test]

@@ -98,3 +98,72 @@ fn bound<T>(
         ],
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use bursar_model::{AccountMode, CredentialId};
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::credential::CredentialMaterial;
+    use crate::secret::Secret;
+    use crate::test_entropy::Seeded;
+    use crate::vault::CredentialPlace;
+
+    const STORE: StoreId = StoreId::from_uuid(uuid::Uuid::from_u128(7));
+
+    /// Sealed right, in this form and with this key.
+    fn sealed(ring: &Keyring, fields: u16, kek: KeyId) -> SealedRecord {
+        let entropy = Seeded::new(1);
+        let facts = CredentialFacts {
+            id: CredentialId::random(&entropy),
+            place: CredentialPlace {
+                account: "kraken-main".parse().unwrap(),
+                broker: "kraken".parse().unwrap(),
+                mode: AccountMode::Live,
+            },
+            version: 1,
+            created_at: Timestamp::UNIX_EPOCH,
+            public_key_hint: String::new(),
+            key_rights: "trade".to_owned(),
+        };
+        let entered = ["public-key-id", "secret"].map(|text| Secret::from_text(text.to_owned()));
+        let [api_key, api_secret] = entered;
+        let staged = StagedCredential::new(&CredentialMaterial::new(api_key, api_secret)).unwrap();
+        let plain = Key::random(&entropy);
+        let data_key = bound(STORE, &facts, fields, Layer::DataKey(kek), |binding| {
+            seal(ring.key(kek).unwrap(), binding, plain.expose(), &entropy)
+        });
+        let ciphertext = bound(STORE, &facts, fields, Layer::Fields, |binding| {
+            seal(&plain, binding, staged.plain.expose(), &entropy)
+        });
+        SealedRecord {
+            facts,
+            fields,
+            kek,
+            data_key: data_key.unwrap(),
+            ciphertext: ciphertext.unwrap(),
+        }
+    }
+
+    /// Nothing was changed in it: it is the one who sealed it that is not known here.
+    #[test]
+    fn i16_a_record_of_a_newer_form_or_under_a_key_for_something_else_does_not_open() {
+        let ring = Keyring::generate(&Seeded::new(2));
+        for (fields, purpose, is_opened) in [
+            (FIELDS, KeyPurpose::Kek, true),
+            (FIELDS + 1, KeyPurpose::Kek, false),
+            (FIELDS, KeyPurpose::Backup, false),
+        ] {
+            let kek = KeyId {
+                purpose,
+                generation: 1,
+            };
+            let record = sealed(&ring, fields, kek);
+
+            let opened = open_record(STORE, &ring, &record);
+
+            assert_eq!(opened.is_ok(), is_opened, "form {fields}, {kek}");
+        }
+    }
+}

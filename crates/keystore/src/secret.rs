@@ -243,6 +243,29 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
     }
 
+    /// Fails once, then gives what it has.
+    struct Failing(Option<io::ErrorKind>, &'static [u8]);
+
+    impl Read for Failing {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            match self.0.take() {
+                Some(kind) => Err(kind.into()),
+                None => self.1.read(buffer),
+            }
+        }
+    }
+
+    #[test]
+    fn reading_goes_on_after_an_interruption_and_after_nothing_else() {
+        let read = |kind| Secret::read(&mut Failing(Some(kind), b"1234"), 4);
+
+        assert_eq!(read(io::ErrorKind::Interrupted).unwrap().expose(), b"1234");
+        assert_eq!(
+            read(io::ErrorKind::TimedOut).unwrap_err().kind(),
+            io::ErrorKind::TimedOut
+        );
+    }
+
     #[test]
     fn trimming_takes_only_the_ends() {
         let secret = Secret::from_text(" a b\r\n".to_owned()).trimmed();

@@ -56,7 +56,7 @@ pub struct PairLoss {
     pub realised: Usd,
     pub unrealised_change: Usd,
     pub fees: Usd,
-    /// Fresh also where nothing is open.
+    /// Fresh where nothing is open, unless what was carried into the day has no price that it began with.
     pub mark: MarkState,
     pub basis_uncertain: bool,
 }

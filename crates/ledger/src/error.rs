@@ -46,3 +46,57 @@ impl LedgerError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_says_what_happened_and_what_can_be_done() {
+        let id = || "T1".parse::<FillId>().unwrap();
+        let pair = || "BTC-USD".parse::<Pair>().unwrap();
+        let defect = "stop the account and report a defect: its rows contradict each other";
+        for (error, message, hint) in [
+            (
+                LedgerError::AlreadyBooked { fill: id() },
+                "fill `T1` is booked already",
+                "nothing: the fill counts once",
+            ),
+            (
+                LedgerError::Contradiction { fill: id() },
+                "fill `T1` was booked before with other facts",
+                "compare fill `T1` with the venue's trade history before trading on",
+            ),
+            (
+                LedgerError::Foreign {
+                    fill: id(),
+                    account: "kraken-ilves".parse().unwrap(),
+                    pair: pair(),
+                },
+                "fill `T1` of `kraken-ilves` on `BTC-USD` does not belong to these lots",
+                defect,
+            ),
+            (
+                LedgerError::RepeatedLot { lot: id() },
+                "lot `T1` is among the open lots twice",
+                defect,
+            ),
+            (
+                LedgerError::WrongRate {
+                    pair: pair(),
+                    rate: "1.01".parse().unwrap(),
+                },
+                "`BTC-USD` is priced in dollars, but a dollar was valued at `1.01`",
+                defect,
+            ),
+            (
+                LedgerError::Inexact(InexactError),
+                "the fill cannot be booked exactly",
+                "stop the account and look at the fill: its amounts are beyond any venue's grid",
+            ),
+        ] {
+            assert_eq!(error.to_string(), message);
+            assert_eq!(error.hint(), hint, "{message}");
+        }
+    }
+}

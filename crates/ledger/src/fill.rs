@@ -223,6 +223,25 @@ mod tests {
     }
 
     #[test]
+    fn i19_a_fee_is_rounded_up_in_whatever_asset_it_was_charged() {
+        let rates = valuation(dec!(1.08), Some(dec!(600)));
+        for (value, asset, expected) in [
+            (dec!(0.000000000001), "EUR", dec!(0.000000000002)),
+            (dec!(-0.000000000001), "EUR", dec!(-0.000000000001)),
+            (dec!(0.0000000000000001), "BTC", dec!(0.000000000005)),
+            (dec!(0.0000000000000001), "BNB", dec!(0.000000000001)),
+        ] {
+            let fee = fee_in_usd(&fill("BTC-EUR", value, asset), &rates).unwrap();
+
+            assert_eq!(fee.usd.amount(), expected, "{value} {asset}");
+        }
+        // 80 units of the quote asset, each worth next to nothing.
+        let dust = valuation(dec!(0.00000000000001), None);
+        let worst = worst_fee(&fill("BTC-EUR", dec!(0), "EUR"), &dust).unwrap();
+        assert_eq!(worst.amount(), dec!(0.000000000001));
+    }
+
+    #[test]
     fn a_dollar_is_a_dollar() {
         let wrong = LedgerFill::new(
             "kraken-ilves".parse().unwrap(),

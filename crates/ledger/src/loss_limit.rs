@@ -97,6 +97,15 @@ mod tests {
     }
 
     #[test]
+    fn g8_a_limit_too_long_to_take_a_part_of_warns_from_the_beginning() {
+        // Eighty percent of it have a digit too many.
+        let limit = usd(dec!(9999999999999999999999999999));
+
+        assert_eq!(trip(Usd::ZERO, Some(limit)), DayVerdict::Warn80);
+        assert_eq!(trip(limit, Some(limit)), DayVerdict::Tripped);
+    }
+
+    #[test]
     fn an_order_may_reach_the_limit_in_the_worst_case_but_not_pass_it() {
         let limit = Some(usd(dec!(50)));
 
@@ -106,6 +115,15 @@ mod tests {
         assert_eq!(exact, usd(dec!(50)));
         assert!(!exceeds(exact, limit));
         assert!(exceeds(over, limit));
+    }
+
+    #[test]
+    fn i19_the_stress_of_a_tiny_order_is_rounded_up() {
+        let smallest = usd(dec!(0.000000000001));
+
+        let stressed = worst_case(Usd::ZERO, smallest, STRESS_PERCENT, Usd::ZERO).unwrap();
+
+        assert_eq!(stressed, smallest);
     }
 
     proptest! {

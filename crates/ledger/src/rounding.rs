@@ -140,6 +140,8 @@ mod tests {
 
         assert!(down <= below && down >= below - digit, "{down}");
         assert!(up >= above && up <= above + digit, "{up}");
+        assert_eq!(usd_down(-amount, rate).unwrap().amount(), -up);
+        assert_eq!(usd_up(-amount, rate).unwrap().amount(), -down);
     }
 
     #[test]
@@ -148,6 +150,8 @@ mod tests {
 
         assert_eq!(usd_up(amount, rate).unwrap().amount(), dec!(0.000000000001));
         assert_eq!(usd_down(amount, rate).unwrap().amount(), dec!(0));
+        assert_eq!(usd_up(-amount, rate).unwrap().amount(), dec!(0));
+        assert_eq!(usd_down(-amount, rate).unwrap().amount(), dec!(-0.000000000001));
     }
 
     #[test]

@@ -172,7 +172,8 @@ pub fn equity_curve<'a>(
     closed: impl IntoIterator<Item = &'a ClosedLot>,
 ) -> Result<Vec<EquityPoint>, InexactError> {
     let mut closed: Vec<&ClosedLot> = closed.into_iter().collect();
-    closed.sort_by(|a, b| (a.closed_at, &a.closed_by, &a.lot).cmp(&(b.closed_at, &b.closed_by, &b.lot)));
+    // Two accounts may have fills of the same id at the same moment.
+    closed.sort_by_key(|lot| (lot.closed_at, &lot.account, &lot.closed_by, &lot.lot));
     let mut curve = vec![start];
     let mut last = start;
     let mut last_fill = None;
@@ -289,7 +290,14 @@ mod tests {
     fn o4_a_curve_that_never_falls_has_no_drawdown() {
         assert_eq!(drawdown(&curve(&[dec!(1), dec!(1), dec!(2)])).unwrap(), None);
         assert_eq!(drawdown(&[]).unwrap(), None);
-        let below_zero = drawdown(&curve(&[dec!(-1), dec!(-3)])).unwrap().unwrap();
-        assert_eq!((below_zero.amount, below_zero.percent), (Usd::new(dec!(2)), None));
+    }
+
+    #[test]
+    fn o4_a_fall_from_a_peak_that_is_not_above_zero_has_no_percent() {
+        for (peak, trough) in [(dec!(-1), dec!(-3)), (dec!(0), dec!(-2))] {
+            let fall = drawdown(&curve(&[peak, trough])).unwrap().unwrap();
+
+            assert_eq!((fall.amount, fall.percent), (Usd::new(dec!(2)), None), "{peak}");
+        }
     }
 }

@@ -196,6 +196,10 @@ mod tests {
         TimeZone::posix("EST5EDT,M3.2.0,M11.1.0").unwrap()
     }
 
+    fn saint_johns() -> TimeZone {
+        TimeZone::posix("NST3:30NDT,M3.2.0/0:01,M11.1.0/0:01").unwrap()
+    }
+
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
     }
@@ -301,6 +305,16 @@ mod tests {
                 "2026-11-02T06:30:00Z",
                 25,
             ),
+            // At a minute past midnight the clocks go back to 23:01: the date is again the one before.
+            (
+                saint_johns(),
+                midnight,
+                "2026-11-01T03:00:00Z",
+                "2026-11-01",
+                "2026-11-01T02:30:00Z",
+                "2026-11-02T03:30:00Z",
+                25,
+            ),
         ] {
             let day = Boundary::new(zone, at_local).day_at(at(now)).unwrap();
 
@@ -318,6 +332,38 @@ mod tests {
         assert_eq!("2026-03-29".parse::<DayKey>().unwrap().to_string(), "2026-03-29");
         for text in ["", "20260329", "2026-3-29", "2026-02-30", "2026-03-29T10:00:00"] {
             assert!(text.parse::<DayKey>().is_err(), "`{text}` was accepted");
+        }
+    }
+
+    #[test]
+    fn a_day_that_no_calendar_has_is_told_by_its_name() {
+        let long = "9".repeat(1_000);
+
+        let wrong = "2026-3-29".parse::<DayKey>().unwrap_err();
+        let cut = long.parse::<DayKey>().unwrap_err();
+        let last = Boundary::utc().day_at(Timestamp::MAX).unwrap_err();
+
+        assert_eq!(
+            wrong.to_string(),
+            "`2026-3-29` is not a day: write a date such as 2026-03-29"
+        );
+        assert!(matches!(cut, DayError::NotADay { text } if text == long[..40]));
+        assert_eq!(
+            last.to_string(),
+            "the trading day at `9999-12-31` is outside the calendar"
+        );
+    }
+
+    #[test]
+    fn a_day_holds_its_beginning_and_not_its_end() {
+        let day = Boundary::utc().day_at(at("2026-03-02T10:00:00Z")).unwrap();
+        for (now, expected) in [
+            ("2026-03-01T23:59:59.999Z", false),
+            ("2026-03-02T00:00:00Z", true),
+            ("2026-03-02T23:59:59.999Z", true),
+            ("2026-03-03T00:00:00Z", false),
+        ] {
+            assert_eq!(day.contains(at(now)), expected, "{now}");
         }
     }
 
@@ -354,6 +400,51 @@ mod tests {
 
         assert_eq!(day, planned[0]);
         assert_eq!(hours(&day), 23);
+    }
+
+    #[test]
+    fn i13_a_planned_day_counts_only_when_it_is_a_later_one_and_is_running() {
+        let boundary = Boundary::utc();
+        let today = boundary.day_at(at("2026-03-02T10:00:00Z")).unwrap();
+        let now = at("2026-03-03T12:00:00Z");
+        let day = |key: &str, start: &str, end: &str| TradingDay {
+            key: key.parse().unwrap(),
+            start: at(start),
+            end: at(end),
+        };
+        let next = |planned: &[TradingDay]| next_trading_day(Some(&today), planned, now, &boundary).unwrap();
+        let meant = day("2026-03-03", "2026-03-03T00:00:00Z", "2026-03-03T20:00:00Z");
+        for (key, start, end) in [
+            // Today's date again, and a day that begins before today has ended.
+            ("2026-03-02", "2026-03-03T00:00:00Z", "2026-03-03T20:00:00Z"),
+            ("2026-03-03", "2026-03-02T23:59:59Z", "2026-03-03T20:00:00Z"),
+            // Over since now, and not begun yet.
+            ("2026-03-03", "2026-03-03T00:00:00Z", "2026-03-03T12:00:00Z"),
+            ("2026-03-03", "2026-03-03T12:00:01Z", "2026-03-03T20:00:00Z"),
+        ] {
+            let other = day(key, start, end);
+
+            assert_eq!(next(&[other]), boundary.day_at(now).unwrap(), "{other:?}");
+            assert_eq!(next(&[other, meant]), meant, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn i13_a_day_begins_by_the_rule_but_not_before_the_last_one_ended() {
+        let utc = Boundary::utc();
+        let east = Boundary::new(TimeZone::posix("<+06>-6").unwrap(), Time::midnight());
+        let today = utc.day_at(at("2026-03-02T10:00:00Z")).unwrap();
+        let much_later = at("2026-03-05T09:00:00Z");
+
+        let missed = next_trading_day(Some(&today), &[], much_later, &utc).unwrap();
+        let shorter = next_trading_day(Some(&today), &[], today.end, &east).unwrap();
+
+        assert_eq!(missed, utc.day_at(much_later).unwrap());
+        assert_eq!(shorter.key.to_string(), "2026-03-03");
+        assert_eq!(
+            (shorter.start, shorter.end),
+            (today.end, at("2026-03-03T18:00:00Z"))
+        );
     }
 
     #[test]

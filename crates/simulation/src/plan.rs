@@ -49,7 +49,7 @@ impl Plan {
             accounts,
             users,
             daemons,
-            orders: orders(&random),
+            orders: usize::try_from(random.between(200, 240)).unwrap_or(200),
             rates: rates(&random),
             is_put_back: random.chance(250),
             has_faults: true,
@@ -66,15 +66,6 @@ impl Plan {
         self.daemons = 1;
         self
     }
-}
-
-/// Most mistakes show in a short life, of which there can be many; some need one in which much piles up.
-fn orders(random: &Random) -> usize {
-    let orders = match random.chance(200) {
-        true => random.between(200, 240),
-        false => random.between(30, 80),
-    };
-    usize::try_from(orders).unwrap_or(200)
 }
 
 fn brokers(random: &Random, defect: Option<Defect>) -> Vec<(BrokerId, Class)> {

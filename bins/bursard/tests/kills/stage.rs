@@ -493,11 +493,13 @@ pub(crate) async fn has_bought(store: &SqliteStore) -> bool {
     !positions.unwrap().is_empty()
 }
 
-/// Orders of the account with a window that are answered almost too late.
+/// Whose orders are answered almost too late at the end of some worlds.
+pub(crate) const SLOW: &str = USERS[0].1;
+
 pub(crate) fn slow_answers() -> FaultRule {
     FaultRule {
         endpoint: Some("AddOrder".to_owned()),
-        customer: Some(USERS[2].0.to_owned()),
+        customer: Some(USERS[0].0.to_owned()),
         delay_ms: Some(2_500),
         ..FaultRule::always(FaultKind::Slow)
     }

@@ -261,23 +261,19 @@ impl World {
         stage::owner_moves(&self.stage, false);
     }
 
-    /// Two daemons on one store: while one waits for a slow answer, the other finds its order in a listing.
-    /// Only a key with a window hears both count its requests.
-    async fn die_beside_another(&mut self) {
+    /// While a desk waits for a slow answer, it finds the order in a listing.
+    async fn die_answered_late(&mut self) {
         let slow = stage::slow_answers();
         self.stage.exchange().with(|exchange| exchange.add_fault(slow));
-        let mut other = self.stage.start_another_daemon().unwrap();
         let mut load = Load::new(Arc::clone(&self.store), self.seed ^ 3);
         let asking = async {
             let began = Instant::now();
             while began.elapsed() < LATE {
-                load.ask(stage::REENTERED.parse().unwrap()).await;
+                load.ask(stage::SLOW.parse().unwrap()).await;
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
         };
         self.live_until("send/recorded-meanwhile", asking).await;
-        other.kill().unwrap();
-        other.wait().unwrap();
     }
 
     /// A life that ends at this moment, or when `over` is.
@@ -298,7 +294,7 @@ impl World {
             if stage::an_owner_moves(self.seed) {
                 self.die_short().await;
             } else if self.seed % 4 == 1 {
-                self.die_beside_another().await;
+                self.die_answered_late().await;
             }
         }
         stage::put_in_order(&mut self.stage, &self.store).await;

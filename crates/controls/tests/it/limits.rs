@@ -4,7 +4,7 @@ use bursar_controls::{Holding, KeyState, MarkHealth, Snapshot, WiderDay};
 use bursar_model::{AccountMode, OrderSize, Usd, Verdict};
 use rust_decimal::dec;
 
-use crate::world::{ago, broken, buy, decide, holding, limit, sell, usd, verdict, world};
+use crate::world::{ago, broken, buy, decide, holding, limit, said, sell, usd, verdict, world};
 
 /// A limit order for exactly `dollars` at 50 000, below the market: no collar, no rounding.
 fn exactly(dollars: &str) -> bursar_model::OrderRequest {
@@ -40,12 +40,28 @@ fn a_market_order_counts_with_its_collar_and_the_hint_says_what_fits() {
 }
 
 #[test]
+fn a_hint_names_no_order_where_nothing_fits() {
+    let mut world = world();
+    for (cost, hint) in [
+        ("999.99", "the largest order that fits is 0.01 USD"),
+        ("1000", "nothing fits"),
+        ("1200", "nothing fits"),
+    ] {
+        world.holding.cost = usd(cost);
+        assert_eq!(said("position-size", exactly("5"), &world).hint, hint, "{cost}");
+    }
+}
+
+#[test]
 fn e1_the_number_of_positions_is_limited_but_adding_to_one_is_not() {
     let mut world = world();
     world.positions.open = 5;
     assert_eq!(broken(exactly("100"), &world), ["position-count"]);
 
     world.positions.includes_this = true;
+    assert!(broken(exactly("100"), &world).is_empty());
+    // Even where the limit was lowered since.
+    world.positions.open = 6;
     assert!(broken(exactly("100"), &world).is_empty());
 }
 
@@ -95,6 +111,43 @@ fn i18_a_loss_that_cannot_be_known_refuses() {
         pair: "ETH-USD".parse().unwrap(),
     };
     assert_eq!(broken(exactly("100"), &world), ["marks-fresh"]);
+
+    world.day.marks = MarkHealth::Fresh { oldest_ms: 29_000 };
+    let check = said("marks-fresh", exactly("100"), &world);
+    assert_eq!((check.verdict, check.age_ms), (Verdict::Passed, Some(29_000)));
+}
+
+#[test]
+fn a_figure_that_cannot_be_calculated_refuses_an_entry_and_traps_nothing() {
+    type Set = fn(&mut Snapshot, Usd);
+    let set: [(&[&str], Set); 5] = [
+        (&["position-size"], |world, most| world.holding.cost = most),
+        (&["daily-loss", "loss-headroom"], |world, most| {
+            world.day.extra_allowance = most;
+        }),
+        (&["loss-headroom"], |world, most| world.day.reserved_loss = most),
+        (&["exposure-global"], |world, most| {
+            world.usage.exposure.global = most;
+        }),
+        (&["loss-headroom-account"], |world, most| {
+            world.policy.max_account_daily_loss = Some(usd("1000"));
+            world.usage.account_day = Some(WiderDay {
+                loss: Usd::ZERO,
+                reserved_loss: most,
+                is_known: true,
+            });
+        }),
+    ];
+    for (rules, set) in set {
+        let mut world = world();
+        world.holding = holding(dec!(0.01));
+        set(&mut world, Usd::new(rust_decimal::Decimal::MAX));
+
+        assert_eq!(broken(exactly("100"), &world), rules);
+        let hint = said(rules[0], exactly("100"), &world).hint;
+        assert_eq!(hint, "ask for a sensible amount", "{rules:?}");
+        assert!(broken(sell("0.01"), &world).is_empty(), "{rules:?}");
+    }
 }
 
 #[test]
@@ -112,6 +165,8 @@ fn d30_hard_caps_hold_whatever_the_user_may() {
     assert!(broken(exactly("5000"), &world).is_empty());
     assert_eq!(broken(exactly("5000.5"), &world), ["cap-order-equity"]);
 
+    world.entries_today = 49;
+    assert!(broken(exactly("100"), &world).is_empty());
     world.entries_today = 50;
     assert_eq!(broken(exactly("100"), &world), ["entries-per-day"]);
 }
@@ -142,8 +197,10 @@ fn a_buy_needs_its_cost_and_its_fee() {
 #[test]
 fn open_orders_are_limited() {
     let mut world = world();
-    world.open_orders = 20;
+    world.open_orders = 19;
+    assert!(broken(exactly("100"), &world).is_empty());
 
+    world.open_orders = 20;
     assert_eq!(broken(exactly("100"), &world), ["open-orders"]);
 }
 
@@ -211,6 +268,23 @@ fn a_refusal_of_a_total_says_what_is_left_and_what_cannot_be_told() {
         check.hint,
         "the largest order that fits is 60.00 USD; close a position or cancel an order first"
     );
+}
+
+#[test]
+fn a_refusal_of_a_total_that_is_used_up_names_no_amount() {
+    let mut world = world();
+    world.policy.max_account_exposure = Some(usd("1000"));
+    world.policy.max_user_turnover = Some(usd("1000"));
+    for used in ["1000", "1200"] {
+        world.usage.exposure.account = usd(used);
+        world.usage.turnover.user = usd(used);
+        let hint = |rule| said(rule, exactly("5"), &world).hint;
+        assert_eq!(
+            hint("exposure-account"),
+            "close a position or cancel an order first"
+        );
+        assert_eq!(hint("turnover-user"), "wait for the next trading day");
+    }
 }
 
 #[test]

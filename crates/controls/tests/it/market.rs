@@ -1,9 +1,13 @@
 //! What the venue and its prices allow.
 
 use bursar_controls::RecentOrder;
-use bursar_model::{InstrumentStatus, OrderKind, OrderSize, Side, TimeInForce};
+use bursar_model::{InstrumentStatus, OrderKind, OrderRequest, OrderSize, Side, TimeInForce, Verdict};
+use rust_decimal::dec;
 
-use crate::world::{ago, broken, buy, decide, decide_sized, holding, limit, now, quote, sell, usd, world};
+use crate::world::{
+    ago, broken, buy, decide, decide_sized, holding, limit, now, quantity, quote, said, sell, usd, verdict,
+    with, world,
+};
 
 #[test]
 fn d21_a_price_older_than_thirty_seconds_refuses() {
@@ -16,14 +20,57 @@ fn d21_a_price_older_than_thirty_seconds_refuses() {
 
     world.quote = None;
     assert_eq!(broken(buy("100"), &world), ["reference-price"]);
+    // A size that needs no price leaves its cost unknown all the same.
+    assert_eq!(broken(quantity(buy("1"), "0.001"), &world), ["reference-price"]);
+}
+
+#[test]
+fn a_price_is_as_old_as_its_rate_to_the_dollar() {
+    let mut world = world();
+    world.usd_rate.as_mut().unwrap().at = ago(30_000);
+    let check = said("reference-price", buy("100"), &world);
+    assert_eq!((check.verdict, check.age_ms), (Verdict::Passed, Some(30_000)));
+
+    world.usd_rate.as_mut().unwrap().at = ago(30_001);
+    assert_eq!(broken(buy("100"), &world), ["reference-price"]);
+
+    world.usd_rate = None;
+    assert_eq!(broken(buy("100"), &world), ["reference-price"]);
+}
+
+#[test]
+fn a_pair_in_another_currency_counts_in_dollars_and_is_paid_in_its_own() {
+    let mut world = world();
+    world.usd_rate.as_mut().unwrap().value = "1.25".parse().unwrap();
+    let euros = |mut order: OrderRequest| {
+        order.pair = "BTC-EUR".parse().unwrap();
+        order
+    };
+
+    // 60 000 euros are 75 000 dollars.
+    let approved = decide(euros(buy("100")), &world).unwrap();
+    assert_eq!(approved.terms().quantity, "0.00133333".parse().unwrap());
+
+    // 400 euros are 500 dollars; their fee of 2 dollars is 1.60 euros.
+    let order = || euros(quantity(limit(buy("1"), "40000"), "0.01"));
+    let approved = decide(order(), &world).unwrap();
+    let sizing = approved.sizing();
+    assert_eq!((sizing.notional, sizing.worst_cost), (usd("500"), usd("500")));
+    assert_eq!((sizing.worst_fee, sizing.worst_cost_quote), (usd("2"), dec!(400)));
+    world.funds.as_mut().unwrap().value.quote = dec!(401.6);
+    assert!(broken(order(), &world).is_empty());
+    world.funds.as_mut().unwrap().value.quote = dec!(401.59);
+    assert_eq!(broken(order(), &world), ["funds"]);
 }
 
 #[test]
 fn a_crossed_quote_is_no_price() {
     let mut world = world();
     world.quote = Some(quote("60001", "60000", 1_000));
-
     assert_eq!(broken(buy("100"), &world), ["reference-price"]);
+
+    world.quote = Some(quote("60000", "60000", 1_000));
+    assert!(broken(buy("100"), &world).is_empty());
 }
 
 #[test]
@@ -38,21 +85,41 @@ fn a_price_on_the_costly_side_stays_inside_the_collar() {
     assert!(broken(limit(sell("0.01"), "58800"), &world).is_empty());
     assert_eq!(broken(limit(sell("0.01"), "58799.9"), &world), ["price-collar"]);
     assert!(broken(limit(sell("0.01"), "90000"), &world).is_empty());
+
+    for (order, expected) in [
+        (
+            limit(buy("100"), "61200.1"),
+            "61200.1, allowed at most 61200 (2 % from 60000)",
+        ),
+        (
+            limit(sell("0.01"), "58799.9"),
+            "58799.9, allowed at least 58800 (2 % from 60000)",
+        ),
+    ] {
+        assert_eq!(
+            said("price-collar", order, &world).to_string(),
+            format!("price-collar (system): {expected} [quotes, 1000 ms old]")
+        );
+    }
 }
 
 #[test]
 fn the_venues_grid_and_minimums_hold() {
     let world = world();
-    let mut order = limit(buy("100"), "60000.05");
-    assert_eq!(broken(order.clone(), &world), ["venue-price-step"]);
-
-    order = limit(buy("100"), "60000");
-    order.size = OrderSize::Quantity("0.00004".parse().unwrap());
-    assert_eq!(broken(order.clone(), &world), ["venue-min-quantity"]);
-
-    order = limit(buy("100"), "1000");
-    order.size = OrderSize::Quantity("0.0001".parse().unwrap());
-    assert_eq!(broken(order, &world), ["venue-min-cost"]);
+    let stop = OrderKind::StopLoss {
+        trigger: "65000.05".parse().unwrap(),
+    };
+    let small = |price, amount| quantity(limit(buy("1"), price), amount);
+    for (order, expected) in [
+        (limit(buy("100"), "60000.05"), Some("venue-price-step")),
+        (with(buy("100"), stop), Some("venue-price-step")),
+        (small("60000", "0.00005"), None),
+        (small("60000", "0.00004999"), Some("venue-min-quantity")),
+        (small("1000", "0.0005"), None),
+        (small("1000", "0.00049999"), Some("venue-min-cost")),
+    ] {
+        assert_eq!(broken(order.clone(), &world), Vec::from_iter(expected), "{order}");
+    }
 }
 
 #[test]
@@ -88,39 +155,74 @@ fn each_state_of_a_pair_lets_through_what_it_says() {
         }
     }
     insta::assert_snapshot!(table);
+
+    // It takes what the market offers once its trigger is met.
+    let stop = OrderKind::StopLoss {
+        trigger: "55000".parse().unwrap(),
+    };
+    world.instrument.as_mut().unwrap().value.status = InstrumentStatus::LimitOnly;
+    assert_eq!(broken(with(sell("0.01"), stop), &world), ["venue-status"]);
 }
 
 #[test]
 fn terms_that_exclude_each_other_are_refused() {
     let world = world();
-    let mut market = buy("100");
-    market.post_only = true;
-    assert_eq!(broken(market, &world), ["order-terms"]);
-
-    let mut both = limit(buy("100"), "59000");
-    both.post_only = true;
-    both.time_in_force = TimeInForce::ImmediateOrCancel;
-    assert_eq!(broken(both, &world), ["order-terms"]);
-
-    let mut past = limit(buy("100"), "59000");
-    past.time_in_force = TimeInForce::GoodTilDate(now());
-    assert_eq!(broken(past, &world), ["order-terms"]);
+    let resting = || limit(buy("100"), "59000");
+    let waiting = || {
+        let (trigger, price) = ("66000".parse().unwrap(), "66000".parse().unwrap());
+        with(buy("100"), OrderKind::StopLossLimit { trigger, price })
+    };
+    let always = TimeInForce::GoodTilCancelled;
+    let at_once = TimeInForce::ImmediateOrCancel;
+    let until = |ms: i64| TimeInForce::GoodTilDate(ago(-ms));
+    let fit = "they fit";
+    let both = "post-only and immediate-or-cancel exclude each other";
+    let passed = "its last moment has passed";
+    let for_limits = "post-only is for limit orders";
+    let waits = "an order that waits for a trigger cannot be immediate-or-cancel";
+    for (mut order, time_in_force, post_only, expected) in [
+        (resting(), always, true, fit),
+        (resting(), at_once, false, fit),
+        (resting(), at_once, true, both),
+        (resting(), until(1), false, fit),
+        (resting(), until(0), false, passed),
+        (buy("100"), always, true, both),
+        (waiting(), always, false, fit),
+        (waiting(), always, true, for_limits),
+        (waiting(), at_once, false, waits),
+    ] {
+        order.time_in_force = time_in_force;
+        order.post_only = post_only;
+        let observed = said("order-terms", order.clone(), &world).observed;
+        assert_eq!(observed, expected);
+        let refusing = Vec::from_iter((expected != fit).then_some("order-terms"));
+        assert_eq!(broken(order, &world), refusing, "{expected}");
+    }
 }
 
-#[test]
-fn the_same_order_again_is_taken_for_a_slip_unless_it_is_meant() {
-    let mut world = world();
-    let terms = decide(buy("100"), &world).unwrap().terms().clone();
-    world.recent = vec![RecentOrder {
+/// What the journal remembers of an order for 100 dollars.
+fn just_admitted(world: &bursar_controls::Snapshot) -> RecentOrder {
+    let terms = decide(buy("100"), world).unwrap().terms().clone();
+    RecentOrder {
         pair: terms.pair,
         side: Side::Buy,
         kind: OrderKind::Market,
         size: buy("100").size,
         quantity: terms.quantity,
         at: ago(2_000),
-    }];
+    }
+}
+
+#[test]
+fn the_same_order_again_is_taken_for_a_slip_unless_it_is_meant() {
+    let mut world = world();
+    world.recent = vec![just_admitted(&world)];
 
     assert_eq!(broken(buy("100"), &world), ["duplicate"]);
+    assert_eq!(
+        said("duplicate", buy("100"), &world).to_string(),
+        "duplicate (system): the same order was just admitted, allowed none within 2000 ms [journal, 2000 ms old]"
+    );
     assert!(broken(buy("101"), &world).is_empty());
     // As many dollars at another price are another quantity, and the same slip.
     let moved = world.quote.replace(quote("60010", "60011", 1_000));
@@ -129,10 +231,40 @@ fn the_same_order_again_is_taken_for_a_slip_unless_it_is_meant() {
 
     let mut meant = buy("100");
     meant.allow_repeat = true;
-    assert!(broken(meant, &world).is_empty());
+    assert!(broken(meant.clone(), &world).is_empty());
+    assert_eq!(verdict("duplicate", meant, &world), Verdict::Exempt);
 
     world.recent[0].at = ago(2_001);
     assert!(broken(buy("100"), &world).is_empty());
+}
+
+#[test]
+fn only_what_would_do_the_same_is_taken_for_a_slip() {
+    type Change = fn(&mut RecentOrder);
+    let changes: [(&str, Change, bool); 5] = [
+        ("pair", |recent| recent.pair = "ETH-USD".parse().unwrap(), false),
+        ("side", |recent| recent.side = Side::Sell, false),
+        (
+            "kind",
+            |recent| recent.kind = limit(buy("1"), "60000").kind,
+            false,
+        ),
+        // As much, asked for in another way.
+        (
+            "size",
+            |recent| recent.size = OrderSize::Quantity(recent.quantity),
+            true,
+        ),
+        // By a clock that was set back since.
+        ("at", |recent| recent.at = ago(-2_000), true),
+    ];
+    for (what, change, is_slip) in changes {
+        let mut world = world();
+        world.recent = vec![just_admitted(&world)];
+        change(&mut world.recent[0]);
+        let refusing = Vec::from_iter(is_slip.then_some("duplicate"));
+        assert_eq!(broken(buy("100"), &world), refusing, "{what}");
+    }
 }
 
 #[test]
@@ -169,6 +301,11 @@ fn i3_a_purchase_is_refused_where_the_best_offer_is_dearer_than_its_worst_case()
     assert!(broken(limit(buy("100"), "60000"), &world).is_empty());
     world.holding = holding("0.01".parse().unwrap());
     assert!(broken(sell("0.01"), &world).is_empty());
+
+    world.quote = Some(quote("58800", "61200", 1_000));
+    assert!(broken(buy("100"), &world).is_empty());
+    world.quote = Some(quote("58799.9", "61200.1", 1_000));
+    assert_eq!(broken(buy("100"), &world), ["price-collar"]);
 }
 
 #[test]
@@ -201,6 +338,12 @@ fn i3_a_market_order_goes_out_with_the_worst_price_that_is_counted() {
     let (terms, _, worst_cost) = sent(with(quantity(buy("100"), "0.01"), stop));
     assert_eq!(terms, "buy 0.01 BTC-USD stop-loss-limit at 65000 limit 66300");
     assert_eq!(worst_cost.to_string(), "663.00 USD");
+    let target = OrderKind::TakeProfit {
+        trigger: "55000".parse().unwrap(),
+    };
+    let (terms, _, worst_cost) = sent(with(quantity(buy("100"), "0.01"), target));
+    assert_eq!(terms, "buy 0.01 BTC-USD take-profit-limit at 55000 limit 56100");
+    assert_eq!(worst_cost.to_string(), "561.00 USD");
     // The way out of a position has no such bound.
     let stop = OrderKind::StopLoss {
         trigger: "55000".parse().unwrap(),
@@ -235,16 +378,6 @@ fn i3_a_market_order_is_refused_where_no_price_lies_inside_the_collar() {
     assert!(broken(buy("100"), &world).contains(&"price-collar".to_owned()));
 }
 
-fn quantity(mut order: bursar_model::OrderRequest, quantity: &str) -> bursar_model::OrderRequest {
-    order.size = OrderSize::Quantity(quantity.parse().unwrap());
-    order
-}
-
-fn with(mut order: bursar_model::OrderRequest, kind: OrderKind) -> bursar_model::OrderRequest {
-    order.kind = kind;
-    order
-}
-
 #[test]
 fn i3_a_stop_that_is_met_already_counts_what_the_market_costs() {
     let at = |trigger: &str| OrderKind::StopLoss {
@@ -254,6 +387,30 @@ fn i3_a_stop_that_is_met_already_counts_what_the_market_costs() {
     // It would be bought at 60 000 at once, and counted with 30 600.
     assert_eq!(broken(with(buy("100"), at("30000")), &world()), ["price-collar"]);
     assert!(broken(with(buy("100"), at("66000")), &world()).is_empty());
+    let check = said("price-collar", with(buy("100"), at("66000")), &world());
+    assert_eq!(check.observed, "filled at 67320 or better");
+}
+
+#[test]
+fn i3_a_trigger_is_met_by_a_market_that_stands_at_it() {
+    let stop = |trigger| OrderKind::StopLoss { trigger };
+    let target = |trigger| OrderKind::TakeProfit { trigger };
+    let mut world = world();
+    // The middle is 60 000; who buys at the market pays more than is counted.
+    world.quote = Some(quote("54000", "66000", 1_000));
+    for (kind, is_met) in [
+        (stop("60000".parse().unwrap()), true),
+        (stop("60000.1".parse().unwrap()), false),
+        (target("60000".parse().unwrap()), true),
+        (target("59999.9".parse().unwrap()), false),
+    ] {
+        let refusing = Vec::from_iter(is_met.then_some("price-collar"));
+        assert_eq!(
+            broken(with(buy("100"), kind.clone()), &world),
+            refusing,
+            "{kind:?}"
+        );
+    }
 }
 
 #[test]

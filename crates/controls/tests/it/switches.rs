@@ -4,7 +4,7 @@ use bursar_controls::LatchMode;
 use bursar_permissions::Caller;
 use strum::IntoEnumIterator;
 
-use crate::world::{buy, decide_as, holding, latch, sell, world};
+use crate::world::{buy, decide_as, holding, latch, said, sell, world};
 
 #[test]
 fn g1_g2_each_mode_at_each_scope_stops_what_it_says() {
@@ -98,4 +98,19 @@ fn who_wants_to_leave_a_position_under_flatten_learns_that_the_gateway_does_it()
 
     assert!(refused.contains("closes the position itself"), "{refused}");
     assert!(refused.contains("bursar release"), "{refused}");
+}
+
+#[test]
+fn whoever_the_gateway_does_not_lead_out_is_told_only_how_the_switch_is_turned_off() {
+    let mut world = world();
+    world.holding = holding("0.01".parse().unwrap());
+    for (mode, order) in [
+        (LatchMode::Flatten, buy("100")),
+        (LatchMode::Halt, sell("0.01")),
+        (LatchMode::Pause, buy("100")),
+    ] {
+        world.switches = vec![latch("account:kraken-ilves", mode)];
+        let hint = said("switch-account", order, &world).hint;
+        assert_eq!(hint, world.switches[0].release_hint(), "{mode}");
+    }
 }

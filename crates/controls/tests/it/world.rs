@@ -8,7 +8,7 @@ use bursar_model::{
     AccountMode, AccountStatus, Check, Instrument, InstrumentStatus, LatchId, OrderKind, OrderRequest,
     OrderSize, PairRule, Quote, Side, Usd, UserLimits, Verdict,
 };
-use bursar_permissions::{Caller, TradingContext, UserPermissions, permit};
+use bursar_permissions::{Caller, PermittedOrder, TradingContext, UserPermissions, permit};
 use jiff::{SignedDuration, Timestamp};
 use rust_decimal::{Decimal, dec};
 
@@ -122,6 +122,16 @@ pub(crate) fn limit(mut order: OrderRequest, price: &str) -> OrderRequest {
     order
 }
 
+pub(crate) fn with(mut order: OrderRequest, kind: OrderKind) -> OrderRequest {
+    order.kind = kind;
+    order
+}
+
+pub(crate) fn quantity(mut order: OrderRequest, quantity: &str) -> OrderRequest {
+    order.size = OrderSize::Quantity(quantity.parse().unwrap());
+    order
+}
+
 /// A position of `quantity` bitcoin that cost 60 000 each.
 pub(crate) fn holding(quantity: Decimal) -> Holding {
     Holding {
@@ -187,6 +197,17 @@ fn judge(
     sizing: Sizing,
     snapshot: &Snapshot,
 ) -> Result<ApprovedOrder, Refused> {
+    let permitted = permitted(caller, order, &sizing, snapshot)?;
+    review(permitted, sizing, snapshot)
+}
+
+/// What an order needs before it is reviewed.
+pub(crate) fn permitted(
+    caller: &Caller,
+    order: OrderRequest,
+    sizing: &Sizing,
+    snapshot: &Snapshot,
+) -> Result<PermittedOrder, Refused> {
     let permissions = UserPermissions::new(UserLimits {
         pairs: PairRule::All,
         ..snapshot.limits.clone()
@@ -200,8 +221,7 @@ fn judge(
         permissions: &permissions,
         reducing: bursar_controls::reduces(&sizing.terms, snapshot),
     };
-    let permitted = permit(order.clone(), context).map_err(|trace| refused(&order, trace, snapshot))?;
-    review(permitted, sizing, snapshot)
+    permit(order.clone(), context).map_err(|trace| refused(&order, trace, snapshot))
 }
 
 /// The rules that refuse an order, in order; empty when it is approved.
@@ -213,7 +233,7 @@ pub(crate) fn broken(order: OrderRequest, snapshot: &Snapshot) -> Vec<String> {
 }
 
 /// What one rule says of an order.
-pub(crate) fn verdict(rule: &str, order: OrderRequest, snapshot: &Snapshot) -> Verdict {
+pub(crate) fn said(rule: &str, order: OrderRequest, snapshot: &Snapshot) -> Check {
     let trace = match decide(order, snapshot) {
         Ok(approved) => approved.trace().to_vec(),
         Err(refused) => refused.trace,
@@ -222,5 +242,8 @@ pub(crate) fn verdict(rule: &str, order: OrderRequest, snapshot: &Snapshot) -> V
         .into_iter()
         .find(|check| check.rule == rule)
         .unwrap_or_else(|| panic!("no rule `{rule}`"))
-        .verdict
+}
+
+pub(crate) fn verdict(rule: &str, order: OrderRequest, snapshot: &Snapshot) -> Verdict {
+    said(rule, order, snapshot).verdict
 }

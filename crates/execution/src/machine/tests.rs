@@ -117,6 +117,19 @@ fn a_state_and_a_step_have_one_outcome() {
 }
 
 #[test]
+fn a_state_leads_to_another_exactly_where_a_step_does() {
+    for from in IntentState::iter() {
+        let next: BTreeSet<IntentState> = Step::iter()
+            .filter_map(|step| transition(from, step).ok())
+            .map(|row| row.to)
+            .collect();
+        for to in IntentState::iter() {
+            assert_eq!(leads(from, to), next.contains(&to), "from {from} to {to}");
+        }
+    }
+}
+
+#[test]
 fn every_state_that_is_not_terminal_can_end() {
     for state in IntentState::iter().filter(|state| !state.is_terminal()) {
         let mut reached: BTreeSet<IntentState> = BTreeSet::from([state]);

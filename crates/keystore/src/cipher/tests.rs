@@ -103,6 +103,16 @@ fn hmac_sha512_agrees_with_rfc_4231() {
     }
 }
 
+/// With a zero behind it a key means the same, up to one block; beyond that it is hashed.
+#[test]
+fn hmac_sha512_takes_a_key_of_a_whole_block_as_it_is() {
+    let key = [[0xaa_u8; 127].as_slice(), &[0, 0]].concat();
+    let tag = |length: usize| hmac_sha512(&key[..length], &[b"message"]);
+
+    assert_eq!(tag(128), tag(127));
+    assert_ne!(tag(129), tag(128));
+}
+
 /// RFC 4231, cases 1 to 4. Our keys have 32 bytes: a shorter one means the same with zeros behind it.
 #[test]
 fn hmac_sha256_agrees_with_rfc_4231() {
@@ -223,6 +233,29 @@ fn a_passphrase_is_never_stretched_below_the_floor() {
             lanes,
         };
         assert!(stretch(&passphrase, &[0; 16], cost).is_none(), "{cost:?}");
+    }
+}
+
+#[test]
+fn a_passphrase_costs_from_the_floor_to_the_ceiling() {
+    let (floor, ceiling) = (PassphraseCost::FLOOR, PassphraseCost::CEILING);
+    assert!(floor.is_allowed() && ceiling.is_allowed());
+
+    for (memory_kib, passes, lanes) in [(1, 0, 0), (0, 1, 0), (0, 0, 1)] {
+        let cheaper = PassphraseCost {
+            memory_kib: floor.memory_kib - memory_kib,
+            passes: floor.passes - passes,
+            lanes: floor.lanes - lanes,
+        };
+        let dearer = PassphraseCost {
+            memory_kib: ceiling.memory_kib + memory_kib,
+            passes: ceiling.passes + passes,
+            lanes: ceiling.lanes + lanes,
+        };
+        assert!(
+            !cheaper.is_allowed() && !dearer.is_allowed(),
+            "{cheaper:?} {dearer:?}"
+        );
     }
 }
 
@@ -355,6 +388,34 @@ fn i16_a_wrong_commitment_does_not_open() {
     bytes[1 + NONCE] ^= 1;
 
     assert!(open(&key, &binding(store), &SealedBytes::from_bytes(bytes)).is_err());
+}
+
+/// A constant in its place would be compared with itself and open everything.
+#[test]
+fn i16_the_commitment_is_made_of_the_key_the_place_and_the_nonce() {
+    let entropy = Seeded::new(5);
+    let (store, key) = (StoreId::random(&entropy), Key::random(&entropy));
+    let data = binding(store).associated_data();
+
+    let sealed = seal(&key, &binding(store), b"canary", &entropy)
+        .unwrap()
+        .into_bytes();
+
+    let (nonce, rest) = sealed[1..].split_first_chunk::<NONCE>().unwrap();
+    let expected: [u8; COMMITMENT] = hkdf_sha256(key.expose(), &[b"commit", &data, nonce]);
+    assert_eq!(rest[..COMMITMENT], expected);
+}
+
+/// The room is made before anything secret lies in it: a vector that grows leaves a copy behind.
+#[test]
+fn what_is_sealed_is_as_long_as_the_room_that_was_made() {
+    let entropy = Seeded::new(6);
+    let (store, key) = (StoreId::random(&entropy), Key::random(&entropy));
+
+    let sealed = seal(&key, &binding(store), b"canary", &entropy).unwrap();
+
+    assert_eq!(sealed.as_bytes().len(), b"canary".len() + OVERHEAD);
+    assert_eq!(format!("{sealed:?}"), "SealedBytes(79 bytes)");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use bursar_keystore::{
 };
 use data_encoding::{BASE64, BASE64URL, HEXLOWER, HEXUPPER};
 
-use crate::world::{COST, World, confirm, now, place, secret};
+use crate::world::{COST, World, confirm, material, now, place, secret};
 
 const API_KEY: &str = "canary/api+key-9b1e0c77";
 const API_SECRET: &str = "canary/api+secret-51d3aa02";
@@ -232,4 +232,34 @@ async fn i5_no_public_type_or_error_shows_a_secret() {
         assert!(watch.found().is_some(), "`{writing}` was overlooked");
         watch.seen.pop();
     }
+}
+
+#[tokio::test]
+async fn i5_debug_names_what_it_is_and_what_everybody_may_see() {
+    let world = World::new(3);
+    let new = world.begin(vec![NewSlot::File(world.key_file())]).await.unwrap();
+    let (code, id) = (new.recovery_code(), new.store_id());
+    let printed = format!("{new:?}");
+    assert!(
+        printed.starts_with("Initialisation { header: Header { ") && printed.ends_with(" }, .. }"),
+        "{printed}"
+    );
+    assert_eq!(
+        format!("{code:?} {:?}", code.reveal()),
+        "RecoveryCode(..) RevealedCode(..)"
+    );
+    let confirmed = confirm(code);
+    let store = new.finish(confirmed).await.unwrap();
+    let staged = store.stage(&material()).unwrap();
+    let next = store.next_checkpoint_key().await.unwrap();
+
+    assert_eq!(
+        format!("{store:?}"),
+        format!("KeyStore {{ store: StoreId({id}), state: Unsealed, .. }}")
+    );
+    assert_eq!(format!("{staged:?}"), "StagedCredential(..)");
+    assert_eq!(
+        format!("{next:?}"),
+        format!("NextCheckpointKey {{ key: {:?}, .. }}", next.key())
+    );
 }

@@ -169,7 +169,51 @@ async fn what_cannot_be_an_exchange_key_is_refused_when_it_is_entered() {
         })
     );
     assert_eq!(stage(" copied-with-spaces \n", "x"), Ok("aces".to_owned()));
-    assert_eq!(stage("tooshort", "x"), Ok(String::new()));
+    // Of an id with fewer than 12 characters the last four would tell too much.
+    assert_eq!(stage("elevenchars", "x"), Ok(String::new()));
+    assert_eq!(stage("twelve-chars", "x"), Ok("hars".to_owned()));
+}
+
+#[tokio::test]
+async fn every_part_of_an_exchange_key_is_checked_up_to_its_longest() {
+    let world = World::new(15);
+    let (store, _) = world.init().await;
+    let refused = |entered: CredentialMaterial| store.stage(&entered).err();
+    let long = |length| secret(&"k".repeat(length));
+
+    let longest = CredentialMaterial::new(long(512), long(16 * 1024))
+        .with_passphrase(long(16 * 1024))
+        .with_organisation(long(512))
+        .with_key_id(long(512));
+    assert_eq!(refused(longest), None);
+    for (entered, source) in [
+        (
+            CredentialMaterial::new(long(512), long(16 * 1024 + 1)),
+            InvalidMaterial::TooLong {
+                field: Field::ApiSecret,
+                longest: 16 * 1024,
+            },
+        ),
+        (
+            material().with_passphrase(long(0)),
+            InvalidMaterial::Empty {
+                field: Field::Passphrase,
+            },
+        ),
+        (
+            material().with_organisation(long(513)),
+            InvalidMaterial::TooLong {
+                field: Field::Organisation,
+                longest: 512,
+            },
+        ),
+        (
+            material().with_key_id(secret("key id")),
+            InvalidMaterial::Characters { field: Field::KeyId },
+        ),
+    ] {
+        assert_eq!(refused(entered), Some(StageError::Invalid { source }));
+    }
 }
 
 #[tokio::test]

@@ -116,6 +116,20 @@ async fn k4_a_data_directory_that_does_not_exist_yet_is_kept_free_too() {
     ));
 }
 
+#[test]
+fn k4_no_key_is_read_while_it_cannot_be_told_where_the_data_lies() {
+    let world = World::new(11);
+    let key: Vec<u8> = (0..32).collect();
+    write_key(&world.path("config/unlock.key"), &key);
+    symlink(world.path("loop"), world.path("loop")).unwrap();
+    let file_kept_out_of = |name| KeyFile::new(world.path("config/unlock.key"), vec![world.path(name)]);
+
+    assert!(file_kept_out_of("data").check().is_ok());
+    let error = file_kept_out_of("loop").check().unwrap_err();
+
+    assert!(matches!(error, KeyFileError::Unusable { .. }), "{error:?}");
+}
+
 #[tokio::test]
 async fn only_modes_0400_and_0600_are_read() {
     let world = World::new(5);
@@ -183,6 +197,11 @@ fn a_directory_or_a_pipe_is_no_key() {
     assert!(matches!(
         world.key_file_at("config/none.key").check(),
         Err(KeyFileError::Missing { .. })
+    ));
+    // Opened as a directory it is refused; opened as what it is, it would wait for a writer.
+    assert!(matches!(
+        world.key_file_at("config/pipe.key/unlock.key").check(),
+        Err(KeyFileError::Unusable { .. })
     ));
 }
 

@@ -292,9 +292,13 @@ async fn k5_init_writes_the_key_itself_for_its_owner_only() {
         "written before it was confirmed"
     );
     let printed = format!("{new:?} {:?}", new.slots());
+    let promised = (new.store_id(), new.slots().to_vec());
     let confirmed = confirm(new.recovery_code());
 
     new.finish(confirmed).await.unwrap();
+
+    let stored = header(&world).await;
+    assert_eq!((stored.store, stored.slots), promised);
 
     let path = world.path("config/deep/er/unlock.key");
     let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;

@@ -28,6 +28,11 @@ fn d25_the_loss_is_realised_plus_change_of_what_is_open_plus_fees() {
     assert_eq!(figure.marks, MarkState::Fresh);
     assert!(!figure.basis_uncertain);
     assert_eq!(figure.pairs.len(), 1);
+    let twice = figure.plus(&figure).unwrap();
+    assert_eq!(
+        (twice.realised, twice.unrealised_change, twice.fees),
+        (usd(dec!(-10)), usd(dec!(-16)), usd(dec!(1.18)))
+    );
 }
 
 #[test]
@@ -132,6 +137,31 @@ fn i18_a_day_that_began_with_an_old_mark_or_none_is_uncertain() {
         (true, MarkState::Missing)
     );
     assert_eq!(none.loss(), usd(dec!(10)));
+}
+
+#[test]
+fn i18_what_is_uncertain_twice_does_not_become_certain() {
+    // Two lots of one pair, two pairs, and two accounts.
+    let carried = book(
+        LotMethod::Fifo,
+        &fills(&[
+            buy(1, dec!(1), dec!(100)).yesterday(),
+            buy(2, dec!(1), dec!(100)).yesterday(),
+            buy(3, dec!(1), dec!(10)).pair("ETH-USD", dec!(1)).yesterday(),
+        ]),
+    );
+    let mut old = DayBuilder::of(&carried)
+        .opening("BTC-USD", dec!(95), dec!(1))
+        .opening("ETH-USD", dec!(9), dec!(1));
+    for opening in old.opening.values_mut() {
+        opening.is_fresh = false;
+    }
+
+    let figure = old.figure();
+
+    assert!(figure.pairs.iter().all(|part| part.basis_uncertain));
+    assert!(figure.basis_uncertain);
+    assert!(figure.plus(&figure).unwrap().basis_uncertain);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bursar_ledger::{EquityPoint, LotMethod, drawdown, equity_curve, statistics};
+use bursar_ledger::{EquityPoint, LotMethod, drawdown, equity_curve, replay, statistics};
 use bursar_model::Usd;
 use proptest::prelude::*;
 use rust_decimal::{Decimal, dec};
@@ -101,6 +101,32 @@ fn o4_the_curve_takes_one_step_per_sale() {
     let values: Vec<Decimal> = curve.iter().map(|point| point.equity.amount()).collect();
     assert_eq!(values, [dec!(1000), dec!(1040), dec!(1025)]);
     assert_eq!(drawdown(&curve).unwrap().unwrap().amount, usd(dec!(15)));
+}
+
+#[test]
+fn c28_the_same_ids_at_two_accounts_are_two_trades_and_two_steps() {
+    let closed = |account, user| {
+        let bought = [1, 2].map(|number| buy(number, dec!(1), dec!(100)).account(account, user));
+        let sold = sell(3, dec!(2), dec!(105)).account(account, user);
+        let replayed = replay(&fills(&[bought.to_vec(), vec![sold]].concat()), LotMethod::Fifo).unwrap();
+        replayed.closed
+    };
+    let both = [
+        closed("kraken-ilves", "mara_ilves"),
+        closed("coinbase-brandt", "tomas_brandt"),
+    ]
+    .concat();
+    let start = EquityPoint {
+        at: second(0),
+        equity: usd(dec!(1000)),
+    };
+
+    let found = statistics(&both).unwrap();
+    let curve = equity_curve(start, &both).unwrap();
+
+    assert_eq!((found.total.trades, found.total.wins), (2, 2));
+    let values: Vec<Decimal> = curve.iter().map(|point| point.equity.amount()).collect();
+    assert_eq!(values, [dec!(1000), dec!(1010), dec!(1020)]);
 }
 
 fn trades() -> impl Strategy<Value = Vec<FillBuilder>> {

@@ -1,8 +1,8 @@
 //! One thing at a time, with figures worked out by hand.
 
 use bursar_ledger::{
-    Effects, LedgerError, LotMethod, Mark, activity, apply_fill, compare, exposure_usd, imbalances,
-    positions, replay,
+    Effects, LedgerError, Leg, LotMethod, Mark, activity, apply_fill, compare, entries, exposure_usd,
+    imbalances, positions, replay,
 };
 use bursar_model::{Fill, Usd};
 use rust_decimal::{Decimal, dec};
@@ -101,6 +101,42 @@ fn a_sale_with_a_fee_in_kind_takes_the_fee_from_the_lots_too() {
 }
 
 #[test]
+fn a_fee_in_kind_that_takes_all_that_was_bought_leaves_no_lot() {
+    let bought = buy(1, dec!(1), dec!(100)).fee(dec!(1), "BTC").build();
+
+    let applied = apply_fill(&[], &bought, LotMethod::Fifo).unwrap();
+
+    assert!(applied.lots_after.is_empty() && applied.closed.is_empty());
+    assert_eq!((applied.sold_external, applied.fee_usd), (None, usd(dec!(100))));
+}
+
+#[test]
+fn every_entry_says_where_an_amount_came_from_and_where_it_went() {
+    let bought = buy(1, dec!(0.5), dec!(200)).fee(dec!(0.3), "USD").build();
+    let sold = sell(2, dec!(0.5), dec!(220)).fee(dec!(-0.3), "USD").build();
+    for (fill, coins, dollars, price, fee) in [
+        (&bought, dec!(0.5), dec!(-100.3), dec!(100), dec!(0.3)),
+        (&sold, dec!(-0.5), dec!(110.3), dec!(-110), dec!(-0.3)),
+    ] {
+        let lines = entries(&fill.fill).unwrap();
+
+        let came_to = |leg: Leg, asset: &str| -> Decimal {
+            let own = lines
+                .iter()
+                .filter(|line| line.leg == leg && line.asset.code() == asset);
+            own.map(|line| line.amount).sum()
+        };
+        assert_eq!(came_to(Leg::Holding, "BTC"), coins);
+        assert_eq!(came_to(Leg::Market, "BTC"), -coins);
+        assert_eq!(came_to(Leg::Holding, "USD"), dollars);
+        assert_eq!(came_to(Leg::Market, "USD"), price);
+        assert_eq!(came_to(Leg::Fees, "USD"), fee);
+    }
+    let free = buy(3, dec!(0.5), dec!(200)).build();
+    assert_eq!(entries(&free.fill).unwrap().len(), 4);
+}
+
+#[test]
 fn selling_more_than_the_lots_is_external_and_never_negative() {
     let bought = buy(1, dec!(1), dec!(100)).build();
     let sold = sell(2, dec!(1.25), dec!(90)).fee(dec!(0.5), "USD").build();
@@ -132,6 +168,20 @@ fn i7_a_purchase_that_arrives_after_its_sale_is_put_in_its_place() {
     assert!(replayed.lots.is_empty() && replayed.sold_external.is_empty());
     assert_eq!(replayed.closed[0].realised, dec!(10));
     assert_eq!(replay([&sold, &bought], LotMethod::Fifo).unwrap(), replayed);
+}
+
+#[test]
+fn i7_the_newest_fill_of_its_pair_is_booked_alone() {
+    let mut book = book(LotMethod::Fifo, &fills(&[buy(1, dec!(1), dec!(100))]));
+    let newest = sell(2, dec!(0.4), dec!(110)).build();
+    // Older than both, but the first of its pair.
+    let other = buy(0, dec!(1), dec!(10)).pair("ETH-USD", dec!(1)).build();
+    let alone = apply_fill(book.lots(&pair("BTC-USD")), &newest, LotMethod::Fifo).unwrap();
+
+    assert!(!book.contains(&newest.fill.id));
+    assert_eq!(book.apply(&newest), Ok(Effects::Booked(alone)));
+    assert!(book.contains(&newest.fill.id));
+    assert!(matches!(book.apply(&other), Ok(Effects::Booked(_))));
 }
 
 #[test]
@@ -218,6 +268,22 @@ fn i7_lost_invented_changed_and_repeated_fills_are_told_apart() {
 }
 
 #[test]
+fn i7_one_difference_of_any_kind_is_a_difference() {
+    let one = buy(1, dec!(1), dec!(100)).build().fill;
+    let changed = buy(1, dec!(2), dec!(100)).build().fill;
+    for (ours, venue) in [
+        (vec![], vec![&one]),
+        (vec![&one], vec![]),
+        (vec![&changed], vec![&one]),
+        (vec![&one, &one], vec![&one]),
+    ] {
+        let found = compare(ours, venue);
+
+        assert!(!found.is_empty(), "{found:?}");
+    }
+}
+
+#[test]
 fn c28_a_book_takes_no_fill_of_another_account_user_or_pair() {
     let mine = buy(1, dec!(1), dec!(100)).build();
     let other_account = sell(2, dec!(1), dec!(100))
@@ -238,6 +304,28 @@ fn c28_a_book_takes_no_fill_of_another_account_user_or_pair() {
         assert!(matches!(refused, Err(LedgerError::Foreign { .. })));
     }
     assert_eq!(book.lots(&pair("BTC-USD")), lots);
+    // Also where no open lot could tell: both sell what was never bought.
+    let mixed = replay([&other_user, &other_pair], LotMethod::Fifo);
+    assert!(matches!(mixed, Err(LedgerError::Foreign { .. })));
+}
+
+#[test]
+fn c28_one_pair_at_two_accounts_is_two_positions() {
+    let lots = |account, user| {
+        let bought = buy(1, dec!(1), dec!(100)).account(account, user).build();
+        apply_fill(&[], &bought, LotMethod::Fifo).unwrap().lots_after
+    };
+    let both = [
+        lots("kraken-ilves", "mara_ilves"),
+        lots("coinbase-brandt", "tomas_brandt"),
+    ]
+    .concat();
+
+    let found = positions(&both).unwrap();
+
+    let users: Vec<_> = found.iter().map(|position| position.user.as_str()).collect();
+    assert_eq!(users, ["tomas_brandt", "mara_ilves"]);
+    assert!(found.iter().all(|position| position.cost == dec!(100)));
 }
 
 #[test]
@@ -283,12 +371,18 @@ fn h6_positions_are_tagged_and_cost_dollars() {
     };
     assert_eq!(euro.unrealised_usd(&mark).unwrap(), usd(dec!(-2)));
     assert_eq!(positions(&[]).unwrap(), []);
+    let lots: Vec<_> = book.open_lots().collect();
+    assert_eq!(positions(lots.into_iter().rev()).unwrap(), found);
 }
 
 #[test]
 fn g6_activity_counts_orders_and_knows_the_last_trade() {
     let day_fills = fills(&[
         buy(1, dec!(1), dec!(100)).yesterday(),
+        // The latest, though not at the end; and another account's order of the same id.
+        buy(5, dec!(1), dec!(100))
+            .order(7)
+            .account("coinbase-brandt", "tomas_brandt"),
         buy(2, dec!(1), dec!(100)).order(7),
         buy(3, dec!(1), dec!(100)).order(7),
         sell(4, dec!(1), dec!(100)),
@@ -298,7 +392,7 @@ fn g6_activity_counts_orders_and_knows_the_last_trade() {
 
     assert_eq!(
         (found.trades, found.fills, found.last_trade_at),
-        (2, 3, second(4))
+        (3, 4, second(5))
     );
 }
 
