@@ -76,8 +76,7 @@ pub fn check_passphrase(passphrase: &Secret) -> Result<(), WeakPassphrase> {
     }
     let guessed = GUESSED_FIRST
         .iter()
-        .filter(|word| contains_ignoring_case(passphrase.expose(), word.as_bytes()))
-        .map(|word| word.len())
+        .map(|word| word.len() * count_ignoring_case(passphrase.expose(), word.as_bytes()))
         .sum::<usize>();
     if length < SHORTEST + guessed {
         return Err(WeakPassphrase::GuessedFirst);
@@ -86,9 +85,10 @@ pub fn check_passphrase(passphrase: &Secret) -> Result<(), WeakPassphrase> {
 }
 
 /// Without making a lower-case copy of the secret.
-fn contains_ignoring_case(text: &[u8], word: &[u8]) -> bool {
+fn count_ignoring_case(text: &[u8], word: &[u8]) -> usize {
     text.windows(word.len())
-        .any(|window| window.eq_ignore_ascii_case(word))
+        .filter(|window| window.eq_ignore_ascii_case(word))
+        .count()
 }
 
 #[cfg(test)]
@@ -107,6 +107,10 @@ mod tests {
         assert_eq!(check("abcdefghijklmnop"), Err(WeakPassphrase::Run));
         assert_eq!(check("9876543210zyx"), Err(WeakPassphrase::Run));
         assert_eq!(check("MyPassword2026!"), Err(WeakPassphrase::GuessedFirst));
+        assert_eq!(
+            check("passwordpasswordpassword1234"),
+            Err(WeakPassphrase::GuessedFirst)
+        );
         assert_eq!(
             check_passphrase(&Secret::from_bytes(vec![0xff; 16])),
             Err(WeakPassphrase::NotText)

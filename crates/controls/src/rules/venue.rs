@@ -152,11 +152,25 @@ pub(crate) fn fresh_reference(snapshot: &Snapshot) -> Result<Reference, Box<Chec
     };
     let oldest = quote.at.min(rate.at);
     if !snapshot.is_fresh(quote.at, allowed) || !snapshot.is_fresh(rate.at, allowed) {
-        let age = snapshot.age_ms(oldest);
-        let stale = rule().observed(format!("{age} ms old")).aged(age);
-        return Err(Box::new(stale.holds(false, || {
-            "wait for a fresh price; see `bursar hierarchy` if none arrives".into()
-        })));
+        let (of_quote, of_rate) = (snapshot.age_ms(quote.at), snapshot.age_ms(rate.at));
+        let age = if of_quote.saturating_abs() > of_rate.saturating_abs() {
+            of_quote
+        } else {
+            of_rate
+        };
+        let (observed, hint) = if age < 0 {
+            (
+                format!("{} ms ahead of this machine's clock", age.saturating_abs()),
+                "correct this machine's clock",
+            )
+        } else {
+            (
+                format!("{age} ms old"),
+                "wait for a fresh price; see `bursar hierarchy` if none arrives",
+            )
+        };
+        let unusable = rule().observed(observed).aged(age);
+        return Err(Box::new(unusable.holds(false, || hint.into())));
     }
     let crossed = quote.bid > quote.ask;
     let price = quote

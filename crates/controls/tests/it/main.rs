@@ -50,7 +50,7 @@ fn a_refusal_lists_every_broken_rule_with_its_hint() {
 
 #[test]
 fn what_is_missing_or_old_is_named_with_its_age_and_a_way_out() {
-    let worlds: [fn(&mut Snapshot); 22] = [
+    let worlds: [fn(&mut Snapshot); 23] = [
         |world| {
             let state = "connecting".into();
             world.account.readiness = Readiness::NotReady { state };
@@ -69,6 +69,7 @@ fn what_is_missing_or_old_is_named_with_its_age_and_a_way_out() {
         |world| world.instrument = None,
         |world| world.quote = None,
         |world| world.quote = Some(quote("59999.9", "60000.1", 30_001)),
+        |world| world.quote = Some(quote("59999.9", "60000.1", -30_001)),
         |world| world.quote = Some(quote("60001", "60000", 1_000)),
         |world| world.usd_rate = None,
         |world| world.usd_rate.as_mut().unwrap().at = ago(40_000),

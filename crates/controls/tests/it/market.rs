@@ -156,7 +156,7 @@ fn each_state_of_a_pair_lets_through_what_it_says() {
     }
     insta::assert_snapshot!(table);
 
-    // It takes what the market offers once its trigger is met.
+    // A stop is no limit order: it takes what the market offers once it is met.
     let stop = OrderKind::StopLoss {
         trigger: "55000".parse().unwrap(),
     };

@@ -390,7 +390,7 @@ fn i16_a_wrong_commitment_does_not_open() {
     assert!(open(&key, &binding(store), &SealedBytes::from_bytes(bytes)).is_err());
 }
 
-/// A constant in its place would be compared with itself and open everything.
+/// A constant in its place would agree with itself under every key, and commit to none.
 #[test]
 fn i16_the_commitment_is_made_of_the_key_the_place_and_the_nonce() {
     let entropy = Seeded::new(5);

@@ -16,6 +16,8 @@ mod credentials;
 #[cfg(test)]
 mod key_files;
 #[cfg(test)]
+mod messages;
+#[cfg(test)]
 mod recovery;
 #[cfg(test)]
 mod unlocking;

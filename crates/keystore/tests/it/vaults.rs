@@ -1,10 +1,15 @@
 //! The promises of a vault, and that breaking one is noticed.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bursar_keystore::{
-    BrokenPromise, CredentialFacts, Header, MemoryVault, SealedRecord, Vault, VaultError, check_vault,
+    BrokenPromise, CredentialFacts, Header, InitError, Initialisation, KeyStore, MemoryVault, NewSlot,
+    ProveError, SealedBytes, SealedRecord, Vault, VaultError, check_vault,
 };
 use bursar_model::CredentialId;
+
+use crate::world::{World, confirm, now};
 
 #[tokio::test]
 async fn the_memory_vault_keeps_its_promises() {
@@ -20,6 +25,13 @@ enum Defect {
     DeletesAnyVersion,
     ListsBackwards,
     LosesZeroes,
+    KeepsOnlyText,
+    AnswersWithTheOldest,
+    DeletesWhatIsNotThere,
+    KeepsFirstVersions,
+    /// No broken promise, these two: a store may be out of reach.
+    WritesAHeaderWithoutSayingSo,
+    CannotReadItsHeader,
 }
 
 /// A memory vault with one planted defect.
@@ -31,14 +43,20 @@ impl Defective {
     }
 }
 
+fn no_answer() -> VaultError {
+    VaultError::Unavailable {
+        source: "no answer".into(),
+    }
+}
+
 #[async_trait]
 impl Vault for Defective {
     async fn load_header(&self) -> Result<Option<Header>, VaultError> {
         let mut header = self.0.load_header().await?;
-        if let Some(header) = &mut header
-            && self.1 == Defect::SortsSlots
-        {
-            header.slots.sort_by(|a, b| a.id.cmp(&b.id));
+        match (&mut header, self.1) {
+            (Some(header), Defect::SortsSlots) => header.slots.sort_by(|a, b| a.id.cmp(&b.id)),
+            (Some(_), Defect::CannotReadItsHeader) => return Err(no_answer()),
+            _ => {}
         }
         Ok(header)
     }
@@ -46,6 +64,7 @@ impl Vault for Defective {
     async fn store_header(&self, header: &Header, expected: Option<u64>) -> Result<(), VaultError> {
         match self.0.store_header(header, expected).await {
             Err(VaultError::HoldsCiphertext) if self.1 == Defect::MakesAHeaderBesideCiphertext => Ok(()),
+            Ok(()) if self.1 == Defect::WritesAHeaderWithoutSayingSo => Err(no_answer()),
             other => other,
         }
     }
@@ -68,7 +87,11 @@ impl Vault for Defective {
                     .iter()
                     .copied()
                     .filter(|byte| *byte != 0);
-                record.data_key = bursar_keystore::SealedBytes::from_bytes(kept.collect());
+                record.data_key = SealedBytes::from_bytes(kept.collect());
+            }
+            Defect::KeepsOnlyText => {
+                let text = String::from_utf8_lossy(record.ciphertext.as_bytes()).into_owned();
+                record.ciphertext = SealedBytes::from_bytes(text.into_bytes());
             }
             _ => {}
         }
@@ -76,6 +99,10 @@ impl Vault for Defective {
     }
 
     async fn get(&self, id: CredentialId) -> Result<Option<SealedRecord>, VaultError> {
+        let id = match self.0.list().await?.first() {
+            Some(oldest) if self.1 == Defect::AnswersWithTheOldest => oldest.id,
+            _ => id,
+        };
         self.0.get(id).await
     }
 
@@ -90,6 +117,8 @@ impl Vault for Defective {
     async fn delete(&self, id: CredentialId, expected: u64) -> Result<(), VaultError> {
         match self.found(id).await? {
             Some(found) if self.1 == Defect::DeletesAnyVersion => self.0.delete(id, found).await,
+            Some(1) if self.1 == Defect::KeepsFirstVersions && expected == 1 => Ok(()),
+            None if self.1 == Defect::DeletesWhatIsNotThere => Ok(()),
             _ => self.0.delete(id, expected).await,
         }
     }
@@ -97,20 +126,71 @@ impl Vault for Defective {
 
 #[tokio::test]
 async fn every_planted_defect_of_a_vault_is_found() {
-    for defect in [
-        Defect::WritesAnyVersion,
-        Defect::MakesAHeaderBesideCiphertext,
-        Defect::CutsTimesToSeconds,
-        Defect::SortsSlots,
-        Defect::DeletesAnyVersion,
-        Defect::ListsBackwards,
-        Defect::LosesZeroes,
+    for (defect, promise) in [
+        (Defect::DeletesWhatIsNotThere, "deleting nothing is a conflict"),
+        (Defect::WritesAnyVersion, "no version is written over one"),
+        (Defect::CutsTimesToSeconds, "what was put comes back"),
+        (Defect::LosesZeroes, "what was put comes back"),
+        (Defect::KeepsOnlyText, "what was put comes back"),
+        (Defect::ListsBackwards, "oldest first"),
+        (Defect::AnswersWithTheOldest, "its own credential and no other"),
+        (Defect::MakesAHeaderBesideCiphertext, "where credentials lie"),
+        (Defect::DeletesAnyVersion, "an old version cannot be deleted"),
+        (Defect::KeepsFirstVersions, "what was deleted is gone"),
+        (Defect::SortsSlots, "the header comes back"),
     ] {
         let checked = check_vault(&Defective(MemoryVault::new(), defect)).await;
 
         assert!(
-            matches!(checked, Err(BrokenPromise::Broken(_))),
+            matches!(checked, Err(BrokenPromise::Broken(text)) if text.contains(promise)),
             "{defect:?}: {checked:?}"
         );
     }
+}
+
+async fn begin_on(world: &World, vault: &Arc<Defective>) -> Initialisation {
+    let slots = vec![NewSlot::File(world.key_file())];
+    KeyStore::init(vault.clone(), world.entropy.clone(), now(), slots)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn k1_the_key_of_a_header_that_may_be_stored_is_not_taken_back() {
+    let world = World::new(1);
+    let vault = Arc::new(Defective(
+        MemoryVault::new(),
+        Defect::WritesAHeaderWithoutSayingSo,
+    ));
+    let new = begin_on(&world, &vault).await;
+    let confirmed = confirm(new.recovery_code());
+
+    let error = new.finish(confirmed).await.unwrap_err();
+
+    assert!(matches!(
+        error,
+        InitError::Vault {
+            source: VaultError::Unavailable { .. }
+        }
+    ));
+    let store = KeyStore::open(vault, world.entropy.clone()).await.unwrap();
+    store.unlock(&world.file_key()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_header_that_cannot_be_reached_is_not_called_damaged() {
+    let world = World::new(2);
+    let vault = Arc::new(Defective(MemoryVault::new(), Defect::CannotReadItsHeader));
+    let new = begin_on(&world, &vault).await;
+    let confirmed = confirm(new.recovery_code());
+    let store = new.finish(confirmed).await.unwrap();
+
+    let error = store.prove().await.unwrap_err();
+
+    assert!(matches!(
+        error,
+        ProveError::Vault {
+            source: VaultError::Unavailable { .. }
+        }
+    ));
 }
