@@ -26,6 +26,11 @@ const APART: &[(&str, &str)] = &[
         "send/withheld",
         "takes a switch between the record of an attempt and its request",
     ),
+    (
+        "send/recorded-meanwhile",
+        "takes a reading while an order waits for its answer, and Kraken's requests go one by one; the \
+         simulation comes to it",
+    ),
     ("contradict", "takes an exchange that contradicts itself"),
     (
         "resolve-absent",

@@ -40,8 +40,8 @@ pub(crate) const PAPER_USER: &str = "trial";
 
 const LIMIT_USD: &str = "300";
 
-/// Looks often, connects at once, and stops nothing because of the errors that the campaign makes itself. The
-/// first line belongs to the section of the exchange.
+/// Looks as often as the exchange lets anybody look, connects at once, and stops nothing because of the errors
+/// that the campaign makes itself. The first line belongs to the section of the exchange.
 const SETTINGS: &str = "\
 request_timeout_ms = 3000
 
@@ -309,15 +309,9 @@ impl Load {
     }
 
     /// One order, and perhaps the cancel of another. Returns the id of what was admitted or refused.
-    pub(crate) async fn ask(&mut self, account: AccountId) -> bursar_model::IntentId {
-        let order = OrderIntent {
-            request: self.request(&account).await,
-            account: account.clone(),
-            caller: Caller::Operator,
-            idempotency_key: None,
-            cycle: None,
-        };
-        let admitted = self.gateway.submit(order).await.unwrap().intent().id;
+    async fn ask(&mut self, account: AccountId) -> bursar_model::IntentId {
+        let request = self.request(&account).await;
+        let admitted = self.submit(account.clone(), request).await;
         if self.dice.once_in(4) {
             self.take_something_back(&account).await;
         }
@@ -366,6 +360,17 @@ impl Load {
         }
         request.allow_repeat = true;
         request
+    }
+
+    async fn submit(&self, account: AccountId, request: OrderRequest) -> bursar_model::IntentId {
+        let order = OrderIntent {
+            request,
+            account,
+            caller: Caller::Operator,
+            idempotency_key: None,
+            cycle: None,
+        };
+        self.gateway.submit(order).await.unwrap().intent().id
     }
 
     async fn take_something_back(&mut self, account: &AccountId) {
@@ -491,18 +496,6 @@ pub(crate) fn owner_moves(stage: &Rehearsal, takes_out: bool) {
 pub(crate) async fn has_bought(store: &SqliteStore) -> bool {
     let positions = Journal::positions(store, &USERS[1].1.parse().unwrap()).await;
     !positions.unwrap().is_empty()
-}
-
-/// Whose orders are answered almost too late at the end of some worlds.
-pub(crate) const SLOW: &str = USERS[0].1;
-
-pub(crate) fn slow_answers() -> FaultRule {
-    FaultRule {
-        endpoint: Some("AddOrder".to_owned()),
-        customer: Some(USERS[0].0.to_owned()),
-        delay_ms: Some(2_500),
-        ..FaultRule::always(FaultKind::Slow)
-    }
 }
 
 /// Waits until nothing is under way any more.

@@ -256,46 +256,22 @@ impl World {
         }
         stage::owner_moves(&self.stage, true);
         for moment in ["compare/differs", "compare/difference-recorded"] {
-            self.live_until(moment, tokio::time::sleep(LATE)).await;
+            self.start(&format!("{moment}#1"));
+            let ended = tokio::select! {
+                biased;
+                ended = self.stage.daemon_ends() => Some(ended.unwrap()),
+                () = tokio::time::sleep(LATE) => None,
+            };
+            self.outcome.lives += 1;
+            self.bury(ended, moment);
         }
         stage::owner_moves(&self.stage, false);
     }
 
-    /// While a desk waits for a slow answer, it finds the order in a listing.
-    async fn die_answered_late(&mut self) {
-        let slow = stage::slow_answers();
-        self.stage.exchange().with(|exchange| exchange.add_fault(slow));
-        let mut load = Load::new(Arc::clone(&self.store), self.seed ^ 3);
-        let asking = async {
-            let began = Instant::now();
-            while began.elapsed() < LATE {
-                load.ask(stage::SLOW.parse().unwrap()).await;
-                tokio::time::sleep(Duration::from_millis(500)).await;
-            }
-        };
-        self.live_until("send/recorded-meanwhile", asking).await;
-    }
-
-    /// A life that ends at this moment, or when `over` is.
-    async fn live_until(&mut self, moment: &str, over: impl Future) {
-        self.start(&format!("{moment}#1"));
-        let ended = tokio::select! {
-            biased;
-            ended = self.stage.daemon_ends() => Some(ended.unwrap()),
-            _ = over => None,
-        };
-        self.outcome.lives += 1;
-        self.bury(ended, moment);
-    }
-
     async fn end(mut self) -> Outcome {
         // Without named moments there is nothing to wait for.
-        if cfg!(feature = "points") {
-            if stage::an_owner_moves(self.seed) {
-                self.die_short().await;
-            } else if self.seed % 4 == 1 {
-                self.die_answered_late().await;
-            }
+        if cfg!(feature = "points") && stage::an_owner_moves(self.seed) {
+            self.die_short().await;
         }
         stage::put_in_order(&mut self.stage, &self.store).await;
         stage::stop_an_account(&self.store).await;
