@@ -50,9 +50,10 @@ audit-speed:
 stress n="1000000":
     BURSAR_STRESS={{n}} cargo test --release -p bursar-store-sqlite --test it --locked stress:: -- --nocapture --test-threads=1
 
-# Trips of the switches at random moments under load, the long form of the drills; and the figures.
+# Trips of the switches at random moments under load, and on disks that are full or sync nothing; and the figures.
 drills n="10000":
     BURSAR_DRILL_TRIPS={{n}} cargo test --release -p bursar-store-sqlite --test it --locked -- --nocapture i4_drill
+    BURSAR_DRILL_TRIPS=1000 cargo test -p bursard --features points --test kills --locked -- --nocapture drill::
     cargo run --release --bin bursard --locked -- drill kill-switch --trips 20
 
 # From a switch on the disk to the last order that was still written, with 1 and with 10,000 in the queue.

@@ -130,12 +130,21 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
     text
 }
 
+/// How a command ends that the store could not serve: where it stopped while it wrote, nobody knows what the
+/// disk has.
+fn of_store(source: &(dyn Error + Send + Sync + 'static)) -> Exit {
+    match source.downcast_ref::<StoreError>() {
+        Some(StoreError::Stopped { .. }) => Exit::Unclear,
+        _ => Exit::Unavailable,
+    }
+}
+
 impl From<DirectoryError> for Failure {
     fn from(error: DirectoryError) -> Self {
         let exit = match &error {
             DirectoryError::Exists { .. } | DirectoryError::Conflict { .. } => Exit::Refused,
             DirectoryError::NotFound { .. } => Exit::NotFound,
-            DirectoryError::Unavailable { .. } => Exit::Unavailable,
+            DirectoryError::Unavailable { source } => of_store(source.as_ref()),
         };
         Self::of(exit, &error, error.hint())
     }
@@ -149,10 +158,7 @@ impl From<JournalError> for Failure {
             | JournalError::EndsWithDay { .. }
             | JournalError::Refused { .. } => Exit::Refused,
             JournalError::Stale { .. } => Exit::Failed,
-            JournalError::Unavailable { source } => match source.downcast_ref::<StoreError>() {
-                Some(StoreError::Stopped { .. }) => Exit::Unclear,
-                _ => Exit::Unavailable,
-            },
+            JournalError::Unavailable { source } => of_store(source.as_ref()),
         };
         Self::of(exit, &error, error.hint())
     }
@@ -192,7 +198,8 @@ impl From<VaultError> for Failure {
         let exit = match &error {
             VaultError::Conflict { .. } => Exit::Failed,
             VaultError::HoldsCiphertext => Exit::Refused,
-            VaultError::Damaged { .. } | VaultError::Unavailable { .. } => Exit::Unavailable,
+            VaultError::Damaged { .. } => Exit::Unavailable,
+            VaultError::Unavailable { source } => of_store(source.as_ref()),
         };
         Self::of(exit, &error, error.hint())
     }
@@ -309,6 +316,10 @@ mod tests {
 
         assert_eq!(Failure::from(stopped).exit(), Exit::Unclear);
         assert_eq!(Failure::from(taken_back).exit(), Exit::Unavailable);
+        let of_users = DirectoryError::from(StoreError::Stopped { detail: detail() });
+        let of_keys = VaultError::from(StoreError::Stopped { detail: detail() });
+        assert_eq!(Failure::from(of_users).exit(), Exit::Unclear);
+        assert_eq!(Failure::from(of_keys).exit(), Exit::Unclear);
     }
 
     #[test]

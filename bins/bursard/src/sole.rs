@@ -4,11 +4,9 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bursar::{Exit, Failure};
-
-const FILE: &str = "bursard.lock";
 
 /// The right to be the daemon of a store. It ends with the process, however that ends.
 #[derive(Debug)]
@@ -24,7 +22,7 @@ impl SoleDaemon {
     ///
     /// [`Exit::Unavailable`] while another process has it, with its number.
     pub(crate) fn of(store: &Path) -> Result<Self, Failure> {
-        let path = store.with_file_name(FILE);
+        let path = beside(store);
         let unusable = |error: std::io::Error| {
             Failure::new(
                 Exit::Unavailable,
@@ -52,6 +50,13 @@ impl SoleDaemon {
         );
         Ok(Self { _file: file })
     }
+}
+
+/// Two stores may lie in one folder.
+fn beside(store: &Path) -> PathBuf {
+    let mut name = store.as_os_str().to_owned();
+    name.push(".lock");
+    name.into()
 }
 
 fn taken(path: &Path, store: &Path) -> Failure {
@@ -86,10 +91,21 @@ mod tests {
     }
 
     #[test]
+    fn two_stores_in_one_folder_have_a_daemon_each() {
+        let folder = tempfile::tempdir().unwrap();
+
+        let _one = SoleDaemon::of(&folder.path().join("one.db")).unwrap();
+        let _other = SoleDaemon::of(&folder.path().join("other.db")).unwrap();
+    }
+
+    #[test]
     fn a_folder_that_cannot_be_written_to_is_named() {
         let failure = SoleDaemon::of(Path::new("/proc/self/bursar.db")).unwrap_err();
 
         assert_eq!(failure.exit(), Exit::Unavailable);
-        assert!(failure.message().contains("/proc/self/bursard.lock"), "{failure}");
+        assert!(
+            failure.message().contains("/proc/self/bursar.db.lock"),
+            "{failure}"
+        );
     }
 }

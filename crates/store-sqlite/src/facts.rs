@@ -2,8 +2,8 @@
 
 use bursar_controls::{RecentOrder, Sizing};
 use bursar_execution::{Facts, HeldPosition, JournalError, Stops, day_state};
-use bursar_ledger::TradingDay;
-use bursar_model::{AccountId, OrderRequest, Pair, UserId};
+use bursar_ledger::{Lot, TradingDay};
+use bursar_model::{AccountId, OrderRequest, Pair};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, params};
 
@@ -60,7 +60,7 @@ fn load_known(
         instrument: quotes::instrument(connection, &broker, pair)?,
         quotes: quotes::relevant(connection, &broker, pair)?,
         balances: conditions::balances(connection, &id)?,
-        positions: positions(connection, &user)?,
+        positions: positions(&figures.open)?,
         reserved: reservations::of_user(connection, &user, own_id)?,
         day: day_of(&figures, days::stale_after(connection)?, now)?,
         entries_today: entries_today(connection, &id, day, own)?,
@@ -88,9 +88,8 @@ fn day_of(
     )?)
 }
 
-fn positions(connection: &Connection, user: &UserId) -> Result<Vec<HeldPosition>, StoreError> {
-    let lots = figures::lots_of(connection, figures::Whose::User(user))?;
-    let positions = bursar_ledger::positions(&lots)?;
+fn positions(open: &[Lot]) -> Result<Vec<HeldPosition>, StoreError> {
+    let positions = bursar_ledger::positions(open)?;
     Ok(positions
         .into_iter()
         .map(|position| HeldPosition {

@@ -20,6 +20,7 @@ use crate::values::{Exact, Json, Text};
 pub(crate) struct Figures {
     pub(crate) day: TradingDay,
     pub(crate) loss: DayLoss,
+    pub(crate) open: Vec<Lot>,
     /// The pairs with open positions, and what prices them.
     pub(crate) marks: Vec<(Pair, Option<Mark>)>,
     pub(crate) limit: Usd,
@@ -51,6 +52,7 @@ impl Whose<'_> {
 #[derive(Default)]
 pub(crate) struct Counted {
     pub(crate) loss: DayLoss,
+    pub(crate) open: Vec<Lot>,
     /// The pairs with open positions, and what prices them.
     pub(crate) marks: Vec<(Pair, Option<Mark>)>,
 }
@@ -88,10 +90,11 @@ pub(crate) fn of_user(
 ) -> Result<Figures, StoreError> {
     let permissions = permissions(connection, user)?;
     let limits = preferences(connection, user)?.effective(&permissions.limits);
-    let Counted { loss, marks } = of(connection, Whose::User(user), day, now)?;
+    let Counted { loss, open, marks } = of(connection, Whose::User(user), day, now)?;
     Ok(Figures {
         day,
         loss,
+        open,
         marks,
         limit: limits.max_daily_loss,
         extra_allowance: allowance(connection, user, day.key)?,
@@ -145,6 +148,7 @@ pub(crate) fn of(
             stale_after,
         })?;
         figures.loss = figures.loss.plus(&loss)?;
+        figures.open.extend(part.open);
     }
     Ok(figures)
 }
@@ -194,7 +198,7 @@ fn parts(
     Ok(parts)
 }
 
-pub(crate) fn lots_of(connection: &Connection, whose: Whose<'_>) -> Result<Vec<Lot>, StoreError> {
+fn lots_of(connection: &Connection, whose: Whose<'_>) -> Result<Vec<Lot>, StoreError> {
     let (rows, of) = whose.rows();
     let mut statement = connection.prepare_cached(&format!(
         "SELECT body FROM lot WHERE {rows} ORDER BY account, pair, opened_at, id"

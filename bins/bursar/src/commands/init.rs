@@ -313,7 +313,7 @@ async fn make_keys(
 /// A store without keys is worth nothing, and this command made it a moment ago or found it so. Where its
 /// keys may exist after all, it stays.
 fn take_back(installation: &Installation, failure: &Failure, session: &mut Session<'_>) {
-    if failure.exit() == Exit::Unavailable {
+    if matches!(failure.exit(), Exit::Unavailable | Exit::Unclear) {
         session
             .console
             .warn("it is not certain whether the keys were stored; the store is left as it is");

@@ -8,6 +8,9 @@
  * BURSAR_POWER_FOLDER names the folder, BURSAR_POWER_LOG the log. One record is
  *   kind (1) | path length (4) | offset (8) | length (8) | path | bytes
  * in the machine's byte order, appended by one write, so that several processes can share a log.
+ *
+ * BURSAR_DISK makes the disk fail: when `full`, nothing in the folder grows as long as a file `ballast` is
+ * there; when `broken`, no sync of a store's file succeeds.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -16,8 +19,10 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -27,6 +32,7 @@
 static char *tracked[FILES];
 static const char *folder;
 static int log_file = -1;
+static enum { WHOLE, FULL, BROKEN } disk = WHOLE;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static int (*real_open)(const char *, int, ...);
@@ -47,6 +53,9 @@ __attribute__((constructor)) static void begin(void) {
     real_fdatasync = dlsym(RTLD_NEXT, "fdatasync");
     folder = getenv("BURSAR_POWER_FOLDER");
     const char *log = getenv("BURSAR_POWER_LOG");
+    const char *state = getenv("BURSAR_DISK");
+    if (state)
+        disk = strcmp(state, "full") == 0 ? FULL : strcmp(state, "broken") == 0 ? BROKEN : WHOLE;
     if (folder && log)
         log_file = real_open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 }
@@ -59,7 +68,8 @@ static int ends_with(const char *text, const char *end) {
 static void track(int file, const char *path) {
     if (file < 0 || file >= FILES || log_file < 0 || strncmp(path, folder, strlen(folder)) != 0)
         return;
-    if (!ends_with(path, ".db") && !ends_with(path, "-wal") && !ends_with(path, "-journal"))
+    int is_store = ends_with(path, ".db") || ends_with(path, "-wal") || ends_with(path, "-journal");
+    if (!is_store && disk != FULL)
         return;
     pthread_mutex_lock(&lock);
     free(tracked[file]);
@@ -85,6 +95,19 @@ static void note(char kind, const char *path, uint64_t offset, const void *bytes
         abort();
     pthread_mutex_unlock(&lock);
     errno = before;
+}
+
+/* Whether there is no room for this file to end there. */
+static int finds_no_room(int file, off64_t end) {
+    if (disk != FULL || !path_of(file))
+        return 0;
+    char ballast[4096];
+    snprintf(ballast, sizeof ballast, "%s/ballast", folder);
+    struct stat64 now;
+    if (access(ballast, F_OK) != 0 || fstat64(file, &now) != 0 || end <= now.st_size)
+        return 0;
+    errno = ENOSPC;
+    return 1;
 }
 
 static int opened(const char *path, int flags, va_list rest) {
@@ -122,7 +145,10 @@ int close(int file) {
 
 ssize_t write(int file, const void *bytes, size_t length) {
     const char *path = path_of(file);
-    off64_t at = path ? lseek64(file, 0, SEEK_CUR) : 0;
+    int appends = path && fcntl(file, F_GETFL) & O_APPEND;
+    off64_t at = path ? lseek64(file, 0, appends ? SEEK_END : SEEK_CUR) : 0;
+    if (finds_no_room(file, at + length))
+        return -1;
     ssize_t written = real_write(file, bytes, length);
     if (path && written > 0)
         note('W', path, at, bytes, written);
@@ -130,6 +156,8 @@ ssize_t write(int file, const void *bytes, size_t length) {
 }
 
 ssize_t pwrite64(int file, const void *bytes, size_t length, off64_t at) {
+    if (finds_no_room(file, at + length))
+        return -1;
     ssize_t written = real_pwrite(file, bytes, length, at);
     const char *path = path_of(file);
     if (path && written > 0)
@@ -142,6 +170,8 @@ ssize_t pwrite(int file, const void *bytes, size_t length, off_t at) {
 }
 
 int ftruncate64(int file, off64_t length) {
+    if (finds_no_room(file, length))
+        return -1;
     int done = real_ftruncate(file, length);
     const char *path = path_of(file);
     if (path && done == 0)
@@ -153,17 +183,28 @@ int ftruncate(int file, off_t length) {
     return ftruncate64(file, length);
 }
 
+static int is_lost(const char *path) {
+    if (!path || disk != BROKEN)
+        return 0;
+    errno = EIO;
+    return 1;
+}
+
 int fsync(int file) {
-    int done = real_fsync(file);
     const char *path = path_of(file);
+    if (is_lost(path))
+        return -1;
+    int done = real_fsync(file);
     if (path && done == 0)
         note('S', path, 0, NULL, 0);
     return done;
 }
 
 int fdatasync(int file) {
-    int done = real_fdatasync(file);
     const char *path = path_of(file);
+    if (is_lost(path))
+        return -1;
+    int done = real_fdatasync(file);
     if (path && done == 0)
         note('S', path, 0, NULL, 0);
     return done;

@@ -4,7 +4,8 @@
 //!
 //! - `campaign`: many worlds side by side. In the ordinary build everything dies at random moments; in the
 //!   build with the feature `points` mostly at named ones.
-//! - `commands`: what is done without a daemon, killed at each named moment in turn.
+//! - `hand`: the commands beside the daemon, each a process that can be killed too.
+//! - `drill`: stops while the disk is full, and while it does not say what it has.
 //! - `power`: the power goes, so that what was not synced is lost or torn; in the same build, which can
 //!   also leave out the syncs, to show that the campaign sees that.
 //!
@@ -16,6 +17,9 @@ mod campaign;
 #[cfg(test)]
 #[cfg(feature = "points")]
 mod disk;
+#[cfg(test)]
+#[cfg(feature = "points")]
+mod drill;
 #[cfg(test)]
 mod hand;
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::stage::{self, Dice, Load, number, settle_and_compare};
 const STORE: &str = "BURSAR_POWER_STORE";
 
 /// The layer is C, because it stands between a process and its system: it is compiled here.
-fn layer(folder: &Path) -> PathBuf {
+pub(crate) fn layer(folder: &Path) -> PathBuf {
     let made = folder.join("layer.so");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kills/layer.c");
     let built = Command::new("cc")
