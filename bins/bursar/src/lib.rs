@@ -22,7 +22,7 @@ pub mod commands;
 pub mod console;
 pub mod exit;
 pub mod installation;
-mod order_id;
+mod named;
 mod prompt;
 pub mod render;
 pub mod session;

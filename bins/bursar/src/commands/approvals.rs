@@ -7,10 +7,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::loss;
-use crate::arguments::shortened;
-use crate::render::{self, Cell, Page, Table, Tone, count, moment};
+use crate::render::{self, Cell, Page, Table, Tone, moment};
 use crate::session::{Opened, Session};
-use crate::{Exit, Failure, prompt, view};
+use crate::{Exit, Failure, named, prompt, view};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -237,29 +236,27 @@ fn tell(
 /// The proposal of that id, or the only one that begins so.
 async fn find(typed: &str, opened: &Opened) -> Result<Approval, Failure> {
     const LOOKED_THROUGH: u32 = 10_000;
-    let shown = shortened(&render::harmless(typed));
-    let typed = typed.to_ascii_lowercase();
-    let exact: Option<ApprovalId> = typed.parse().ok();
+    let exact: Option<ApprovalId> = typed.to_ascii_lowercase().parse().ok();
     let all = opened.store.approvals(true, LOOKED_THROUGH).await?;
     let mut hits: Vec<Approval> = all
         .into_iter()
-        .filter(|approval| {
-            let begins = typed.len() >= 4 && approval.id.to_string().starts_with(&typed);
-            Some(approval.id) == exact || begins
-        })
+        .filter(|approval| Some(approval.id) == exact || named::is_how_it_begins(typed, &approval.id))
         .collect();
     match (hits.pop(), hits.len()) {
         (Some(approval), 0) => Ok(approval),
         (None, _) => Err(Failure::not_found(
-            format!("there is no proposal `{shown}`"),
+            format!("there is no proposal `{}`", named::shown(typed)),
             "list them with `bursar approvals`",
         )),
-        (Some(_), more) => Err(Failure::usage(
-            format!(
-                "`{shown}` is how {} begin",
-                count(more.saturating_add(1), "proposal", "proposals")
-            ),
-            "type more of the id; see `bursar approvals`",
-        )),
+        (Some(_), more) => {
+            let hits = more.saturating_add(1);
+            Err(named::ambiguous(
+                typed,
+                hits,
+                "proposal",
+                "proposals",
+                "bursar approvals",
+            ))
+        }
     }
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::commands::approvals::approval_json;
-use crate::order_id::OrderId;
+use crate::named::OrderId;
 use crate::render::{Cell, Page, Table, age, harmless, moment};
 use crate::session::Session;
 use crate::{Exit, Failure, view};
@@ -21,7 +21,7 @@ Example:
   bursar explain 6d1b345e-2821-40e2-ad83-4ecb18a06876
   bursar explain 6d1b345e")]
 pub struct Explain {
-    /// The order's id, or as much of its beginning as belongs to no other
+    /// The order's id, or how it begins
     order: OrderId,
 }
 

@@ -5,11 +5,10 @@ use bursar_execution::{Approvals as _, Journal, Measure};
 use clap::Args;
 use serde_json::json;
 
-use crate::arguments::shortened;
 use crate::commands::approvals;
-use crate::render::{self, Cell, Page, Table, Tone, count, moment};
+use crate::render::{Cell, Page, Table, Tone, moment};
 use crate::session::{Opened, Session};
-use crate::{Exit, Failure, prompt, view};
+use crate::{Exit, Failure, named, prompt, view};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -108,10 +107,10 @@ impl Release {
 
     async fn find<'a>(&self, latches: &'a [Latch], opened: &Opened) -> Result<&'a Latch, Failure> {
         let typed = self.latch.to_ascii_lowercase();
-        let shown = shortened(&render::harmless(&self.latch));
+        let shown = named::shown(&self.latch);
         let hits: Vec<&Latch> = latches
             .iter()
-            .filter(|latch| typed.len() >= 4 && latch.id.to_string().starts_with(&typed))
+            .filter(|latch| named::is_how_it_begins(&typed, &latch.id))
             .collect();
         match hits.as_slice() {
             [latch] => Ok(latch),
@@ -127,12 +126,12 @@ impl Release {
                     "list the switches that are on with `bursar latches`",
                 ))
             }
-            _ => Err(Failure::usage(
-                format!(
-                    "`{shown}` is how {} begin",
-                    count(hits.len(), "switch", "switches")
-                ),
-                "type more of the id; see `bursar latches`",
+            _ => Err(named::ambiguous(
+                &self.latch,
+                hits.len(),
+                "switch",
+                "switches",
+                "bursar latches",
             )),
         }
     }

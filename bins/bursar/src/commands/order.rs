@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::arguments::{Until, pair, until, usd_above_zero, word};
 use crate::commands::can::{sizing_facts, sizing_json};
-use crate::order_id::OrderId;
+use crate::named::OrderId;
 use crate::render::{self, Cell, Page, moment};
 use crate::session::{Opened, Session};
 use crate::{Exit, Failure, view};
@@ -94,7 +94,7 @@ pub struct Size {
 
 #[derive(Debug, Args)]
 pub struct Named {
-    /// The order's id, or as much of its beginning as belongs to no other
+    /// The order's id, or how it begins
     order: OrderId,
 }
 

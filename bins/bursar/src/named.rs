@@ -1,15 +1,39 @@
-//! An order as people name it: by its id, or by as much of its beginning as belongs to one order only.
+//! Things as people name them: by their ids, or by how these begin.
 
+use std::fmt::Display;
 use std::str::FromStr;
 
 use bursar_execution::Reports as _;
 use bursar_model::IntentId;
 use bursar_store_sqlite::SqliteStore;
 
-use crate::{Exit, Failure};
+use crate::Failure;
+use crate::arguments::shortened;
+use crate::render::{count, harmless};
 
-/// Fewer characters would name an order by accident.
+/// Fewer characters would name something by accident.
 const FEWEST: usize = 4;
+
+/// Whether that is how the id begins, or all of it.
+pub(crate) fn is_how_it_begins(typed: &str, id: &impl Display) -> bool {
+    typed.len() >= FEWEST && id.to_string().starts_with(&typed.to_ascii_lowercase())
+}
+
+/// What was typed, fit to be shown.
+pub(crate) fn shown(typed: &str) -> String {
+    shortened(&harmless(typed))
+}
+
+/// Several begin like that, and one is meant.
+pub(crate) fn ambiguous(typed: &str, hits: usize, one: &str, many: &str, list: &str) -> Failure {
+    Failure::usage(
+        format!("`{}` is how {} begin", shown(typed), count(hits, one, many)),
+        format!("type more of the id; see `{list}`"),
+    )
+}
+
+/// More of one beginning are not counted.
+const LOOKED_THROUGH: u32 = 1_000;
 
 /// The id of an order, or its beginning.
 #[derive(Clone, Debug)]
@@ -48,22 +72,29 @@ impl OrderId {
     ///
     /// # Errors
     ///
-    /// [`Exit::NotFound`] when no order begins like that, [`Exit::Usage`] when several do.
+    /// [`Exit::NotFound`](crate::Exit::NotFound) when no order begins like that,
+    /// [`Exit::Usage`](crate::Exit::Usage) when several do.
     pub(crate) async fn of(self, store: &SqliteStore) -> Result<IntentId, Failure> {
         let beginning = match self {
             Self::Whole(id) => return Ok(id),
             Self::Beginning(beginning) => beginning,
         };
-        match store.orders_beginning(&beginning, 3).await?.as_slice() {
-            [] => Err(Failure::new(
-                Exit::NotFound,
-                format!("no order's id begins with `{beginning}`"),
-                "run `bursar orders` for the orders there are",
+        match store
+            .orders_beginning(&beginning, LOOKED_THROUGH)
+            .await?
+            .as_slice()
+        {
+            [] => Err(Failure::not_found(
+                format!("there is no order `{beginning}`"),
+                "list them with `bursar orders`",
             )),
             [one] => Ok(*one),
-            [first, second, ..] => Err(Failure::usage(
-                format!("the ids of several orders begin with `{beginning}`: {first}, {second}"),
-                "type more of the one that is meant",
+            hits => Err(ambiguous(
+                &beginning,
+                hits.len(),
+                "order",
+                "orders",
+                "bursar orders",
             )),
         }
     }
