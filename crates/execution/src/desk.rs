@@ -6,14 +6,12 @@
 //! wanted, one keeps the venue's dead-man timer from firing. None keeps anything that the journal does not:
 //! a desk can be dropped at any moment and made again, and [`Desk::connect`] starts where it stopped.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bursar_auth::{Act, Principal};
-use bursar_broker::{
-    Broker, CancelError, CancelOutcome, ErrorClass, OrderTicket, PlaceError, ReadError, StillWanted,
-};
+use bursar_broker::{Broker, ErrorClass, ReadError};
 use bursar_model::{AccountId, Clock, Entropy, IntentId, IntentState};
 use bursar_points::reach;
 use jiff::{SignedDuration, Timestamp};
@@ -22,17 +20,21 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use self::clock::VenueClock;
 use self::pace::{LONGEST_WAIT, Pace};
 use self::reconcile::Holdings;
 use self::search::Search;
 use crate::errors::RequestKind;
-use crate::{Attempt, Conditions, Dispatch, Intent, Journal, JournalError, Outcome, Stops};
+use crate::{Conditions, Journal, JournalError, Stops};
 
+mod cancelling;
+mod clock;
 mod dead_man;
 mod halting;
 mod pace;
 mod reconcile;
 mod search;
+mod sending;
 
 /// How often a desk looks at its venue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,22 +124,38 @@ struct Trouble {
     dead_man: Option<String>,
 }
 
-/// The part of the acceptance bound in which nothing is written any more.
-const WRITE_MARGIN: SignedDuration = SignedDuration::from_secs(1);
+/// What a round has left to do, which decides how soon the next one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    /// Something is to be done again, or waits for its time.
+    UnderWay,
+    Done,
+}
+
+impl Work {
+    const fn of(is_under_way: bool) -> Self {
+        if is_under_way { Self::UnderWay } else { Self::Done }
+    }
+
+    const fn and(self, other: Self) -> Self {
+        Self::of(matches!(self, Self::UnderWay) || matches!(other, Self::UnderWay))
+    }
+}
+
 /// A store that changes all the time does not make a desk spin.
 const SHORTEST_ROUND: Duration = Duration::from_millis(20);
 /// How long after an order was sent the venue is looked at.
 const GATHER: Duration = Duration::from_millis(250);
-/// What is due again by itself does not wait for a change of the store.
-const LONGEST_ROUND: Duration = Duration::from_secs(1);
+/// Between two rounds while something is under way: what is due again by itself does not wait for a
+/// change of the store.
+const BUSY_ROUND: Duration = Duration::from_secs(1);
+/// Between two rounds while nothing is: what comes to be done is recorded, and that is a change.
+const IDLE_ROUND: Duration = Duration::from_secs(15);
 
 impl Desk {
     pub fn new(account: AccountId, parts: DeskParts) -> Self {
         let (health, _) = watch::channel(DeskHealth::Good);
-        let venue_clock = Arc::new(VenueClock {
-            measured: Mutex::default(),
-            ours: Arc::clone(&parts.clock),
-        });
+        let venue_clock = Arc::new(VenueClock::new(Arc::clone(&parts.clock)));
         Self {
             account,
             parts,
@@ -226,70 +244,60 @@ impl Desk {
         let mut seen = 0;
         let mut last_error = String::new();
         let mut read_due = Instant::now();
+        let mut was_sent = Work::Done;
         while !stop.is_cancelled() {
             let round = async {
-                self.sweep_unrecorded(&mut watch).await;
-                self.send_cancels(stop).await?;
+                let mut work = self.sweep_unrecorded(&mut watch).await;
+                work = work.and(self.send_cancels(stop).await?);
                 if Instant::now() >= read_due {
                     read_due = pace::after(self.look_interval());
-                    self.read_what_was_sent().await?;
+                    was_sent = self.read_what_was_sent().await?;
                 }
-                self.look_at_halts(&mut watch).await
+                work = work.and(was_sent).and(self.look_at_halts(&mut watch).await?);
+                Ok::<Work, DeskError>(work)
             };
-            let error = match round.await {
-                Ok(()) => String::new(),
-                Err(error) => error.to_string(),
+            let (work, error) = match round.await {
+                Ok(work) => (work, String::new()),
+                Err(error) => (Work::UnderWay, error.to_string()),
             };
             if !error.is_empty() && error != last_error {
                 warn!(account = %self.account, error, "not everything that is to be cancelled can be");
             }
             last_error = error;
-            self.next_round(&mut seen, stop).await;
+            self.next_look(&mut seen, work, stop).await;
         }
     }
 
     /// What became of orders that are or may be at the venue, if there are any.
-    async fn read_what_was_sent(&self) -> Result<(), DeskError> {
+    async fn read_what_was_sent(&self) -> Result<Work, DeskError> {
         let unresolved = self.parts.journal.unresolved(&self.account).await?;
         if unresolved
             .iter()
             .all(|intent| intent.state == IntentState::Approved)
         {
-            return Ok(());
+            return Ok(Work::Done);
         }
         let searched = self.search_unknown().await;
         self.read_activity(&unresolved).await?;
-        searched
+        searched?;
+        Ok(Work::UnderWay)
     }
 
-    async fn cancel_until(&self, stop: &CancellationToken) -> Result<(), DeskError> {
-        let mut seen = 0;
-        while !stop.is_cancelled() {
-            self.send_cancels(stop).await?;
-            self.next_round(&mut seen, stop).await;
-        }
-        Ok(())
-    }
-
-    async fn dispatch_until(&self, stop: &CancellationToken) -> Result<(), DeskError> {
-        let mut seen = 0;
-        while !stop.is_cancelled() {
-            self.send_orders(stop).await?;
-            self.next_round(&mut seen, stop).await;
-        }
-        Ok(())
-    }
-
-    /// Waits for a change of the store, or until something may be due by itself.
-    async fn next_round(&self, seen: &mut u64, stop: &CancellationToken) {
+    /// Waits for a change of the store that may concern the account, or until something may be due by
+    /// itself.
+    async fn next_round(&self, seen: &mut u64, work: Work, stop: &CancellationToken) {
+        let longest = match work {
+            Work::UnderWay => BUSY_ROUND,
+            Work::Done => IDLE_ROUND,
+        };
         let change = async {
             tokio::time::sleep(SHORTEST_ROUND).await;
-            self.parts.conditions.changed(*seen).await
+            self.parts.conditions.account_changed(&self.account, *seen).await
         };
         tokio::select! {
             biased; // a stop first; and by no chance, so that a run can be repeated
             () = stop.cancelled() => {}
-            () = tokio::time::sleep(LONGEST_ROUND) => {}
+            () = tokio::time::sleep(longest) => {}
             count = change => *seen = count,
         }
     }
@@ -359,237 +367,6 @@ impl Desk {
         Ok(working)
     }
 
-    /// Sends everything that was admitted, each at most once.
-    async fn send_orders(&self, stop: &CancellationToken) -> Result<(), DeskError> {
-        while !stop.is_cancelled() {
-            let Some(intent) = self.most_urgent().await? else {
-                return Ok(());
-            };
-            // What another process turned on or off; whoever decides reads it in the store.
-            self.parts.stops.refresh(self.parts.journal.latches()).await?;
-            let sent = self.send(&intent).await;
-            // Whatever came of it: this one is not taken up again at once.
-            lock(&self.orders).back_off(intent.id, Duration::ZERO);
-            sent?;
-        }
-        Ok(())
-    }
-
-    /// Orders that reduce first, then the oldest. Read anew for each order, so that an exit does not
-    /// wait behind entries.
-    async fn most_urgent(&self) -> Result<Option<Intent>, DeskError> {
-        let journal = &self.parts.journal;
-        let mut admitted = journal.admitted(&self.account).await?;
-        if !admitted.is_empty() {
-            // A cancel may have been asked for while an attempt was under way that was never sent.
-            let taken_back: BTreeSet<IntentId> = (journal.pending_cancels(&self.account).await?.iter())
-                .map(|cancel| cancel.intent)
-                .collect();
-            let (now, is_short) = (self.now(), self.is_short());
-            admitted.retain(|intent| {
-                let waits = taken_back.contains(&intent.id) || (is_short && !intent.reducing);
-                !waits || now > intent.valid_until
-            });
-        }
-        let mut orders = lock(&self.orders);
-        orders.keep(|id| admitted.iter().any(|intent| intent.id == id));
-        admitted.retain(|intent| orders.is_free(intent.id));
-        Ok(admitted
-            .into_iter()
-            .min_by_key(|intent| (!intent.reducing, intent.created_at)))
-    }
-
-    async fn send(&self, intent: &Intent) -> Result<(), DeskError> {
-        let journal = &self.parts.journal;
-        let acceptance = signed(self.parts.broker.profile().acceptance);
-        let sent_at = self.venue_now();
-        let attempt = Attempt {
-            token: self.parts.entropy.bytes(),
-            sent_at,
-            acceptance_bound: later(sent_at, acceptance),
-        };
-        let token = attempt.token;
-        let ticket = OrderTicket {
-            intent: intent.id,
-            client_order_id: intent.client_order_id.clone(),
-            acceptance_bound: attempt.acceptance_bound,
-            still_wanted: self.still_wanted(intent, attempt.acceptance_bound),
-        };
-        reach("send", "picked");
-        let order = match journal.dispatch(intent.id, attempt, self.now()).await {
-            Ok(Dispatch::Send(order)) => *order,
-            Ok(Dispatch::Over(over)) => {
-                info!(account = %self.account, intent = %over.id, state = %over.state, cause = %over.cause, "order not sent");
-                return Ok(());
-            }
-            // Another process, or the caller, was faster.
-            Err(JournalError::Stale { .. }) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        };
-        // Before the adapter takes a turn of the account's connection; it asks again right before it writes.
-        if let Err(PlaceError::NotSent { reason, .. }) = ticket.still_wanted.ask() {
-            info!(account = %self.account, intent = %intent.id, reason, "order not sent");
-            reach("send", "withheld");
-            self.conclude(intent.id, Outcome::NotSent { token, reason })
-                .await?;
-            return Ok(());
-        }
-        reach("send", "recorded");
-        let placed = self.parts.broker.place(order, &ticket).await;
-        reach("send", "answered");
-        if let Err(error) = &placed {
-            warn!(account = %self.account, intent = %intent.id, %error, hint = error.hint(), "order not confirmed");
-        }
-        if let Err(PlaceError::Throttled { wait, .. }) = &placed {
-            lock(&self.orders).hold_all(*wait);
-        }
-        let error = placed
-            .as_ref()
-            .err()
-            .map(|error| (error.class(), error.to_string()));
-        let outcome = match placed {
-            Ok(placed) => Outcome::Accepted {
-                venue_order_id: placed.venue_order_id,
-            },
-            Err(PlaceError::NotSent { reason, .. }) => Outcome::NotSent { token, reason },
-            Err(PlaceError::Refused { code, .. } | PlaceError::Throttled { code, .. }) => {
-                Outcome::Refused { code }
-            }
-            Err(PlaceError::Unknown { reason, .. }) => Outcome::Lost { reason },
-            Err(PlaceError::AlreadyThere { code }) => Outcome::Lost { reason: code },
-        };
-        let concluded = self.conclude(intent.id, outcome).await?;
-        reach("send", "concluded");
-        self.sent.notify_one();
-        info!(
-            account = %self.account,
-            user = %concluded.user,
-            intent = %concluded.id,
-            state = %concluded.state,
-            order = %concluded.request,
-            "order sent"
-        );
-        match error {
-            Some((class, code)) => {
-                journal
-                    .note_error(&self.account, RequestKind::Place, class, &code, self.now())
-                    .await?;
-            }
-            None => {
-                journal.note_answered(&self.account, RequestKind::Place).await?;
-            }
-        }
-        reach("send", "noted");
-        Ok(())
-    }
-
-    /// The last look before an order is written: at the deadline, and at the switches in memory. What
-    /// counts was read in the transaction that recorded the attempt.
-    fn still_wanted(&self, intent: &Intent, bound: Timestamp) -> StillWanted {
-        let (clock, stops) = (Arc::clone(&self.venue_clock), Arc::clone(&self.parts.stops));
-        let intent = intent.clone();
-        StillWanted::asking(move || {
-            if clock.now() >= earlier(bound, WRITE_MARGIN) {
-                return Err("it took longer until it could be sent than the venue may take".to_owned());
-            }
-            stops.objection(&intent).map_or(Ok(()), Err)
-        })
-    }
-
-    /// Records what became of an attempt. The watcher may have found the order while the venue's answer
-    /// was on its way: then what it recorded stands, unless one of the two cannot be true.
-    async fn conclude(&self, intent: IntentId, outcome: Outcome) -> Result<Intent, DeskError> {
-        let journal = &self.parts.journal;
-        let said = format!("{outcome:?}");
-        let (accepted, not_sent) = match &outcome {
-            Outcome::Accepted { .. } => (true, false),
-            Outcome::NotSent { .. } => (false, true),
-            Outcome::Refused { .. }
-            | Outcome::Lost { .. }
-            | Outcome::Absent(_)
-            | Outcome::Contradiction { .. } => (false, false),
-        };
-        match journal.conclude(intent, outcome, self.now()).await {
-            Err(JournalError::Stale { .. }) => {}
-            other => return Ok(other?),
-        }
-        let stands = journal.intent(intent).await?;
-        reach("send", "recorded-meanwhile");
-        let contradiction = match stands.state {
-            // Recorded by nobody, and the answer does not fit: it cannot be told.
-            IntentState::Dispatching => {
-                let lost = Outcome::Lost { reason: said };
-                return Ok(journal.conclude(intent, lost, self.now()).await?);
-            }
-            IntentState::Open | IntentState::Filled | IntentState::Cancelled | IntentState::VenueExpired => {
-                not_sent
-            }
-            IntentState::Denied
-            | IntentState::Expired
-            | IntentState::Withdrawn
-            | IntentState::Rejected
-            | IntentState::Absent => accepted,
-            IntentState::Approved | IntentState::Unknown | IntentState::Incident => false,
-        };
-        if contradiction {
-            let facts = format!(
-                "the order was {}, and then the answer to it was {said}",
-                stands.state
-            );
-            warn!(account = %self.account, intent = %intent, facts, "the venue contradicts what was recorded");
-            let contradiction = Outcome::Contradiction { facts };
-            return Ok(journal.conclude(intent, contradiction, self.now()).await?);
-        }
-        info!(account = %self.account, intent = %intent, state = %stands.state, said, "the order was recorded meanwhile");
-        Ok(stands)
-    }
-
-    /// Cancels may be repeated freely, and are, until the order is over. They have a loop of their own:
-    /// no order that hangs is in their way.
-    async fn send_cancels(&self, stop: &CancellationToken) -> Result<(), DeskError> {
-        let journal = &self.parts.journal;
-        let pending = journal.pending_cancels(&self.account).await?;
-        lock(&self.cancels).keep(|id| pending.iter().any(|cancel| cancel.intent == id));
-        for cancel in pending {
-            if stop.is_cancelled() {
-                break;
-            }
-            if !lock(&self.cancels).is_free(cancel.intent) {
-                continue;
-            }
-            reach("send-cancel", "picked");
-            match self.parts.broker.cancel(&cancel.client_order_id).await {
-                Ok(CancelOutcome::Taken | CancelOutcome::NotWorking) => {
-                    reach("send-cancel", "answered");
-                    lock(&self.cancels).hold(cancel.intent, self.parts.settings.cancel_again);
-                    journal.cancel_sent(cancel.intent, self.now()).await?;
-                    reach("send-cancel", "recorded");
-                    journal.note_answered(&self.account, RequestKind::Cancel).await?;
-                    self.sent.notify_one();
-                }
-                Err(error) => {
-                    reach("send-cancel", "unconfirmed");
-                    warn!(account = %self.account, intent = %cancel.intent, %error, "cancel not confirmed");
-                    let wait = match &error {
-                        CancelError::TryAgain { wait, .. } => wait.unwrap_or_default(),
-                        CancelError::Refused { .. } => Duration::ZERO,
-                    };
-                    lock(&self.cancels).back_off(cancel.intent, wait);
-                    journal
-                        .note_error(
-                            &self.account,
-                            RequestKind::Cancel,
-                            error.class(),
-                            &error.to_string(),
-                            self.now(),
-                        )
-                        .await?;
-                }
-            }
-        }
-        Ok(())
-    }
-
     async fn note_read_error(&self, error: &ReadError) -> Result<(), DeskError> {
         warn!(account = %self.account, %error, hint = error.hint(), "the venue could not be read");
         // A reading that fails says nothing about an order: only a refused key counts, and an exchange
@@ -616,28 +393,6 @@ impl Desk {
 
     fn act(&self) -> Act {
         Act::new(Principal::Daemon, self.now())
-    }
-}
-
-/// The venue's time, as far as it is known.
-struct VenueClock {
-    /// The venue's time when it was measured last, and when that was.
-    measured: Mutex<Option<(Timestamp, Instant)>>,
-    ours: Arc<dyn Clock>,
-}
-
-impl VenueClock {
-    fn set(&self, venue: Timestamp) {
-        *lock(&self.measured) = Some((venue, Instant::now()));
-    }
-
-    /// As it was measured, and what has passed since. A clock of ours that is set in between changes
-    /// nothing.
-    fn now(&self) -> Timestamp {
-        match *lock(&self.measured) {
-            Some((measured, at)) => later(measured, signed(at.elapsed())),
-            None => self.ours.now(),
-        }
     }
 }
 

@@ -363,6 +363,9 @@ pub trait Conditions: Send + Sync {
     /// Waits until something in the store changed after `seen`, and returns the new count. Looks at
     /// least every 100 ms, so that what another process wrote is seen as well.
     async fn changed(&self, seen: u64) -> u64;
+    /// As [`Conditions::changed`], for what may concern one account: its own orders, fills and switches,
+    /// and all that belongs to no account alone. The counts of the two are not comparable.
+    async fn account_changed(&self, account: &AccountId, seen: u64) -> u64;
 }
 
 /// What an account has at its venue.

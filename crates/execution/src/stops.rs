@@ -4,11 +4,13 @@
 //! what cannot wait for a transaction: the last look before an order is written, and stops that the
 //! store could not take yet. A stop that is only here holds exactly as one that is recorded.
 
+use std::pin::pin;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bursar_controls::{Latch, LatchMode};
 use bursar_model::LatchId;
 use bursar_permissions::Caller;
+use tokio::sync::Notify;
 
 use crate::Intent;
 
@@ -16,6 +18,8 @@ use crate::Intent;
 #[derive(Debug, Default)]
 pub struct Stops {
     known: RwLock<Known>,
+    /// Rings when there is one more that the store does not have.
+    held: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -85,6 +89,20 @@ impl Stops {
         let mut known = self.write();
         if !known.unrecorded.iter().any(|held| held.id == latch.id) {
             known.unrecorded.push(latch);
+            self.held.notify_waiters();
+        }
+    }
+
+    /// Waits until there is a stop that the store does not have.
+    pub async fn until_unrecorded(&self) {
+        loop {
+            // Before the look, so that nothing falls between it and the wait.
+            let mut held = pin!(self.held.notified());
+            held.as_mut().enable();
+            if !self.read().unrecorded.is_empty() {
+                return;
+            }
+            held.await;
         }
     }
 

@@ -696,6 +696,10 @@ impl Conditions for Node {
     async fn changed(&self, seen: u64) -> u64 {
         self.store.changed(seen).await
     }
+
+    async fn account_changed(&self, account: &AccountId, seen: u64) -> u64 {
+        self.store.account_changed(account, seen).await
+    }
 }
 
 #[async_trait]

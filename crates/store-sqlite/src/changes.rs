@@ -1,20 +1,47 @@
-//! Notices that something in the store changed, whoever wrote it.
+//! Notices that something in the store changed, whoever wrote it, and whom it may concern.
+//!
+//! Every commit that others should look at counts up one number in the file. What this process wrote
+//! itself it knows by account, so that an order wakes its own account's desk and not a thousand others;
+//! what another process wrote is only known to be something, and wakes everybody.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex as BlockingMutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bursar_model::AccountId;
 use rusqlite::Connection;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
 use crate::error::StoreError;
 
+/// Whom a commit may concern.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Touched {
+    #[default]
+    Nobody,
+    Accounts(BTreeSet<AccountId>),
+    Everybody,
+}
+
+impl Touched {
+    /// Adds what a record is about: what names no account may concern each.
+    pub(crate) fn add(&mut self, account: Option<&AccountId>) {
+        match (&mut *self, account) {
+            (Self::Everybody, _) => {}
+            (_, None) => *self = Self::Everybody,
+            (Self::Nobody, Some(account)) => *self = Self::Accounts(BTreeSet::from([account.clone()])),
+            (Self::Accounts(accounts), Some(account)) => {
+                accounts.insert(account.clone());
+            }
+        }
+    }
+}
+
 /// The store's change counter as this process knows it.
 pub(crate) struct Changes {
-    count: AtomicU64,
-    /// Wakes those who wait in the order in which they began to; a `watch` would leave it to chance.
-    grown: Notify,
+    known: BlockingMutex<Known>,
     /// When it was last read from the file. Whoever holds it reads for all that wait: a process with
     /// hundreds of desks has one timer for this, not one for each.
     read_at: Mutex<Option<Instant>>,
@@ -22,47 +49,125 @@ pub(crate) struct Changes {
     unseen: Duration,
 }
 
+struct Known {
+    count: u64,
+    /// Wakes those who wait in the order in which they began to; a `watch` would leave it to chance.
+    grown: Arc<Notify>,
+    /// The count of the last change that may concern every account.
+    of_everybody: u64,
+    /// The accounts that somebody ever waited for.
+    accounts: BTreeMap<AccountId, OfAccount>,
+}
+
+#[derive(Default)]
+struct OfAccount {
+    /// The count of the last change that is this account's own.
+    count: u64,
+    grown: Arc<Notify>,
+}
+
+impl Known {
+    fn count(&self, account: Option<&AccountId>) -> u64 {
+        match account {
+            None => self.count,
+            Some(account) => {
+                let own = self.accounts.get(account).map_or(0, |own| own.count);
+                own.max(self.of_everybody)
+            }
+        }
+    }
+}
+
 impl Changes {
     pub(crate) fn new(count: u64, unseen: Duration) -> Self {
         Self {
-            count: AtomicU64::new(count),
-            grown: Notify::new(),
+            known: BlockingMutex::new(Known {
+                count,
+                grown: Arc::default(),
+                of_everybody: count,
+                accounts: BTreeMap::new(),
+            }),
             read_at: Mutex::new(None),
             unseen,
         }
     }
 
-    pub(crate) fn publish(&self, count: u64) {
-        if self.count.fetch_max(count, Ordering::AcqRel) < count {
-            self.grown.notify_waiters();
+    /// Takes over what this process committed as change number `count`.
+    pub(crate) fn publish(&self, count: u64, touched: &Touched) {
+        let mut known = self.known();
+        match touched {
+            // Nothing lies between, so nobody else wrote.
+            Touched::Accounts(accounts) if count == known.count.saturating_add(1) => {
+                known.count = count;
+                for account in accounts {
+                    if let Some(own) = known.accounts.get_mut(account) {
+                        own.count = count;
+                        own.grown.notify_waiters();
+                    }
+                }
+                known.grown.notify_waiters();
+            }
+            Touched::Nobody | Touched::Accounts(_) | Touched::Everybody => Self::tell_everybody(known, count),
         }
     }
 
-    /// Waits until the counter differs from `seen`. `read` reads it from the file; while that fails,
-    /// the caller gets `seen` back, so that its next operation tells it why.
-    pub(crate) async fn wait<R>(&self, seen: u64, read: impl Fn() -> R) -> u64
+    /// Takes over a count that was read from the file: nobody knows what it stands for.
+    fn found(&self, count: u64) {
+        Self::tell_everybody(self.known(), count);
+    }
+
+    fn tell_everybody(mut known: MutexGuard<'_, Known>, count: u64) {
+        if count <= known.count {
+            return;
+        }
+        known.count = count;
+        known.of_everybody = count;
+        for own in known.accounts.values() {
+            own.grown.notify_waiters();
+        }
+        known.grown.notify_waiters();
+    }
+
+    /// Waits until the counter differs from `seen`: the whole store's, or what may concern one account.
+    /// `read` reads it from the file; while that fails, the caller gets `seen` back, so that its next
+    /// operation tells it why.
+    pub(crate) async fn wait<R>(&self, account: Option<&AccountId>, seen: u64, read: impl Fn() -> R) -> u64
     where
         R: Future<Output = Result<u64, StoreError>>,
     {
         tokio::select! {
             // In this order, so that the same events always lead to the same end.
             biased;
-            known = self.other_than(seen) => known,
+            known = self.other_than(account, seen) => known,
             () = self.read_for_all(read) => seen,
         }
     }
 
-    async fn other_than(&self, seen: u64) -> u64 {
+    async fn other_than(&self, account: Option<&AccountId>, seen: u64) -> u64 {
+        let grown = self.bell(account);
         loop {
             // Before the reading, so that nothing falls between it and the wait.
-            let mut grown = pin!(self.grown.notified());
+            let mut grown = pin!(grown.notified());
             grown.as_mut().enable();
-            let known = self.count.load(Ordering::Acquire);
+            let known = self.known().count(account);
             if known != seen {
                 return known;
             }
             grown.await;
         }
+    }
+
+    /// What rings when the counter grows.
+    fn bell(&self, account: Option<&AccountId>) -> Arc<Notify> {
+        let mut known = self.known();
+        match account {
+            None => Arc::clone(&known.grown),
+            Some(account) => Arc::clone(&known.accounts.entry(account.clone()).or_default().grown),
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes over reading from whoever did it before, and does it until it fails.
@@ -77,7 +182,7 @@ impl Changes {
                     tokio::time::sleep_until(at + self.unseen).await;
                 }
                 match read().await {
-                    Ok(found) => self.publish(found),
+                    Ok(count) => self.found(count),
                     Err(_) => break,
                 }
                 *read_at = Some(Instant::now());

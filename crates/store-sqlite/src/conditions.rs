@@ -213,7 +213,11 @@ impl Conditions for SqliteStore {
     }
 
     async fn changed(&self, seen: u64) -> u64 {
-        self.wait_for_change(seen).await
+        self.wait_for_change(None, seen).await
+    }
+
+    async fn account_changed(&self, account: &AccountId, seen: u64) -> u64 {
+        self.wait_for_change(Some(account), seen).await
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bursar_audit::Draft;
 use bursar_auth::Act;
+use bursar_model::AccountId;
 use jiff::Timestamp;
 use rusqlite::Connection;
 
@@ -209,8 +210,8 @@ impl SqliteStore {
         })
     }
 
-    pub(crate) async fn wait_for_change(&self, seen: u64) -> u64 {
-        self.changes.wait(seen, || self.read(read_count)).await
+    pub(crate) async fn wait_for_change(&self, account: Option<&AccountId>, seen: u64) -> u64 {
+        self.changes.wait(account, seen, || self.read(read_count)).await
     }
 }
 

@@ -7,6 +7,7 @@
 //! An operation that fails takes back its own savepoint and nothing else. When a commit fails, nobody
 //! can say what is on disk: every caller is told so, and this process writes no more.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::error;
 
 use crate::audit::append;
-use crate::changes::Changes;
+use crate::changes::{Changes, Touched};
 use crate::environment::Environment;
 use crate::error::StoreError;
 use crate::filing;
@@ -32,8 +33,8 @@ const WAITING: usize = 1024;
 pub(crate) struct Tx<'c> {
     connection: &'c Connection,
     pub(crate) environment: &'c Environment,
-    /// Whether something was done that other processes should look at.
-    visible: std::cell::Cell<bool>,
+    /// Who should look at what was done.
+    touched: RefCell<Touched>,
 }
 
 impl Tx<'_> {
@@ -41,7 +42,7 @@ impl Tx<'_> {
     pub(crate) fn record(&self, at: Timestamp, draft: Draft) -> Result<(), StoreError> {
         let record = append(self.connection, self.environment, at, draft)?;
         filing::file(self.connection, &record)?;
-        self.visible.set(true);
+        self.touched.borrow_mut().add(record.subject.account.as_ref());
         Ok(())
     }
 }
@@ -229,7 +230,7 @@ impl Writer {
         let tx = Tx {
             connection,
             environment: &self.environment,
-            visible: std::cell::Cell::new(false),
+            touched: RefCell::default(),
         };
         for job in &mut jobs {
             bursar_points::pending(job.name());
@@ -244,10 +245,10 @@ impl Writer {
                 return Ok(());
             }
         }
-        let counted = if tx.visible.get() {
-            count_change(connection).map(Some)
-        } else {
-            Ok(None)
+        let touched = tx.touched.take();
+        let counted = match touched {
+            Touched::Nobody => Ok(None),
+            Touched::Accounts(_) | Touched::Everybody => count_change(connection).map(Some),
         };
         bursar_points::settle("uncommitted", false);
         let committed = counted.and_then(|count| control(connection, "COMMIT").map(|()| count));
@@ -255,7 +256,7 @@ impl Writer {
             Ok(count) => {
                 bursar_points::settle("committed", false);
                 if let Some(count) = count {
-                    self.changes.publish(count);
+                    self.changes.publish(count, &touched);
                 }
                 for job in jobs {
                     job.answer(Ok(()));
@@ -288,12 +289,12 @@ impl Writer {
 
 /// An error means that the engine took back the whole transaction.
 fn run_in_savepoint(tx: &Tx<'_>, job: &mut dyn Job) -> Result<(), rusqlite::Error> {
-    let was_visible = tx.visible.get();
+    let before = tx.touched.borrow().clone();
     control(tx, "SAVEPOINT operation")?;
     if job.run(tx) {
         control(tx, "RELEASE operation")
     } else {
-        tx.visible.set(was_visible);
+        tx.touched.replace(before);
         control(tx, "ROLLBACK TO operation")?;
         control(tx, "RELEASE operation")
     }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Desk, DeskError, pace};
+use super::{Desk, DeskError, Work, pace};
 use crate::halting::Unproved;
 use crate::{HaltLook, Halting, Intent, JournalError, Listing, cancels_working};
 
@@ -39,14 +39,27 @@ impl Desk {
         let mut watch = Watch::default();
         let mut seen = 0;
         while !stop.is_cancelled() {
-            self.sweep_unrecorded(&mut watch).await;
-            self.look_at_halts(&mut watch).await?;
-            self.next_round(&mut seen, stop).await;
+            let swept = self.sweep_unrecorded(&mut watch).await;
+            let work = swept.and(self.look_at_halts(&mut watch).await?);
+            self.next_look(&mut seen, work, stop).await;
         }
         Ok(())
     }
 
-    pub(super) async fn look_at_halts(&self, watch: &mut Watch) -> Result<(), DeskError> {
+    /// Waits as for any round, but no longer than until there is a stop that the store has not taken: no
+    /// change of the store tells of it.
+    pub(super) async fn next_look(&self, seen: &mut u64, work: Work, stop: &CancellationToken) {
+        match work {
+            Work::UnderWay => self.next_round(seen, work, stop).await,
+            Work::Done => tokio::select! {
+                biased; // by no chance, so that a run can be repeated
+                () = self.parts.stops.until_unrecorded() => {}
+                () = self.next_round(seen, work, stop) => {}
+            },
+        }
+    }
+
+    pub(super) async fn look_at_halts(&self, watch: &mut Watch) -> Result<Work, DeskError> {
         let unproved = self.parts.journal.unproved_halts(&self.account).await?;
         let before = watch.listings.len();
         watch
@@ -58,12 +71,12 @@ impl Desk {
         if unproved.is_empty() {
             watch.next_at = None;
             watch.pause = Duration::ZERO;
-            return Ok(());
+            return Ok(Work::Done);
         }
         // A switch that was just turned on is looked at at once.
         let is_new = watch.listings.len() > before;
         if !is_new && watch.next_at.is_some_and(|at| Instant::now() < at) {
-            return Ok(());
+            return Ok(Work::UnderWay);
         }
         if is_new || watch.pause.is_zero() {
             watch.pause = FIRST_PAUSE;
@@ -83,7 +96,7 @@ impl Desk {
                     self.note_halt(latch, look).await?;
                 }
                 watch.wait(None);
-                return Ok(());
+                return Ok(Work::UnderWay);
             }
             Err(error @ DeskError::Journal(_)) => return Err(error),
         };
@@ -121,7 +134,7 @@ impl Desk {
             }
         }
         watch.wait(next_look);
-        Ok(())
+        Ok(Work::UnderWay)
     }
 
     async fn note_halt(&self, latch: &Latch, look: HaltLook) -> Result<Option<Halting>, DeskError> {
@@ -137,11 +150,12 @@ impl Desk {
 
     /// Cancels for stops that the store has not taken: without a record, for there is none to be had. Only
     /// the store can say which orders are ours; reading it works longer than writing it.
-    pub(super) async fn sweep_unrecorded(&self, watch: &mut Watch) {
+    pub(super) async fn sweep_unrecorded(&self, watch: &mut Watch) -> Work {
         let stops = self.parts.stops.unrecorded();
+        let work = Work::of(!stops.is_empty());
         let is_due = watch.next_sweep.is_none_or(|at| Instant::now() >= at);
         if !stops.iter().any(|latch| cancels_working(latch.mode, false)) || !is_due {
-            return;
+            return work;
         }
         watch.next_sweep = Some(pace::after(FIRST_PAUSE));
         reach("sweep", "begun");
@@ -169,6 +183,7 @@ impl Desk {
         if let Err(error) = swept.await {
             warn!(account = %self.account, %error, "cannot sweep the venue for a stop that is not recorded yet");
         }
+        work
     }
 
     /// The account's working orders that bear our ids, and the venue's time before they were listed.

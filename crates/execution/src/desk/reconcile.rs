@@ -13,14 +13,12 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::search::sent_at;
-use super::{Desk, DeskError, earlier, later, lock, signed};
+use super::{Desk, DeskError, earlier, lock, signed};
 use crate::{Intent, NewLatch, Reconciliation, equity};
 
 /// How far back the first reading of an account goes, and how far every connect reaches behind the
 /// checkpoint.
 const REACH: SignedDuration = SignedDuration::from_hours(24);
-/// How far the venue's clock may be off before its deadlines mean nothing.
-const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(1);
 /// How far the checkpoint moves before it is written anew. Reading the same again costs nothing.
 const CHECKPOINT_EVERY: SignedDuration = SignedDuration::from_secs(30);
 
@@ -331,32 +329,6 @@ impl Desk {
         };
         self.parts.journal.trip(latch, &self.act()).await?;
         Ok(())
-    }
-
-    /// Asks the venue for its time, which is returned as the venue told it. Deadlines are in that time.
-    /// Its clock tells whole seconds, so that the offset is known to a second; one that is surely larger
-    /// than the tolerance makes the reading fail.
-    pub(super) async fn measure_clock(&self) -> Result<Timestamp, DeskError> {
-        let asked_at = Instant::now();
-        let venue = self.parts.broker.venue_time().await?;
-        let now = self.now();
-        // How long it took is not told by a clock that may be set meanwhile.
-        let took = signed(asked_at.elapsed());
-        let earliest = venue;
-        let latest = later(venue, took.saturating_add(SignedDuration::from_secs(1)));
-        let surely_off = now.clamp(earliest, latest).duration_since(now);
-        if surely_off.abs() > CLOCK_TOLERANCE {
-            return Err(DeskError::Venue(bursar_broker::ReadError::TryAgain {
-                class: bursar_broker::ErrorClass::LocalFault,
-                reason: format!(
-                    "this machine's clock is {} ms off the venue's",
-                    surely_off.as_millis()
-                ),
-                wait: None,
-            }));
-        }
-        self.venue_clock.set(later(now, surely_off));
-        Ok(venue)
     }
 }
 

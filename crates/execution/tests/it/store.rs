@@ -712,4 +712,8 @@ impl Conditions for Store {
         let mut changes = self.changes.subscribe();
         *changes.wait_for(|count| *count > seen).await.unwrap()
     }
+
+    async fn account_changed(&self, _: &AccountId, seen: u64) -> u64 {
+        self.changed(seen).await
+    }
 }

@@ -5,8 +5,9 @@ use bursar_model::{
     AccountMode, Balance, BalanceKind, Instrument, PairRule, Quote, RiskLevel, Usd, UserLimits,
 };
 use bursar_permissions::UserPermissions;
+use bursar_store_sqlite::SqliteStore;
 
-use crate::support::{NOON, actions, at, world};
+use crate::support::{NOON, World, actions, at, world};
 
 fn quote(pair: &str, price: &str, when: &str) -> Quote {
     Quote {
@@ -231,6 +232,125 @@ async fn d8_a_change_by_another_process_is_noticed() {
     world.add_user("mara_ilves").await;
 
     assert!(waiting.await.unwrap() > seen);
+}
+
+/// Whether `account` is told of a change after `seen` within a minute; what another process writes is told
+/// after less than a second.
+async fn is_told(store: &SqliteStore, account: &str, seen: u64) -> bool {
+    let account = account.parse().unwrap();
+    let minute = std::time::Duration::from_secs(60);
+    tokio::time::timeout(minute, store.account_changed(&account, seen))
+        .await
+        .is_ok()
+}
+
+async fn told(store: &SqliteStore, account: &str, seen: u64) -> u64 {
+    assert!(is_told(store, account, seen).await, "{account}");
+    store.account_changed(&account.parse().unwrap(), seen).await
+}
+
+async fn two_accounts() -> World {
+    let world = world();
+    world.add_user("mara_ilves").await;
+    for id in ["kraken-ilves", "kraken-brandt"] {
+        world
+            .add_account(id, "mara_ilves", "kraken", AccountMode::Paper)
+            .await;
+    }
+    world
+}
+
+async fn connect(store: &SqliteStore, account: &str, state: ConnectionState) {
+    let connection = Connection {
+        state,
+        cause: String::new(),
+        since: at(NOON),
+    };
+    store
+        .put_connection(&account.parse().unwrap(), &connection)
+        .await
+        .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_one_account_wakes_that_account_and_whoever_waits_for_all() {
+    let world = two_accounts().await;
+    let store = &world.store;
+    let (mine, other) = ("kraken-ilves", "kraken-brandt");
+    let (seen_mine, seen_other) = (told(store, mine, 0).await, told(store, other, 0).await);
+    let seen = store.changed(0).await;
+
+    connect(store, mine, ConnectionState::Connecting).await;
+
+    assert!(is_told(store, mine, seen_mine).await);
+    assert!(!is_told(store, other, seen_other).await);
+    assert!(store.changed(seen).await > seen);
+    // Nor does it hear of itself again.
+    let seen_mine = told(store, mine, seen_mine).await;
+    assert!(!is_told(store, mine, seen_mine).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_names_no_account_wakes_every_account() {
+    let world = world();
+    let (one, two) = (
+        told(&world.store, "kraken-ilves", 0).await,
+        told(&world.store, "kraken-brandt", 0).await,
+    );
+
+    world.add_user("mara_ilves").await;
+
+    assert!(is_told(&world.store, "kraken-ilves", one).await);
+    assert!(is_told(&world.store, "kraken-brandt", two).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_process_wrote_wakes_every_account() {
+    let world = two_accounts().await;
+    let (store, daemon) = (&world.store, world.another_process());
+    let (mine, other) = ("kraken-ilves", "kraken-brandt");
+    let seen = told(&daemon, other, 0).await;
+
+    connect(store, mine, ConnectionState::Connecting).await;
+    assert!(is_told(&daemon, other, seen).await);
+
+    // Also when a change of its own comes before it could read the other's.
+    let seen = told(&daemon, other, seen).await;
+    connect(store, mine, ConnectionState::Ready).await;
+    connect(&daemon, mine, ConnectionState::Degraded).await;
+    assert!(is_told(&daemon, other, seen).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_taken_back_wakes_nobody() {
+    let world = world();
+    world.add_user("mara_ilves").await;
+    let seen = told(&world.store, "kraken-ilves", 0).await;
+    let all = world.store.changed(0).await;
+    let nobody = "nobody".parse().unwrap();
+
+    let refused = world
+        .store
+        .set_permissions(
+            &nobody,
+            &UserPermissions::new(UserLimits {
+                max_position: Usd::ZERO,
+                max_daily_loss: Usd::ZERO,
+                max_positions: 0,
+                pairs: PairRule::All,
+            }),
+            &world.act(),
+        )
+        .await;
+
+    assert!(refused.is_err());
+    assert!(!is_told(&world.store, "kraken-ilves", seen).await);
+    let minute = std::time::Duration::from_secs(60);
+    assert!(
+        tokio::time::timeout(minute, world.store.changed(all))
+            .await
+            .is_err()
+    );
 }
 
 #[tokio::test(start_paused = true)]
