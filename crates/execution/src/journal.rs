@@ -264,6 +264,11 @@ pub trait Journal: Send + Sync {
     /// Records that an account was read completely and compared with the ledger.
     async fn reconciled(&self, account: &AccountId, found: Reconciliation) -> Result<(), JournalError>;
 
+    /// Takes note that this machine's clock and the account's exchange agreed on `at`. Once that was ever
+    /// noted of an account that is in use, a trading day ends only when an exchange has seen its end: one
+    /// wrong reading of our clock begins no new day, and ends no stop for a day's loss.
+    async fn confirm_clock(&self, account: &AccountId, at: Timestamp) -> Result<(), JournalError>;
+
     /// The last complete comparison of an account.
     async fn reconciliation(&self, account: &AccountId) -> Result<Option<Reconciliation>, JournalError>;
 }

@@ -239,6 +239,29 @@ mod tests {
         stops.refresh(reading).await.unwrap();
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn i4_whoever_waits_for_a_stop_that_is_not_recorded_is_woken_by_it_and_only_by_it() {
+        let stops = Arc::new(Stops::default());
+        stops.record(latch(1, "global", LatchMode::Halt));
+        let minute = std::time::Duration::from_secs(60);
+        assert!(
+            tokio::time::timeout(minute, stops.until_unrecorded())
+                .await
+                .is_err()
+        );
+
+        let waiting = tokio::spawn({
+            let stops = Arc::clone(&stops);
+            async move { tokio::time::timeout(minute, stops.until_unrecorded()).await }
+        });
+        tokio::task::yield_now().await;
+        stops.hold(latch(2, "global", LatchMode::Halt));
+        assert!(waiting.await.unwrap().is_ok());
+
+        // One that is there already is not waited for.
+        stops.until_unrecorded().await;
+    }
+
     #[test]
     fn i4_each_mode_lets_through_what_the_gate_would() {
         for (mode, entry, exit, flattener) in [

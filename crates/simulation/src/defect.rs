@@ -39,6 +39,8 @@ pub enum Defect {
     IgnoresReadLag,
     /// An account counts as halted once one list shows that nothing works, whatever is still on its way.
     OneSweepHalts,
+    /// A day ends when this machine's clock says so, whatever the exchanges' say.
+    OwnClockAlone,
 }
 
 impl Defect {
@@ -54,6 +56,7 @@ impl Defect {
             Self::LimitsIgnoreUnresolved => &["I3"],
             Self::TimeoutIsNotSent => &["I1", "I2", "I8"],
             Self::OneSweepHalts => &["halted"],
+            Self::OwnClockAlone => &["I13"],
         }
     }
 

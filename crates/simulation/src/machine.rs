@@ -53,18 +53,10 @@ pub(crate) struct Machine {
     put_backs: AtomicUsize,
 }
 
-/// In some worlds a trading day ends.
-const MORNING: &str = "2026-03-02T09:00:00Z";
-const MIDNIGHT: &str = "2026-03-02T23:58:30Z";
-
 impl Machine {
     pub(crate) fn new(plan: Plan) -> Arc<Self> {
         let seed = plan.seed;
-        let time = WorldTime::starting(
-            (if plan.sees_midnight { MIDNIGHT } else { MORNING })
-                .parse()
-                .unwrap(),
-        );
+        let time = WorldTime::starting(plan.begins.at());
         let log = Arc::new(Log::new(time));
         let weather = Arc::new(Weather::new(plan.rates));
         let entropy = Arc::new(Random::stream(seed, "entropy"));
@@ -296,6 +288,7 @@ pub(crate) fn profile(venue: &Venue) -> BrokerProfile {
         visibility_lag: venue.class.visibility_lag(),
         sustainable_look: std::time::Duration::ZERO,
         retention: std::time::Duration::from_secs(24 * 3600),
+        has_own_clock: true,
         client_order_id: ClientOrderId::from,
     }
 }

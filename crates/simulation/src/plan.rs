@@ -1,4 +1,5 @@
 use bursar_model::{AccountId, BrokerId, UserId};
+use jiff::Timestamp;
 
 use crate::defect::Defect;
 use crate::random::Random;
@@ -20,8 +21,30 @@ pub(crate) struct Plan {
     /// Whether an older copy of the store is put back once.
     pub(crate) is_put_back: bool,
     pub(crate) has_faults: bool,
-    pub(crate) sees_midnight: bool,
+    pub(crate) begins: Begins,
     pub(crate) defect: Option<Defect>,
+}
+
+/// When a world begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begins {
+    /// Far from any day's end.
+    Morning,
+    /// It does not live until midnight, but a clock that is an hour ahead shows the next day.
+    Evening,
+    /// The day ends while it lives.
+    Midnight,
+}
+
+impl Begins {
+    pub(crate) fn at(self) -> Timestamp {
+        let text = match self {
+            Self::Morning => "2026-03-02T09:00:00Z",
+            Self::Evening => "2026-03-02T23:20:00Z",
+            Self::Midnight => "2026-03-02T23:58:30Z",
+        };
+        text.parse().unwrap()
+    }
 }
 
 impl Plan {
@@ -53,7 +76,11 @@ impl Plan {
             rates: rates(&random),
             is_put_back: random.chance(250),
             has_faults: true,
-            sees_midnight: random.chance(200),
+            begins: match random.below(10) {
+                0 | 1 => Begins::Midnight,
+                2 | 3 => Begins::Evening,
+                _ => Begins::Morning,
+            },
             defect,
         }
     }

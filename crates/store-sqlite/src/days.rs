@@ -3,7 +3,7 @@
 use bursar_audit::{Action, Data, Draft};
 use bursar_execution::DayBoundary;
 use bursar_ledger::{Boundary, DayError, DayKey, OpeningMark, TradingDay, next_trading_day};
-use bursar_model::{BrokerId, Pair, Price};
+use bursar_model::{AccountId, BrokerId, Pair, Price};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -14,6 +14,9 @@ use crate::latches;
 use crate::quotes;
 use crate::values::{Exact, Moment, Text, moment};
 use crate::writer::Tx;
+
+/// How much later an exchange's clock must be than what was noted last, to be noted again.
+const CONFIRM_EVERY: SignedDuration = SignedDuration::from_secs(20);
 
 /// The local time at which days change: midnight UTC until it is set.
 pub(crate) fn boundary(connection: &Connection) -> Result<DayBoundary, StoreError> {
@@ -58,18 +61,67 @@ fn last_opened(connection: &Connection) -> Result<Option<TradingDay>, StoreError
         .optional()?)
 }
 
+/// The last moment on which this machine's clock and an exchange's agreed; `None` when no exchange of an
+/// account that is in use was ever asked.
+fn confirmed(connection: &Connection) -> Result<Option<Timestamp>, StoreError> {
+    let found: Option<Moment> = connection
+        .prepare_cached(
+            "SELECT max(at) FROM confirmed_clock JOIN account ON account.id = confirmed_clock.account
+             WHERE account.status = 'active'",
+        )?
+        .query_row([], |row| row.get(0))?;
+    Ok(found.map(|Moment(at)| at))
+}
+
+/// Takes note that our clock and the account's exchange agreed on `at`.
+pub(crate) fn confirm(tx: &Tx<'_>, account: &AccountId, at: Timestamp) -> Result<(), StoreError> {
+    tx.prepare_cached(
+        "INSERT INTO confirmed_clock (account, at) VALUES (?1, ?2)
+         ON CONFLICT (account) DO UPDATE SET at = max(at, excluded.at)",
+    )?
+    .execute(params![Text(account), moment(at)?])?;
+    Ok(())
+}
+
+/// Whether [`confirm`] would tell anything new. Every desk asks its exchange, and one is enough.
+pub(crate) fn is_news(connection: &Connection, at: Timestamp) -> Result<bool, StoreError> {
+    let known = confirmed(connection)?;
+    Ok(known.is_none_or(|known| at.duration_since(known) >= CONFIRM_EVERY))
+}
+
+/// How far it is surely not before, by our clock and, where one is heard, by an exchange's.
+fn believed(connection: &Connection, now: Timestamp) -> Result<Timestamp, StoreError> {
+    Ok(confirmed(connection)?.map_or(now, |at| at.min(now)))
+}
+
 /// The day that is open and has not ended at `now`; `None` when one must be opened first.
 pub(crate) fn current(connection: &Connection, now: Timestamp) -> Result<Option<TradingDay>, StoreError> {
-    Ok(last_opened(connection)?.filter(|day| now < day.end))
+    let Some(day) = last_opened(connection)? else {
+        return Ok(None);
+    };
+    let is_open = now < day.end || believed(connection, now)? < day.end;
+    Ok(is_open.then_some(day))
+}
+
+/// Whether the day `key` has ended at `now`, also when nobody has opened the next.
+pub(crate) fn has_ended(connection: &Connection, key: &str, now: Timestamp) -> Result<bool, StoreError> {
+    let key: DayKey = key
+        .parse()
+        .map_err(|error| StoreError::unreadable("a trading day", error))?;
+    Ok(match current(connection, now)? {
+        Some(open) => key < open.key,
+        None => last_opened(connection)?.is_some_and(|last| key <= last.key),
+    })
 }
 
 /// The day that counts at `now`. Opens it if need be: writes the marks it begins with, and clears the
 /// switches that end with the day before.
 pub(crate) fn roll(tx: &Tx<'_>, now: Timestamp) -> Result<TradingDay, StoreError> {
-    let previous = last_opened(tx)?;
-    if let Some(day) = previous.filter(|day| now < day.end) {
+    if let Some(day) = current(tx, now)? {
         return Ok(day);
     }
+    let previous = last_opened(tx)?;
+    let believed = believed(tx, now)?;
     let rule = rule(tx)?;
     let planned: Vec<TradingDay> = {
         let mut statement =
@@ -77,7 +129,7 @@ pub(crate) fn roll(tx: &Tx<'_>, now: Timestamp) -> Result<TradingDay, StoreError
         let days = statement.query_map([], read_day)?;
         days.collect::<rusqlite::Result<_>>()?
     };
-    let day = next_trading_day(previous.as_ref(), &planned, now, &rule).map_err(calendar)?;
+    let day = next_trading_day(previous.as_ref(), &planned, believed, &rule).map_err(calendar)?;
     write(tx, &day, true)?;
     plan_ahead(tx, &rule, &day)?;
     write_opening_marks(tx, &day)?;
@@ -85,7 +137,8 @@ pub(crate) fn roll(tx: &Tx<'_>, now: Timestamp) -> Result<TradingDay, StoreError
         .text("day", day.key)
         .text("start", day.start)
         .text("end", day.end)
-        .optional("previous", previous.map(|day| day.key));
+        .optional("previous", previous.map(|day| day.key))
+        .optional("exchange time", confirmed(tx)?);
     tx.record(now, Draft::new(daemon(), Action::DayOpened).with(data))?;
     latches::clear_ended(tx, day.key, now)?;
     Ok(day)

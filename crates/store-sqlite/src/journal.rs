@@ -283,6 +283,19 @@ impl Journal for SqliteStore {
         .await
     }
 
+    async fn confirm_clock(&self, account: &AccountId, at: Timestamp) -> Result<(), JournalError> {
+        let is_news = self.read(move |connection| days::is_news(connection, at)).await?;
+        if !is_news {
+            return Ok(());
+        }
+        let account = account.clone();
+        self.write(move |tx| {
+            known_account(tx, &account)?;
+            Ok(days::confirm(tx, &account, at)?)
+        })
+        .await
+    }
+
     async fn reconciled(&self, account: &AccountId, found: Reconciliation) -> Result<(), JournalError> {
         let account = account.clone();
         self.write(move |tx| reconciliations::put(tx, &account, &found))

@@ -19,6 +19,7 @@ pub(crate) use release::{Consent, may_release, release};
 
 use crate::audit::{actor, daemon};
 use crate::cancels;
+use crate::days;
 use crate::error::StoreError;
 use crate::intents::{self, Because, NOT_OVER};
 use crate::outbox;
@@ -77,21 +78,17 @@ pub(crate) fn on_since(
 
 /// As [`active`], without those whose trading day has ended by `now` and that nobody has cleared yet.
 pub(crate) fn active_at(connection: &Connection, now: Timestamp) -> Result<Vec<Latch>, StoreError> {
-    let mut latches = active(connection)?;
-    let ended = days_over(connection, now)?;
-    latches.retain(|latch| match &latch.clear_rule {
-        ClearRule::Manual | ClearRule::PersonAfterDay { .. } | ClearRule::GoodProbes => true,
-        ClearRule::DayBoundary { day } => !ended.contains(day),
-    });
-    Ok(latches)
-}
-
-/// The keys of the trading days that have ended by `now`.
-fn days_over(connection: &Connection, now: Timestamp) -> Result<Vec<String>, StoreError> {
-    let mut statement =
-        connection.prepare_cached("SELECT key FROM trading_day WHERE opened = 1 AND ends <= ?1")?;
-    let keys = statement.query_map([moment(now)?], |row| row.get(0))?;
-    Ok(keys.collect::<rusqlite::Result<_>>()?)
+    let mut on = Vec::new();
+    for latch in active(connection)? {
+        let has_ended = match &latch.clear_rule {
+            ClearRule::Manual | ClearRule::PersonAfterDay { .. } | ClearRule::GoodProbes => false,
+            ClearRule::DayBoundary { day } => days::has_ended(connection, day, now)?,
+        };
+        if !has_ended {
+            on.push(latch);
+        }
+    }
+    Ok(on)
 }
 
 pub(crate) fn history(connection: &Connection, limit: u32) -> Result<Vec<LatchRecord>, StoreError> {

@@ -19,6 +19,7 @@ const STEPS: &[(i64, &str)] = &[
     (6, include_str!("schema/0006_switch.sql")),
     (7, include_str!("schema/0007_limits.sql")),
     (8, include_str!("schema/0008_resolve.sql")),
+    (9, include_str!("schema/0009_clock.sql")),
 ];
 
 /// The format that this version writes.

@@ -6,6 +6,7 @@ use bursar_broker::{ErrorClass, ReadError};
 use bursar_model::Clock;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
+use tracing::warn;
 
 use super::{Desk, DeskError, later, lock, signed};
 
@@ -65,6 +66,12 @@ impl Desk {
             }));
         }
         self.venue_clock.set(later(now, surely_off));
+        if self.parts.broker.profile().has_own_clock
+            && let Err(error) = self.parts.journal.confirm_clock(&self.account, venue).await
+        {
+            // The day goes on a little longer; a full disk is no reason not to look for what works.
+            warn!(account = %self.account, %error, "the exchange's time could not be noted");
+        }
         Ok(venue)
     }
 }

@@ -45,6 +45,7 @@ pub(crate) struct Rows {
     pub(crate) checkpoint: Option<Timestamp>,
     pub(crate) checkpoints_written: u32,
     pub(crate) reconciliation: Option<Reconciliation>,
+    pub(crate) confirmed: Vec<(AccountId, Timestamp)>,
     pub(crate) dispatches: u32,
     pub(crate) lists_written: u32,
     pub(crate) quotes_written: u32,
@@ -560,6 +561,11 @@ impl Journal for Store {
         tokio::time::sleep(takes).await;
         self.rows().reconciliation = Some(found);
         self.wrote();
+        Ok(())
+    }
+
+    async fn confirm_clock(&self, account: &AccountId, at: Timestamp) -> Result<(), JournalError> {
+        self.rows().confirmed.push((account.clone(), at));
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bursar_audit::{Action, Value};
 use bursar_controls::{LatchMode, Scope};
 use bursar_execution::Intent;
 use bursar_model::{AccountId, IntentId, LatchId, Side};
@@ -18,6 +19,7 @@ pub(super) fn judge(court: &mut Court<'_>) {
     in_order_of_calls(court);
     halted_means_halted(court);
     a_loss_at_its_limit_stops(court);
+    a_day_begins_when_it_does(court);
 }
 
 /// I13: whose day's loss is at its limit has a switch on.
@@ -32,6 +34,26 @@ fn a_loss_at_its_limit_stops(court: &mut Court<'_>) {
             let what = format!("{user} lost {} of {most} today, and no switch is on", day.loss);
             court.report("I13", None, what);
         }
+    }
+}
+
+/// I13: no trading day is opened before it began, whatever this machine's clock said.
+fn a_day_begins_when_it_does(court: &mut Court<'_>) {
+    let Some(end) = court.happened().last().map(|event| court.at(event.ms)) else {
+        return;
+    };
+    let records = (court.truth.lives.iter()).flat_map(|life| &life.trail);
+    let early: Vec<String> = records
+        .filter(|record| record.action == Action::DayOpened)
+        .filter_map(|record| match record.data.get("start")? {
+            Value::Text(start) => start.parse::<jiff::Timestamp>().ok(),
+            _ => None,
+        })
+        .filter(|start| *start > end)
+        .map(|start| format!("the day that begins at {start} was opened before {end}"))
+        .collect();
+    for what in early {
+        court.report("I13", None, what);
     }
 }
 

@@ -7,12 +7,12 @@ use bursar_model::{AccountId, IntentState, LatchId};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::Connection;
 
-use super::{By, clear, days_over, find, trip};
+use super::{By, clear, find, trip};
 use crate::error::StoreError;
 use crate::intents::{self, NOT_OVER};
 use crate::values::Text;
 use crate::writer::Tx;
-use crate::{approvals, reconciliations};
+use crate::{approvals, days, reconciliations};
 
 /// How old the comparison with the venue may be on which a release rests.
 const FRESH: SignedDuration = SignedDuration::from_secs(60);
@@ -111,7 +111,7 @@ fn may_be_ended(connection: &Connection, latch: &Latch, at: Timestamp) -> Result
     match &latch.clear_rule {
         ClearRule::Manual | ClearRule::GoodProbes => Ok(true),
         ClearRule::DayBoundary { .. } => Ok(false),
-        ClearRule::PersonAfterDay { day } => Ok(days_over(connection, at)?.contains(day)),
+        ClearRule::PersonAfterDay { day } => days::has_ended(connection, day, at),
     }
 }
 

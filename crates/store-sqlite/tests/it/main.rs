@@ -14,6 +14,8 @@ mod corruption;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod days;
+#[cfg(test)]
 mod directory;
 #[cfg(test)]
 mod fills;
