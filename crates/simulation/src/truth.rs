@@ -71,6 +71,8 @@ pub(crate) struct Holding {
 pub(crate) struct Truth {
     pub(crate) plan: Plan,
     pub(crate) began_ms: i64,
+    /// How long the world lived, in milliseconds.
+    pub(crate) lived_ms: i64,
     pub(crate) happened: Vec<Event>,
     pub(crate) accounts: BTreeMap<AccountId, Holding>,
     /// The lives of stores that were put aside, oldest first, and at last the one that is.
@@ -95,6 +97,7 @@ impl Truth {
         Self {
             plan: machine.plan.clone(),
             began_ms: machine.time.now().as_millisecond() - machine.time.ms(),
+            lived_ms: machine.time.ms(),
             happened: machine.log.events(),
             accounts,
             lives,

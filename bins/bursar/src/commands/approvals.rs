@@ -225,7 +225,7 @@ fn tell(
             view::insert(&mut document, "policy", json!(policy));
         }
         Effect::LossAllowed { day, still_on } => {
-            exit = loss::allowed_more(&mut page, &mut document, day, still_on)?;
+            exit = loss::allowed_more(&mut page, &mut document, day, still_on, now)?;
         }
     }
     facts(&mut page, approval, now);

@@ -5,6 +5,7 @@ use bursar_controls::Latch;
 use bursar_execution::{Journal, Measure, MoreLoss, Reports, UserDay};
 use bursar_model::{Usd, UserId};
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::approvals;
@@ -56,7 +57,8 @@ impl Loss {
 async fn show(id: &UserId, session: &mut Session<'_>) -> Result<Exit, Failure> {
     let opened = session.open().await?;
     opened.store.user(id).await?;
-    let day = opened.store.user_day(id, session.surroundings.now()).await?;
+    let now = session.surroundings.now();
+    let day = opened.store.user_day(id, now).await?;
     let fills = opened.store.fills_of_day(id, day.day.key).await?;
     let latches = opened.store.latches().await?;
     let tripped = daily_loss_latches(&latches, id);
@@ -76,11 +78,11 @@ async fn show(id: &UserId, session: &mut Session<'_>) -> Result<Exit, Failure> {
             ),
         ),
     ];
-    page.facts(day_facts(&day)?.into_iter().chain(executions));
+    page.facts(day_facts(&day, now)?.into_iter().chain(executions));
     page.heading("Switches of the day's loss");
     page.table(&view::latch_table(tripped.iter().copied()), "none is on");
     view::release_hints(&mut page, tripped.iter().copied());
-    let mut document = day_json(&day)?;
+    let mut document = day_json(&day, now)?;
     view::insert(&mut document, "executions", json!(fills.len()));
     view::insert(
         &mut document,
@@ -121,20 +123,21 @@ pub(crate) fn allowed_more(
     document: &mut Value,
     day: &UserDay,
     still_on: &[Latch],
+    now: Timestamp,
 ) -> Result<Exit, Failure> {
     let still_on: Vec<&Latch> = still_on.iter().collect();
     page.line(format!(
         "`{}` may lose {} on top of the limit in trading day {}",
         day.user, day.extra_allowance, day.day.key
     ));
-    page.facts(day_facts(day)?);
+    page.facts(day_facts(day, now)?);
     if still_on.is_empty() {
         page.line("no switch of the day's loss is on");
     } else {
         page.heading("The switch of the day's loss is still on: the loss is above what is allowed now");
         page.table(&view::latch_table(still_on.iter().copied()), "");
     }
-    let mut loss = day_json(day)?;
+    let mut loss = day_json(day, now)?;
     view::insert(&mut loss, "latches", latches_json(&still_on));
     view::insert(document, "loss", loss);
     Ok(if still_on.is_empty() {
@@ -158,18 +161,29 @@ fn allowed(day: &UserDay) -> Result<Usd, Failure> {
         .map_err(|error| Failure::of(Exit::Failed, &error, "report this"))
 }
 
-pub(crate) fn day_facts(day: &UserDay) -> Result<Vec<(&'static str, Cell)>, Failure> {
+/// Whether its end has come by this machine's clock, and no exchange's clock has confirmed that yet.
+fn is_overdue(day: &UserDay, now: Timestamp) -> bool {
+    day.day.end <= now
+}
+
+pub(crate) fn day_facts(day: &UserDay, now: Timestamp) -> Result<Vec<(&'static str, Cell)>, Failure> {
     let allowed = allowed(day)?;
     let tone = if day.loss >= allowed {
         Tone::Bad
     } else {
         Tone::Plain
     };
+    let mut trading_day = Cell::new(format!("{}, ends {}", day.day.key, moment(day.day.end)));
+    if is_overdue(day, now) {
+        let text = format!(
+            "{}, goes on until the clock of an exchange has passed {}, as this machine's has",
+            day.day.key,
+            moment(day.day.end)
+        );
+        trading_day = Cell::new(text).tone(Tone::Caution);
+    }
     let mut facts = vec![
-        (
-            "trading day",
-            Cell::new(format!("{}, ends {}", day.day.key, moment(day.day.end))),
-        ),
+        ("trading day", trading_day),
         ("loss", Cell::new(format!("{} of {allowed}", day.loss)).tone(tone)),
         ("realised", Cell::new(day.realised)),
         ("change of what is held", Cell::new(day.unrealised_change)),
@@ -212,12 +226,13 @@ pub(crate) fn day_facts(day: &UserDay) -> Result<Vec<(&'static str, Cell)>, Fail
     Ok(facts)
 }
 
-pub(crate) fn day_json(day: &UserDay) -> Result<Value, Failure> {
+pub(crate) fn day_json(day: &UserDay, now: Timestamp) -> Result<Value, Failure> {
     Ok(json!({
         "user_id": day.user,
         "trading_day": day.day.key,
         "starts": day.day.start,
         "ends": day.day.end,
+        "is_overdue": is_overdue(day, now),
         "loss_usd": day.loss,
         "realised_usd": day.realised,
         "unrealised_change_usd": day.unrealised_change,

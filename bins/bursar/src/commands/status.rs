@@ -139,7 +139,7 @@ pub(crate) async fn of_user(id: &UserId, session: &mut Session<'_>) -> Result<Ex
     view::standing_lines(&mut page, &covering, &standings);
     page.heading("Today");
     let held = ("positions held", Cell::new(positions.len()));
-    page.facts(day_facts(&day)?.into_iter().chain([held]));
+    page.facts(day_facts(&day, now)?.into_iter().chain([held]));
     page.heading("Errors");
     page.table(&error_table(&errors), "none");
     custom_urls(&mut page, &opened.installation.settings);
@@ -154,7 +154,7 @@ pub(crate) async fn of_user(id: &UserId, session: &mut Session<'_>) -> Result<Ex
         "preferences": preferences,
         "accounts": account_rows,
         "latches": latch_rows(&covering, &standings),
-        "today": day_json(&day)?,
+        "today": day_json(&day, now)?,
         "open_positions": positions.len(),
         "errors": errors,
         "custom_urls": custom_urls_json(&opened.installation.settings),

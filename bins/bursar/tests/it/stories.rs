@@ -353,3 +353,33 @@ async fn a_switch_is_released_by_how_its_id_begins() {
     let history = desk.json("latches --all").await;
     assert_eq!(history["latches"][0]["cleared"]["reason"], json!("over"));
 }
+
+#[tokio::test]
+async fn i13_a_day_that_waits_for_an_exchange_says_so() {
+    use bursar_execution::Journal;
+
+    let mut desk = Desk::ready().await;
+    let account = "kraken-ilves".parse().unwrap();
+    let heard = desk.store().confirm_clock(&account, desk.now()).await;
+    heard.unwrap();
+    let said = desk.done("loss show mara_ilves").await;
+    assert!(
+        said.contains("2026-11-20, ends 2026-11-21 00:00:00 UTC"),
+        "{said}"
+    );
+
+    // Far into the next day, and no exchange has been heard since.
+    desk.later(24 * 60 * 60);
+
+    let said = desk.done("loss show mara_ilves").await;
+    assert!(
+        said.contains("2026-11-20, goes on until the clock of an exchange"),
+        "{said}"
+    );
+    let shown = desk.json("loss show mara_ilves").await;
+    assert_eq!(shown["loss"]["is_overdue"], json!(true));
+    desk.store().confirm_clock(&account, desk.now()).await.unwrap();
+    let shown = desk.json("loss show mara_ilves").await;
+    assert_eq!(shown["loss"]["trading_day"], json!("2026-11-21"));
+    assert_eq!(shown["loss"]["is_overdue"], json!(false));
+}
