@@ -213,7 +213,8 @@ async fn d4_the_switch_ends_with_its_day() {
     until_tripped(&stage).await;
 
     let midnight: jiff::Timestamp = "2026-11-21T00:00:00Z".parse().unwrap();
-    let soon_after = midnight + SignedDuration::from_secs(5);
+    // The exchange is asked for its time every ten seconds.
+    let soon_after = midnight + SignedDuration::from_secs(12);
     stage.until_after(soon_after).await;
     stage.see_prices().await;
     stage.store().roll_day(stage.now()).await.unwrap();

@@ -22,6 +22,7 @@ use bursar_strategy::{
     CycleParts, CycleSettings, Prices, StoredAccounts, TradingFloor, TrendMomentum, TrendMomentumParameters,
 };
 use futures_util::future::try_join_all;
+use jiff::SignedDuration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -35,6 +36,8 @@ use crate::watchlist;
 use crate::wiring::{Market, Wiring};
 
 /// How often the day's losses are looked at when nothing is filled.
+/// A trading day begins when an exchange's clock confirms it, seconds after its time. This is longer.
+const DAY_IS_LATE: SignedDuration = SignedDuration::from_mins(2);
 const LOSSES_EVERY: Duration = Duration::from_secs(1);
 /// How often the gateway looks after itself.
 const SELF_CHECK_EVERY: Duration = Duration::from_secs(60);
@@ -250,9 +253,19 @@ impl Daemon {
 
     /// Prices move while nothing is filled, and days end while nothing happens.
     async fn watch_losses(&self, stop: &CancellationToken) -> Result<(), JournalError> {
+        let mut told_of = None;
         while !sleep_or_stop(LOSSES_EVERY, stop).await {
             let now = self.wiring.clock.now();
-            self.store.roll_day(now).await?;
+            let day = self.store.roll_day(now).await?;
+            let overdue = now.duration_since(day.end);
+            if overdue >= DAY_IS_LATE && told_of != Some(day.key) {
+                warn!(
+                    day = %day.key,
+                    ended = %day.end,
+                    "the trading day goes on although its end has passed by this machine's clock: no exchange's clock confirms it; its limits and switches hold until one does"
+                );
+                told_of = Some(day.key);
+            }
             for latch in self.store.check_losses(now).await? {
                 warn!(scope = %latch.scope, mode = %latch.mode, reason = latch.reason, "the day's loss stops new positions");
             }

@@ -129,7 +129,6 @@ pub fn kraken_profile() -> BrokerProfile {
         visibility_lag: Duration::from_secs(30),
         sustainable_look: KrakenTier::Starter.sustainable_look(),
         retention: Duration::from_secs(24 * 60 * 60),
-        has_own_clock: true,
         client_order_id: ClientOrderId::from,
     }
 }

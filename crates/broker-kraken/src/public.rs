@@ -317,6 +317,10 @@ impl MarketData for KrakenPublic {
         *told = Some(known);
         Ok(known.second)
     }
+
+    fn has_own_clock(&self) -> bool {
+        true
+    }
 }
 
 impl Told {

@@ -82,7 +82,6 @@ pub fn paper_profile(broker: BrokerId) -> BrokerProfile {
         visibility_lag: Duration::ZERO,
         sustainable_look: Duration::ZERO,
         retention: Duration::try_from(KEPT).unwrap_or(Duration::MAX),
-        has_own_clock: false,
         client_order_id: ClientOrderId::from,
     }
 }

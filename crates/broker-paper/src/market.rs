@@ -95,4 +95,8 @@ impl MarketData for PaperMarket {
     async fn venue_time(&self) -> Result<Timestamp, ReadError> {
         Ok(self.clock.now())
     }
+
+    fn has_own_clock(&self) -> bool {
+        false
+    }
 }

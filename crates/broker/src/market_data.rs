@@ -42,4 +42,6 @@ pub trait MarketData: Send + Sync {
     async fn status(&self) -> Result<VenueStatus, ReadError>;
     /// The venue's clock.
     async fn venue_time(&self) -> Result<Timestamp, ReadError>;
+    /// Whether that is another clock than this machine's, so that the two can bear each other witness.
+    fn has_own_clock(&self) -> bool;
 }

@@ -25,8 +25,6 @@ pub struct BrokerProfile {
     pub sustainable_look: Duration,
     /// How long closed orders stay listed.
     pub retention: Duration,
-    /// Whether the venue's time is told by a clock of its own: then it bears witness to this machine's.
-    pub has_own_clock: bool,
     /// Turns an intent's id into the id the order bears at the venue: always the same.
     pub client_order_id: fn(IntentId) -> ClientOrderId,
 }

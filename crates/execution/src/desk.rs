@@ -251,6 +251,7 @@ impl Desk {
                 work = work.and(self.send_cancels(stop).await?);
                 if Instant::now() >= read_due {
                     read_due = pace::after(self.look_interval());
+                    was_sent = Work::UnderWay;
                     was_sent = self.read_what_was_sent().await?;
                 }
                 work = work.and(was_sent).and(self.look_at_halts(&mut watch).await?);

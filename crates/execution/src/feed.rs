@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::clocks::{is_off, surely_off};
 use crate::{Conditions, JournalError};
 
 /// Where one exchange's public data comes from and how often.
@@ -22,12 +23,24 @@ pub struct Feed {
     clock: Arc<dyn Clock>,
     pairs: watch::Receiver<BTreeSet<Pair>>,
     interval: Duration,
+    due: Mutex<Due>,
+}
+
+/// What is read more seldom than prices.
+#[derive(Clone, Copy, Debug)]
+struct Due {
     /// When the list of pairs and rules is read again; `None` until it was read once.
-    instruments_due: Mutex<Option<Instant>>,
+    instruments: Option<Instant>,
+    /// When the exchange's clock is asked again.
+    clock: Option<Instant>,
+    /// Whether our clock was off when they were compared last.
+    is_off: bool,
 }
 
 /// How often a venue's list of pairs and rules is read: it changes without notice.
 const INSTRUMENTS_EVERY: Duration = Duration::from_hours(1);
+/// How often the exchange is asked for its time: a trading day begins that much late at most.
+const CLOCK_EVERY: Duration = Duration::from_secs(10);
 /// How soon it is tried again when it could not be read. The old one serves meanwhile.
 const INSTRUMENTS_AGAIN: Duration = Duration::from_secs(30);
 
@@ -48,7 +61,11 @@ impl Feed {
             clock,
             pairs,
             interval,
-            instruments_due: Mutex::new(None),
+            due: Mutex::new(Due {
+                instruments: None,
+                clock: None,
+                is_off: false,
+            }),
         }
     }
 
@@ -78,20 +95,55 @@ impl Feed {
     /// Reads pairs and rules, if they are due, and prices once, so that what needs them can begin. A
     /// list that cannot be read keeps no price back.
     pub async fn prime(&self) -> Result<Result<(), ReadError>, JournalError> {
+        // A day that ends by both clocks ends before the first price of the next.
+        let told = self.read_clock().await?;
         let listed = self.read_instruments().await?;
         let priced = self.read_quotes().await?;
-        Ok(listed.and(priced))
+        Ok(told.and(listed).and(priced))
+    }
+
+    async fn read_clock(&self) -> Result<Result<(), ReadError>, JournalError> {
+        let is_due = self.due().clock.is_none_or(|due| Instant::now() >= due);
+        if !self.market.has_own_clock() || !is_due {
+            return Ok(Ok(()));
+        }
+        let asked_at = Instant::now();
+        let told = match self.market.venue_time().await {
+            Ok(told) => told,
+            Err(error) => return Ok(Err(error)),
+        };
+        let surely_off = surely_off(told, asked_at.elapsed(), self.clock.now());
+        let is_off = is_off(surely_off);
+        let was_off = {
+            let mut due = self.due();
+            due.clock = Some(after(CLOCK_EVERY));
+            std::mem::replace(&mut due.is_off, is_off)
+        };
+        if is_off {
+            if !was_off {
+                warn!(
+                    brokers = self.names(),
+                    off_ms = surely_off.as_millis(),
+                    "this machine's clock is not the exchange's: nothing is sent there, and no trading day ends, until it is set right"
+                );
+            }
+            return Ok(Ok(()));
+        }
+        for broker in &self.brokers {
+            self.conditions.confirm_clock(broker, told).await?;
+        }
+        Ok(Ok(()))
     }
 
     async fn read_instruments(&self) -> Result<Result<(), ReadError>, JournalError> {
-        let due = *self.due();
+        let due = self.due().instruments;
         if due.is_some_and(|due| Instant::now() < due) {
             return Ok(Ok(()));
         }
         let instruments = match self.market.instruments().await {
             Ok(instruments) => instruments,
             Err(error) => {
-                *self.due() = due.map(|_| after(INSTRUMENTS_AGAIN));
+                self.due().instruments = due.map(|_| after(INSTRUMENTS_AGAIN));
                 return Ok(Err(error));
             }
         };
@@ -104,7 +156,7 @@ impl Feed {
             pairs = instruments.len(),
             "pairs and rules read"
         );
-        *self.due() = Some(after(INSTRUMENTS_EVERY));
+        self.due().instruments = Some(after(INSTRUMENTS_EVERY));
         Ok(Ok(()))
     }
 
@@ -126,10 +178,8 @@ impl Feed {
         }
     }
 
-    fn due(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.instruments_due
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn due(&self) -> MutexGuard<'_, Due> {
+        self.due.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn names(&self) -> String {

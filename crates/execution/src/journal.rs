@@ -264,11 +264,6 @@ pub trait Journal: Send + Sync {
     /// Records that an account was read completely and compared with the ledger.
     async fn reconciled(&self, account: &AccountId, found: Reconciliation) -> Result<(), JournalError>;
 
-    /// Takes note that this machine's clock and the account's exchange agreed on `at`. Once that was ever
-    /// noted of an account that is in use, a trading day ends only when an exchange has seen its end: one
-    /// wrong reading of our clock begins no new day, and ends no stop for a day's loss.
-    async fn confirm_clock(&self, account: &AccountId, at: Timestamp) -> Result<(), JournalError>;
-
     /// The last complete comparison of an account.
     async fn reconciliation(&self, account: &AccountId) -> Result<Option<Reconciliation>, JournalError>;
 }
@@ -344,6 +339,11 @@ pub trait Conditions: Send + Sync {
     /// Returns the switches that it tripped.
     async fn put_quotes(&self, broker: &BrokerId, quotes: &[Quote]) -> Result<Vec<Latch>, JournalError>;
     async fn quotes(&self, broker: &BrokerId) -> Result<Vec<Quote>, JournalError>;
+
+    /// Takes note that this machine's clock and the exchange's agreed on `at`. Once that was ever noted of
+    /// an exchange with open accounts, a trading day ends only when it is noted of a moment after its end:
+    /// one wrong reading of our clock begins no new day, and ends no stop for a day's loss.
+    async fn confirm_clock(&self, broker: &BrokerId, at: Timestamp) -> Result<(), JournalError>;
 
     /// `equity` is what the account is worth at least: what has no fresh price is not in it.
     async fn put_balances(

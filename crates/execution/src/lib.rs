@@ -24,6 +24,7 @@
 pub mod absence;
 pub mod approvals;
 pub mod breaker;
+mod clocks;
 mod day;
 mod decide;
 mod desk;

@@ -288,7 +288,6 @@ pub(crate) fn profile(venue: &Venue) -> BrokerProfile {
         visibility_lag: venue.class.visibility_lag(),
         sustainable_look: std::time::Duration::ZERO,
         retention: std::time::Duration::from_secs(24 * 3600),
-        has_own_clock: true,
         client_order_id: ClientOrderId::from,
     }
 }

@@ -473,15 +473,6 @@ impl Journal for Node {
         self.after_write(result).await
     }
 
-    async fn confirm_clock(&self, account: &AccountId, at: Timestamp) -> Result<(), JournalError> {
-        if self.machine.plan.defect == Some(Defect::OwnClockAlone) {
-            return Ok(());
-        }
-        self.before_write().await?;
-        let result = self.store.confirm_clock(account, at).await;
-        self.after_write(result).await
-    }
-
     async fn reconciliation(&self, account: &AccountId) -> Result<Option<Reconciliation>, JournalError> {
         self.before_read().await?;
         self.store.reconciliation(account).await
@@ -660,6 +651,15 @@ impl Conditions for Node {
     async fn quotes(&self, broker: &BrokerId) -> Result<Vec<Quote>, JournalError> {
         self.before_read().await?;
         self.store.quotes(broker).await
+    }
+
+    async fn confirm_clock(&self, broker: &BrokerId, at: Timestamp) -> Result<(), JournalError> {
+        if self.machine.plan.defect == Some(Defect::OwnClockAlone) {
+            return Ok(());
+        }
+        self.before_write().await?;
+        let result = self.store.confirm_clock(broker, at).await;
+        self.after_write(result).await
     }
 
     async fn put_balances(

@@ -324,6 +324,12 @@ impl MarketData for SimMarket {
     }
 
     async fn venue_time(&self) -> Result<Timestamp, ReadError> {
-        self.ask(|_, now| now).await
+        let time = self.node.machine.time;
+        let second = |now: Timestamp| Timestamp::from_second(now.as_second()).unwrap_or(now);
+        self.ask(|_, _| second(time.now())).await
+    }
+
+    fn has_own_clock(&self) -> bool {
+        true
     }
 }

@@ -26,6 +26,15 @@ pub(crate) enum Touched {
 }
 
 impl Touched {
+    /// Adds what others concern.
+    pub(crate) fn join(&mut self, other: Self) {
+        match (&mut *self, other) {
+            (Self::Everybody, _) | (_, Self::Nobody) => {}
+            (Self::Accounts(ours), Self::Accounts(mut theirs)) => ours.append(&mut theirs),
+            (_, other) => *self = other,
+        }
+    }
+
     /// Adds what a record is about: what names no account may concern each.
     pub(crate) fn add(&mut self, account: Option<&AccountId>) {
         match (&mut *self, account) {

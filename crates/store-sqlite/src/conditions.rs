@@ -166,6 +166,11 @@ impl Conditions for SqliteStore {
             .await
     }
 
+    async fn confirm_clock(&self, broker: &BrokerId, at: Timestamp) -> Result<(), JournalError> {
+        let broker = broker.clone();
+        self.write(move |tx| Ok(days::confirm(tx, &broker, at)?)).await
+    }
+
     async fn put_balances(
         &self,
         account: &AccountId,

@@ -3,7 +3,7 @@
 use bursar_audit::{Action, Data, Draft};
 use bursar_execution::DayBoundary;
 use bursar_ledger::{Boundary, DayError, DayKey, OpeningMark, TradingDay, next_trading_day};
-use bursar_model::{AccountId, BrokerId, Pair, Price};
+use bursar_model::{BrokerId, Pair, Price};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -14,9 +14,6 @@ use crate::latches;
 use crate::quotes;
 use crate::values::{Exact, Moment, Text, moment};
 use crate::writer::Tx;
-
-/// How much later an exchange's clock must be than what was noted last, to be noted again.
-const CONFIRM_EVERY: SignedDuration = SignedDuration::from_secs(20);
 
 /// The local time at which days change: midnight UTC until it is set.
 pub(crate) fn boundary(connection: &Connection) -> Result<DayBoundary, StoreError> {
@@ -61,32 +58,27 @@ fn last_opened(connection: &Connection) -> Result<Option<TradingDay>, StoreError
         .optional()?)
 }
 
-/// The last moment on which this machine's clock and an exchange's agreed; `None` when no exchange of an
-/// account that is in use was ever asked.
+/// The last moment on which this machine's clock and an exchange's agreed; `None` when no exchange with open
+/// accounts was ever asked.
 fn confirmed(connection: &Connection) -> Result<Option<Timestamp>, StoreError> {
     let found: Option<Moment> = connection
         .prepare_cached(
-            "SELECT max(at) FROM confirmed_clock JOIN account ON account.id = confirmed_clock.account
-             WHERE account.status = 'active'",
+            "SELECT max(at) FROM confirmed_clock
+             WHERE broker IN (SELECT broker FROM account WHERE status <> 'closed')",
         )?
         .query_row([], |row| row.get(0))?;
     Ok(found.map(|Moment(at)| at))
 }
 
-/// Takes note that our clock and the account's exchange agreed on `at`.
-pub(crate) fn confirm(tx: &Tx<'_>, account: &AccountId, at: Timestamp) -> Result<(), StoreError> {
+/// Takes note that our clock and the exchange's agreed on `at`. The last agreement counts, not the latest
+/// moment: one that was noted by two clocks that were wrong together is taken back by the next.
+pub(crate) fn confirm(tx: &Tx<'_>, broker: &BrokerId, at: Timestamp) -> Result<(), StoreError> {
     tx.prepare_cached(
-        "INSERT INTO confirmed_clock (account, at) VALUES (?1, ?2)
-         ON CONFLICT (account) DO UPDATE SET at = max(at, excluded.at)",
+        "INSERT INTO confirmed_clock (broker, at) VALUES (?1, ?2)
+         ON CONFLICT (broker) DO UPDATE SET at = excluded.at",
     )?
-    .execute(params![Text(account), moment(at)?])?;
+    .execute(params![Text(broker), moment(at)?])?;
     Ok(())
-}
-
-/// Whether [`confirm`] would tell anything new. Every desk asks its exchange, and one is enough.
-pub(crate) fn is_news(connection: &Connection, at: Timestamp) -> Result<bool, StoreError> {
-    let known = confirmed(connection)?;
-    Ok(known.is_none_or(|known| at.duration_since(known) >= CONFIRM_EVERY))
 }
 
 /// How far it is surely not before, by our clock and, where one is heard, by an exchange's.
@@ -103,15 +95,18 @@ pub(crate) fn current(connection: &Connection, now: Timestamp) -> Result<Option<
     Ok(is_open.then_some(day))
 }
 
-/// Whether the day `key` has ended at `now`, also when nobody has opened the next.
-pub(crate) fn has_ended(connection: &Connection, key: &str, now: Timestamp) -> Result<bool, StoreError> {
-    let key: DayKey = key
-        .parse()
-        .map_err(|error| StoreError::unreadable("a trading day", error))?;
-    Ok(match current(connection, now)? {
-        Some(open) => key < open.key,
-        None => last_opened(connection)?.is_some_and(|last| key <= last.key),
-    })
+/// The latest day that has ended at `now`, also when nobody has opened the next.
+pub(crate) fn last_ended(connection: &Connection, now: Timestamp) -> Result<Option<DayKey>, StoreError> {
+    let Some(last) = last_opened(connection)? else {
+        return Ok(None);
+    };
+    if current(connection, now)?.is_none() {
+        return Ok(Some(last.key));
+    }
+    let before: Option<Text<DayKey>> = connection
+        .prepare_cached("SELECT max(key) FROM trading_day WHERE opened = 1 AND key < ?1")?
+        .query_row([Text(&last.key)], |row| row.get(0))?;
+    Ok(before.map(|Text(key)| key))
 }
 
 /// The day that counts at `now`. Opens it if need be: writes the marks it begins with, and clears the
@@ -138,7 +133,7 @@ pub(crate) fn roll(tx: &Tx<'_>, now: Timestamp) -> Result<TradingDay, StoreError
         .text("start", day.start)
         .text("end", day.end)
         .optional("previous", previous.map(|day| day.key))
-        .optional("exchange time", confirmed(tx)?);
+        .optional("exchange_time", confirmed(tx)?);
     tx.record(now, Draft::new(daemon(), Action::DayOpened).with(data))?;
     latches::clear_ended(tx, day.key, now)?;
     Ok(day)

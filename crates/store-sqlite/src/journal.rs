@@ -265,7 +265,13 @@ impl Journal for SqliteStore {
     }
 
     async fn roll_day(&self, now: Timestamp) -> Result<TradingDay, JournalError> {
-        self.write(move |tx| Ok(days::roll(tx, now)?)).await
+        let open = self
+            .read(move |connection| days::current(connection, now))
+            .await?;
+        match open {
+            Some(day) => Ok(day),
+            None => self.write(move |tx| Ok(days::roll(tx, now)?)).await,
+        }
     }
 
     async fn checkpoint(&self, account: &AccountId) -> Result<Option<Timestamp>, JournalError> {
@@ -279,19 +285,6 @@ impl Journal for SqliteStore {
         self.write(move |tx| {
             known_account(tx, &account)?;
             Ok(set_checkpoint(tx, &account, at)?)
-        })
-        .await
-    }
-
-    async fn confirm_clock(&self, account: &AccountId, at: Timestamp) -> Result<(), JournalError> {
-        let is_news = self.read(move |connection| days::is_news(connection, at)).await?;
-        if !is_news {
-            return Ok(());
-        }
-        let account = account.clone();
-        self.write(move |tx| {
-            known_account(tx, &account)?;
-            Ok(days::confirm(tx, &account, at)?)
         })
         .await
     }

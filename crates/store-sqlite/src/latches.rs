@@ -78,17 +78,23 @@ pub(crate) fn on_since(
 
 /// As [`active`], without those whose trading day has ended by `now` and that nobody has cleared yet.
 pub(crate) fn active_at(connection: &Connection, now: Timestamp) -> Result<Vec<Latch>, StoreError> {
-    let mut on = Vec::new();
-    for latch in active(connection)? {
-        let has_ended = match &latch.clear_rule {
-            ClearRule::Manual | ClearRule::PersonAfterDay { .. } | ClearRule::GoodProbes => false,
-            ClearRule::DayBoundary { day } => days::has_ended(connection, day, now)?,
-        };
-        if !has_ended {
-            on.push(latch);
-        }
+    let mut latches = active(connection)?;
+    let day_of = |latch: &Latch| match &latch.clear_rule {
+        ClearRule::Manual | ClearRule::PersonAfterDay { .. } | ClearRule::GoodProbes => None,
+        ClearRule::DayBoundary { day } => Some(day.clone()),
+    };
+    if latches.iter().any(|latch| day_of(latch).is_some()) {
+        let ended = days::last_ended(connection, now)?;
+        latches.retain(|latch| !day_of(latch).is_some_and(|day| is_over(&day, ended)));
     }
-    Ok(on)
+    Ok(latches)
+}
+
+/// Whether a switch's day has ended, when `ended` is the last that has. A day that cannot be read has not:
+/// its switch stays on.
+fn is_over(day: &str, ended: Option<DayKey>) -> bool {
+    let day = day.parse::<DayKey>();
+    day.is_ok_and(|day| ended.is_some_and(|ended| day <= ended))
 }
 
 pub(crate) fn history(connection: &Connection, limit: u32) -> Result<Vec<LatchRecord>, StoreError> {

@@ -113,7 +113,9 @@ mod tests {
                     |row| row.get(0),
                 )
                 .unwrap();
-            let copied = format!("INSERT INTO main.{table} ({columns}) SELECT {columns} FROM newer.{table}");
+            let copied = format!(
+                "INSERT OR REPLACE INTO main.{table} ({columns}) SELECT {columns} FROM newer.{table}"
+            );
             connection.execute_batch(&copied).unwrap();
         }
     }

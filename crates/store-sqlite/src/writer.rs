@@ -289,9 +289,10 @@ impl Writer {
 
 /// An error means that the engine took back the whole transaction.
 fn run_in_savepoint(tx: &Tx<'_>, job: &mut dyn Job) -> Result<(), rusqlite::Error> {
-    let before = tx.touched.borrow().clone();
+    let before = tx.touched.take();
     control(tx, "SAVEPOINT operation")?;
     if job.run(tx) {
+        tx.touched.borrow_mut().join(before);
         control(tx, "RELEASE operation")
     } else {
         tx.touched.replace(before);

@@ -320,6 +320,10 @@ impl MarketData for Market {
     async fn venue_time(&self) -> Result<Timestamp, ReadError> {
         panic!("cycles read bars only")
     }
+
+    fn has_own_clock(&self) -> bool {
+        false
+    }
 }
 
 /// Says what a test says, and remembers what it was shown.

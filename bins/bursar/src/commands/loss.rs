@@ -3,6 +3,7 @@
 use bursar_auth::Directory;
 use bursar_controls::Latch;
 use bursar_execution::{Journal, Measure, MoreLoss, Reports, UserDay};
+use bursar_ledger::TradingDay;
 use bursar_model::{Usd, UserId};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
@@ -162,8 +163,19 @@ fn allowed(day: &UserDay) -> Result<Usd, Failure> {
 }
 
 /// Whether its end has come by this machine's clock, and no exchange's clock has confirmed that yet.
-fn is_overdue(day: &UserDay, now: Timestamp) -> bool {
-    day.day.end <= now
+pub(crate) fn is_overdue(day: &TradingDay, now: Timestamp) -> bool {
+    day.end <= now
+}
+
+pub(crate) fn trading_day(day: &TradingDay, now: Timestamp) -> Cell {
+    let (key, end) = (day.key, moment(day.end));
+    if is_overdue(day, now) {
+        let text =
+            format!("{key}, goes on until the clock of an exchange has passed {end}, as this machine's has");
+        Cell::new(text).tone(Tone::Caution)
+    } else {
+        Cell::new(format!("{key}, ends {end}"))
+    }
 }
 
 pub(crate) fn day_facts(day: &UserDay, now: Timestamp) -> Result<Vec<(&'static str, Cell)>, Failure> {
@@ -173,17 +185,8 @@ pub(crate) fn day_facts(day: &UserDay, now: Timestamp) -> Result<Vec<(&'static s
     } else {
         Tone::Plain
     };
-    let mut trading_day = Cell::new(format!("{}, ends {}", day.day.key, moment(day.day.end)));
-    if is_overdue(day, now) {
-        let text = format!(
-            "{}, goes on until the clock of an exchange has passed {}, as this machine's has",
-            day.day.key,
-            moment(day.day.end)
-        );
-        trading_day = Cell::new(text).tone(Tone::Caution);
-    }
     let mut facts = vec![
-        ("trading day", trading_day),
+        ("trading day", trading_day(&day.day, now)),
         ("loss", Cell::new(format!("{} of {allowed}", day.loss)).tone(tone)),
         ("realised", Cell::new(day.realised)),
         ("change of what is held", Cell::new(day.unrealised_change)),
@@ -232,7 +235,7 @@ pub(crate) fn day_json(day: &UserDay, now: Timestamp) -> Result<Value, Failure> 
         "trading_day": day.day.key,
         "starts": day.day.start,
         "ends": day.day.end,
-        "is_overdue": is_overdue(day, now),
+        "is_overdue": is_overdue(&day.day, now),
         "loss_usd": day.loss,
         "realised_usd": day.realised,
         "unrealised_change_usd": day.unrealised_change,

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::commands::audit::WITHOUT_COPY;
 use crate::commands::hierarchy;
-use crate::commands::loss::{day_facts, day_json};
+use crate::commands::loss::{day_facts, day_json, is_overdue, trading_day};
 use crate::render::{self, Cell, Page, Table, Tone, count, moment};
 use crate::session::{Opened, Session};
 use crate::{Exit, Failure, view};
@@ -256,6 +256,10 @@ async fn of_everything(session: &mut Session<'_>) -> Result<Exit, Failure> {
         .count();
     let open = accounts.iter().filter(|account| account.is_open()).count();
 
+    let now = session.surroundings.now();
+    // Only a store that cannot be written has none to show.
+    let day = store.roll_day(now).await.ok();
+
     let trail = store.checkpoint_state().await?;
     let signed = match trail.last {
         Some((size, at)) => format!("signed up to {size} at {}", moment(at)),
@@ -284,6 +288,13 @@ async fn of_everything(session: &mut Session<'_>) -> Result<Exit, Failure> {
             )),
         ),
         ("accounts", Cell::new(format!("{open} open, {ready} connected"))),
+        (
+            "trading day",
+            day.map_or_else(
+                || Cell::new("unknown").tone(Tone::Dim),
+                |day| trading_day(&day, now),
+            ),
+        ),
         ("orders not over", Cell::new(unresolved.len())),
         (
             "orders unknown",
@@ -382,6 +393,8 @@ async fn of_everything(session: &mut Session<'_>) -> Result<Exit, Failure> {
         "state": state,
         "store": store.path(),
         "settings_file": opened.installation.file,
+        "trading_day": day.map(|day| day.key),
+        "trading_day_is_overdue": day.is_some_and(|day| is_overdue(&day, now)),
         "users": user_rows,
         "accounts": account_rows,
         "accounts_live": live,

@@ -356,12 +356,12 @@ async fn a_switch_is_released_by_how_its_id_begins() {
 
 #[tokio::test]
 async fn i13_a_day_that_waits_for_an_exchange_says_so() {
-    use bursar_execution::Journal;
+    use bursar_execution::{Conditions, Journal};
 
-    let mut desk = Desk::ready().await;
-    let account = "kraken-ilves".parse().unwrap();
-    let heard = desk.store().confirm_clock(&account, desk.now()).await;
-    heard.unwrap();
+    let desk = Desk::ready().await;
+    let kraken = "kraken".parse().unwrap();
+    desk.store().confirm_clock(&kraken, desk.now()).await.unwrap();
+    desk.store().roll_day(desk.now()).await.unwrap();
     let said = desk.done("loss show mara_ilves").await;
     assert!(
         said.contains("2026-11-20, ends 2026-11-21 00:00:00 UTC"),
@@ -378,7 +378,10 @@ async fn i13_a_day_that_waits_for_an_exchange_says_so() {
     );
     let shown = desk.json("loss show mara_ilves").await;
     assert_eq!(shown["loss"]["is_overdue"], json!(true));
-    desk.store().confirm_clock(&account, desk.now()).await.unwrap();
+    let said = desk.done("status").await;
+    assert!(said.contains("goes on until the clock of an exchange"), "{said}");
+    desk.store().confirm_clock(&kraken, desk.now()).await.unwrap();
+    assert!(!desk.done("status").await.contains("goes on until"));
     let shown = desk.json("loss show mara_ilves").await;
     assert_eq!(shown["loss"]["trading_day"], json!("2026-11-21"));
     assert_eq!(shown["loss"]["is_overdue"], json!(false));

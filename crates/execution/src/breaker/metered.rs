@@ -127,4 +127,8 @@ impl MarketData for MeteredMarket {
     async fn venue_time(&self) -> Result<Timestamp, ReadError> {
         self.read(self.inner.venue_time().await)
     }
+
+    fn has_own_clock(&self) -> bool {
+        self.inner.has_own_clock()
+    }
 }

@@ -4,14 +4,11 @@ use std::sync::{Arc, Mutex};
 
 use bursar_broker::{ErrorClass, ReadError};
 use bursar_model::Clock;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::time::Instant;
-use tracing::warn;
 
 use super::{Desk, DeskError, later, lock, signed};
-
-/// How far the venue's clock may be off before its deadlines mean nothing.
-const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(1);
+use crate::clocks::{is_off, surely_off};
 
 /// The venue's time, as far as it is known.
 pub(super) struct VenueClock {
@@ -51,11 +48,8 @@ impl Desk {
         let venue = self.parts.broker.venue_time().await?;
         let now = self.now();
         // How long it took is not told by a clock that may be set meanwhile.
-        let took = signed(asked_at.elapsed());
-        let earliest = venue;
-        let latest = later(venue, took.saturating_add(SignedDuration::from_secs(1)));
-        let surely_off = now.clamp(earliest, latest).duration_since(now);
-        if surely_off.abs() > CLOCK_TOLERANCE {
+        let surely_off = surely_off(venue, asked_at.elapsed(), now);
+        if is_off(surely_off) {
             return Err(DeskError::Venue(ReadError::TryAgain {
                 class: ErrorClass::LocalFault,
                 reason: format!(
@@ -66,12 +60,6 @@ impl Desk {
             }));
         }
         self.venue_clock.set(later(now, surely_off));
-        if self.parts.broker.profile().has_own_clock
-            && let Err(error) = self.parts.journal.confirm_clock(&self.account, venue).await
-        {
-            // The day goes on a little longer; a full disk is no reason not to look for what works.
-            warn!(account = %self.account, %error, "the exchange's time could not be noted");
-        }
         Ok(venue)
     }
 }

@@ -1,14 +1,14 @@
 //! Prices and rules of a venue on their way into the store.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bursar_broker::{MarketData, ReadError, VenueStatus};
+use bursar_broker::{ErrorClass, MarketData, ReadError, VenueStatus};
 use bursar_execution::Feed;
 use bursar_model::{Candle, Clock, Instrument, Pair, Quote};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +16,8 @@ use crate::world::{World, instrument, quote, world};
 
 #[derive(Default)]
 struct Market {
+    time: Mutex<Option<Timestamp>>,
+    asked_for_time: AtomicU32,
     list_is_broken: AtomicBool,
     lists_read: AtomicU32,
 }
@@ -47,7 +49,25 @@ impl MarketData for Market {
         Ok(VenueStatus::Online)
     }
     async fn venue_time(&self) -> Result<Timestamp, ReadError> {
-        Ok(crate::world::at_start())
+        self.asked_for_time.fetch_add(1, Ordering::SeqCst);
+        match *self.time.lock().unwrap() {
+            Some(time) => Ok(time),
+            None => Err(ReadError::TryAgain {
+                class: ErrorClass::Connect,
+                reason: "no route".into(),
+                wait: None,
+            }),
+        }
+    }
+
+    fn has_own_clock(&self) -> bool {
+        true
+    }
+}
+
+impl Market {
+    fn tells(&self, time: Timestamp) {
+        *self.time.lock().unwrap() = Some(time);
     }
 }
 
@@ -62,6 +82,7 @@ fn feed(world: &World, market: &Arc<Market>) -> Feed {
 #[tokio::test(start_paused = true)]
 async fn i18_a_list_of_pairs_that_cannot_be_read_keeps_no_price_back() {
     let (world, market) = (world(), Arc::new(Market::default()));
+    market.tells(crate::world::at_start());
     let feed = feed(&world, &market);
     feed.prime().await.unwrap().unwrap();
     market.list_is_broken.store(true, Ordering::SeqCst);
@@ -86,6 +107,7 @@ async fn i18_a_list_of_pairs_that_cannot_be_read_keeps_no_price_back() {
 async fn nothing_begins_without_the_list_of_pairs() {
     let (world, market) = (world(), Arc::new(Market::default()));
     market.list_is_broken.store(true, Ordering::SeqCst);
+    market.tells(crate::world::at_start());
     let feed = feed(&world, &market);
 
     assert!(feed.prime().await.unwrap().is_err());
@@ -94,4 +116,41 @@ async fn nothing_begins_without_the_list_of_pairs() {
 
     assert!(feed.prime().await.unwrap().is_ok());
     assert_eq!(world.store.rows().lists_written, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn i13_the_exchanges_time_is_noted_while_ours_agrees_and_not_otherwise() {
+    let (world, market) = (world(), Arc::new(Market::default()));
+    let feed = feed(&world, &market);
+    let noted = || world.store.rows().confirmed.clone();
+    let kraken: bursar_model::BrokerId = "kraken".parse().unwrap();
+
+    // Nobody tells the time: prices come all the same.
+    assert!(feed.prime().await.unwrap().is_err());
+    assert_eq!(world.store.rows().quotes_written, 1);
+    assert_eq!(noted(), []);
+
+    let told = world.clock.now();
+    market.tells(told);
+    feed.prime().await.unwrap().unwrap();
+    assert_eq!(noted(), [(kraken.clone(), told)]);
+
+    // Asked again after a while, and not with every price.
+    let asked = market.asked_for_time.load(Ordering::SeqCst);
+    feed.prime().await.unwrap().unwrap();
+    assert_eq!(market.asked_for_time.load(Ordering::SeqCst), asked);
+
+    // A clock that is an hour ahead, or an exchange whose is, is believed by nobody.
+    for (ours, theirs) in [(3600, 0), (-3600, 3600)] {
+        tokio::time::sleep(Duration::from_secs(11)).await;
+        world.clock.step(SignedDuration::from_secs(ours));
+        market.tells(world.clock.now() + SignedDuration::from_secs(theirs - ours.max(0)));
+        feed.prime().await.unwrap().unwrap();
+        assert_eq!(noted().len(), 1);
+    }
+
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    market.tells(world.clock.now());
+    feed.prime().await.unwrap().unwrap();
+    assert_eq!(noted().len(), 2);
 }

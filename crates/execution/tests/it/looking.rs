@@ -380,22 +380,6 @@ async fn i8_a_clock_that_is_set_while_it_is_compared_moves_no_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn i13_what_the_exchange_says_about_the_time_is_noted_and_what_contradicts_it_is_not() {
-    let world = world();
-    world.start().await;
-    world.pass(31).await;
-    let noted = world.store.rows().confirmed.clone();
-    assert!(noted.len() >= 2, "{noted:?}");
-    assert!(noted.iter().all(|(_, at)| *at <= world.clock.now()), "{noted:?}");
-
-    // A clock that is an hour ahead is believed by nobody.
-    world.clock.step(SignedDuration::from_hours(1));
-    world.pass(120).await;
-    assert_eq!(world.store.rows().confirmed, noted);
-    world.end().await;
-}
-
-#[tokio::test(start_paused = true)]
 async fn i8_an_order_that_was_recorded_by_a_clock_that_was_ahead_is_found_and_not_taken_for_absent() {
     let world = world();
     world.venue.book().answers.push_back(Answer::FillAndLose);

@@ -45,7 +45,7 @@ pub(crate) struct Rows {
     pub(crate) checkpoint: Option<Timestamp>,
     pub(crate) checkpoints_written: u32,
     pub(crate) reconciliation: Option<Reconciliation>,
-    pub(crate) confirmed: Vec<(AccountId, Timestamp)>,
+    pub(crate) confirmed: Vec<(BrokerId, Timestamp)>,
     pub(crate) dispatches: u32,
     pub(crate) lists_written: u32,
     pub(crate) quotes_written: u32,
@@ -564,11 +564,6 @@ impl Journal for Store {
         Ok(())
     }
 
-    async fn confirm_clock(&self, account: &AccountId, at: Timestamp) -> Result<(), JournalError> {
-        self.rows().confirmed.push((account.clone(), at));
-        Ok(())
-    }
-
     async fn reconciliation(&self, _: &AccountId) -> Result<Option<Reconciliation>, JournalError> {
         Ok(self.rows().reconciliation.clone())
     }
@@ -676,6 +671,11 @@ impl Conditions for Store {
         }
         Ok(facts(self.clock.now()).quotes)
     }
+    async fn confirm_clock(&self, broker: &BrokerId, at: Timestamp) -> Result<(), JournalError> {
+        self.rows().confirmed.push((broker.clone(), at));
+        Ok(())
+    }
+
     async fn put_balances(
         &self,
         _: &AccountId,

@@ -102,7 +102,6 @@ impl Venue {
             visibility_lag: Duration::from_secs(30),
             sustainable_look: Duration::ZERO,
             retention: Duration::from_secs(24 * 3600),
-            has_own_clock: true,
             client_order_id: ClientOrderId::from,
         };
         Self {

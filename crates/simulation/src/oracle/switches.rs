@@ -37,7 +37,7 @@ fn a_loss_at_its_limit_stops(court: &mut Court<'_>) {
     }
 }
 
-/// I13: no trading day is opened before it began, whatever this machine's clock said.
+/// I13: no trading day is opened that has not begun when the world ends, whatever this machine's clock said.
 fn a_day_begins_when_it_does(court: &mut Court<'_>) {
     let end = court.at(court.truth.lived_ms);
     let records = (court.truth.lives.iter()).flat_map(|life| &life.trail);

@@ -66,7 +66,6 @@ impl Exchange {
                 visibility_lag: seconds(30),
                 sustainable_look: Duration::ZERO,
                 retention: seconds(24 * 3600),
-                has_own_clock: true,
                 client_order_id: ClientOrderId::from,
             },
             now,

@@ -7,7 +7,7 @@ use bursar_model::{AccountId, IntentState, LatchId};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::Connection;
 
-use super::{By, clear, find, trip};
+use super::{By, clear, find, is_over, trip};
 use crate::error::StoreError;
 use crate::intents::{self, NOT_OVER};
 use crate::values::Text;
@@ -111,7 +111,7 @@ fn may_be_ended(connection: &Connection, latch: &Latch, at: Timestamp) -> Result
     match &latch.clear_rule {
         ClearRule::Manual | ClearRule::GoodProbes => Ok(true),
         ClearRule::DayBoundary { .. } => Ok(false),
-        ClearRule::PersonAfterDay { day } => days::has_ended(connection, day, at),
+        ClearRule::PersonAfterDay { day } => Ok(is_over(day, days::last_ended(connection, at)?)),
     }
 }
 

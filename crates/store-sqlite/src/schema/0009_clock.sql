@@ -1,5 +1,5 @@
--- The last moment on which this machine's clock and an account's exchange agreed.
+-- The last moment on which this machine's clock and an exchange's agreed.
 CREATE TABLE confirmed_clock (
-    account TEXT PRIMARY KEY REFERENCES account (id),
-    at      INTEGER NOT NULL
+    broker TEXT PRIMARY KEY,
+    at     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;

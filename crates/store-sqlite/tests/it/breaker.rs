@@ -287,6 +287,10 @@ impl MarketData for Exchange {
     async fn venue_time(&self) -> Result<Timestamp, ReadError> {
         self.answer(Timestamp::UNIX_EPOCH)
     }
+
+    fn has_own_clock(&self) -> bool {
+        true
+    }
 }
 
 #[tokio::test]

@@ -1,10 +1,10 @@
 //! When a trading day ends: when our clock says so, and an exchange's too where one was heard.
 
-use bursar_auth::{AccountChange, Directory};
-use bursar_execution::{Journal, Reports};
-use bursar_model::Side;
+use bursar_auth::Directory;
+use bursar_execution::{Conditions, Journal, Reports};
+use bursar_model::{AccountMode, Side};
 
-use crate::support::trading::{account, buy, fill, limits, ready, user};
+use crate::support::trading::{account, buy, fill, kraken, limits, open_account, ready, user};
 use crate::support::{NOON, World, actions, at};
 
 /// Has lost a day's whole limit of 50, which an exchange's clock saw at noon.
@@ -21,7 +21,7 @@ async fn stopped() -> World {
 }
 
 async fn confirm(world: &World, moment: &str) {
-    world.store.confirm_clock(&account(), at(moment)).await.unwrap();
+    world.store.confirm_clock(&kraken(), at(moment)).await.unwrap();
 }
 
 async fn is_stopped(world: &World) -> bool {
@@ -87,28 +87,52 @@ async fn i13_the_day_that_is_opened_is_the_exchanges() {
 }
 
 #[tokio::test]
-async fn i13_an_exchange_that_is_told_late_takes_nothing_back() {
+async fn two_clocks_that_were_wrong_together_are_taken_back_by_the_next_agreement() {
     let world = stopped().await;
-    confirm(&world, "2026-03-03T00:00:30Z").await;
-    confirm(&world, "2026-03-02T23:00:00Z").await;
+    confirm(&world, "2027-03-02T12:00:00Z").await;
+    confirm(&world, "2026-03-02T12:00:30Z").await;
     world.clock.set(at("2026-03-03T00:00:40Z"));
 
-    assert!(!is_stopped(&world).await);
+    assert!(is_stopped(&world).await);
 }
 
 #[tokio::test]
-async fn an_account_that_is_not_in_use_bears_no_witness() {
+async fn i13_an_account_that_is_closed_takes_no_witness_away_from_the_others() {
     let world = stopped().await;
+    open_account(&world, "kraken-second", AccountMode::Paper).await;
     world.clock.set(at("2026-03-03T12:00:00Z"));
+
+    let second = "kraken-second".parse().unwrap();
+    world.store.close_account(&second, &world.act()).await.unwrap();
+
     assert!(is_stopped(&world).await);
+    assert_eq!(today(&world).await, "2026-03-02");
+}
 
-    // Nobody will ever ask its exchange again: our clock is all there is.
-    world
-        .store
-        .update_account(&account(), AccountChange::Suspended(true), &world.act())
-        .await
-        .unwrap();
+#[tokio::test]
+async fn an_exchange_without_open_accounts_bears_no_witness() {
+    let world = ready().await;
+    confirm(&world, NOON).await;
+    world.store.roll_day(world.now()).await.unwrap();
+    world.clock.set(at("2026-03-03T12:00:00Z"));
+    assert_eq!(today(&world).await, "2026-03-02");
 
-    assert!(!is_stopped(&world).await);
+    // Nobody will ask it again: our clock is all there is.
+    world.store.close_account(&account(), &world.act()).await.unwrap();
+
     assert_eq!(today(&world).await, "2026-03-03");
+}
+
+#[tokio::test]
+async fn a_switch_whose_day_cannot_be_read_stays_on_and_keeps_nothing_else_from_being_read() {
+    let world = stopped().await;
+    let connection = rusqlite::Connection::open(world.path()).unwrap();
+    connection
+        .execute_batch("DROP TRIGGER latch_is_fixed; UPDATE latch SET clear_day = 'someday'")
+        .unwrap();
+    confirm(&world, "2026-03-05T12:00:00Z").await;
+    world.clock.set(at("2026-03-05T12:00:00Z"));
+    world.store.roll_day(world.now()).await.unwrap();
+
+    assert!(is_stopped(&world).await);
 }
