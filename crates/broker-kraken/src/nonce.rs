@@ -1,5 +1,6 @@
 //! Request numbers of one key: unix nanoseconds, strictly increasing, never given out twice.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bursar_broker::{NonceFloor, NonceFloorError};
@@ -8,8 +9,8 @@ use bursar_model::{Clock, CredentialId};
 /// Thirty seconds of nanoseconds: how far ahead of the clock a block ends.
 const BLOCK: u64 = 30_000_000_000;
 
-/// Gives out the numbers of one key. Only the holder of the key's gate may ask, so that numbers
-/// leave in the order in which they are given out.
+/// Gives out the numbers of one key, growing whoever asks. They also have to leave in that order: the
+/// holder of the key's gate asks, and sends before another does.
 pub(crate) struct Numbers {
     credential: CredentialId,
     floor: Arc<dyn NonceFloor>,
@@ -37,21 +38,33 @@ impl Numbers {
 
     /// The next number; it is in a block that is stored already.
     pub(crate) async fn next(&self) -> Result<u64, NonceFloorError> {
-        let now = u64::try_from(self.clock.now().as_nanosecond()).unwrap_or(0);
-        if let Some(number) = self.take(now) {
-            return Ok(number);
+        loop {
+            let now = u64::try_from(self.clock.now().as_nanosecond()).unwrap_or(0);
+            if let Some(number) = self.take(now) {
+                return Ok(number);
+            }
+            let at_least = self.locked().next.max(now);
+            if at_least == u64::MAX {
+                return Err(NonceFloorError::UsedUp);
+            }
+            let until = now.saturating_add(BLOCK);
+            let block = self.floor.reserve(self.credential, at_least, until).await?;
+            if block.start < at_least || block.is_empty() {
+                return Err(NonceFloorError::NotKept {
+                    reason: "the store gave out numbers that were used".into(),
+                });
+            }
+            self.go_on_in(&block);
         }
-        let at_least = self.locked().next.max(now);
-        let until = now.saturating_add(BLOCK);
-        let block = self.floor.reserve(self.credential, at_least, until).await?;
-        if block.start < at_least {
-            return Err(NonceFloorError::NotKept {
-                reason: "the store gave out numbers that were used".into(),
-            });
+    }
+
+    /// Unless somebody reserved a later block meanwhile: then none of this one is used.
+    fn go_on_in(&self, block: &Range<u64>) {
+        let mut state = self.locked();
+        if block.end > state.end {
+            state.next = state.next.max(block.start);
+            state.end = block.end;
         }
-        let next = block.start.checked_add(1).ok_or(NonceFloorError::UsedUp)?;
-        *self.locked() = State { next, end: block.end };
-        Ok(block.start)
     }
 
     /// The exchange has seen `seen` for this key: whatever follows is greater.
@@ -77,6 +90,8 @@ impl Numbers {
 
 #[cfg(test)]
 mod tests {
+    use bursar_testkit::schedules::{Task, every_schedule, turn};
+
     use super::*;
     use crate::test_support::{KeptFloors, SetClock, credential};
 
@@ -150,6 +165,68 @@ mod tests {
 
         assert!(numbers.next().await.unwrap() > seen);
         assert!(floors.stored() > seen);
+    }
+
+    /// A store that takes its time.
+    struct SlowFloors(KeptFloors);
+
+    #[async_trait::async_trait]
+    impl NonceFloor for SlowFloors {
+        async fn reserve(
+            &self,
+            credential: CredentialId,
+            at_least: u64,
+            until: u64,
+        ) -> Result<Range<u64>, NonceFloorError> {
+            turn().await;
+            let block = self.0.reserve(credential, at_least, until).await;
+            turn().await;
+            block
+        }
+    }
+
+    #[test]
+    fn i12_three_tasks_get_numbers_that_only_grow_whatever_their_turns() {
+        let schedules = every_schedule(|| {
+            let floors = Arc::new(SlowFloors(KeptFloors::default()));
+            let clock = Arc::new(SetClock::at(1_772_000_000));
+            let numbers = Arc::new(Numbers::new(credential(), floors.clone(), clock.clone()));
+            let given: Arc<Mutex<Vec<u64>>> = Arc::default();
+            let task = |asks: u64| -> Task {
+                let (numbers, given, floors, clock) =
+                    (numbers.clone(), given.clone(), floors.clone(), clock.clone());
+                Box::pin(async move {
+                    for _ in 0..asks {
+                        let number = numbers.next().await.unwrap();
+                        let mut given = given.lock().unwrap();
+                        assert!(
+                            given.iter().all(|before| *before < number),
+                            "{given:?}, then {number}"
+                        );
+                        assert!(number < floors.0.stored(), "used before it was stored");
+                        given.push(number);
+                        // Each third number needs a new block.
+                        clock.step_ms(11_000);
+                    }
+                })
+            };
+            let seen = {
+                let (numbers, given) = (numbers.clone(), given.clone());
+                Box::pin(async move {
+                    turn().await;
+                    let last = given.lock().unwrap().last().copied().unwrap_or_default();
+                    let seen = last + 60_000_000_000;
+                    numbers.raise_above(seen);
+                    let number = numbers.next().await.unwrap();
+                    assert!(number > seen, "{number} after the exchange has seen {seen}");
+                    given.lock().unwrap().push(number);
+                })
+            };
+            (vec![task(3), task(3), seen], || {})
+        });
+
+        println!("{schedules} orders of turns");
+        assert!(schedules > 1_000, "{schedules}");
     }
 
     #[tokio::test]

@@ -17,6 +17,8 @@ mod halting;
 #[cfg(test)]
 mod looking;
 #[cfg(test)]
+mod schedules;
+#[cfg(test)]
 mod sending;
 #[cfg(test)]
 mod store;
