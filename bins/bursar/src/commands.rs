@@ -8,6 +8,7 @@ pub mod can;
 pub mod check;
 pub mod config;
 pub mod credentials;
+pub mod errors;
 pub mod explain;
 pub mod hierarchy;
 pub mod init;
@@ -20,6 +21,7 @@ pub mod permissions;
 pub mod preferences;
 pub mod replay;
 pub mod setup;
+pub mod shell;
 pub mod status;
 pub mod user;
 
@@ -85,6 +87,9 @@ pub enum Command {
     Approve(approvals::Approve),
     /// End a proposal without carrying it out
     Reject(approvals::Reject),
+    /// What exchanges answered that was no answer, counted
+    #[command(subcommand)]
+    Errors(errors::Errors),
     /// The day's loss of a user
     #[command(subcommand)]
     Loss(loss::Loss),
@@ -94,6 +99,10 @@ pub enum Command {
     /// The settings file
     #[command(subcommand)]
     Config(config::Config),
+    /// Completion of commands and options for a shell
+    Completions(shell::Completions),
+    /// Manual pages
+    Man(shell::Man),
 }
 
 impl Command {
@@ -123,9 +132,12 @@ impl Command {
             Self::Approvals(command) => command.run(session).await,
             Self::Approve(command) => command.run(session).await,
             Self::Reject(command) => command.run(session).await,
+            Self::Errors(command) => command.run(session).await,
             Self::Loss(command) => command.run(session).await,
             Self::Audit(command) => command.run(session).await,
             Self::Config(command) => command.run(session).await,
+            Self::Completions(command) => Ok(command.run(session)),
+            Self::Man(command) => command.run(session),
         }
     }
 }

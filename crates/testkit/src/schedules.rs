@@ -124,7 +124,10 @@ struct Told {
 }
 
 impl Drop for Told {
-    #[expect(clippy::print_stderr, reason = "whoever reads the failure has to know the turns")]
+    #[expect(
+        clippy::print_stderr,
+        reason = "whoever reads the failure has to know the turns"
+    )]
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("the tasks took their turns in this order: {:?}", self.turns);

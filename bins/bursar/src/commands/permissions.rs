@@ -180,32 +180,43 @@ async fn set(command: Set, session: &mut Session<'_>) -> Result<Exit, Failure> {
     opened.store.set_permissions(&command.user, &after, &act).await?;
 
     let ceiling = opened.installation.settings.tier(user.tier).ceiling;
-    let preferences = opened.store.preferences(&command.user).await?;
+    let without_effect = preferences_without_effect(&user.id, &after, &opened, session).await?;
     let mut page = Page::new();
     page.line(format!(
         "permissions of `{}` set; they hold from the next order on",
         user.id
     ));
     page.facts(view::limit_facts(&after, Some(&ceiling)));
-    let looser = preferences
-        .validate_within(&after.limits)
-        .err()
-        .unwrap_or_default();
-    for wish in &looser {
-        session.console.warn(&format!(
-            "the preferences of `{}` have no effect here: {wish}",
-            user.id
-        ));
-    }
     let document = json!({
         "user_id": user.id,
         "before": view::permissions_json(&before, Some(&ceiling)),
         "permissions": view::permissions_json(&after, Some(&ceiling)),
         "changed": before != after,
-        "preferences_without_effect": looser.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "preferences_without_effect": without_effect,
     });
     session.console.answer(&page, &document);
     Ok(Exit::Done)
+}
+
+/// The wishes of a user that are looser than the permissions, each with a warning.
+pub(crate) async fn preferences_without_effect(
+    user: &UserId,
+    permissions: &UserPermissions,
+    opened: &Opened,
+    session: &mut Session<'_>,
+) -> Result<Vec<String>, Failure> {
+    let preferences = opened.store.preferences(user).await?;
+    let looser = preferences
+        .validate_within(&permissions.limits)
+        .err()
+        .unwrap_or_default();
+    let looser: Vec<String> = looser.iter().map(ToString::to_string).collect();
+    for wish in &looser {
+        session.console.warn(&format!(
+            "the preferences of `{user}` have no effect here: {wish}"
+        ));
+    }
+    Ok(looser)
 }
 
 /// Permissions above the ceiling of the tier are refused, unless somebody says why. What was

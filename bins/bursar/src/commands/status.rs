@@ -5,19 +5,17 @@ use std::collections::BTreeMap;
 use bursar_auth::{Account, Directory, DisplayName, User};
 use bursar_config::Settings;
 use bursar_controls::{Latch, LatchMode};
-use bursar_execution::{
-    Approvals as _, Conditions, ConnectionState, ErrorCount, Journal, Reports, strictest,
-};
+use bursar_execution::{Approvals as _, Conditions, ConnectionState, Journal, Reports, strictest};
 use bursar_keystore::Vault;
 use bursar_model::{AccountMode, IntentState, UserId};
 use clap::Args;
 use serde_json::{Value, json};
 
 use crate::commands::audit::WITHOUT_COPY;
-use crate::commands::hierarchy;
 use crate::commands::loss::{day_facts, day_json, is_overdue, trading_day};
+use crate::commands::{errors, hierarchy};
 use crate::render::{self, Cell, Page, Table, Tone, count, moment};
-use crate::session::{Opened, Session};
+use crate::session::Session;
 use crate::{Exit, Failure, view};
 
 #[derive(Debug, Args)]
@@ -93,7 +91,7 @@ pub(crate) async fn of_user(id: &UserId, session: &mut Session<'_>) -> Result<Ex
     let latches = store.latches().await?;
     let stopping = view::latches_of_user(&latches, &user, &accounts);
     let day = store.user_day(id, now).await?;
-    let errors = errors_of(&accounts, &opened, now).await?;
+    let errors = errors::of_accounts(&accounts, &opened, now).await?;
     let positions: Vec<_> = store
         .open_positions(None)
         .await?
@@ -141,7 +139,7 @@ pub(crate) async fn of_user(id: &UserId, session: &mut Session<'_>) -> Result<Ex
     let held = ("positions held", Cell::new(positions.len()));
     page.facts(day_facts(&day, now)?.into_iter().chain([held]));
     page.heading("Errors");
-    page.table(&error_table(&errors), "none");
+    page.table(&errors::table(&errors), "none");
     custom_urls(&mut page, &opened.installation.settings);
     let alone = store.works_alone().await?;
     view::works_alone(&mut page, alone);
@@ -162,51 +160,6 @@ pub(crate) async fn of_user(id: &UserId, session: &mut Session<'_>) -> Result<Ex
     });
     session.console.answer(&page, &document);
     Ok(Exit::Done)
-}
-
-async fn errors_of(
-    accounts: &[Account],
-    opened: &Opened,
-    now: jiff::Timestamp,
-) -> Result<Vec<ErrorCount>, Failure> {
-    let mut all = Vec::new();
-    for account in accounts {
-        all.extend(opened.store.error_counts(Some(account.id()), now).await?);
-    }
-    Ok(all)
-}
-
-fn error_table(errors: &[ErrorCount]) -> Table {
-    let mut table = Table::new(&[
-        "ACCOUNT",
-        "KIND",
-        "IN WINDOW",
-        "IN A ROW",
-        "STOPS AT",
-        "WINDOW",
-        "EVER",
-        "LAST",
-    ])
-    .figures(&[2, 3, 4, 6]);
-    for error in errors {
-        let is_over = error
-            .threshold
-            .is_some_and(|threshold| error.in_window >= threshold);
-        let tone = if is_over { Tone::Bad } else { Tone::Plain };
-        table.row([
-            Cell::new(&error.account),
-            Cell::new(error.class),
-            Cell::new(error.in_window).tone(tone),
-            Cell::new(error.in_a_row),
-            error
-                .threshold
-                .map_or_else(|| Cell::new("never").tone(Tone::Dim), Cell::new),
-            Cell::new(format!("{} s", error.window_s)),
-            Cell::new(error.lifetime),
-            Cell::new(moment(error.last_at)),
-        ]);
-    }
-    table
 }
 
 /// Addresses that are not the exchange's own are shown in every status.

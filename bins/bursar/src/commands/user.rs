@@ -2,17 +2,17 @@
 
 use bursar_auth::{AccountType, Directory, DisplayName, Email, NewUser, UserChange};
 use bursar_execution::{Conditions, Journal};
-use bursar_model::{Tier, UserId};
+use bursar_model::{Tier, UserId, UserLimits};
 use bursar_permissions::UserPermissions;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::arguments::word;
+use crate::commands::permissions::{preferences_without_effect, within_tier};
 use crate::commands::status;
 use crate::render::{Cell, Page, Table, Tone};
 use crate::session::Session;
-use crate::view;
-use crate::{Exit, Failure};
+use crate::{Exit, Failure, prompt, view};
 
 #[derive(Debug, Subcommand)]
 pub enum User {
@@ -30,6 +30,39 @@ pub enum User {
     /// Stop new entries of a user, softly
     #[command(after_help = "Example:\n  bursar user disable mara_ilves --reason holiday")]
     Disable(Named),
+    /// Move a user to another tier: its limits take the place of the user's
+    SetTier(SetTier),
+    /// Where a user is reached from now on
+    #[command(after_help = "Example:\n  bursar user set-email mara_ilves mara.ilves@example.com")]
+    SetEmail(SetEmail),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The user's own limits become the defaults of the tier; what is looser then is shown and asked for. Whether the
+user may change strategy settings and what happens at the limit of the day's loss stay as they are.
+
+Examples:
+  bursar user set-tier mara_ilves pro
+  bursar user set-tier mara_ilves basic --keep-limits")]
+pub struct SetTier {
+    /// The user's id
+    id: UserId,
+    /// The tier from now on
+    #[arg(value_parser = word::<Tier>())]
+    tier: Tier,
+    /// Leave the user's limits as they are; refused where they are above the ceiling of the tier
+    #[arg(long)]
+    keep_limits: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct SetEmail {
+    /// The user's id
+    id: UserId,
+    /// The new address
+    #[arg(value_name = "ADDRESS")]
+    email: Email,
 }
 
 #[derive(Debug, Args)]
@@ -67,6 +100,8 @@ impl User {
             Self::Show(command) => status::of_user(&command.id, session).await,
             Self::Enable(command) => switch(&command.id, true, session).await,
             Self::Disable(command) => switch(&command.id, false, session).await,
+            Self::SetTier(command) => set_tier(command, session).await,
+            Self::SetEmail(command) => set_email(command, session).await,
         }
     }
 }
@@ -204,6 +239,112 @@ async fn switch(id: &UserId, enabled: bool, session: &mut Session<'_>) -> Result
         "trading_authorised": authorised,
         "effect": effect,
         "latches": stopping.iter().map(|latch| view::latch_json(latch)).collect::<Vec<_>>(),
+    });
+    session.console.answer(&page, &document);
+    Ok(Exit::Done)
+}
+
+async fn set_tier(command: SetTier, session: &mut Session<'_>) -> Result<Exit, Failure> {
+    let opened = session.open().await?;
+    let user = opened.store.user(&command.id).await?;
+    let before = opened.store.permissions(&command.id).await?;
+    let settings = &opened.installation.settings;
+    let tier = settings.tier(command.tier);
+    let wanted = UserPermissions {
+        limits: if command.keep_limits {
+            before.limits.clone()
+        } else {
+            tier.default.clone()
+        },
+        exceeds_tier: None,
+        ..before.clone()
+    };
+    let as_moved = bursar_auth::User {
+        tier: command.tier,
+        ..user.clone()
+    };
+    let after = within_tier(wanted, &before, &as_moved, false, &opened, session)?;
+    let looser = after.above(&before.limits);
+    if !looser.is_empty() {
+        let list: Vec<String> = looser
+            .iter()
+            .map(|limit| format!("{} {} instead of {}", limit.limit, limit.asked, limit.ceiling))
+            .collect();
+        let question = format!("Let `{}` do more than before ({})?", user.id, list.join("; "));
+        prompt::dangerous(session.console, session.global.yes, &question)?;
+    }
+    let act = session.act();
+    // Whatever ends between the two leaves limits that the tier then allows.
+    if before.above(&tier.ceiling).is_empty() {
+        opened
+            .store
+            .update_user(&user.id, UserChange::Tier(command.tier), &act)
+            .await?;
+        opened.store.set_permissions(&user.id, &after, &act).await?;
+    } else {
+        opened.store.set_permissions(&user.id, &after, &act).await?;
+        opened
+            .store
+            .update_user(&user.id, UserChange::Tier(command.tier), &act)
+            .await?;
+    }
+    let mut page = Page::new();
+    page.line(format!(
+        "user `{}` is of tier {}; it was of tier {}",
+        user.id, command.tier, user.tier
+    ));
+    page.table(&comparison(&before.limits, &after.limits), "");
+    let without_effect = preferences_without_effect(&user.id, &after, &opened, session).await?;
+    let document = json!({
+        "user_id": user.id,
+        "tier": command.tier,
+        "tier_before": user.tier,
+        "before": view::permissions_json(&before, Some(&tier.ceiling)),
+        "permissions": view::permissions_json(&after, Some(&tier.ceiling)),
+        "looser": looser.iter().map(|limit| &limit.limit).collect::<Vec<_>>(),
+        "preferences_without_effect": without_effect,
+    });
+    session.console.answer(&page, &document);
+    Ok(Exit::Done)
+}
+
+fn comparison(before: &UserLimits, after: &UserLimits) -> Table {
+    let mut table = Table::new(&["LIMIT", "BEFORE", "FROM NOW ON"]).figures(&[1, 2]);
+    let mut row = |name: &str, shown: fn(&UserLimits) -> String| {
+        let (was, is) = (shown(before), shown(after));
+        let tone = if was == is { Tone::Dim } else { Tone::Plain };
+        table.row([Cell::new(name), Cell::new(was), Cell::new(is).tone(tone)]);
+    };
+    row("max position", |limits| limits.max_position.to_string());
+    row("max daily loss", |limits| limits.max_daily_loss.to_string());
+    row("max positions", |limits| limits.max_positions.to_string());
+    row("pairs", |limits| limits.pairs.to_string());
+    table
+}
+
+async fn set_email(command: SetEmail, session: &mut Session<'_>) -> Result<Exit, Failure> {
+    let opened = session.open().await?;
+    let act = session.act();
+    let change = UserChange::Email(command.email.clone());
+    let before = opened.store.update_user(&command.id, change, &act).await?;
+    let changed = before.email != command.email;
+    let mut page = Page::new();
+    if changed {
+        page.line(format!(
+            "`{}` is reached at {}; it was {}",
+            command.id, command.email, before.email
+        ));
+    } else {
+        page.line(format!(
+            "`{}` was reached at {} already",
+            command.id, command.email
+        ));
+    }
+    let document = json!({
+        "user_id": command.id,
+        "email": command.email,
+        "email_before": before.email,
+        "changed": changed,
     });
     session.console.answer(&page, &document);
     Ok(Exit::Done)

@@ -89,7 +89,7 @@ fn every_argument_says_what_it_is() {
     }
 }
 
-const READING: [&str; 17] = [
+const READING: [&str; 18] = [
     "user list",
     "user show mara_ilves",
     "account list",
@@ -107,6 +107,7 @@ const READING: [&str; 17] = [
     "latches",
     "latches --all",
     "loss show mara_ilves",
+    "errors show mara_ilves",
 ];
 
 async fn lived_in() -> Desk {

@@ -26,3 +26,5 @@ mod setup;
 mod stopping;
 #[cfg(test)]
 mod stories;
+#[cfg(test)]
+mod users;
