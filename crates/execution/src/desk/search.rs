@@ -85,6 +85,13 @@ impl Desk {
         failed.map_or(Ok(()), |error| Err(error.into()))
     }
 
+    /// Makes every look due that is still to come.
+    pub(super) fn hurry_searches(&self) {
+        for search in lock(&self.searches).values_mut() {
+            search.next_at = Instant::now();
+        }
+    }
+
     fn plan(&self, intent: &Intent, counts_in: Option<Duration>) {
         lock(&self.searches)
             .entry(intent.id)

@@ -91,7 +91,8 @@ async fn i9_at_a_venue_that_bounds_nothing_an_order_is_looked_for_however_long_i
     let now = world.clock.now();
     world.venue.fill(&id.into(), Side::Buy, quantity, now, now);
 
-    world.pass(120).await;
+    // A fill of an order that nobody knows is reason enough to look at once, and not in a minute.
+    world.pass(5).await;
 
     assert_eq!(world.store.state(id), IntentState::Filled);
     assert_eq!(world.store.state(never), IntentState::Unknown);
