@@ -91,6 +91,8 @@ pub struct Booked {
     pub new: usize,
     /// Fills of orders that are not ours: recorded, never booked.
     pub external: usize,
+    /// New fills that may be those of an order of ours whose id at the venue is not known yet.
+    pub unexplained: usize,
     /// Our intents that changed.
     pub intents: Vec<Intent>,
     /// Switches that the new loss tripped.

@@ -48,9 +48,12 @@ pub(crate) fn book(
             }
             None => {
                 keep_stray(tx, account, fresh, now)?;
-                if !may_be_ours(tx, account, fresh)? {
-                    booked.external = booked.external.saturating_add(1);
-                }
+                let kind = if may_be_ours(tx, account, fresh)? {
+                    &mut booked.unexplained
+                } else {
+                    &mut booked.external
+                };
+                *kind = kind.saturating_add(1);
             }
         }
     }

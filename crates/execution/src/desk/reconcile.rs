@@ -204,8 +204,7 @@ impl Desk {
         for latch in &booked.tripped {
             warn!(account = %self.account, scope = %latch.scope, mode = %latch.mode, reason = %latch.reason, "switch tripped");
         }
-        if booked.external > 0 {
-            // Nobody's order may be one of ours that is being looked for.
+        if booked.unexplained > 0 {
             self.hurry_searches();
         }
         Ok(())

@@ -44,6 +44,8 @@ pub(crate) struct Rows {
     pub(crate) halt_failures: Vec<String>,
     pub(crate) checkpoint: Option<Timestamp>,
     pub(crate) checkpoints_written: u32,
+    /// Fills of orders whose ids are not known.
+    pub(crate) strays: BTreeSet<String>,
     pub(crate) reconciliation: Option<Reconciliation>,
     pub(crate) confirmed: Vec<(BrokerId, Timestamp)>,
     pub(crate) dispatches: u32,
@@ -307,7 +309,13 @@ impl Journal for Store {
                 .find(|intent| intent.venue_order_id.as_ref() == Some(&fill.venue_order_id))
                 .map(|intent| intent.id);
             let Some(id) = ours else {
-                booked.external += 1;
+                if rows.strays.insert(fill.id.to_string()) {
+                    let is_unknown = |intent: &Intent| intent.state == IntentState::Unknown;
+                    match rows.intents.values().any(is_unknown) {
+                        true => booked.unexplained += 1,
+                        false => booked.external += 1,
+                    }
+                }
                 continue;
             };
             if !rows.fills.insert(fill.id.to_string()) {

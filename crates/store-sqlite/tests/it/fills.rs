@@ -81,7 +81,7 @@ async fn i7_a_fill_may_come_before_the_venues_id_of_its_order() {
             world.now(),
         )])
         .await;
-    assert_eq!((early.new, early.external), (0, 0));
+    assert_eq!((early.new, early.external, early.unexplained), (0, 0, 1));
     assert_eq!(world.store.stray_fills(&account()).await.unwrap().len(), 1);
     world
         .store
@@ -160,7 +160,7 @@ async fn a_fill_that_is_not_ours_is_kept_and_never_booked() {
         )])
         .await;
 
-    assert_eq!((booked.new, booked.external), (0, 1));
+    assert_eq!((booked.new, booked.external, booked.unexplained), (0, 1, 0));
     assert_eq!(held(&world.store, "BTC-USD").await, Decimal::ZERO);
     assert_eq!(world.store.stray_fills(&account()).await.unwrap().len(), 1);
     assert_eq!(world.store.fills(None, 10).await.unwrap(), []);
