@@ -17,8 +17,6 @@ mod halting;
 #[cfg(test)]
 mod looking;
 #[cfg(test)]
-mod schedules;
-#[cfg(test)]
 mod sending;
 #[cfg(test)]
 mod store;
