@@ -86,6 +86,7 @@ fn within_limits(court: &mut Court<'_>) {
         .map(|(account, user, _)| (account.clone(), user.clone()))
         .collect();
     let mut limits: BTreeMap<UserId, Usd> = BTreeMap::new();
+    let mut limits_set = Vec::new();
     let mut held: BTreeMap<(AccountId, Pair), Held> = BTreeMap::new();
     let mut working: BTreeMap<IntentId, Working> = BTreeMap::new();
     let limit_of = |limits: &BTreeMap<UserId, Usd>, account: &AccountId| {
@@ -94,7 +95,15 @@ fn within_limits(court: &mut Court<'_>) {
     };
     for event in court.happened() {
         if let What::LimitSet { user, max_position } = &event.what {
+            limits_set.push((event.ms, user.clone(), *max_position));
             limits.insert(user.clone(), *max_position);
+        }
+        // A store that was put back knows the limits that were set before it was copied.
+        if let What::PutBack { copied_ms } = &event.what {
+            limits_set.retain(|(ms, ..)| ms < copied_ms);
+            limits = (limits_set.iter())
+                .map(|(_, user, most)| (user.clone(), *most))
+                .collect();
         }
         let Some(id) = event.intent.filter(|id| !court.unheard_of.contains(id)) else {
             continue;
