@@ -79,15 +79,19 @@ pub(crate) fn on_since(
 /// As [`active`], without those whose trading day has ended by `now` and that nobody has cleared yet.
 pub(crate) fn active_at(connection: &Connection, now: Timestamp) -> Result<Vec<Latch>, StoreError> {
     let mut latches = active(connection)?;
-    let day_of = |latch: &Latch| match &latch.clear_rule {
-        ClearRule::Manual | ClearRule::PersonAfterDay { .. } | ClearRule::GoodProbes => None,
-        ClearRule::DayBoundary { day } => Some(day.clone()),
-    };
     if latches.iter().any(|latch| day_of(latch).is_some()) {
         let ended = days::last_ended(connection, now)?;
-        latches.retain(|latch| !day_of(latch).is_some_and(|day| is_over(&day, ended)));
+        latches.retain(|latch| !day_of(latch).is_some_and(|day| is_over(day, ended)));
     }
     Ok(latches)
+}
+
+/// The day with which a switch ends by itself.
+fn day_of(latch: &Latch) -> Option<&str> {
+    match &latch.clear_rule {
+        ClearRule::Manual | ClearRule::PersonAfterDay { .. } | ClearRule::GoodProbes => None,
+        ClearRule::DayBoundary { day } => Some(day),
+    }
 }
 
 /// Whether a switch's day has ended, when `ended` is the last that has. A day that cannot be read has not:
@@ -431,10 +435,7 @@ pub(crate) fn clear(tx: &Tx<'_>, latch: &Latch, by: &By, note: &str) -> Result<(
 pub(crate) fn clear_ended(tx: &Tx<'_>, today: DayKey, now: Timestamp) -> Result<(), StoreError> {
     let ended: Vec<Latch> = active(tx)?
         .into_iter()
-        .filter(|latch| match &latch.clear_rule {
-            ClearRule::Manual | ClearRule::PersonAfterDay { .. } | ClearRule::GoodProbes => false,
-            ClearRule::DayBoundary { day } => day.parse::<DayKey>().is_ok_and(|day| day < today),
-        })
+        .filter(|latch| day_of(latch).is_some_and(|day| day.parse().is_ok_and(|day: DayKey| day < today)))
         .collect();
     for latch in ended {
         clear(tx, &latch, &By::daemon(now), "its trading day ended")?;
