@@ -250,20 +250,24 @@ async fn set_tier(command: SetTier, session: &mut Session<'_>) -> Result<Exit, F
     let before = opened.store.permissions(&command.id).await?;
     let settings = &opened.installation.settings;
     let tier = settings.tier(command.tier);
-    let wanted = UserPermissions {
-        limits: if command.keep_limits {
-            before.limits.clone()
-        } else {
-            tier.default.clone()
-        },
+    // What was allowed above another tier says nothing about this one.
+    let plain = UserPermissions {
         exceeds_tier: None,
         ..before.clone()
+    };
+    let wanted = if command.keep_limits {
+        plain.clone()
+    } else {
+        UserPermissions {
+            limits: tier.default.clone(),
+            ..plain.clone()
+        }
     };
     let as_moved = bursar_auth::User {
         tier: command.tier,
         ..user.clone()
     };
-    let after = within_tier(wanted, &before, &as_moved, false, &opened, session)?;
+    let after = within_tier(wanted, &plain, &as_moved, false, &opened, session)?;
     let looser = after.above(&before.limits);
     if !looser.is_empty() {
         let list: Vec<String> = looser

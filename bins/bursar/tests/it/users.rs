@@ -69,6 +69,11 @@ async fn c25_limits_that_are_kept_must_be_within_the_new_tier() {
         .ends("user set-tier mara_ilves basic --keep-limits", Exit::Refused)
         .await;
     assert!(said.contains("rule tier-ceiling (basic)"), "{said}");
+    // Nor does it help that more was once allowed above the tier.
+    desk.done("permissions set mara_ilves --max-position-usd 5000 --exceed-tier --reason agreed")
+        .await;
+    desk.ends("user set-tier mara_ilves basic --keep-limits", Exit::Refused)
+        .await;
     assert_eq!(
         desk.json("user show mara_ilves").await["user"]["tier"],
         json!("pro")
