@@ -7,13 +7,11 @@ use std::fmt;
 
 use ed25519_dalek::{Signer, SigningKey};
 
-use crate::cipher::CannotOpen;
-use crate::header::{CannotSeal, OpenKeys, open_under, seal_next};
 use crate::key_store::KeyStore;
 use crate::keyring::Keyring;
 use crate::names::KeyPurpose;
-use crate::unlock::UnlockError;
-use crate::vault::Header;
+use crate::next_keys::{KeysError, NextKeys, with_keyring};
+use crate::vault::{Header, HeaderChange};
 
 const PURPOSE: KeyPurpose = KeyPurpose::CheckpointSign;
 
@@ -39,17 +37,17 @@ pub enum CheckpointKeyError {
     /// Stores of old versions: a next key is made without one before it.
     #[error("the key store has no key that signs checkpoints")]
     NoKey,
-    /// What is stored does not open with the keys in memory.
-    #[error("the key store header was changed, damaged, or is of another store")]
-    Damaged,
-    /// Nothing was changed.
-    #[error("the header of the key store could not be made anew")]
-    CannotSeal,
-    #[error("the key store header cannot be read")]
-    Unlock {
-        #[from]
-        source: UnlockError,
-    },
+    #[error("the next key that signs checkpoints could not be made")]
+    Keys { source: KeysError },
+}
+
+impl From<KeysError> for CheckpointKeyError {
+    fn from(source: KeysError) -> Self {
+        match source {
+            KeysError::Sealed => Self::Sealed,
+            source => Self::Keys { source },
+        }
+    }
 }
 
 impl CheckpointKeyError {
@@ -58,9 +56,7 @@ impl CheckpointKeyError {
         match self {
             Self::Sealed => "unlock the key store".to_owned(),
             Self::NoKey => "restart the daemon: it makes one".to_owned(),
-            Self::Damaged => "put the store back from a backup".to_owned(),
-            Self::CannotSeal => "keep the store as it is and report this".to_owned(),
-            Self::Unlock { source } => source.hint(),
+            Self::Keys { source } => source.hint(),
         }
     }
 }
@@ -69,8 +65,7 @@ impl CheckpointKeyError {
 /// over the version it was made from, in one transaction with the certificate, and then gives the whole
 /// to [`KeyStore::adopt_checkpoint_key`]. Dropped before that, nothing has happened.
 pub struct NextCheckpointKey {
-    header: Header,
-    keys: OpenKeys,
+    next: NextKeys,
     key: CheckpointKey,
     certifier: SigningKey,
     by: CheckpointKey,
@@ -79,7 +74,7 @@ pub struct NextCheckpointKey {
 impl NextCheckpointKey {
     /// The header with the new key and without the old one; its version is one above the stored one.
     pub const fn header(&self) -> &Header {
-        &self.header
+        self.next.header()
     }
 
     pub const fn key(&self) -> CheckpointKey {
@@ -137,27 +132,19 @@ impl KeyStore {
     ///
     /// See [`CheckpointKeyError`]; nothing was stored.
     pub async fn next_checkpoint_key(&self) -> Result<NextCheckpointKey, CheckpointKeyError> {
-        let header = self.header().await?;
-        let root = self.root().ok_or(CheckpointKeyError::Sealed)?;
-        // From what is stored, not from what is in memory: another process may have written meanwhile.
-        let stored = open_under(&header, root).map_err(|CannotOpen| CheckpointKeyError::Damaged)?;
+        let (header, stored) = self.stored_keys().await?;
         let entropy = self.entropy();
         let next = stored.keyring.with_next(PURPOSE, entropy);
-        let (keyring, _) = next.ok_or(CheckpointKeyError::CannotSeal)?;
+        let (keyring, id) = next.ok_or(KeysError::CannotSeal)?;
         let (key, secret) = signing_key(&keyring)?;
         let (by, certifier) = match signing_key(&stored.keyring) {
             Ok(before) => before,
             Err(_) => (key, secret),
         };
-        let keys = OpenKeys {
-            root: stored.root,
-            keyring,
-        };
-        let header =
-            seal_next(&header, &keys, entropy).map_err(|CannotSeal| CheckpointKeyError::CannotSeal)?;
+        let change = HeaderChange::KeyAdded(id);
+        let next = with_keyring(&header, stored, keyring, change, entropy).map_err(KeysError::from)?;
         Ok(NextCheckpointKey {
-            header,
-            keys,
+            next,
             key,
             certifier,
             by,
@@ -165,28 +152,12 @@ impl KeyStore {
     }
 
     /// Takes over a key whose header is stored. The one before is wiped from memory.
-    pub fn adopt_checkpoint_key(&self, next: NextCheckpointKey) {
-        let mut keys = self.keys_mut();
-        // A store that was sealed meanwhile stays sealed.
-        if keys.is_some() {
-            *keys = Some(next.keys);
-        }
-    }
-
-    /// Reads the stored keyring again, where another process has written a newer one.
     ///
     /// # Errors
     ///
-    /// See [`CheckpointKeyError`]; what is in memory stays.
-    pub async fn refresh(&self) -> Result<(), CheckpointKeyError> {
-        let header = self.header().await?;
-        let root = self.root().ok_or(CheckpointKeyError::Sealed)?;
-        let stored = open_under(&header, root).map_err(|CannotOpen| CheckpointKeyError::Damaged)?;
-        let mut keys = self.keys_mut();
-        if keys.is_some() {
-            *keys = Some(stored);
-        }
-        Ok(())
+    /// As [`KeyStore::adopt`].
+    pub async fn adopt_checkpoint_key(&self, next: NextCheckpointKey) -> Result<(), CheckpointKeyError> {
+        Ok(self.adopt(next.next).await?)
     }
 }
 

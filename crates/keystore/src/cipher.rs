@@ -256,6 +256,17 @@ impl PassphraseCost {
         lanes: 16,
     };
 
+    /// What somebody can do whose cost is refused.
+    pub(crate) fn hint() -> String {
+        format!(
+            "take at least {} KiB and {} passes; the default is {} KiB and {}",
+            Self::FLOOR.memory_kib,
+            Self::FLOOR.passes,
+            Self::DEFAULT.memory_kib,
+            Self::DEFAULT.passes
+        )
+    }
+
     pub(crate) const fn is_allowed(self) -> bool {
         self.memory_kib >= Self::FLOOR.memory_kib
             && self.passes >= Self::FLOOR.passes

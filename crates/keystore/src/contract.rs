@@ -9,7 +9,8 @@ use uuid::Uuid;
 use crate::cipher::{PassphraseCost, SealedBytes};
 use crate::names::{Fingerprint, KeyId, KeyPurpose, SlotId, StoreId};
 use crate::vault::{
-    CredentialFacts, CredentialPlace, Header, Salt, SealedRecord, SealedSlot, SlotKind, Vault, VaultError,
+    CredentialFacts, CredentialPlace, Header, HeaderChange, Salt, SealedRecord, SealedSlot, SlotKind, Vault,
+    VaultError,
 };
 
 /// A promise that a vault broke.
@@ -32,7 +33,8 @@ pub enum BrokenPromise {
 pub async fn check_vault(vault: &dyn Vault) -> Result<(), BrokenPromise> {
     check_empty(vault).await?;
     check_credentials(vault).await?;
-    check_header(vault).await
+    check_header(vault).await?;
+    check_rotation(vault).await
 }
 
 async fn check_empty(vault: &dyn Vault) -> Result<(), BrokenPromise> {
@@ -46,7 +48,7 @@ async fn check_empty(vault: &dyn Vault) -> Result<(), BrokenPromise> {
         is_conflict(vault.delete(id(1), 1).await, Some(1), None),
         "deleting nothing is a conflict",
     )?;
-    let changed = vault.store_header(&header(2)?, Some(1)).await;
+    let changed = vault.store_header(&header(2)?, Some(1), &change()).await;
     promise(
         is_conflict(changed, Some(1), None),
         "no header is written over one that is missing",
@@ -86,7 +88,7 @@ async fn check_credentials(vault: &dyn Vault) -> Result<(), BrokenPromise> {
     )?;
     promise(
         matches!(
-            vault.store_header(&header(1)?, None).await,
+            vault.store_header(&header(1)?, None, &HeaderChange::Made).await,
             Err(VaultError::HoldsCiphertext)
         ),
         "no first header is written where credentials lie",
@@ -109,24 +111,87 @@ async fn check_credentials(vault: &dyn Vault) -> Result<(), BrokenPromise> {
 
 async fn check_header(vault: &dyn Vault) -> Result<(), BrokenPromise> {
     let (first, second) = (header(1)?, header(2)?);
-    vault.store_header(&first, None).await?;
+    vault.store_header(&first, None, &HeaderChange::Made).await?;
     promise(
         vault.load_header().await?.as_ref() == Some(&first),
         "the header comes back unchanged, its slots in order",
     )?;
     promise(
-        is_conflict(vault.store_header(&second, None).await, None, Some(1)),
+        is_conflict(
+            vault.store_header(&second, None, &HeaderChange::Made).await,
+            None,
+            Some(1),
+        ),
         "a second first header is a conflict",
     )?;
     promise(
-        is_conflict(vault.store_header(&second, Some(9)).await, Some(9), Some(1)),
+        is_conflict(
+            vault.store_header(&second, Some(9), &change()).await,
+            Some(9),
+            Some(1),
+        ),
         "another header than expected is a conflict",
     )?;
     vault.put(&record(3, 1)?, None).await?;
-    vault.store_header(&second, Some(1)).await?;
+    vault.store_header(&second, Some(1), &change()).await?;
     promise(
         vault.load_header().await?.as_ref() == Some(&second),
         "a header replaces the one before, credentials or not",
+    )
+}
+
+/// Begins where [`check_header`] ended: the header has version 2, and one credential is there.
+async fn check_rotation(vault: &dyn Vault) -> Result<(), BrokenPromise> {
+    let (old, new) = (wrapping_key(3), wrapping_key(4));
+    let before = record(3, 1)?;
+    let wrapped = SealedRecord {
+        kek: new,
+        data_key: bytes(77),
+        ..before.clone()
+    };
+    let retires = HeaderChange::KeysRetired(vec![old]);
+    promise(
+        matches!(
+            vault.store_header(&header(3)?, Some(2), &retires).await,
+            Err(VaultError::InUse { key }) if key == old
+        ) && vault.load_header().await?.as_ref() == Some(&header(2)?),
+        "a key that a credential is wrapped with is not retired",
+    )?;
+    let other = SealedRecord {
+        facts: record(3, 2)?.facts,
+        ..wrapped.clone()
+    };
+    promise(
+        is_conflict(vault.rewrap(&other, old).await, Some(2), Some(1))
+            && is_conflict(vault.rewrap(&wrapped, wrapping_key(2)).await, Some(1), Some(1))
+            && vault.get(id(3)).await?.as_ref() == Some(&before),
+        "only the version and the key that were read are wrapped anew",
+    )?;
+    promise(
+        is_conflict(vault.rewrap(&record(9, 1)?, old).await, Some(1), None),
+        "wrapping nothing anew is a conflict",
+    )?;
+    let strange = SealedRecord {
+        ciphertext: bytes(78),
+        ..wrapped.clone()
+    };
+    vault.rewrap(&strange, old).await?;
+    promise(
+        vault.get(id(3)).await?.as_ref() == Some(&wrapped),
+        "wrapping anew changes the wrapping and nothing else",
+    )?;
+    vault.store_header(&header(3)?, Some(2), &retires).await?;
+    promise(
+        vault.load_header().await?.as_ref() == Some(&header(3)?),
+        "a key that nothing is wrapped with is retired",
+    )?;
+    let late = record(4, 1)?;
+    promise(
+        matches!(vault.put(&late, None).await, Err(VaultError::Retired { key }) if key == old)
+            && matches!(vault.rewrap(&before, new).await, Err(VaultError::Retired { key }) if key == old)
+            && vault.get(id(4)).await?.is_none()
+            && vault.get(id(3)).await?.as_ref() == Some(&wrapped),
+        "nothing is wrapped with a key that was retired",
     )
 }
 
@@ -159,11 +224,15 @@ fn bytes(number: u8) -> SealedBytes {
     SealedBytes::from_bytes((0..=255).map(|byte: u8| byte ^ number).collect())
 }
 
-fn key(purpose: KeyPurpose) -> KeyId {
+const fn wrapping_key(generation: u32) -> KeyId {
     KeyId {
-        purpose,
-        generation: 3,
+        purpose: KeyPurpose::Kek,
+        generation,
     }
+}
+
+fn change() -> HeaderChange {
+    HeaderChange::KeyAdded(wrapping_key(3))
 }
 
 fn record(number: u8, version: u64) -> Result<SealedRecord, BrokenPromise> {
@@ -181,7 +250,7 @@ fn record(number: u8, version: u64) -> Result<SealedRecord, BrokenPromise> {
             key_rights: "query funds; trade `spot`, 'ümläut' \"quoted\"".to_owned(),
         },
         fields: 1,
-        kek: key(KeyPurpose::Kek),
+        kek: wrapping_key(3),
         data_key: bytes(number),
         ciphertext: bytes(number.wrapping_add(100)),
     })
@@ -203,7 +272,10 @@ fn header(version: u64) -> Result<Header, BrokenPromise> {
         store: StoreId::from_uuid(Uuid::from_bytes([5; 16])),
         version,
         created_at: time(3),
-        root: key(KeyPurpose::Root),
+        root: KeyId {
+            purpose: KeyPurpose::Root,
+            generation: 3,
+        },
         keyring: bytes(1),
         check: bytes(2),
         slots: vec![

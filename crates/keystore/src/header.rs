@@ -17,6 +17,8 @@ const CHECK: &[u8] = b"bursar check";
 /// ROOT and what it opens, in memory as long as the store is unsealed.
 #[derive(Debug)]
 pub(crate) struct OpenKeys {
+    /// The version of the header that they were opened from, or will be stored with.
+    pub(crate) version: u64,
     pub(crate) root: Key,
     pub(crate) keyring: Keyring,
 }
@@ -51,22 +53,45 @@ pub(crate) fn seal_new(
     };
     for (new, number) in slots.iter().zip(1..) {
         let id = SlotId::numbered(new.kind.name(), number);
-        let mut slot = SealedSlot {
-            version: 1,
-            created_at: now,
-            fingerprint: fingerprint(new.key, store, &id),
-            kind: new.kind.clone(),
-            root: empty.clone(),
-            id,
-        };
-        slot.root = bound_slot(&header, &slot, |binding| {
-            seal(new.key, binding, keys.root.expose(), entropy)
-        })?;
+        let slot = seal_slot(&header, id, new, &keys.root, now, entropy)?;
         header.slots.push(slot);
     }
     let digest = slots_digest(&header);
     seal_keyring(&mut header, keys, digest, entropy)?;
     Ok(header)
+}
+
+/// A slot of `header` that opens `root`.
+pub(crate) fn seal_slot(
+    header: &Header,
+    id: SlotId,
+    new: &NewSlotKey<'_>,
+    root: &Key,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Result<SealedSlot, TooLong> {
+    let mut slot = SealedSlot {
+        version: 1,
+        created_at: now,
+        fingerprint: fingerprint(new.key, header.store, &id),
+        kind: new.kind.clone(),
+        root: SealedBytes::from_bytes(Vec::new()),
+        id,
+    };
+    seal_root(header, &mut slot, new.key, root, entropy)?;
+    Ok(slot)
+}
+
+/// Seals `root` into a slot whose other fields are as they will be stored.
+pub(crate) fn seal_root(
+    header: &Header,
+    slot: &mut SealedSlot,
+    key: &Key,
+    root: &Key,
+    entropy: &dyn Entropy,
+) -> Result<(), TooLong> {
+    slot.root = bound_slot(header, slot, |binding| seal(key, binding, root.expose(), entropy))?;
+    Ok(())
 }
 
 /// The next version of a header, with another keyring under the same ROOT. It was opened before it is
@@ -84,9 +109,28 @@ pub(crate) fn seal_next(
     let known = open_check(header, &root).map_err(|CannotOpen| CannotSeal)?;
     let digest = known.unwrap_or_else(|| slots_digest(header));
     seal_keyring(&mut next, keys, digest, entropy).map_err(|TooLong| CannotSeal)?;
-    let opened = open_under(&next, root).map_err(|CannotOpen| CannotSeal)?;
-    if opened.keyring.to_secret().expose() == keys.keyring.to_secret().expose() {
-        Ok(next)
+    opened_again(next, keys)
+}
+
+/// Seals the keys into a header whose slots have changed. All of them are vouched for from now on: the
+/// caller has proved them, or made them. Opened before it is given out, as in [`seal_next`].
+pub(crate) fn seal_slots(
+    mut header: Header,
+    keys: &OpenKeys,
+    entropy: &dyn Entropy,
+) -> Result<Header, CannotSeal> {
+    let digest = slots_digest(&header);
+    seal_keyring(&mut header, keys, digest, entropy).map_err(|TooLong| CannotSeal)?;
+    opened_again(header, keys)
+}
+
+fn opened_again(header: Header, keys: &OpenKeys) -> Result<Header, CannotSeal> {
+    let root = Key::copied(keys.root.expose()).ok_or(CannotSeal)?;
+    let opened = open_under(&header, root).map_err(|CannotOpen| CannotSeal)?;
+    if opened.version == keys.version
+        && opened.keyring.to_secret().expose() == keys.keyring.to_secret().expose()
+    {
+        Ok(header)
     } else {
         Err(CannotSeal)
     }
@@ -122,6 +166,7 @@ pub(crate) fn open_under(header: &Header, root: Key) -> Result<OpenKeys, CannotO
     open_check(header, &root)?;
     let keyring = bound_keyring(header, "keyring", |binding| open(&root, binding, &header.keyring))?;
     Ok(OpenKeys {
+        version: header.version,
         keyring: Keyring::from_secret(&keyring)?,
         root,
     })
@@ -206,8 +251,9 @@ fn bound_slot<T>(header: &Header, slot: &SealedSlot, then: impl FnOnce(&Binding<
 
 fn kind_text(kind: &SlotKind) -> String {
     match kind {
-        SlotKind::File => "file".to_owned(),
-        SlotKind::Recovery => "recovery".to_owned(),
+        SlotKind::File | SlotKind::SystemdCredential | SlotKind::Env | SlotKind::Recovery => {
+            kind.name().to_owned()
+        }
         SlotKind::Passphrase {
             salt,
             cost:
@@ -254,6 +300,7 @@ mod tests {
     fn sealed() -> (Header, OpenKeys, Seeded) {
         let entropy = Seeded::new(7);
         let keys = OpenKeys {
+            version: 1,
             root: Key::random(&entropy),
             keyring: Keyring::generate(&entropy),
         };
@@ -299,6 +346,7 @@ mod tests {
     #[test]
     fn i16_another_keyring_does_not_call_a_damaged_spare_whole() {
         let (mut header, keys, entropy) = sealed();
+        let keys = OpenKeys { version: 2, ..keys };
         let whole = seal_next(&header, &keys, &entropy).unwrap();
         assert!(prove_under(&whole, root(&keys)).is_ok());
         let mut bytes = header.slots[1].root.as_bytes().to_vec();

@@ -15,9 +15,9 @@ use crate::names::StoreId;
 use crate::passphrase::{WeakPassphrase, check_passphrase};
 use crate::recovery::{RecoveryCode, RecoveryConfirmed};
 use crate::secret::{Key, Secret};
-use crate::vault::{Header, Salt, SealedSlot, SlotKind, Vault, VaultError};
+use crate::vault::{Header, HeaderChange, Salt, SealedSlot, SlotKind, Vault, VaultError};
 
-/// A way to unlock the store that is about to be made. A recovery code comes on top of these.
+/// A way to unlock a store. One that is about to be made gets a recovery code on top of these.
 #[derive(Debug)]
 pub enum NewSlot {
     /// A key file that is written by [`Initialisation::finish`].
@@ -26,6 +26,13 @@ pub enum NewSlot {
         passphrase: Secret,
         cost: PassphraseCost,
     },
+    /// A key file for the service manager to hand over as a credential: it is written, the operator gives
+    /// it to the service manager and removes it.
+    SystemdCredential(KeyFile),
+    /// A key file whose text is put into an environment variable by whoever starts the process.
+    Env(KeyFile),
+    /// A code that is shown once. A new store gets one without being asked.
+    Recovery,
 }
 
 /// Keys of a store that does not exist yet. Nothing is written before [`Initialisation::finish`].
@@ -34,7 +41,7 @@ pub struct Initialisation {
     entropy: Arc<dyn Entropy>,
     header: Header,
     keys: OpenKeys,
-    files: Vec<(KeyFile, Key)>,
+    files: Vec<(SlotKind, KeyFile, Key)>,
     recovery: RecoveryCode,
 }
 
@@ -46,7 +53,7 @@ impl Initialisation {
         slots: Vec<NewSlot>,
     ) -> Result<Self, InitError> {
         refuse_used(vault.as_ref()).await?;
-        if slots.is_empty() {
+        if slots.iter().all(|slot| matches!(slot, NewSlot::Recovery)) {
             return Err(InitError::NoSlot);
         }
         let root = Key::random(entropy.as_ref());
@@ -54,6 +61,7 @@ impl Initialisation {
             return Err(InitError::NotRandom);
         }
         let keys = OpenKeys {
+            version: 1,
             root,
             keyring: Keyring::generate(entropy.as_ref()),
         };
@@ -62,7 +70,14 @@ impl Initialisation {
         let mut passphrases = Vec::new();
         for slot in slots {
             match slot {
-                NewSlot::File(file) => files.push((file, Key::random(entropy.as_ref()))),
+                NewSlot::File(file) => {
+                    files.push((SlotKind::File, file, Key::random(entropy.as_ref())));
+                }
+                NewSlot::SystemdCredential(file) => {
+                    files.push((SlotKind::SystemdCredential, file, Key::random(entropy.as_ref())));
+                }
+                NewSlot::Env(file) => files.push((SlotKind::Env, file, Key::random(entropy.as_ref()))),
+                NewSlot::Recovery => {}
                 NewSlot::Passphrase { passphrase, cost } => {
                     check_passphrase(&passphrase)?;
                     let salt = Salt::new(entropy.bytes());
@@ -71,7 +86,7 @@ impl Initialisation {
                 }
             }
         }
-        let files_first = files.iter().map(|(_, key)| (SlotKind::File, key));
+        let files_first = files.iter().map(|(kind, _, key)| (kind.clone(), key));
         let then_passphrases = passphrases.iter().map(|(kind, key)| (kind.clone(), key));
         let new_slots: Vec<NewSlotKey<'_>> = files_first
             .chain(then_passphrases)
@@ -119,11 +134,15 @@ impl Initialisation {
             return Err(InitError::NotConfirmed);
         }
         let mut written = Written(Vec::new());
-        for (file, key) in &self.files {
+        for (_, file, key) in &self.files {
             file.create(key)?;
             written.0.push(file);
         }
-        match self.vault.store_header(&self.header, None).await {
+        match self
+            .vault
+            .store_header(&self.header, None, &HeaderChange::Made)
+            .await
+        {
             Ok(()) => written.keep(),
             // The header may be there: its key must not go.
             Err(source @ VaultError::Unavailable { .. }) => {
@@ -231,13 +250,7 @@ impl InitError {
             Self::NotConfirmed => "begin again".to_owned(),
             Self::KeyFile { source } => source.hint(),
             Self::WeakPassphrase { source } => source.hint().to_owned(),
-            Self::Cost { .. } => format!(
-                "take at least {} KiB and {} passes; the default is {} KiB and {}",
-                PassphraseCost::FLOOR.memory_kib,
-                PassphraseCost::FLOOR.passes,
-                PassphraseCost::DEFAULT.memory_kib,
-                PassphraseCost::DEFAULT.passes
-            ),
+            Self::Cost { .. } => PassphraseCost::hint(),
             Self::NotRandom | Self::TooLong => "do not use this machine for keys; report this".to_owned(),
             Self::Vault { source } => source.hint().to_owned(),
         }

@@ -27,6 +27,14 @@ const LONGEST: usize = 256;
 pub struct KeyFile {
     path: PathBuf,
     kept_out_of: Vec<PathBuf>,
+    keeper: Keeper,
+}
+
+/// Who puts a key file where it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keeper {
+    Operator,
+    ServiceManager,
 }
 
 impl KeyFile {
@@ -35,6 +43,18 @@ impl KeyFile {
         Self {
             path: path.into(),
             kept_out_of,
+            keeper: Keeper::Operator,
+        }
+    }
+
+    /// A credential that the service manager hands over, in the folder that `CREDENTIALS_DIRECTORY`
+    /// names. It has mode 0400 and belongs to the service's user; or it belongs to root with mode 0440,
+    /// which is how systemd shows a file that an access list opens for the service's user alone.
+    pub fn of_service_manager(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            kept_out_of: Vec::new(),
+            keeper: Keeper::ServiceManager,
         }
     }
 
@@ -141,6 +161,11 @@ impl KeyFile {
             return Err(KeyFileError::NotAFile { path: path() });
         }
         let user = rustix::process::geteuid().as_raw();
+        let mode = metadata.mode() & 0o7777;
+        let is_by_access_list = metadata.uid() == 0 && metadata.gid() == 0 && mode == 0o440;
+        if self.keeper == Keeper::ServiceManager && is_by_access_list {
+            return Ok(());
+        }
         if metadata.uid() != user {
             return Err(KeyFileError::Owner {
                 path: path(),
@@ -148,8 +173,8 @@ impl KeyFile {
                 user,
             });
         }
-        let mode = metadata.mode() & 0o7777;
-        if mode != 0o400 && mode != 0o600 {
+        let is_writable_too = mode == 0o600 && self.keeper == Keeper::Operator;
+        if mode != 0o400 && !is_writable_too {
             return Err(KeyFileError::Mode { path: path(), mode });
         }
         Ok(())
@@ -256,6 +281,8 @@ pub enum KeyFileError {
     Exists { path: PathBuf },
     #[error("`{}` does not hold 32 random bytes, raw or in base64", .path.display())]
     Contents { path: PathBuf },
+    #[error("the variable does not hold 32 random bytes in base64")]
+    Variable,
     #[error("the unlock key file `{}` cannot be used", .path.display())]
     Unusable { path: PathBuf, source: io::Error },
 }
@@ -292,6 +319,7 @@ impl KeyFileError {
                     path.display()
                 )
             }
+            Self::Variable => "set the variable to the text of the key's file".to_owned(),
             Self::Unusable { path, .. } => {
                 format!("check that `{}` and its directory can be reached", path.display())
             }

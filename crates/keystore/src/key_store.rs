@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 use bursar_model::{CredentialId, Entropy};
 use jiff::Timestamp;
@@ -15,6 +15,7 @@ use crate::header::{OpenKeys, prove_under};
 use crate::init::{InitError, Initialisation, NewSlot, whole_milliseconds};
 use crate::keyring::Keyring;
 use crate::names::{KeyId, KeyPurpose, SlotId, StoreId};
+use crate::next_keys::LiveRecord;
 use crate::record::{open_record, seal_record};
 use crate::secret::Key;
 use crate::signer::{SecretEncoding, SignError, Signer};
@@ -32,6 +33,8 @@ struct Shared {
     entropy: Arc<dyn Entropy>,
     store: StoreId,
     keys: RwLock<Option<OpenKeys>>,
+    /// What signers hold, for as long as they are held.
+    live: Mutex<Vec<Weak<LiveRecord>>>,
     forgotten: RwLock<BTreeSet<CredentialId>>,
 }
 
@@ -90,6 +93,7 @@ impl KeyStore {
                 entropy,
                 store,
                 keys: RwLock::new(keys),
+                live: Mutex::default(),
                 forgotten: RwLock::default(),
             }),
         }
@@ -217,6 +221,10 @@ impl KeyStore {
             .open(&record)?
             .public_key()
             .map_err(|_| SignError::CannotOpen)?;
+        let record = Arc::new(LiveRecord::new(record));
+        let mut live = self.shared.live.lock().unwrap_or_else(PoisonError::into_inner);
+        live.retain(|record| record.strong_count() > 0);
+        live.push(Arc::downgrade(&record));
         Ok(Arc::new(StoredSigner {
             shared: Arc::clone(&self.shared),
             record,
@@ -337,8 +345,22 @@ impl KeyStore {
         &self,
         work: impl FnOnce(&Keyring) -> Result<T, CheckpointKeyError>,
     ) -> Result<T, CheckpointKeyError> {
-        let keys = self.shared.keys();
+        let keys = self.keys();
         work(&keys.as_ref().ok_or(CheckpointKeyError::Sealed)?.keyring)
+    }
+
+    pub(crate) fn keys(&self) -> RwLockReadGuard<'_, Option<OpenKeys>> {
+        self.shared.keys()
+    }
+
+    pub(crate) fn vault(&self) -> &dyn Vault {
+        self.shared.vault.as_ref()
+    }
+
+    /// The records that signers hold at this moment.
+    pub(crate) fn live_records(&self) -> Vec<Arc<LiveRecord>> {
+        let live = self.shared.live.lock().unwrap_or_else(PoisonError::into_inner);
+        live.iter().filter_map(Weak::upgrade).collect()
     }
 
     pub(crate) fn root(&self) -> Option<Key> {
@@ -400,14 +422,23 @@ impl Shared {
     }
 
     fn open(&self, record: &SealedRecord) -> Result<OpenCredential, SignError> {
-        let facts = &record.facts;
+        self.open_with(self.keys().as_ref(), record)
+    }
+
+    /// The record and the keys of one moment: both are exchanged together.
+    fn open_live(&self, record: &LiveRecord) -> Result<OpenCredential, SignError> {
+        let keys = self.keys();
+        let record = record.read().unwrap_or_else(PoisonError::into_inner);
+        self.open_with(keys.as_ref(), &record)
+    }
+
+    fn open_with(&self, keys: Option<&OpenKeys>, record: &SealedRecord) -> Result<OpenCredential, SignError> {
         let forgotten = self.forgotten.read().unwrap_or_else(PoisonError::into_inner);
-        if forgotten.contains(&facts.id) {
+        if forgotten.contains(&record.facts.id) {
             return Err(SignError::Gone);
         }
         drop(forgotten);
-        let keys = self.keys();
-        let keyring = &keys.as_ref().ok_or(SignError::Sealed)?.keyring;
+        let keyring = &keys.ok_or(SignError::Sealed)?.keyring;
         open_record(self.store, keyring, record).map_err(|CannotOpen| SignError::CannotOpen)
     }
 }
@@ -415,7 +446,7 @@ impl Shared {
 /// Signs with a stored credential: opened for one signature, dropped at once.
 struct StoredSigner {
     shared: Arc<Shared>,
-    record: SealedRecord,
+    record: Arc<LiveRecord>,
     public_key: PublicKey,
 }
 
@@ -425,7 +456,9 @@ impl Signer for StoredSigner {
     }
 
     fn hmac_sha512(&self, encoding: SecretEncoding, message: &[&[u8]]) -> Result<[u8; 64], SignError> {
-        self.shared.open(&self.record)?.hmac_sha512(encoding, message)
+        self.shared
+            .open_live(&self.record)?
+            .hmac_sha512(encoding, message)
     }
 }
 
@@ -440,7 +473,7 @@ pub enum MacPurpose {
 }
 
 impl MacPurpose {
-    const fn key(self) -> KeyPurpose {
+    pub(crate) const fn key(self) -> KeyPurpose {
         match self {
             Self::ApiKeyPepper => KeyPurpose::ApiKeyPepper,
             Self::Session => KeyPurpose::SessionMac,

@@ -49,21 +49,46 @@ impl Keyring {
             .map(|(id, key)| (*id, key))
     }
 
+    /// Which keys there are, in rising order.
+    pub(crate) fn ids(&self) -> Vec<KeyId> {
+        self.keys.iter().map(|(id, _)| *id).collect()
+    }
+
+    /// The generations of a purpose, oldest first.
+    pub(crate) fn generations(&self, purpose: KeyPurpose) -> Vec<KeyId> {
+        let of_purpose = self.keys.iter().filter(|(id, _)| id.purpose == purpose);
+        of_purpose.map(|(id, _)| *id).collect()
+    }
+
     /// This keyring with a new key of `purpose` in place of all its older ones, which are in no copy of
     /// it any more. `None` when the keys of a purpose are used up.
     pub(crate) fn with_next(&self, purpose: KeyPurpose, entropy: &dyn Entropy) -> Option<(Self, KeyId)> {
+        let (added, next) = self.with_added(purpose, entropy)?;
+        let kept = added.without(&self.generations(purpose))?;
+        Some((kept, next))
+    }
+
+    /// This keyring with a new key of `purpose` beside its older ones, which still open and verify what
+    /// was made with them. `None` when the keys of a purpose are used up.
+    pub(crate) fn with_added(&self, purpose: KeyPurpose, entropy: &dyn Entropy) -> Option<(Self, KeyId)> {
         let before = self.newest(purpose).map_or(0, |(id, _)| id.generation);
         let next = KeyId {
             purpose,
             generation: before.checked_add(1)?,
         };
-        let kept = self.keys.iter().filter(|(id, _)| id.purpose != purpose);
-        let mut keys = kept
+        let mut added = self.without(&[])?;
+        added.keys.push((next, Key::random(entropy)));
+        added.keys.sort_by_key(|(id, _)| *id);
+        Some((added, next))
+    }
+
+    /// This keyring without the keys named. `None` never, but where a key cannot be copied.
+    pub(crate) fn without(&self, gone: &[KeyId]) -> Option<Self> {
+        let kept = self.keys.iter().filter(|(id, _)| !gone.contains(id));
+        let keys = kept
             .map(|(id, key)| Some((*id, Key::copied(key.expose())?)))
             .collect::<Option<Vec<_>>>()?;
-        keys.push((next, Key::random(entropy)));
-        keys.sort_by_key(|(id, _)| *id);
-        Some((Self { keys }, next))
+        Some(Self { keys })
     }
 
     pub(crate) fn to_secret(&self) -> Secret {

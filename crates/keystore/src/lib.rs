@@ -1,7 +1,7 @@
 //! Exchange keys, sealed at rest. Signing happens in here; no secret leaves.
 //!
 //! ```text
-//! unlock key (file, passphrase, recovery code) → ROOT → keyring → data key → exchange key
+//! unlock key (one per slot) → ROOT → keyring → data key → exchange key
 //! ```
 //!
 //! Each arrow is one layer of XChaCha20-Poly1305 with a random nonce, a commitment to its key, and
@@ -13,6 +13,11 @@
 //! to a [`SealedRecord`], stored by whoever implements [`Vault`], and used through a [`Signer`].
 //! Who writes a vault runs [`check_vault`] on it.
 //!
+//! A slot's unlock key lies in a file, is handed over by the service manager or in a variable, is
+//! stretched from a passphrase, or is a recovery code. Slots come and go ([`KeyStore::new_slot`],
+//! [`KeyStore::without_slot`]), and every key has a successor ([`KeyStore::rotate_wrapping_key`],
+//! [`KeyStore::rotate_root`], [`KeyStore::next_purpose_key`]) while signers go on signing.
+//!
 //! Start reading at [`KeyStore`].
 //!
 //! # Invariants
@@ -22,14 +27,16 @@
 //!   missing, never a reason to make a new one.
 //! - Opening fails in one way, whatever was changed.
 //! - An unlock key does not lie where the store or its backups lie.
+//! - Whatever ends the process at whatever step of a change, the store opens with what it opened with
+//!   before or with what it opens with afterwards.
 //!
 //! # What is absent
 //!
 //! - Memory is wiped but not locked: it may be swapped out, so switch swap off or encrypt it. The
 //!   cipher and the hashes may leave traces of a key on the stack.
-//! - Rotation of the store's own keys but the one that signs checkpoints, further kinds of slots, adding and removing slots, backups,
-//!   and the work after a deletion (new wrapping key, tombstones). The stored form has numbers for
-//!   all of them.
+//! - Backups, and the work after a deletion (new wrapping key, tombstones). The keyring has a key for
+//!   backups.
+//! - An unlock key that an external service wraps.
 
 mod checkpoint_key;
 mod cipher;
@@ -46,11 +53,14 @@ mod key_store;
 mod keyring;
 mod memory;
 mod names;
+mod next_keys;
 mod passphrase;
 mod record;
 mod recovery;
+mod rotation;
 mod secret;
 mod signer;
+mod slots;
 #[cfg(test)]
 mod test_entropy;
 mod unlock;
@@ -66,11 +76,15 @@ pub use key_file::{KeyFile, KeyFileError};
 pub use key_store::{KeyStore, MacPurpose, Proof, SealState, StoreMac};
 pub use memory::MemoryVault;
 pub use names::{Fingerprint, InvalidName, KeyId, KeyPurpose, SlotId, StoreId};
+pub use next_keys::{KeysError, NextKeys};
 pub use passphrase::{WeakPassphrase, check_passphrase};
 pub use recovery::{NotConfirmed, RecoveryCode, RecoveryCodeError, RecoveryConfirmed, RevealedCode};
+pub use rotation::{Rewrapped, RootRotation};
 pub use secret::Secret;
 pub use signer::{SecretEncoding, SignError, Signer};
+pub use slots::SlotAddition;
 pub use unlock::{SlotLabel, UnlockError, UnlockMaterial};
 pub use vault::{
-    CredentialFacts, CredentialPlace, Header, Salt, SealedRecord, SealedSlot, SlotKind, Vault, VaultError,
+    CredentialFacts, CredentialPlace, Header, HeaderChange, Salt, SealedRecord, SealedSlot, SlotKind, Vault,
+    VaultError,
 };

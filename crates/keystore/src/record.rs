@@ -35,6 +35,34 @@ pub(crate) fn seal_record(
     })
 }
 
+/// The same record, its data key wrapped with the newest key. It was opened before it is given out.
+pub(crate) fn rewrap(
+    store: StoreId,
+    keyring: &Keyring,
+    record: &SealedRecord,
+    entropy: &dyn Entropy,
+) -> Result<SealedRecord, CannotOpen> {
+    let facts = &record.facts;
+    let old = keyring.key(record.kek).ok_or(CannotOpen)?;
+    let data_key = bound(
+        store,
+        facts,
+        record.fields,
+        Layer::DataKey(record.kek),
+        |binding| open(old, binding, &record.data_key),
+    )?;
+    let (kek, key) = keyring.newest(KeyPurpose::Kek).ok_or(CannotOpen)?;
+    let data_key = bound(store, facts, record.fields, Layer::DataKey(kek), |binding| {
+        seal(key, binding, data_key.expose(), entropy)
+    });
+    let wrapped = SealedRecord {
+        kek,
+        data_key: data_key.map_err(|_| CannotOpen)?,
+        ..record.clone()
+    };
+    open_record(store, keyring, &wrapped).map(|_| wrapped)
+}
+
 pub(crate) fn open_record(
     store: StoreId,
     keyring: &Keyring,

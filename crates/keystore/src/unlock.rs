@@ -4,17 +4,21 @@ use std::fmt;
 
 use crate::cipher::stretch;
 use crate::header::{OpenKeys, fingerprint, fits, open_with};
-use crate::key_file::{KeyFile, KeyFileError};
+use crate::key_file::{self, KeyFile, KeyFileError};
 use crate::names::{Fingerprint, SlotId, StoreId};
 use crate::recovery::RecoveryCode;
-use crate::secret::Secret;
+use crate::secret::{Key, Secret};
 use crate::vault::{Header, SealedSlot, SlotKind, VaultError};
 
-/// What a store is unlocked with. More kinds will follow.
+/// What a store is unlocked with.
 #[derive(Debug)]
 pub enum UnlockMaterial {
     File(KeyFile),
     Passphrase(Secret),
+    /// The file in which the service manager hands the key over.
+    SystemdCredential(KeyFile),
+    /// What stood in the environment variable: base64 of 32 bytes.
+    Env(Secret),
     Recovery(RecoveryCode),
 }
 
@@ -24,6 +28,8 @@ impl UnlockMaterial {
         match self {
             Self::File(_) => "file",
             Self::Passphrase(_) => "passphrase",
+            Self::SystemdCredential(_) => "systemd-credential",
+            Self::Env(_) => "env",
             Self::Recovery(_) => "recovery",
         }
     }
@@ -152,31 +158,24 @@ pub(crate) fn unlock(header: &Header, material: &UnlockMaterial) -> Result<(Slot
             slots: header.slots.iter().map(SlotLabel::from).collect(),
         });
     };
-    let mut offered = None;
-    let opened = match material {
-        UnlockMaterial::File(file) => {
-            let key = file.read().map_err(|source| UnlockError::KeyFile {
-                looked_for: looked_for.clone(),
-                source,
-            })?;
-            offered = Some(fingerprint(&key, header.store, &first.id));
-            slots
-                .iter()
-                .find(|slot| fits(header, slot, &key))
-                .map(|slot| (slot, open_with(header, slot, &key)))
-        }
-        UnlockMaterial::Recovery(code) => slots
-            .iter()
-            .find(|slot| fits(header, slot, code.key()))
-            .map(|slot| (slot, open_with(header, slot, code.key()))),
-        UnlockMaterial::Passphrase(passphrase) => slots.iter().find_map(|slot| {
-            let SlotKind::Passphrase { salt, cost } = &slot.kind else {
-                return None;
-            };
-            let key = stretch(passphrase, salt.as_bytes(), *cost)?;
-            fits(header, slot, &key).then(|| (slot, open_with(header, slot, &key)))
-        }),
-    };
+    let same = same_key(material).map_err(|source| UnlockError::KeyFile {
+        looked_for: looked_for.clone(),
+        source,
+    })?;
+    let is_typed = matches!(
+        material,
+        UnlockMaterial::Passphrase(_) | UnlockMaterial::Recovery(_)
+    );
+    let offered = same.as_ref().filter(|_| !is_typed);
+    let offered = offered.map(|key| fingerprint(key, header.store, &first.id));
+    let opened = slots.iter().find_map(|slot| {
+        let stretched = match &same {
+            Some(_) => None,
+            None => stretched_key(slot, material),
+        };
+        let key = same.as_ref().or(stretched.as_ref())?;
+        fits(header, slot, key).then(|| (slot, open_with(header, slot, key)))
+    });
     match opened {
         Some((slot, Ok(keys))) => Ok((slot.id.clone(), keys)),
         Some((slot, Err(_))) => Err(UnlockError::Damaged {
@@ -187,5 +186,36 @@ pub(crate) fn unlock(header: &Header, material: &UnlockMaterial) -> Result<(Slot
             looked_for,
             offered,
         }),
+    }
+}
+
+/// The key of a slot that this material opens.
+pub(crate) fn slot_key(header: &Header, slot: &SealedSlot, material: &UnlockMaterial) -> Option<Key> {
+    if slot.kind.name() != material.kind() {
+        return None;
+    }
+    let key = same_key(material)
+        .ok()?
+        .or_else(|| stretched_key(slot, material))?;
+    (fits(header, slot, &key) && open_with(header, slot, &key).is_ok()).then_some(key)
+}
+
+/// The key that the material stands for, where it is the same for every slot.
+fn same_key(material: &UnlockMaterial) -> Result<Option<Key>, KeyFileError> {
+    match material {
+        UnlockMaterial::File(file) | UnlockMaterial::SystemdCredential(file) => file.read().map(Some),
+        UnlockMaterial::Env(text) => key_file::parse(text).map(Some).ok_or(KeyFileError::Variable),
+        UnlockMaterial::Recovery(code) => Ok(Key::copied(code.key().expose())),
+        UnlockMaterial::Passphrase(_) => Ok(None),
+    }
+}
+
+/// The key that a passphrase has in this slot: each has a salt of its own.
+fn stretched_key(slot: &SealedSlot, material: &UnlockMaterial) -> Option<Key> {
+    match (&slot.kind, material) {
+        (SlotKind::Passphrase { salt, cost }, UnlockMaterial::Passphrase(passphrase)) => {
+            stretch(passphrase, salt.as_bytes(), *cost)
+        }
+        _ => None,
     }
 }

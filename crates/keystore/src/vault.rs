@@ -28,10 +28,23 @@ pub trait Vault: Send + Sync {
     /// [`VaultError::Conflict`], and if it holds any credential a [`VaultError::HoldsCiphertext`],
     /// found in the same transaction. A key made where ciphertext lies would hide that the right
     /// one is lost.
-    async fn store_header(&self, header: &Header, expected: Option<u64>) -> Result<(), VaultError>;
+    ///
+    /// Where `change` retires keys, no credential may be wrapped with one of them, found in the same
+    /// transaction ([`VaultError::InUse`]), and from then on none that is may be put.
+    async fn store_header(
+        &self,
+        header: &Header,
+        expected: Option<u64>,
+        change: &HeaderChange,
+    ) -> Result<(), VaultError>;
 
-    /// Writes a credential over the version `expected`; `None` means that it must be new.
+    /// Writes a credential over the version `expected`; `None` means that it must be new. One whose
+    /// wrapping key was retired is refused: [`VaultError::Retired`].
     async fn put(&self, record: &SealedRecord, expected: Option<u64>) -> Result<(), VaultError>;
+
+    /// Writes the data key of a credential as it is wrapped now, with the name of its wrapping key, over
+    /// the one that was wrapped with `from`. Nothing else of it changes.
+    async fn rewrap(&self, record: &SealedRecord, from: KeyId) -> Result<(), VaultError>;
 
     async fn get(&self, id: CredentialId) -> Result<Option<SealedRecord>, VaultError>;
 
@@ -59,6 +72,12 @@ pub enum VaultError {
     /// Nothing was changed: a header may not be made beside sealed credentials.
     #[error("the store holds sealed keys but no header")]
     HoldsCiphertext,
+    /// Nothing was changed: what is wrapped with the key would never open again.
+    #[error("credentials are still wrapped with `{key}`")]
+    InUse { key: KeyId },
+    /// Nothing was changed: the key is in no keyring any more.
+    #[error("the credential was sealed under `{key}`, which was retired meanwhile")]
+    Retired { key: KeyId },
     /// What is stored cannot be read.
     #[error("`{row}` in the store is damaged")]
     Damaged {
@@ -74,7 +93,9 @@ impl VaultError {
     /// What the operator can do now.
     pub const fn hint(&self) -> &'static str {
         match self {
-            Self::Conflict { .. } => "another process wrote at the same time; run the command again",
+            Self::Conflict { .. } | Self::InUse { .. } | Self::Retired { .. } => {
+                "another process wrote at the same time; run the command again"
+            }
             Self::HoldsCiphertext => "put the whole store back from a backup; never initialise over it",
             Self::Damaged { .. } => "put the store back from a backup, then run `bursar audit verify --deep`",
             Self::Unavailable { .. } => "check that the store's disk or server is there, then run it again",
@@ -113,6 +134,21 @@ impl Header {
     pub const ROW: &str = "header";
 }
 
+/// What a header changes against the one before it, for the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeaderChange {
+    /// It is the first of its store.
+    Made,
+    SlotAdded(SlotId),
+    SlotRemoved(SlotId),
+    /// ROOT was replaced, and every slot sealed anew.
+    RootReplaced(KeyId),
+    /// A key stands beside those of its purpose, and new things are made with it.
+    KeyAdded(KeyId),
+    /// These keys are gone.
+    KeysRetired(Vec<KeyId>),
+}
+
 /// ROOT, sealed with one unlock key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -127,7 +163,7 @@ pub struct SealedSlot {
     pub root: SealedBytes,
 }
 
-/// How a slot's unlock key is come by. More kinds will follow.
+/// How a slot's unlock key is come by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     rename_all = "kebab-case",
@@ -139,6 +175,10 @@ pub enum SlotKind {
     File,
     /// Stretched from a passphrase.
     Passphrase { salt: Salt, cost: PassphraseCost },
+    /// 32 random bytes that the service manager hands over, from a place that only it can read.
+    SystemdCredential,
+    /// 32 random bytes in a variable of the process's environment.
+    Env,
     /// The code that was shown once.
     Recovery,
 }
@@ -148,6 +188,8 @@ impl SlotKind {
         match self {
             Self::File => "file",
             Self::Passphrase { .. } => "passphrase",
+            Self::SystemdCredential => "systemd-credential",
+            Self::Env => "env",
             Self::Recovery => "recovery",
         }
     }

@@ -196,7 +196,7 @@ impl SqliteStore {
                 Ok((certified, next))
             })
             .await?;
-        keys.adopt_checkpoint_key(next);
+        keys.adopt_checkpoint_key(next).await?;
         // The old key lies sealed in pages of the log until these are gone, too.
         self.forget_log().await;
         Ok(certified)

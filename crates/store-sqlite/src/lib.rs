@@ -81,3 +81,4 @@ pub use environment::{Environment, Threads};
 pub use error::StoreError;
 pub use store::SqliteStore;
 pub use trail::{Verification, Verified};
+pub use vault::ActingVault;

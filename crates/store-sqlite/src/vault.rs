@@ -6,7 +6,8 @@ use bursar_auth::Act;
 use bursar_broker::KeyRights;
 use bursar_controls::KeyState;
 use bursar_keystore::{
-    CredentialFacts, CredentialPlace, Header, SealedBytes, SealedRecord, Vault, VaultError,
+    CredentialFacts, CredentialPlace, Header, HeaderChange, KeyId, SealedBytes, SealedRecord, Vault,
+    VaultError,
 };
 use bursar_model::{AccountId, CredentialId};
 use jiff::Timestamp;
@@ -19,8 +20,8 @@ use crate::store::SqliteStore;
 use crate::values::{Json, Moment, Text, json, moment};
 use crate::writer::Tx;
 
-/// Without an act, the daemon itself is named in the trail: prefer
-/// [`SqliteStore::put_credential`] and [`SqliteStore::delete_credential`] where a person acts.
+/// Without an act, the daemon itself is named in the trail: prefer [`SqliteStore::acting`] where a person
+/// acts.
 #[async_trait]
 impl Vault for SqliteStore {
     async fn load_header(&self) -> Result<Option<Header>, VaultError> {
@@ -28,24 +29,22 @@ impl Vault for SqliteStore {
             .await
     }
 
-    async fn store_header(&self, header: &Header, expected: Option<u64>) -> Result<(), VaultError> {
-        let header = header.clone();
-        self.write(move |tx| store_header(tx, &header, expected)).await
+    async fn store_header(
+        &self,
+        header: &Header,
+        expected: Option<u64>,
+        change: &HeaderChange,
+    ) -> Result<(), VaultError> {
+        self.store_header_by(Who::Daemon, header, expected, change).await
     }
 
     async fn put(&self, record: &SealedRecord, expected: Option<u64>) -> Result<(), VaultError> {
+        self.put_by(Who::Daemon, record, expected).await
+    }
+
+    async fn rewrap(&self, record: &SealedRecord, from: KeyId) -> Result<(), VaultError> {
         let record = record.clone();
-        self.write(move |tx| {
-            let at = tx.environment.clock.now();
-            put(
-                tx,
-                &record,
-                expected,
-                Draft::new(daemon(), stored_action(expected)),
-                at,
-            )
-        })
-        .await
+        self.write(move |tx| rewrap(tx, &record, from)).await
     }
 
     async fn get(&self, id: CredentialId) -> Result<Option<SealedRecord>, VaultError> {
@@ -57,23 +56,82 @@ impl Vault for SqliteStore {
     }
 
     async fn delete(&self, id: CredentialId, expected: u64) -> Result<(), VaultError> {
-        self.write(move |tx| {
-            let at = tx.environment.clock.now();
-            delete(
-                tx,
-                id,
-                expected,
-                Draft::new(daemon(), Action::CredentialDeleted),
-                at,
-            )
-        })
-        .await?;
-        self.forget_log().await;
-        Ok(())
+        self.delete_by(Who::Daemon, id, expected).await
+    }
+}
+
+/// The vault of a store, as one person uses it for one reason: each change is recorded as theirs.
+pub struct ActingVault {
+    store: SqliteStore,
+    act: Act,
+}
+
+#[async_trait]
+impl Vault for ActingVault {
+    async fn load_header(&self) -> Result<Option<Header>, VaultError> {
+        self.store.load_header().await
+    }
+
+    async fn store_header(
+        &self,
+        header: &Header,
+        expected: Option<u64>,
+        change: &HeaderChange,
+    ) -> Result<(), VaultError> {
+        let who = Who::Person(self.act.clone());
+        self.store.store_header_by(who, header, expected, change).await
+    }
+
+    async fn put(&self, record: &SealedRecord, expected: Option<u64>) -> Result<(), VaultError> {
+        self.store.put_credential(record, expected, &self.act).await
+    }
+
+    async fn rewrap(&self, record: &SealedRecord, from: KeyId) -> Result<(), VaultError> {
+        self.store.rewrap(record, from).await
+    }
+
+    async fn get(&self, id: CredentialId) -> Result<Option<SealedRecord>, VaultError> {
+        self.store.get(id).await
+    }
+
+    async fn list(&self) -> Result<Vec<CredentialFacts>, VaultError> {
+        self.store.list().await
+    }
+
+    async fn delete(&self, id: CredentialId, expected: u64) -> Result<(), VaultError> {
+        self.store.delete_credential(id, expected, &self.act).await
+    }
+}
+
+/// Who changes keys, for the record.
+enum Who {
+    Daemon,
+    Person(Act),
+}
+
+impl Who {
+    fn draft(&self, action: Action) -> Draft {
+        match self {
+            Self::Daemon => Draft::new(daemon(), action),
+            Self::Person(act) => act_draft(act, action),
+        }
+    }
+
+    fn at(&self, tx: &Tx<'_>) -> Timestamp {
+        match self {
+            Self::Daemon => tx.environment.clock.now(),
+            Self::Person(act) => act.at,
+        }
     }
 }
 
 impl SqliteStore {
+    /// The same vault, with `act` in the record of each change.
+    pub fn acting(&self, act: Act) -> ActingVault {
+        let store = self.clone();
+        ActingVault { store, act }
+    }
+
     /// Stores a sealed key, as [`Vault::put`], together with the record of who did it and why.
     ///
     /// # Errors
@@ -85,12 +143,7 @@ impl SqliteStore {
         expected: Option<u64>,
         act: &Act,
     ) -> Result<(), VaultError> {
-        let (record, act) = (record.clone(), act.clone());
-        self.write(move |tx| {
-            let draft = act_draft(&act, stored_action(expected));
-            put(tx, &record, expected, draft, act.at)
-        })
-        .await
+        self.put_by(Who::Person(act.clone()), record, expected).await
     }
 
     /// Deletes a sealed key, as [`Vault::delete`], together with the record of who did it and why.
@@ -105,12 +158,36 @@ impl SqliteStore {
         expected: u64,
         act: &Act,
     ) -> Result<(), VaultError> {
-        let act = act.clone();
-        self.write(move |tx| {
-            let draft = act_draft(&act, Action::CredentialDeleted);
-            delete(tx, id, expected, draft, act.at)
-        })
-        .await?;
+        self.delete_by(Who::Person(act.clone()), id, expected).await
+    }
+
+    async fn store_header_by(
+        &self,
+        who: Who,
+        header: &Header,
+        expected: Option<u64>,
+        change: &HeaderChange,
+    ) -> Result<(), VaultError> {
+        let (header, kept) = (header.clone(), change.clone());
+        self.write(move |tx| store_header(tx, &who, &header, expected, &kept))
+            .await?;
+        let erases = matches!(
+            change,
+            HeaderChange::SlotRemoved(_) | HeaderChange::RootReplaced(_) | HeaderChange::KeysRetired(_)
+        );
+        if erases {
+            self.forget_log().await;
+        }
+        Ok(())
+    }
+
+    async fn put_by(&self, who: Who, record: &SealedRecord, expected: Option<u64>) -> Result<(), VaultError> {
+        let record = record.clone();
+        self.write(move |tx| put(tx, &who, &record, expected)).await
+    }
+
+    async fn delete_by(&self, who: Who, id: CredentialId, expected: u64) -> Result<(), VaultError> {
+        self.write(move |tx| delete(tx, &who, id, expected)).await?;
         self.forget_log().await;
         Ok(())
     }
@@ -193,29 +270,103 @@ pub(crate) fn write_header(tx: &Tx<'_>, new: &Header, expected: Option<u64>) -> 
     }
 }
 
-fn store_header(tx: &Tx<'_>, new: &Header, expected: Option<u64>) -> Result<(), VaultError> {
+fn store_header(
+    tx: &Tx<'_>,
+    who: &Who,
+    new: &Header,
+    expected: Option<u64>,
+    change: &HeaderChange,
+) -> Result<(), VaultError> {
+    if let HeaderChange::KeysRetired(keys) = change {
+        for key in keys {
+            retire(tx, *key, who.at(tx))?;
+        }
+    }
     write_header(tx, new, expected)?;
     let record = || -> Result<(), StoreError> {
-        let at = tx.environment.clock.now();
         let data = Data::new()
             .integer("version", i64::try_from(new.version).unwrap_or(i64::MAX))
             .texts("slots", new.slots.iter().map(|slot| &slot.id));
-        let action = match expected {
-            None => Action::SlotAdded,
-            Some(_) => Action::KeystoreRotated,
+        let (action, data) = match change {
+            HeaderChange::Made => (Action::SlotAdded, data),
+            HeaderChange::SlotAdded(id) => (Action::SlotAdded, data.text("slot", id)),
+            HeaderChange::SlotRemoved(id) => (Action::SlotRemoved, data.text("slot", id)),
+            HeaderChange::RootReplaced(key) | HeaderChange::KeyAdded(key) => {
+                (Action::KeystoreRotated, data.text("key", key))
+            }
+            HeaderChange::KeysRetired(keys) => (Action::KeystoreRotated, data.texts("retired", keys)),
         };
-        tx.record(at, Draft::new(daemon(), action).with(data))
+        tx.record(who.at(tx), who.draft(action).with(data))
     };
     Ok(record()?)
 }
 
-fn put(
-    tx: &Tx<'_>,
-    record: &SealedRecord,
-    expected: Option<u64>,
-    draft: Draft,
-    at: Timestamp,
-) -> Result<(), VaultError> {
+/// From now on nothing is wrapped with the key.
+fn retire(tx: &Tx<'_>, key: KeyId, at: Timestamp) -> Result<(), VaultError> {
+    let is_free = || -> Result<bool, StoreError> {
+        let used: bool = tx.query_row(
+            "SELECT EXISTS (SELECT 1 FROM credential WHERE kek = ?1)",
+            [Text(&key)],
+            |row| row.get(0),
+        )?;
+        tx.execute(
+            "INSERT INTO retired_key (id, at) VALUES (?1, ?2) ON CONFLICT (id) DO NOTHING",
+            params![Text(&key), moment(at)?],
+        )?;
+        Ok(!used)
+    };
+    if is_free()? {
+        Ok(())
+    } else {
+        Err(VaultError::InUse { key })
+    }
+}
+
+fn refuse_retired(tx: &Tx<'_>, key: KeyId) -> Result<(), VaultError> {
+    let is_retired = || -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM retired_key WHERE id = ?1)";
+        Ok(tx
+            .prepare_cached(sql)?
+            .query_row([Text(&key)], |row| row.get(0))?)
+    };
+    if is_retired()? {
+        Err(VaultError::Retired { key })
+    } else {
+        Ok(())
+    }
+}
+
+/// Without a record of its own: what a credential is and who may use it stays as it was. The header's
+/// records name the key that all of them are wrapped with.
+fn rewrap(tx: &Tx<'_>, record: &SealedRecord, from: KeyId) -> Result<(), VaultError> {
+    let facts = &record.facts;
+    let row = facts.id.to_string();
+    expect_version(&row, Some(facts.version), version(tx, facts.id)?)?;
+    refuse_retired(tx, record.kek)?;
+    let write = || -> Result<usize, StoreError> {
+        Ok(tx.execute(
+            "UPDATE credential SET kek = ?3, data_key = ?4 WHERE id = ?1 AND kek = ?2",
+            params![
+                Text(&facts.id),
+                Text(&from),
+                Text(&record.kek),
+                record.data_key.as_bytes()
+            ],
+        )?)
+    };
+    if write()? == 1 {
+        Ok(())
+    } else {
+        Err(VaultError::Conflict {
+            row,
+            expected: Some(facts.version),
+            found: Some(facts.version),
+        })
+    }
+}
+
+fn put(tx: &Tx<'_>, who: &Who, record: &SealedRecord, expected: Option<u64>) -> Result<(), VaultError> {
+    refuse_retired(tx, record.kek)?;
     let facts = &record.facts;
     expect_version(&facts.id.to_string(), expected, version(tx, facts.id)?)?;
     let write = || -> Result<(), StoreError> {
@@ -249,19 +400,14 @@ fn put(
             .text("kek", record.kek)
             .text("rights", &facts.key_rights);
         let subject = Subject::credential(&facts.place.account, facts.id);
-        tx.record(at, draft.on(subject).with(data))
+        let draft = who.draft(stored_action(expected));
+        tx.record(who.at(tx), draft.on(subject).with(data))
     };
     write()?;
     Ok(())
 }
 
-fn delete(
-    tx: &Tx<'_>,
-    id: CredentialId,
-    expected: u64,
-    draft: Draft,
-    at: Timestamp,
-) -> Result<(), VaultError> {
+fn delete(tx: &Tx<'_>, who: &Who, id: CredentialId, expected: u64) -> Result<(), VaultError> {
     let found = version(tx, id)?;
     expect_version(&id.to_string(), Some(expected), found)?;
     let write = || -> Result<(), StoreError> {
@@ -279,10 +425,9 @@ fn delete(
         )?;
         tx.execute("DELETE FROM credential WHERE id = ?1", [Text(&id)])?;
         let data = Data::new().integer("version", i64::try_from(expected).unwrap_or(i64::MAX));
-        tx.record(
-            at,
-            draft.on(Subject::credential(&facts.place.account, id)).with(data),
-        )
+        let subject = Subject::credential(&facts.place.account, id);
+        let draft = who.draft(Action::CredentialDeleted);
+        tx.record(who.at(tx), draft.on(subject).with(data))
     };
     write()?;
     Ok(())

@@ -1,6 +1,6 @@
 //! The key that signs checkpoints: it signs, it is followed by another, and it is gone then.
 
-use bursar_keystore::{CheckpointKeyError, SealState, Vault};
+use bursar_keystore::{CheckpointKeyError, HeaderChange, SealState, Vault};
 
 use crate::world::World;
 use bursar_keystore::CheckpointKey;
@@ -57,8 +57,12 @@ async fn the_next_key_is_certified_by_the_one_before_which_is_then_gone() {
         "nothing has happened yet"
     );
     let second = next.key();
-    world.vault.store_header(next.header(), Some(1)).await.unwrap();
-    keys.adopt_checkpoint_key(next);
+    world
+        .vault
+        .store_header(next.header(), Some(1), &HeaderChange::Made)
+        .await
+        .unwrap();
+    keys.adopt_checkpoint_key(next).await.unwrap();
 
     assert_eq!(keys.sign_checkpoint(b"x").unwrap().key, second);
     // A new process finds the new key and no trace of the old one; everything else still opens.
@@ -78,8 +82,12 @@ async fn a_process_with_an_older_key_takes_the_stored_one_over() {
     let other = world.reopened().await;
     other.unlock(&world.file_key()).await.unwrap();
     let next = other.next_checkpoint_key().await.unwrap();
-    world.vault.store_header(next.header(), Some(1)).await.unwrap();
-    other.adopt_checkpoint_key(next);
+    world
+        .vault
+        .store_header(next.header(), Some(1), &HeaderChange::Made)
+        .await
+        .unwrap();
+    other.adopt_checkpoint_key(next).await.unwrap();
 
     keys.refresh().await.unwrap();
 
@@ -97,7 +105,7 @@ async fn a_store_that_was_sealed_meanwhile_stays_sealed() {
     let next = keys.next_checkpoint_key().await.unwrap();
     keys.lock();
 
-    keys.adopt_checkpoint_key(next);
+    keys.adopt_checkpoint_key(next).await.unwrap();
 
     assert_eq!(keys.state(), SealState::Sealed);
 }

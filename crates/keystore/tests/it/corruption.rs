@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bursar_keystore::{
-    CredentialFacts, Header, KeyStore, LoadError, MemoryVault, NewSlot, PassphraseCost, RecoveryCode,
-    SealedBytes, SealedRecord, SignError, SlotKind, UnlockError, UnlockMaterial, Vault, VaultError,
+    CredentialFacts, Header, HeaderChange, KeyId, KeyStore, LoadError, MemoryVault, NewSlot, PassphraseCost,
+    RecoveryCode, SealedBytes, SealedRecord, SignError, SlotKind, UnlockError, UnlockMaterial, Vault,
+    VaultError,
 };
 use bursar_model::{AccountMode, CredentialId, Entropy};
 
@@ -36,7 +37,10 @@ fn opens(store: &KeyStore, record: &SealedRecord) -> bool {
 /// What a fresh process can do with a header and one way to unlock it.
 async fn unlocks(header: &Header, material: &UnlockMaterial) -> bool {
     let vault = Arc::new(MemoryVault::new());
-    vault.store_header(header, None).await.unwrap();
+    vault
+        .store_header(header, None, &HeaderChange::Made)
+        .await
+        .unwrap();
     match KeyStore::open(vault, Arc::new(Seeded::new(0))).await {
         Ok(store) => store.unlock(material).await.is_ok(),
         Err(_) => false,
@@ -207,12 +211,21 @@ impl Vault for Confused {
         self.vault.load_header().await
     }
 
-    async fn store_header(&self, header: &Header, expected: Option<u64>) -> Result<(), VaultError> {
-        self.vault.store_header(header, expected).await
+    async fn store_header(
+        &self,
+        header: &Header,
+        expected: Option<u64>,
+        change: &HeaderChange,
+    ) -> Result<(), VaultError> {
+        self.vault.store_header(header, expected, change).await
     }
 
     async fn put(&self, record: &SealedRecord, expected: Option<u64>) -> Result<(), VaultError> {
         self.vault.put(record, expected).await
+    }
+
+    async fn rewrap(&self, record: &SealedRecord, from: KeyId) -> Result<(), VaultError> {
+        self.vault.rewrap(record, from).await
     }
 
     async fn get(&self, _: CredentialId) -> Result<Option<SealedRecord>, VaultError> {
@@ -363,7 +376,10 @@ async fn i16_a_slot_cannot_be_relabelled_as_another_kind() {
     let mut relabelled = header;
     relabelled.slots[1].kind = SlotKind::File;
     let vault = Arc::new(MemoryVault::new());
-    vault.store_header(&relabelled, None).await.unwrap();
+    vault
+        .store_header(&relabelled, None, &HeaderChange::Made)
+        .await
+        .unwrap();
     let store = KeyStore::open(vault, world.entropy.clone()).await.unwrap();
     let error = store.unlock(&world.file_key()).await.unwrap_err();
 

@@ -20,6 +20,8 @@ mod messages;
 #[cfg(test)]
 mod recovery;
 #[cfg(test)]
+mod rotation;
+#[cfg(test)]
 mod unlocking;
 #[cfg(test)]
 mod vaults;

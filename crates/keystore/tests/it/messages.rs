@@ -4,9 +4,9 @@ use std::io;
 
 use bursar_keystore::hardening::{Protection, RunsAsRoot, Unprotected};
 use bursar_keystore::{
-    CheckpointKeyError, Field, InitError, InvalidMaterial, KeyFileError, LoadError, MacError, NotConfirmed,
-    PassphraseCost, ProveError, RecoveryCodeError, SealError, SignError, StageError, StoreId, UnlockError,
-    VaultError, WeakPassphrase,
+    CheckpointKeyError, Field, InitError, InvalidMaterial, KeyFileError, KeysError, LoadError, MacError,
+    NotConfirmed, PassphraseCost, ProveError, RecoveryCodeError, SealError, SignError, SlotId, SlotLabel,
+    StageError, StoreId, UnlockError, VaultError, WeakPassphrase,
 };
 use bursar_model::CredentialId;
 use uuid::Uuid;
@@ -90,6 +90,10 @@ const OF_A_STORE: &str = "\
   hint: another process wrote at the same time; run the command again
 the store holds sealed keys but no header
   hint: put the whole store back from a backup; never initialise over it
+credentials are still wrapped with `kek#1`
+  hint: another process wrote at the same time; run the command again
+the credential was sealed under `kek#1`, which was retired meanwhile
+  hint: another process wrote at the same time; run the command again
 `header` in the store is damaged
   hint: put the store back from a backup, then run `bursar audit verify --deep`
 the store cannot be reached
@@ -108,17 +112,14 @@ the key store is sealed
   hint: unlock the key store
 the key store has no key that signs checkpoints
   hint: restart the daemon: it makes one
-the key store header was changed, damaged, or is of another store
+the next key that signs checkpoints could not be made
   hint: put the store back from a backup
-the header of the key store could not be made anew
-  hint: keep the store as it is and report this
-the key store header cannot be read
-  hint: check that the data directory is the right one; a store that is lost comes back from a backup, a new one is made by `bursar init`
 ";
 
 #[test]
 fn what_fails_with_a_store_is_told_with_what_to_do() {
     let row = || "header".to_owned();
+    let kek = "kek#1".parse().unwrap();
     let shown = told![
         VaultError::Conflict {
             row: row(),
@@ -126,6 +127,8 @@ fn what_fails_with_a_store_is_told_with_what_to_do() {
             found: None,
         },
         VaultError::HoldsCiphertext,
+        VaultError::InUse { key: kek },
+        VaultError::Retired { key: kek },
         VaultError::Damaged {
             row: row(),
             source: "cut".into(),
@@ -140,12 +143,69 @@ fn what_fails_with_a_store_is_told_with_what_to_do() {
         MacError::NoSuchKey,
         CheckpointKeyError::Sealed,
         CheckpointKeyError::NoKey,
-        CheckpointKeyError::Damaged,
-        CheckpointKeyError::CannotSeal,
-        CheckpointKeyError::from(UnlockError::NoHeader),
+        CheckpointKeyError::from(KeysError::Damaged),
     ];
 
     assert!(shown == OF_A_STORE, "{shown}");
+}
+
+const OF_KEYS: &str = "\
+the key store is sealed
+  hint: unlock the key store
+the key store header was changed, damaged, or is of another store
+  hint: put the store back from a backup
+a slot of the key store is not what it was when it was made
+  hint: make every slot anew with `bursar keystore rotate root`
+the header of the key store could not be made anew
+  hint: keep the store as it is and report this
+there is no slot `file-1`; there is `file-4`, `recovery-2`
+  hint: name one of the slots that there are
+`file-1` is the last slot but the recovery code, and nothing else would unlock the store
+  hint: add another slot first, with `bursar keystore slot add`
+the key of slot `file-1` (key fingerprint `0123456789abcdef`) was not given
+  hint: give its key, or leave the slot out and add a new one afterwards
+the recovery code that was confirmed is not the one that was made
+  hint: begin again
+an unlock key file cannot be used
+  hint: set the variable to the text of the key's file
+the passphrase cannot guard a store
+  hint: take five or more random words, or 16 or more random characters from a password manager
+19456 KiB, 1 passes, 1 lanes are outside what a passphrase may cost
+  hint: take at least 19456 KiB and 2 passes; the default is 65536 KiB and 3
+the key store header cannot be read
+  hint: check that the data directory is the right one; a store that is lost comes back from a backup, a new one is made by `bursar init`
+the key store could not be written
+  hint: put the whole store back from a backup; never initialise over it
+";
+
+#[test]
+fn what_fails_while_keys_are_changed_is_told_with_what_to_do() {
+    let id = || "file-1".parse::<SlotId>().unwrap();
+    let label = SlotLabel {
+        id: id(),
+        fingerprint: "0123456789abcdef".parse().unwrap(),
+    };
+    let cost = PassphraseCost { passes: 1, ..COST };
+    let shown = told![
+        KeysError::Sealed,
+        KeysError::Damaged,
+        KeysError::SlotDamaged,
+        KeysError::CannotSeal,
+        KeysError::NoSuchSlot {
+            id: id(),
+            slots: vec!["file-4".parse().unwrap(), "recovery-2".parse().unwrap()],
+        },
+        KeysError::LastSlot { id: id() },
+        KeysError::NotOpened { slots: vec![label] },
+        KeysError::NotConfirmed,
+        KeysError::from(KeyFileError::Variable),
+        KeysError::from(WeakPassphrase::Short),
+        KeysError::Cost { cost },
+        KeysError::from(UnlockError::NoHeader),
+        KeysError::from(VaultError::HoldsCiphertext),
+    ];
+
+    assert!(shown == OF_KEYS, "{shown}");
 }
 
 const OF_INIT: &str = "\

@@ -4,8 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use bursar_keystore::{
-    Header, InitError, KeyFileError, KeyStore, MemoryVault, NewSlot, PassphraseCost, ProveError, SealState,
-    SlotKind, UnlockError, UnlockMaterial, Vault, VaultError, WeakPassphrase,
+    Header, HeaderChange, InitError, KeyFileError, KeyStore, MemoryVault, NewSlot, PassphraseCost,
+    ProveError, SealState, SlotKind, UnlockError, UnlockMaterial, Vault, VaultError, WeakPassphrase,
 };
 
 use crate::world::{COST, PASSPHRASE, World, confirm, now, place, secret};
@@ -46,7 +46,9 @@ async fn k1_no_key_is_made_where_ciphertext_lies_without_a_header() {
     .await;
     let opened = KeyStore::open(headless.clone(), world.entropy.clone()).await;
     // Nor by a caller who goes round `init`.
-    let forced = headless.store_header(&header(&world).await, None).await;
+    let forced = headless
+        .store_header(&header(&world).await, None, &HeaderChange::Made)
+        .await;
 
     assert!(matches!(made, Err(InitError::HoldsCiphertext)));
     assert!(matches!(opened, Err(UnlockError::NoHeader)));
@@ -196,7 +198,11 @@ async fn k1_a_newer_header_is_left_alone() {
     let mut newer = header(&world).await;
     newer.format = 2;
     newer.version = 2;
-    world.vault.store_header(&newer, Some(1)).await.unwrap();
+    world
+        .vault
+        .store_header(&newer, Some(1), &HeaderChange::Made)
+        .await
+        .unwrap();
 
     let opened = KeyStore::open(world.vault.clone(), world.entropy.clone()).await;
 
@@ -210,7 +216,11 @@ async fn a_store_that_was_replaced_under_a_running_process_is_not_unlocked() {
     let store = world.reopened().await;
     let mut foreign = header(&other).await;
     foreign.version = 2;
-    world.vault.store_header(&foreign, Some(1)).await.unwrap();
+    world
+        .vault
+        .store_header(&foreign, Some(1), &HeaderChange::Made)
+        .await
+        .unwrap();
 
     let error = store.unlock(&other.file_key()).await.unwrap_err();
 
@@ -275,7 +285,11 @@ async fn k3_every_slot_is_proved_by_opening_the_check_through_it() {
     let mut damaged = header(&world).await;
     damaged.check = damaged.keyring.clone();
     damaged.version = 2;
-    world.vault.store_header(&damaged, Some(1)).await.unwrap();
+    world
+        .vault
+        .store_header(&damaged, Some(1), &HeaderChange::Made)
+        .await
+        .unwrap();
     for material in &materials {
         let error = store.prove_slot(material).await.unwrap_err();
         assert!(matches!(error, UnlockError::Damaged { .. }), "{error:?}");

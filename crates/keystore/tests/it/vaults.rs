@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bursar_keystore::{
-    BrokenPromise, CredentialFacts, Header, InitError, Initialisation, KeyStore, MemoryVault, NewSlot,
-    ProveError, SealedBytes, SealedRecord, Vault, VaultError, check_vault,
+    BrokenPromise, CredentialFacts, Header, HeaderChange, InitError, Initialisation, KeyId, KeyStore,
+    MemoryVault, NewSlot, ProveError, SealedBytes, SealedRecord, Vault, VaultError, check_vault,
 };
 use bursar_model::CredentialId;
 
@@ -29,6 +29,10 @@ enum Defect {
     AnswersWithTheOldest,
     DeletesWhatIsNotThere,
     KeepsFirstVersions,
+    RetiresWhatIsInUse,
+    TakesRetiredKeys,
+    RewrapsWhateverIsThere,
+    RewrapsEverything,
     /// No broken promise, these two: a store may be out of reach.
     WritesAHeaderWithoutSayingSo,
     CannotReadItsHeader,
@@ -61,8 +65,28 @@ impl Vault for Defective {
         Ok(header)
     }
 
-    async fn store_header(&self, header: &Header, expected: Option<u64>) -> Result<(), VaultError> {
-        match self.0.store_header(header, expected).await {
+    async fn store_header(
+        &self,
+        header: &Header,
+        expected: Option<u64>,
+        change: &HeaderChange,
+    ) -> Result<(), VaultError> {
+        let made = HeaderChange::Made;
+        let change = match self.1 {
+            Defect::RetiresWhatIsInUse | Defect::TakesRetiredKeys => &made,
+            _ => change,
+        };
+        if self.1 == Defect::TakesRetiredKeys
+            && let Some(record) = self
+                .0
+                .get(CredentialId::from_uuid(uuid::Uuid::from_bytes([3; 16])))
+                .await?
+            && record.kek.generation == 3
+            && header.version == 3
+        {
+            return Err(VaultError::InUse { key: record.kek });
+        }
+        match self.0.store_header(header, expected, change).await {
             Err(VaultError::HoldsCiphertext) if self.1 == Defect::MakesAHeaderBesideCiphertext => Ok(()),
             Ok(()) if self.1 == Defect::WritesAHeaderWithoutSayingSo => Err(no_answer()),
             other => other,
@@ -96,6 +120,20 @@ impl Vault for Defective {
             _ => {}
         }
         self.0.put(&record, expected).await
+    }
+
+    async fn rewrap(&self, record: &SealedRecord, from: KeyId) -> Result<(), VaultError> {
+        match self.1 {
+            Defect::RewrapsWhateverIsThere => {
+                let found = self.0.get(record.facts.id).await?;
+                self.0.rewrap(record, found.map_or(from, |found| found.kek)).await
+            }
+            Defect::RewrapsEverything => {
+                self.0.rewrap(record, from).await?;
+                self.0.put(record, Some(record.facts.version)).await
+            }
+            _ => self.0.rewrap(record, from).await,
+        }
     }
 
     async fn get(&self, id: CredentialId) -> Result<Option<SealedRecord>, VaultError> {
@@ -138,6 +176,10 @@ async fn every_planted_defect_of_a_vault_is_found() {
         (Defect::DeletesAnyVersion, "an old version cannot be deleted"),
         (Defect::KeepsFirstVersions, "what was deleted is gone"),
         (Defect::SortsSlots, "the header comes back"),
+        (Defect::RetiresWhatIsInUse, "is not retired"),
+        (Defect::RewrapsWhateverIsThere, "only the version and the key"),
+        (Defect::RewrapsEverything, "the wrapping and nothing else"),
+        (Defect::TakesRetiredKeys, "a key that was retired"),
     ] {
         let checked = check_vault(&Defective(MemoryVault::new(), defect)).await;
 

@@ -47,10 +47,12 @@ const PASSPHRASE: &str = "walnut harbour violin eleven";
 pub(crate) async fn reopened(world: &World) -> KeyStore {
     let vault: Arc<dyn Vault> = Arc::new(world.another_process());
     let keys = KeyStore::open(vault, world.entropy.clone()).await.unwrap();
-    keys.unlock(&UnlockMaterial::Passphrase(text(PASSPHRASE)))
-        .await
-        .unwrap();
+    keys.unlock(&passphrase()).await.unwrap();
     keys
+}
+
+pub(crate) fn passphrase() -> UnlockMaterial {
+    UnlockMaterial::Passphrase(text(PASSPHRASE))
 }
 
 /// New keys of a store that has none, unsealed.

@@ -1,17 +1,19 @@
 use std::fs;
+use std::sync::Arc;
 
 use bursar_audit::Action;
 use bursar_broker::{KeyRights, NonceFloor};
 use bursar_controls::KeyState;
 use bursar_execution::Conditions;
 use bursar_keystore::{
-    CredentialFacts, CredentialPlace, Fingerprint, Header, KeyId, SealedBytes, SealedRecord, SealedSlot,
-    SlotKind, StoreId, Vault, VaultError,
+    CredentialFacts, CredentialMaterial, CredentialPlace, Fingerprint, Header, HeaderChange, KeyId, KeyStore,
+    SealedBytes, SealedRecord, SealedSlot, Secret, SlotKind, StoreId, Vault, VaultError, check_vault,
 };
 use bursar_model::{AccountMode, CredentialId};
 use jiff::Timestamp;
 
 use crate::support::{NOON, World, act, at, trail, world};
+use crate::tampering::{passphrase, place, unlocked};
 
 fn header(version: u64) -> Header {
     let sealed = |byte: u8| SealedBytes::from_bytes(vec![byte; 90]);
@@ -69,11 +71,15 @@ async fn a_header_is_written_over_the_version_that_was_read() {
     let world = world();
     let store = &world.store;
     assert_eq!(store.load_header().await.unwrap(), None);
+    let change = HeaderChange::SlotAdded("file-1".parse().unwrap());
 
-    store.store_header(&header(1), None).await.unwrap();
-    let again = store.store_header(&header(1), None).await;
-    let stale = store.store_header(&header(3), Some(2)).await;
-    store.store_header(&header(2), Some(1)).await.unwrap();
+    store
+        .store_header(&header(1), None, &HeaderChange::Made)
+        .await
+        .unwrap();
+    let again = store.store_header(&header(1), None, &HeaderChange::Made).await;
+    let stale = store.store_header(&header(3), Some(2), &change).await;
+    store.store_header(&header(2), Some(1), &change).await.unwrap();
 
     assert!(matches!(
         again,
@@ -95,12 +101,89 @@ async fn a_header_is_written_over_the_version_that_was_read() {
 }
 
 #[tokio::test]
+async fn the_store_keeps_the_promises_of_a_vault() {
+    let (daemon, person) = (with_account().await, with_account().await);
+
+    check_vault(&daemon.store).await.unwrap();
+    check_vault(&person.store.acting(person.act())).await.unwrap();
+}
+
+#[tokio::test]
+async fn i17_keys_are_replaced_in_the_name_of_a_person_and_the_old_ones_are_nowhere() {
+    let world = with_account().await;
+    let keys = unlocked(&world).await;
+    let material = CredentialMaterial::new(
+        Secret::from_text("KrakenPublicKeyId0123wxyz".to_owned()),
+        Secret::from_text("SmVmZQ==".to_owned()),
+    );
+    let staged = keys.stage(&material).unwrap();
+    let record = keys
+        .seal(staged, place("kraken-ilves"), "trade", world.now())
+        .unwrap();
+    let act = world.act().because("a laptop was lost");
+    world.store.put_credential(&record, None, &act).await.unwrap();
+    let header = world.store.load_header().await.unwrap().unwrap();
+    let is_somewhere = |sealed: &SealedBytes| {
+        // The header keeps its parts as text.
+        let text = String::from(sealed.clone());
+        ["bursar.db", "bursar.db-wal"].iter().any(|name| {
+            let bytes = fs::read(world.folder().join(name)).unwrap_or_default();
+            [sealed.as_bytes(), text.as_bytes()]
+                .iter()
+                .any(|sealed| bytes.windows(sealed.len()).any(|window| window == *sealed))
+        })
+    };
+    assert!(is_somewhere(&record.data_key) && is_somewhere(&header.keyring));
+
+    let acting = KeyStore::open(Arc::new(world.store.acting(act)), world.entropy.clone())
+        .await
+        .unwrap();
+    acting.unlock(&passphrase()).await.unwrap();
+    acting.rotate_wrapping_key(|_| {}).await.unwrap();
+
+    assert!(!is_somewhere(&record.data_key) && !is_somewhere(&header.keyring));
+    assert!(
+        is_somewhere(&record.ciphertext),
+        "what it opens was not written anew"
+    );
+    let told: Vec<(Action, String, Option<String>)> = trail(&world.store)
+        .await
+        .into_iter()
+        .rev()
+        .take(2)
+        .map(|record| (record.action, record.actor.to_string(), record.reason.clone()))
+        .collect();
+    let expected = (
+        Action::KeystoreRotated,
+        "operator:ops_desk".to_owned(),
+        Some("a laptop was lost".to_owned()),
+    );
+    assert_eq!(told, [expected.clone(), expected]);
+    // Another process, with the keys from before: it finds them retired, and then the new ones.
+    let staged = keys.stage(&material).unwrap();
+    let late = keys
+        .seal(staged, place("kraken-ilves"), "trade", world.now())
+        .unwrap();
+    let refused = world.store.put_credential(&late, None, &world.act()).await;
+    assert!(matches!(refused, Err(VaultError::Retired { .. })), "{refused:?}");
+    keys.refresh().await.unwrap();
+    assert!(
+        keys.load_signer(record.facts.id, &place("kraken-ilves"))
+            .await
+            .is_ok()
+    );
+}
+
+#[tokio::test]
 async fn no_header_is_made_where_keys_lie() {
     let world = with_account().await;
     world.store.put(&record(1, 1), None).await.unwrap();
 
     assert!(matches!(
-        world.store.store_header(&header(1), None).await,
+        world
+            .store
+            .store_header(&header(1), None, &HeaderChange::Made)
+            .await,
         Err(VaultError::HoldsCiphertext)
     ));
 }

@@ -9,7 +9,9 @@ use bursar_auth::{
     Account, AccountChange, Act, Directory, DirectoryError, NewAccount, NewUser, User, UserChange,
 };
 use bursar_execution::{Connection, JournalError};
-use bursar_keystore::{CredentialFacts, CredentialPlace, Header, SealedRecord, Vault, VaultError};
+use bursar_keystore::{
+    CredentialFacts, CredentialPlace, Header, HeaderChange, KeyId, SealedRecord, Vault, VaultError,
+};
 use bursar_model::{AccountId, AccountMode, CredentialId, UserId};
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -135,10 +137,13 @@ impl Vault for Store {
     async fn load_header(&self) -> Result<Option<Header>, VaultError> {
         panic!("the manager opens no key")
     }
-    async fn store_header(&self, _: &Header, _: Option<u64>) -> Result<(), VaultError> {
+    async fn store_header(&self, _: &Header, _: Option<u64>, _: &HeaderChange) -> Result<(), VaultError> {
         panic!("the manager opens no key")
     }
     async fn put(&self, _: &SealedRecord, _: Option<u64>) -> Result<(), VaultError> {
+        panic!("the manager opens no key")
+    }
+    async fn rewrap(&self, _: &SealedRecord, _: KeyId) -> Result<(), VaultError> {
         panic!("the manager opens no key")
     }
     async fn get(&self, _: CredentialId) -> Result<Option<SealedRecord>, VaultError> {
