@@ -64,6 +64,13 @@ pub struct Global {
     /// A file with the passphrase of the key store, for scripts
     #[arg(long, global = true, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
+    /// Unlock with the recovery code, which is asked for
+    #[arg(long, global = true, conflicts_with_all = ["passphrase_file", "unlock_file"])]
+    pub recovery_code: bool,
+    /// A file with the recovery code, for scripts
+    #[arg(long, global = true, value_name = "FILE",
+        conflicts_with_all = ["passphrase_file", "unlock_file", "recovery_code"])]
+    pub recovery_code_file: Option<PathBuf>,
 }
 
 /// What reading the command line came to.

@@ -12,6 +12,7 @@ pub mod errors;
 pub mod explain;
 pub mod hierarchy;
 pub mod init;
+pub mod keystore;
 pub mod kill;
 pub mod latches;
 pub mod lists;
@@ -93,6 +94,9 @@ pub enum Command {
     /// The day's loss of a user
     #[command(subcommand)]
     Loss(loss::Loss),
+    /// The keys that seal all other keys: how they are unlocked, and new ones in their place
+    #[command(subcommand)]
+    Keystore(keystore::Keystore),
     /// The record of every decision
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -134,6 +138,7 @@ impl Command {
             Self::Reject(command) => command.run(session).await,
             Self::Errors(command) => command.run(session).await,
             Self::Loss(command) => command.run(session).await,
+            Self::Keystore(command) => command.run(session).await,
             Self::Audit(command) => command.run(session).await,
             Self::Config(command) => command.run(session).await,
             Self::Completions(command) => Ok(command.run(session)),

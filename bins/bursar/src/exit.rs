@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use bursar_audit::LogError;
 use bursar_auth::DirectoryError;
 use bursar_execution::{ApprovalError, GatewayError, JournalError};
-use bursar_keystore::{InitError, LoadError, SealError, SignError, StageError, UnlockError, VaultError};
+use bursar_keystore::{
+    InitError, KeysError, LoadError, SealError, SignError, StageError, UnlockError, VaultError,
+};
 use bursar_store_sqlite::StoreError;
 use strum::{Display, IntoStaticStr};
 
@@ -196,7 +198,9 @@ impl From<GatewayError> for Failure {
 impl From<VaultError> for Failure {
     fn from(error: VaultError) -> Self {
         let exit = match &error {
-            VaultError::Conflict { .. } => Exit::Failed,
+            VaultError::Conflict { .. } | VaultError::InUse { .. } | VaultError::Retired { .. } => {
+                Exit::Failed
+            }
             VaultError::HoldsCiphertext => Exit::Refused,
             VaultError::Damaged { .. } => Exit::Unavailable,
             VaultError::Unavailable { source } => of_store(source.as_ref()),
@@ -220,6 +224,21 @@ impl From<InitError> for Failure {
             InitError::NoSlot | InitError::NotConfirmed | InitError::Cost { .. } => Exit::Usage,
             InitError::KeyFile { .. } | InitError::NotRandom | InitError::TooLong => Exit::Failed,
             InitError::Vault { .. } => Exit::Unavailable,
+        };
+        Self::of(exit, &error, error.hint())
+    }
+}
+
+impl From<KeysError> for Failure {
+    fn from(error: KeysError) -> Self {
+        let exit = match error {
+            KeysError::Unlock { source } => return source.into(),
+            KeysError::Vault { source } => return source.into(),
+            KeysError::Sealed | KeysError::Damaged | KeysError::SlotDamaged => Exit::Unavailable,
+            KeysError::LastSlot { .. } | KeysError::WeakPassphrase { .. } => Exit::Refused,
+            KeysError::NoSuchSlot { .. } => Exit::NotFound,
+            KeysError::NotOpened { .. } | KeysError::NotConfirmed | KeysError::Cost { .. } => Exit::Usage,
+            KeysError::CannotSeal | KeysError::KeyFile { .. } => Exit::Failed,
         };
         Self::of(exit, &error, error.hint())
     }

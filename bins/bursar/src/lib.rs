@@ -11,7 +11,7 @@
 //! # Invariants
 //!
 //! - Standard output holds the answer and nothing else; with `--json` it is one JSON document.
-//! - No secret is an argument, and none is ever printed, but the recovery code, once, by `init`.
+//! - No secret is an argument, and none is ever printed, but a new recovery code, once.
 //! - Every "no" names its rule and says what to do.
 //! - Every change names who made it, in the audit trail, in the transaction of the change.
 
@@ -23,7 +23,9 @@ pub mod console;
 pub mod exit;
 pub mod installation;
 mod named;
+mod progress;
 mod prompt;
+mod recovery;
 pub mod render;
 pub mod session;
 pub mod surroundings;

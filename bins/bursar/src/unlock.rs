@@ -1,14 +1,14 @@
-//! Unlocking the key store: with the unlock key's file, or with a passphrase.
+//! Unlocking the key store: with whatever one of its slots is unlocked with.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bursar_keystore::{KeyFile, KeyStore, SlotKind, UnlockMaterial, Vault};
-
+use bursar_auth::Act;
+use bursar_keystore::{KeyFile, KeyStore, RecoveryCode, Secret, SlotKind, UnlockMaterial, Vault};
 use bursar_store_sqlite::SqliteStore;
 
 use crate::session::{Opened, Session};
-use crate::{Failure, Installation, Surroundings, prompt};
+use crate::{Exit, Failure, Installation, Surroundings, prompt};
 
 /// Where the unlock key's file is: as it was typed, else `BURSAR_UNLOCK_FILE`, else the settings.
 pub fn unlock_file(
@@ -40,30 +40,75 @@ pub fn key_file(path: PathBuf, installation: &Installation) -> KeyFile {
     KeyFile::new(path, installation.kept_from_keys())
 }
 
+/// The name under which the service manager hands the unlock key over.
+pub const SYSTEMD_CREDENTIAL: &str = "bursar-unlock";
+/// The variable that holds the unlock key where a slot of kind `env` says so.
+pub const UNLOCK_VARIABLE: &str = "BURSAR_UNLOCK_KEY";
+
 impl Session<'_> {
     /// The key store, unsealed.
     pub async fn unlocked(&mut self, opened: &Opened) -> Result<KeyStore, Failure> {
         let vault: Arc<dyn Vault> = Arc::<SqliteStore>::clone(&opened.store);
-        let store = KeyStore::open(vault, Arc::clone(&self.surroundings.entropy)).await?;
         let material = self.unlock_material(opened).await?;
-        store.unlock(&material).await?;
+        self.unlocked_by(vault, &material).await
+    }
+
+    /// The key store, unsealed, with this command's act in the record of each change.
+    pub(crate) async fn unlocked_to_act(
+        &mut self,
+        opened: &Opened,
+        act: Act,
+    ) -> Result<(KeyStore, UnlockMaterial), Failure> {
+        let vault: Arc<dyn Vault> = Arc::new(opened.store.acting(act));
+        let material = self.unlock_material(opened).await?;
+        Ok((self.unlocked_by(vault, &material).await?, material))
+    }
+
+    /// The key store, sealed.
+    pub(crate) async fn sealed(&self, opened: &Opened) -> Result<KeyStore, Failure> {
+        let vault: Arc<dyn Vault> = Arc::<SqliteStore>::clone(&opened.store);
+        Ok(KeyStore::open(vault, Arc::clone(&self.surroundings.entropy)).await?)
+    }
+
+    async fn unlocked_by(
+        &self,
+        vault: Arc<dyn Vault>,
+        material: &UnlockMaterial,
+    ) -> Result<KeyStore, Failure> {
+        let store = KeyStore::open(vault, Arc::clone(&self.surroundings.entropy)).await?;
+        store.unlock(material).await?;
         Ok(store)
     }
 
-    async fn unlock_material(&mut self, opened: &Opened) -> Result<UnlockMaterial, Failure> {
+    /// What unlocks the store: as it was named, else the first that is at hand of what has a slot, else a
+    /// passphrase that is asked for.
+    pub async fn unlock_material(&self, opened: &Opened) -> Result<UnlockMaterial, Failure> {
         if let Some(file) = &self.global.passphrase_file {
             return Ok(UnlockMaterial::Passphrase(prompt::secret_file(&self.path(file))?));
         }
+        if let Some(material) = self.recovery_code()? {
+            return Ok(material);
+        }
+        let installation = &opened.installation;
         let header = opened.store.load_header().await?;
         let slots = header.map(|header| header.slots).unwrap_or_default();
-        let has_file = slots.iter().any(|slot| matches!(slot.kind, SlotKind::File));
-        if has_file || self.global.unlock_file.is_some() {
-            let path = unlock_file(
-                self.global.unlock_file.as_deref(),
-                &opened.installation,
-                self.surroundings,
-            )?;
-            return Ok(UnlockMaterial::File(key_file(path, &opened.installation)));
+        let has = |kind: &SlotKind| slots.iter().any(|slot| slot.kind == *kind);
+        if self.global.unlock_file.is_none() {
+            if has(&SlotKind::SystemdCredential)
+                && let Some(credential) = self.handed_over()
+            {
+                return Ok(UnlockMaterial::SystemdCredential(credential));
+            }
+            if has(&SlotKind::Env)
+                && let Some(text) = self.surroundings.variable(UNLOCK_VARIABLE)
+            {
+                return Ok(UnlockMaterial::Env(Secret::from_text(text.to_owned())));
+            }
+        }
+        if has(&SlotKind::File) || self.global.unlock_file.is_some() {
+            let typed = self.global.unlock_file.as_deref();
+            let path = unlock_file(typed, installation, self.surroundings)?;
+            return Ok(UnlockMaterial::File(key_file(path, installation)));
         }
         prompt::secret(
             self.console,
@@ -71,5 +116,29 @@ impl Session<'_> {
             "name a file with it: `--passphrase-file FILE`",
         )
         .map(UnlockMaterial::Passphrase)
+    }
+
+    /// The code that was written down when the store was made, where it is to be used.
+    fn recovery_code(&self) -> Result<Option<UnlockMaterial>, Failure> {
+        let typed = match &self.global.recovery_code_file {
+            Some(file) => prompt::secret_file(&self.path(file))?,
+            None if self.global.recovery_code => prompt::secret(
+                self.console,
+                "recovery code",
+                "name a file with it: `--recovery-code-file FILE`",
+            )?,
+            None => return Ok(None),
+        };
+        let code =
+            RecoveryCode::parse(&typed).map_err(|error| Failure::of(Exit::Usage, &error, error.hint()))?;
+        Ok(Some(UnlockMaterial::Recovery(code)))
+    }
+
+    /// The unlock key that the service manager has put down for this process.
+    fn handed_over(&self) -> Option<KeyFile> {
+        let folder = self.surroundings.variable("CREDENTIALS_DIRECTORY")?;
+        let file = Path::new(folder).join(SYSTEMD_CREDENTIAL);
+        std::fs::symlink_metadata(&file).ok()?;
+        Some(KeyFile::of_service_manager(file))
     }
 }

@@ -1,7 +1,5 @@
 //! `bursar init`: makes a new installation, in four steps.
 
-mod recovery;
-
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
@@ -17,7 +15,7 @@ use bursar_store_sqlite::SqliteStore;
 use clap::Args;
 use serde_json::json;
 
-use crate::commands::init::recovery::{Recovery, hand_over};
+use crate::recovery::{Recovery, hand_over, keys_apart};
 use crate::render::{self, Page};
 use crate::session::{Opened, Session, environment};
 use crate::{Exit, Failure, Installation, prompt, unlock};
@@ -60,7 +58,7 @@ impl Init {
         let (installation, settings_file) = self.installation(session)?;
         let begun = begun(&installation, session).await?;
         let way = self.way(&installation, session)?;
-        let recovery = self.recovery(&installation, session)?;
+        let recovery = Recovery::chosen(self.recovery_file.as_deref(), &installation, session)?;
 
         session.console.step(1, 4, "Store");
         let store = match begun {
@@ -98,10 +96,7 @@ impl Init {
         let document = json!({
             "store": opened.installation.store,
             "unlock": { "kind": kind, "file": unlock_file, "slots": slots },
-            "recovery_file": match &recovery {
-                Recovery::Written(path) => Some(path),
-                Recovery::TypedBack | Recovery::Shown => None,
-            },
+            "recovery_file": recovery.file(),
             "settings_file": settings_file,
             "settings_written": written,
             "next": NEXT.iter().map(|(command, _)| command).collect::<Vec<_>>(),
@@ -172,31 +167,6 @@ impl Init {
         keys_apart(&path, installation)?;
         Ok(Way::File(path))
     }
-
-    fn recovery(&self, installation: &Installation, session: &Session<'_>) -> Result<Recovery, Failure> {
-        match &self.recovery_file {
-            Some(file) => {
-                let file = session.path(file);
-                if fs::symlink_metadata(&file).is_ok() {
-                    return Err(Failure::refused(
-                        format!(
-                            "rule never-overwrite: there is something at `{}` already",
-                            file.display()
-                        ),
-                        "name another file for the recovery code",
-                    ));
-                }
-                keys_apart(&file, installation)?;
-                Ok(Recovery::Written(file))
-            }
-            None if session.console.can_ask() => Ok(Recovery::TypedBack),
-            None if session.global.yes => Ok(Recovery::Shown),
-            None => Err(Failure::usage(
-                "nobody can be shown the recovery code",
-                "add `--recovery-file FILE`, or `--yes` to have it printed on the error stream",
-            )),
-        }
-    }
 }
 
 /// The store of an earlier `init` that ended before its keys were made, as when the terminal closed at
@@ -228,21 +198,6 @@ fn take_over(store: SqliteStore, installation: &Installation, session: &mut Sess
         installation.store.display()
     ));
     store
-}
-
-/// Refused before anything is made: what opens a store does not lie beside it.
-fn keys_apart(file: &Path, installation: &Installation) -> Result<(), Failure> {
-    let folders = installation.kept_from_keys();
-    if folders.iter().any(|folder| file.starts_with(folder)) {
-        return Err(Failure::refused(
-            format!(
-                "rule keys-apart: `{}` lies in the folder of the store, and would be copied along with it",
-                file.display()
-            ),
-            "name a file elsewhere, best on another machine",
-        ));
-    }
-    Ok(())
 }
 
 fn make_store(installation: &Installation, session: &mut Session<'_>) -> Result<SqliteStore, Failure> {
@@ -298,7 +253,7 @@ async fn make_keys(
     let entropy = Arc::clone(&session.surroundings.entropy);
     let begun = KeyStore::init(vault, entropy, session.surroundings.now(), vec![slot]).await?;
     let slots = begun.slots().iter().map(|slot| slot.id.to_string()).collect();
-    let confirmed = hand_over(&begun, recovery, session)?;
+    let confirmed = hand_over(begun.recovery_code(), recovery, session)?;
     begun.finish(confirmed).await?;
     session
         .console

@@ -13,14 +13,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::desk::Desk;
 
-struct Venue {
+pub(crate) struct Venue {
     server: SandboxServer,
     shutdown: CancellationToken,
 }
 
 impl Venue {
     /// With three customers: one who may trade, one whose key can withdraw, one who may only read.
-    async fn open(desk: &Desk) -> Self {
+    pub(crate) async fn open(desk: &Desk) -> Self {
         let withdrawing = Permission::TRADING.into_iter().chain([Permission::WithdrawFunds]);
         let customers = Customers::new(vec![
             CustomerSpec::named("mara"),
@@ -49,12 +49,12 @@ impl Venue {
         (key.key.clone(), key.secret.to_base64())
     }
 
-    fn document(&self, customer: &str) -> String {
+    pub(crate) fn document(&self, customer: &str) -> String {
         let (key, secret) = self.key(customer);
         json!({ "api_key": key, "api_secret": secret }).to_string()
     }
 
-    async fn close(self) {
+    pub(crate) async fn close(self) {
         self.shutdown.cancel();
         self.server.stopped().await;
     }

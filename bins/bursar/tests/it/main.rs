@@ -13,6 +13,8 @@ mod hostile;
 #[cfg(test)]
 mod init;
 #[cfg(test)]
+mod keystore;
+#[cfg(test)]
 mod orders;
 #[cfg(test)]
 mod people;

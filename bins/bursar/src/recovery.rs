@@ -5,13 +5,13 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use bursar_keystore::{Initialisation, RecoveryCode, RecoveryConfirmed, Secret};
+use bursar_keystore::{RecoveryCode, RecoveryConfirmed, Secret};
 
 use crate::session::Session;
-use crate::{Exit, Failure, prompt};
+use crate::{Exit, Failure, Installation, prompt};
 
-/// What happens to the recovery code.
-pub(super) enum Recovery {
+/// What happens to a new recovery code.
+pub(crate) enum Recovery {
     /// Shown, and two groups typed back.
     TypedBack,
     /// Written to a new file.
@@ -20,13 +20,67 @@ pub(super) enum Recovery {
     Shown,
 }
 
+impl Recovery {
+    /// A file that was named, else the terminal, else the error stream where somebody said yes to that.
+    pub(crate) fn chosen(
+        file: Option<&Path>,
+        installation: &Installation,
+        session: &Session<'_>,
+    ) -> Result<Self, Failure> {
+        match file {
+            Some(file) => {
+                let file = session.path(file);
+                if fs::symlink_metadata(&file).is_ok() {
+                    return Err(Failure::refused(
+                        format!(
+                            "rule never-overwrite: there is something at `{}` already",
+                            file.display()
+                        ),
+                        "name another file for the recovery code",
+                    ));
+                }
+                keys_apart(&file, installation)?;
+                Ok(Self::Written(file))
+            }
+            None if session.console.can_ask() => Ok(Self::TypedBack),
+            None if session.global.yes => Ok(Self::Shown),
+            None => Err(Failure::usage(
+                "nobody can be shown the recovery code",
+                "add `--recovery-file FILE`, or `--yes` to have it printed on the error stream",
+            )),
+        }
+    }
+
+    /// The file that the code goes to.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Written(file) => Some(file),
+            Self::TypedBack | Self::Shown => None,
+        }
+    }
+}
+
+/// Refused before anything is made: what opens a store does not lie beside it.
+pub(crate) fn keys_apart(file: &Path, installation: &Installation) -> Result<(), Failure> {
+    let folders = installation.kept_from_keys();
+    if folders.iter().any(|folder| file.starts_with(folder)) {
+        return Err(Failure::refused(
+            format!(
+                "rule keys-apart: `{}` lies in the folder of the store, and would be copied along with it",
+                file.display()
+            ),
+            "name a file elsewhere, best on another machine",
+        ));
+    }
+    Ok(())
+}
+
 /// Gives the recovery code to the operator, once, in the way that was chosen.
-pub(super) fn hand_over(
-    begun: &Initialisation,
+pub(crate) fn hand_over(
+    code: &RecoveryCode,
     recovery: &Recovery,
     session: &mut Session<'_>,
 ) -> Result<RecoveryConfirmed, Failure> {
-    let code = begun.recovery_code();
     let groups = RecoveryCode::pick_groups(session.surroundings.entropy.as_ref());
     match recovery {
         Recovery::TypedBack => {
@@ -67,7 +121,7 @@ fn typed_back(
     session: &Session<'_>,
 ) -> Result<RecoveryConfirmed, Failure> {
     const TRIES: usize = 3;
-    let beforehand = "run `bursar init --recovery-file FILE`";
+    let beforehand = "add `--recovery-file FILE`";
     let ask = |group: usize| {
         prompt::secret(
             session.console,
@@ -90,7 +144,7 @@ fn typed_back(
             || "the code was not confirmed".to_owned(),
             |error| error.to_string(),
         ),
-        "nothing was made; run `bursar init` again and write the code down",
+        "nothing was made; run the command again and write the code down",
     ))
 }
 

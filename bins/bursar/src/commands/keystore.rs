@@ -1,0 +1,151 @@
+//! `bursar keystore`: how the store is unlocked, and new keys in the place of old ones.
+
+mod rotate;
+mod slot;
+
+use bursar_keystore::{Header, KeyId, Proof, SealedSlot, SlotKind, Vault};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::render::{Cell, Page, Table, Tone, count, moment};
+use crate::session::{Opened, Session};
+use crate::unlock::{SYSTEMD_CREDENTIAL, UNLOCK_VARIABLE};
+use crate::{Exit, Failure};
+
+#[derive(Debug, Subcommand)]
+pub enum Keystore {
+    /// The slots that unlock the store; with --prove every sealed thing is opened once
+    Status(Status),
+    /// Add, remove or prove a way to unlock the store
+    #[command(subcommand)]
+    Slot(slot::Slot),
+    /// Replace keys of the store; a running daemon takes them over and goes on
+    #[command(subcommand)]
+    Rotate(rotate::Rotate),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bursar keystore status
+  bursar keystore status --prove")]
+pub struct Status {
+    /// Unlock the store, and open every credential with it
+    #[arg(long)]
+    prove: bool,
+}
+
+impl Keystore {
+    pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
+        match self {
+            Self::Status(command) => command.run(session).await,
+            Self::Slot(command) => command.run(session).await,
+            Self::Rotate(command) => command.run(session).await,
+        }
+    }
+}
+
+/// What opened with the keys of the store.
+struct Proved {
+    keys: Vec<KeyId>,
+    proof: Proof,
+}
+
+impl Status {
+    async fn run(&self, session: &mut Session<'_>) -> Result<Exit, Failure> {
+        let opened = session.open().await?;
+        let header = header(&opened).await?;
+        let proved = if self.prove {
+            let store = session.unlocked(&opened).await?;
+            let proof = store
+                .prove()
+                .await
+                .map_err(|error| Failure::of(Exit::Unavailable, &error, error.hint()))?;
+            Some(Proved {
+                keys: store.key_ids()?,
+                proof,
+            })
+        } else {
+            None
+        };
+        let mut page = Page::new();
+        page.facts([
+            ("store id", Cell::new(header.store)),
+            (
+                "header",
+                Cell::new(format!("version {}, sealed with {}", header.version, header.root)),
+            ),
+        ]);
+        page.table(&slot_table(&header.slots), "");
+        if let Some(proved) = &proved {
+            tell(&mut page, proved);
+        }
+        let document = json!({
+            "store": header.store,
+            "version": header.version,
+            "root": header.root,
+            "slots": header.slots.iter().map(slot_json).collect::<Vec<_>>(),
+            "keys": proved.as_ref().map(|proved| &proved.keys),
+            "proof": proved.as_ref().map(|proved| json!({
+                "opened": proved.proof.opened,
+                "damaged": proved.proof.damaged.iter().map(|facts| facts.id).collect::<Vec<_>>(),
+            })),
+        });
+        session.console.answer(&page, &document);
+        let is_whole = proved.is_none_or(|proved| proved.proof.damaged.is_empty());
+        Ok(if is_whole { Exit::Done } else { Exit::Failed })
+    }
+}
+
+fn tell(page: &mut Page, proved: &Proved) {
+    let keys: Vec<String> = proved.keys.iter().map(ToString::to_string).collect();
+    let opened = count(proved.proof.opened, "credential opens", "credentials open");
+    page.blank();
+    page.facts([
+        ("keys", Cell::new(keys.join(", "))),
+        ("proved", Cell::new(opened).tone(Tone::Good)),
+    ]);
+    for facts in &proved.proof.damaged {
+        page.line(format!(
+            "credential `{}` of `{}` does not open: enter it anew with `bursar credentials set {}`",
+            facts.id, facts.place.account, facts.place.account
+        ));
+    }
+}
+
+async fn header(opened: &Opened) -> Result<Header, Failure> {
+    let header = opened.store.load_header().await?;
+    header.ok_or_else(|| bursar_keystore::UnlockError::NoHeader.into())
+}
+
+fn slot_table(slots: &[SealedSlot]) -> Table {
+    let mut table = Table::new(&["SLOT", "UNLOCKED BY", "SINCE", "KEY FINGERPRINT"]);
+    for slot in slots {
+        table.row([
+            Cell::new(&slot.id),
+            Cell::new(unlocked_by(&slot.kind)),
+            Cell::new(moment(slot.created_at)),
+            Cell::new(slot.fingerprint).tone(Tone::Dim),
+        ]);
+    }
+    table
+}
+
+fn unlocked_by(kind: &SlotKind) -> String {
+    match kind {
+        SlotKind::File => "the unlock key's file".to_owned(),
+        SlotKind::Passphrase { .. } => "a passphrase".to_owned(),
+        SlotKind::SystemdCredential => format!("the credential {SYSTEMD_CREDENTIAL} of systemd"),
+        SlotKind::Env => format!("the variable {UNLOCK_VARIABLE}"),
+        SlotKind::Recovery => "the recovery code".to_owned(),
+    }
+}
+
+fn slot_json(slot: &SealedSlot) -> Value {
+    json!({
+        "id": slot.id,
+        "kind": slot.kind.name(),
+        "created_at": slot.created_at,
+        "fingerprint": slot.fingerprint,
+    })
+}
