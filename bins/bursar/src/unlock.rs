@@ -46,11 +46,10 @@ pub const SYSTEMD_CREDENTIAL: &str = "bursar-unlock";
 pub const UNLOCK_VARIABLE: &str = "BURSAR_UNLOCK_KEY";
 
 impl Session<'_> {
-    /// The key store, unsealed.
-    pub async fn unlocked(&mut self, opened: &Opened) -> Result<KeyStore, Failure> {
+    /// The key store, unsealed, and what unlocked it.
+    pub async fn unlocked(&mut self, opened: &Opened) -> Result<(KeyStore, UnlockMaterial), Failure> {
         let vault: Arc<dyn Vault> = Arc::<SqliteStore>::clone(&opened.store);
-        let material = self.unlock_material(opened).await?;
-        self.unlocked_by(vault, &material).await
+        self.unlocked_in(vault, opened).await
     }
 
     /// The key store, unsealed, with this command's act in the record of each change.
@@ -60,8 +59,7 @@ impl Session<'_> {
         act: Act,
     ) -> Result<(KeyStore, UnlockMaterial), Failure> {
         let vault: Arc<dyn Vault> = Arc::new(opened.store.acting(act));
-        let material = self.unlock_material(opened).await?;
-        Ok((self.unlocked_by(vault, &material).await?, material))
+        self.unlocked_in(vault, opened).await
     }
 
     /// The key store, sealed.
@@ -70,14 +68,15 @@ impl Session<'_> {
         Ok(KeyStore::open(vault, Arc::clone(&self.surroundings.entropy)).await?)
     }
 
-    async fn unlocked_by(
+    async fn unlocked_in(
         &self,
         vault: Arc<dyn Vault>,
-        material: &UnlockMaterial,
-    ) -> Result<KeyStore, Failure> {
+        opened: &Opened,
+    ) -> Result<(KeyStore, UnlockMaterial), Failure> {
+        let material = self.unlock_material(opened).await?;
         let store = KeyStore::open(vault, Arc::clone(&self.surroundings.entropy)).await?;
-        store.unlock(material).await?;
-        Ok(store)
+        store.unlock(&material).await?;
+        Ok((store, material))
     }
 
     /// What unlocks the store: as it was named, else the first that is at hand of what has a slot, else a

@@ -29,6 +29,7 @@ use tracing::{error, info, warn};
 
 use crate::checkpoints::Checkpoints;
 use crate::connector::DeskConnector;
+use crate::custody::Custody;
 use crate::roster::StoreRoster;
 use crate::sole::SoleDaemon;
 use crate::switchboard::Switchboard;
@@ -51,7 +52,7 @@ pub async fn run(session: &mut Session<'_>, stop: CancellationToken) -> Result<(
     let surroundings = session.surroundings;
     // Whatever the last daemon left behind: from here on nothing is known of any account.
     opened.store.forget_connections(surroundings.clock.now()).await?;
-    let keystore = session.unlocked(&opened).await?;
+    let (keystore, material) = session.unlocked(&opened).await?;
     let (installation, store) = (opened.installation, opened.store);
     let switchboard = Switchboard::new(
         &installation,
@@ -84,6 +85,7 @@ pub async fn run(session: &mut Session<'_>, stop: CancellationToken) -> Result<(
         Arc::clone(&surroundings.clock),
         outside,
     );
+    let mut custody = Custody::new(Arc::clone(&store), wiring.keystore.clone(), material);
     let daemon = Daemon {
         installation,
         store,
@@ -93,7 +95,7 @@ pub async fn run(session: &mut Session<'_>, stop: CancellationToken) -> Result<(
     daemon.record(Action::DaemonStarted).await?;
     // Before anything trades: a store that was put back halts.
     checkpoints.begin().await;
-    let ended = daemon.work(&mut checkpoints, stop).await;
+    let ended = daemon.work(&mut checkpoints, &mut custody, stop).await;
     daemon.record(Action::DaemonStopped).await?;
     checkpoints.end().await;
     ended
@@ -157,7 +159,12 @@ struct Daemon {
 }
 
 impl Daemon {
-    async fn work(&self, checkpoints: &mut Checkpoints, stop: CancellationToken) -> Result<(), Failure> {
+    async fn work(
+        &self,
+        checkpoints: &mut Checkpoints,
+        custody: &mut Custody,
+        stop: CancellationToken,
+    ) -> Result<(), Failure> {
         let (pairs, wanted) = watch::channel(self.pairs().await?);
         let feeds: Vec<Feed> = self
             .wiring
@@ -193,6 +200,10 @@ impl Daemon {
             async { self.flattener().run(stop.clone()).await.map_err(Failure::from) },
             async {
                 checkpoints.run(&stop).await;
+                Ok(())
+            },
+            async {
+                custody.run(&stop).await;
                 Ok(())
             },
             async { self.breakers().run(stop.clone()).await.map_err(Failure::from) },

@@ -15,6 +15,7 @@
 
 pub mod checkpoints;
 pub mod connector;
+pub mod custody;
 pub mod daemon;
 pub mod demo;
 pub mod drill;

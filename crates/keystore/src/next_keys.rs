@@ -15,7 +15,7 @@ use crate::names::{KeyId, SlotId};
 use crate::passphrase::WeakPassphrase;
 use crate::record::open_record;
 use crate::secret::Key;
-use crate::unlock::{SlotLabel, UnlockError};
+use crate::unlock::{SlotLabel, UnlockError, UnlockMaterial, unlock};
 use crate::vault::{Header, HeaderChange, SealedRecord, VaultError};
 
 /// Keys of a store that are not stored yet. Nothing has happened until [`KeyStore::commit`], or until the
@@ -192,6 +192,19 @@ impl KeyStore {
     pub async fn refresh(&self) -> Result<(), KeysError> {
         let (_, stored) = self.stored_keys().await?;
         Ok(self.take_over(stored).await?)
+    }
+
+    /// Unlocks a store that is unsealed already, where [`KeyStore::refresh`] says that ROOT was replaced.
+    /// Signers go on working.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeyStore::unlock`]; what is in memory stays.
+    pub async fn unlock_anew(&self, material: &UnlockMaterial) -> Result<SlotId, KeysError> {
+        let header = self.header().await?;
+        let (slot, keys) = unlock(&header, material)?;
+        self.take_over(keys).await?;
+        Ok(slot)
     }
 
     /// The keys of the ring by purpose and generation, in rising order: their names only.

@@ -87,7 +87,7 @@ async fn set(command: &Set, session: &mut Session<'_>) -> Result<Exit, Failure> 
             ),
         )?;
     }
-    let keys = session.unlocked(&opened).await?;
+    let (keys, _) = session.unlocked(&opened).await?;
     let material = if command.from_env {
         from_environment(&account, &owner, &opened, session).await?
     } else {
@@ -239,7 +239,7 @@ async fn check(id: &AccountId, session: &mut Session<'_>) -> Result<Exit, Failur
     let opened = session.open().await?;
     let account = keyed_account(id, &opened).await?;
     let facts = stored_key(id, &opened).await?;
-    let keys = session.unlocked(&opened).await?;
+    let (keys, _) = session.unlocked(&opened).await?;
     let signer = keys.load_signer(facts.id, &facts.place).await?;
     let settings = &opened.installation.settings;
     let rights = brokers::key_rights(&account, signer, settings, session.surroundings).await?;

@@ -56,7 +56,7 @@ impl Status {
         let opened = session.open().await?;
         let header = header(&opened).await?;
         let proved = if self.prove {
-            let store = session.unlocked(&opened).await?;
+            let (store, _) = session.unlocked(&opened).await?;
             let proof = store
                 .prove()
                 .await

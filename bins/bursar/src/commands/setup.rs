@@ -342,7 +342,7 @@ impl Setup {
             });
             return Ok(previous.is_some());
         };
-        let keys = session.unlocked(opened).await?;
+        let (keys, _) = session.unlocked(opened).await?;
         let stored = credentials::store(material, account, previous.as_ref(), &keys, opened, session).await?;
         session.console.confirm(&format!(
             "the exchange says what the key may do: {}",

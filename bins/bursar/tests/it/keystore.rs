@@ -93,7 +93,12 @@ async fn k3_each_kind_of_slot_is_added_proved_and_used() {
         .json("keystore slot add recovery --yes --recovery-file second.txt")
         .await;
     assert_eq!(second["slot"], "recovery-7");
-    let mode = desk.path("safe/variable").metadata().unwrap().permissions().mode();
+    let mode = desk
+        .path("safe/variable")
+        .metadata()
+        .unwrap()
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o400);
 
     for (how, slot) in [

@@ -582,7 +582,10 @@ async fn a_process_with_the_old_root_says_so_and_goes_on_until_it_is_unlocked_an
 
     assert!(matches!(daemon.refresh().await, Err(KeysError::Damaged)));
     assert!(signer.hmac_sha512(SecretEncoding::Base64, &MESSAGE).is_ok());
-    daemon.unlock(&world.file_key()).await.unwrap();
+    assert_eq!(
+        daemon.unlock_anew(&world.file_key()).await.unwrap(),
+        slot("file-1")
+    );
     daemon.refresh().await.unwrap();
 
     assert!(signer.hmac_sha512(SecretEncoding::Base64, &MESSAGE).is_ok());

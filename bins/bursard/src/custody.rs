@@ -1,0 +1,243 @@
+//! The keys of a running daemon: what another process changed in the key store is taken over while
+//! everything goes on signing.
+
+use std::sync::Arc;
+
+use bursar_execution::Conditions;
+use bursar_keystore::{KeyStore, KeysError, UnlockMaterial, Vault};
+use bursar_store_sqlite::SqliteStore;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+/// Follows the header of the key store.
+pub struct Custody {
+    store: Arc<SqliteStore>,
+    keys: KeyStore,
+    /// What the daemon was unlocked with, where that can be read again without asking anybody.
+    material: Option<UnlockMaterial>,
+    seen: u64,
+}
+
+impl Custody {
+    /// `material` has just unlocked `keys`.
+    pub fn new(store: Arc<SqliteStore>, keys: KeyStore, material: UnlockMaterial) -> Self {
+        if let UnlockMaterial::Env(_) = material {
+            warn!(
+                "unlocked with a variable: whoever runs as the same user can read it; prefer a credential of \
+                 systemd or a file"
+            );
+        }
+        let material = match material {
+            UnlockMaterial::File(_) | UnlockMaterial::SystemdCredential(_) | UnlockMaterial::Env(_) => {
+                Some(material)
+            }
+            // What a person typed is not kept.
+            UnlockMaterial::Passphrase(_) | UnlockMaterial::Recovery(_) => None,
+        };
+        Self {
+            store,
+            keys,
+            material,
+            seen: 0,
+        }
+    }
+
+    /// Until `stop`. Whatever fails is logged, and the keys in memory go on working.
+    pub async fn run(&mut self, stop: &CancellationToken) {
+        let mut count = 0;
+        while !stop.is_cancelled() {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                now = self.store.changed(count) => count = now,
+            }
+            self.look().await;
+        }
+    }
+
+    /// Takes over a header that is newer than the last one.
+    pub async fn look(&mut self) {
+        let version = match self.store.load_header().await {
+            Ok(Some(header)) => header.version,
+            Ok(None) => return,
+            Err(error) => {
+                warn!(%error, hint = error.hint(), "the header of the key store cannot be read");
+                return;
+            }
+        };
+        if version == self.seen {
+            return;
+        }
+        self.seen = version;
+        match self.take_over().await {
+            Ok(()) => info!(version, "the keys of the store are those of its newest header"),
+            Err(error) => error!(
+                %error,
+                hint = error.hint(),
+                version,
+                "newer keys of the store are not taken over; those in memory go on signing until a restart"
+            ),
+        }
+    }
+
+    async fn take_over(&self) -> Result<(), KeysError> {
+        match (self.keys.refresh().await, &self.material) {
+            // ROOT was replaced: the slot that this daemon was unlocked with opens the new one.
+            (Err(KeysError::Damaged), Some(material)) => {
+                self.keys.unlock_anew(material).await?;
+                Ok(())
+            }
+            (refreshed, _) => refreshed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bursar_auth::{Act, Principal};
+    use bursar_keystore::{
+        CredentialMaterial, CredentialPlace, KeyFile, MacPurpose, NewSlot, RecoveryCode, RecoveryConfirmed,
+        Secret, SecretEncoding,
+    };
+    use bursar_model::{AccountMode, Clock, Entropy};
+    use bursar_store_sqlite::Environment;
+    use bursar_testkit::{SeededEntropy, TestClock};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    struct World {
+        folder: TempDir,
+        store: Arc<SqliteStore>,
+        entropy: Arc<SeededEntropy>,
+        clock: Arc<TestClock>,
+    }
+
+    fn confirmed(code: &RecoveryCode) -> RecoveryConfirmed {
+        let text = code.reveal().to_string();
+        let groups: Vec<&str> = text.split('-').collect();
+        let [one, two] = [groups[0], groups[1]].map(|text| Secret::from_text(text.to_owned()));
+        code.confirm([(1, &one), (2, &two)]).unwrap()
+    }
+
+    impl World {
+        async fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let clock = Arc::new(TestClock::at("2026-11-20T12:00:00Z".parse().unwrap()));
+            let entropy = Arc::new(SeededEntropy::new(5));
+            let environment = Environment::new(clock.clone(), entropy.clone(), "test");
+            let act = Act::new(Principal::operator("ops_desk").unwrap(), clock.now());
+            std::fs::create_dir(folder.path().join("data")).unwrap();
+            let path = folder.path().join("data/bursar.db");
+            let store = Arc::new(SqliteStore::create(&path, environment, &act).unwrap());
+            let world = Self {
+                folder,
+                store,
+                entropy,
+                clock,
+            };
+            let new = KeyStore::init(
+                world.store.clone(),
+                world.entropy.clone(),
+                world.clock.now(),
+                vec![NewSlot::File(world.file())],
+            );
+            let new = new.await.unwrap();
+            let confirmed = confirmed(new.recovery_code());
+            new.finish(confirmed).await.unwrap();
+            world
+        }
+
+        fn file(&self) -> KeyFile {
+            KeyFile::new(
+                self.folder.path().join("config/unlock.key"),
+                vec![self.folder.path().join("data")],
+            )
+        }
+
+        fn material(&self) -> UnlockMaterial {
+            UnlockMaterial::File(self.file())
+        }
+
+        async fn unlocked(&self) -> KeyStore {
+            let entropy: Arc<dyn Entropy> = self.entropy.clone();
+            let keys = KeyStore::open(self.store.clone(), entropy).await.unwrap();
+            keys.unlock(&self.material()).await.unwrap();
+            keys
+        }
+    }
+
+    #[tokio::test]
+    async fn a_daemon_signs_through_every_rotation_of_another_process() {
+        let world = World::new().await;
+        let operator = world.unlocked().await;
+        let material = CredentialMaterial::new(
+            Secret::from_text("KrakenPublicKeyId0123wxyz".to_owned()),
+            Secret::from_text("SmVmZQ==".to_owned()),
+        );
+        let place = CredentialPlace {
+            account: "kraken-ilves".parse().unwrap(),
+            broker: "kraken".parse().unwrap(),
+            mode: AccountMode::Live,
+        };
+        let staged = operator.stage(&material).unwrap();
+        let record = operator
+            .seal(staged, place.clone(), "trade", world.clock.now())
+            .unwrap();
+        world.store.put(&record, None).await.unwrap();
+        let keys = world.unlocked().await;
+        let signer = keys.load_signer(record.facts.id, &place).await.unwrap();
+        let mut custody = Custody::new(world.store.clone(), keys.clone(), world.material());
+        let sign = || {
+            signer
+                .hmac_sha512(SecretEncoding::Base64, &[b"a request"])
+                .unwrap()
+        };
+        let signed = sign();
+
+        operator.rotate_wrapping_key(|_| {}).await.unwrap();
+        assert_eq!(sign(), signed);
+        custody.look().await;
+        assert_eq!(sign(), signed);
+        assert_eq!(keys.key_ids().unwrap(), operator.key_ids().unwrap());
+
+        let rotation = operator
+            .rotate_root(&[world.material()], &[], world.clock.now())
+            .await
+            .unwrap();
+        let confirmed = confirmed(rotation.recovery_code());
+        operator
+            .commit(rotation.finish(confirmed).unwrap())
+            .await
+            .unwrap();
+        operator
+            .commit(operator.next_purpose_key(MacPurpose::Session).await.unwrap())
+            .await
+            .unwrap();
+        operator.rotate_wrapping_key(|_| {}).await.unwrap();
+        custody.look().await;
+
+        assert_eq!(sign(), signed);
+        assert_eq!(keys.key_ids().unwrap(), operator.key_ids().unwrap());
+        // Whoever typed a passphrase is not asked again, and nothing stops.
+        let keys = world.unlocked().await;
+        let typed = UnlockMaterial::Passphrase(Secret::from_text("walnut harbour".to_owned()));
+        let mut custody = Custody::new(world.store.clone(), keys.clone(), typed);
+        let signer = keys.load_signer(record.facts.id, &place).await.unwrap();
+        let rotation = operator
+            .rotate_root(&[world.material()], &[], world.clock.now())
+            .await
+            .unwrap();
+        let confirmed = self::confirmed(rotation.recovery_code());
+        operator
+            .commit(rotation.finish(confirmed).unwrap())
+            .await
+            .unwrap();
+        custody.look().await;
+        assert_eq!(
+            signer
+                .hmac_sha512(SecretEncoding::Base64, &[b"a request"])
+                .unwrap(),
+            signed
+        );
+    }
+}
