@@ -87,6 +87,10 @@ corruption mutations="10000":
     BURSAR_MUTATIONS={{mutations}} cargo test --profile proofs --locked \
         -p bursar-store-sqlite --test it corruption -- --nocapture
 
+# Takes so many backups, half of them while others write, and puts each back where there is no store.
+restore-drills n="200":
+    BURSAR_DRILLS={{n}} cargo test --profile proofs --locked -p bursar-store-sqlite --test it -- --nocapture i15_every_drill
+
 # Searches all that an installation leaves behind for its secrets, so many images of its memory too.
 canaries images="1000":
     BURSAR_IMAGES={{images}} cargo test --profile proofs --locked -p bursard --test canaries -- --nocapture

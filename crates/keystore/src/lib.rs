@@ -18,6 +18,9 @@
 //! [`KeyStore::without_slot`]), and every key has a successor ([`KeyStore::rotate_wrapping_key`],
 //! [`KeyStore::rotate_root`], [`KeyStore::next_purpose_key`]) while signers go on signing.
 //!
+//! A backup is sealed with [`KeyStore::seal_backup`] and opens, with [`SealedBackup`], with what the store
+//! opened with when it was made, also where the store is lost.
+//!
 //! Start reading at [`KeyStore`].
 //!
 //! # Invariants
@@ -34,10 +37,10 @@
 //!
 //! - Memory is wiped but not locked: it may be swapped out, so switch swap off or encrypt it. The
 //!   cipher and the hashes may leave traces of a key on the stack.
-//! - Backups, and the work after a deletion (new wrapping key, tombstones). The keyring has a key for
-//!   backups.
+//! - Keys of backups that end: a backup opens with an unlock key for as long as there are both.
 //! - An unlock key that an external service wraps.
 
+mod backup;
 mod checkpoint_key;
 mod cipher;
 #[doc(hidden)]
@@ -66,6 +69,7 @@ mod test_entropy;
 mod unlock;
 mod vault;
 
+pub use backup::{BackupError, BackupHeader, OpenBackup, SealedBackup};
 pub use checkpoint_key::{CheckpointKey, CheckpointKeyError, CheckpointSignature, NextCheckpointKey};
 pub use cipher::{PassphraseCost, SealedBytes};
 pub use contract::{BrokenPromise, check_vault};

@@ -24,6 +24,7 @@
 mod admit;
 mod approvals;
 mod audit;
+mod backups;
 mod breaker;
 mod cancels;
 mod changes;
@@ -75,6 +76,7 @@ extern crate self as bursar_store_sqlite;
 #[expect(dead_code, reason = "the tests outside use more of it")]
 mod test_support;
 
+pub use backups::{KnownBackup, PutBack, PutBackError, StoreCopy, Tombstone, discard_copy};
 pub use checkpoints::{CheckpointError, CheckpointState, KeptCheckpoint};
 pub use emergency::{Ballast, EmergencyFile, Found, free_bytes};
 pub use environment::{Environment, Threads};

@@ -66,7 +66,7 @@ fn build(path: &Path, environment: &Environment, act: &Act) -> Result<(), StoreE
 }
 
 #[cfg(unix)]
-fn private_file(path: &Path) -> Result<(), StoreError> {
+pub(crate) fn private_file(path: &Path) -> Result<(), StoreError> {
     use std::os::unix::fs::OpenOptionsExt;
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o600);
@@ -77,7 +77,7 @@ fn private_file(path: &Path) -> Result<(), StoreError> {
 }
 
 #[cfg(not(unix))]
-fn private_file(path: &Path) -> Result<(), StoreError> {
+pub(crate) fn private_file(path: &Path) -> Result<(), StoreError> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     options
@@ -87,7 +87,7 @@ fn private_file(path: &Path) -> Result<(), StoreError> {
 }
 
 /// A hard link is refused where something is already, other than a renaming.
-fn publish(from: &Path, to: &Path) -> Result<(), StoreError> {
+pub(crate) fn publish(from: &Path, to: &Path) -> Result<(), StoreError> {
     fs::hard_link(from, to).map_err(|source| match source.kind() {
         io::ErrorKind::AlreadyExists => StoreError::Exists { path: to.to_owned() },
         _ => file_error(to, source),
@@ -392,7 +392,7 @@ pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn file_error(path: &Path, source: io::Error) -> StoreError {
+pub(crate) fn file_error(path: &Path, source: io::Error) -> StoreError {
     StoreError::File {
         path: path.to_owned(),
         source,

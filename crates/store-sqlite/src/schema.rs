@@ -21,6 +21,7 @@ const STEPS: &[(i64, &str)] = &[
     (8, include_str!("schema/0008_resolve.sql")),
     (9, include_str!("schema/0009_clock.sql")),
     (10, include_str!("schema/0010_retired.sql")),
+    (11, include_str!("schema/0011_backup.sql")),
 ];
 
 /// The format that this version writes.

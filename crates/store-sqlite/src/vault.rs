@@ -104,7 +104,7 @@ impl Vault for ActingVault {
 }
 
 /// Who changes keys, for the record.
-enum Who {
+pub(crate) enum Who {
     Daemon,
     Person(Act),
 }
@@ -407,7 +407,7 @@ fn put(tx: &Tx<'_>, who: &Who, record: &SealedRecord, expected: Option<u64>) -> 
     Ok(())
 }
 
-fn delete(tx: &Tx<'_>, who: &Who, id: CredentialId, expected: u64) -> Result<(), VaultError> {
+pub(crate) fn delete(tx: &Tx<'_>, who: &Who, id: CredentialId, expected: u64) -> Result<(), VaultError> {
     let found = version(tx, id)?;
     expect_version(&id.to_string(), Some(expected), found)?;
     let write = || -> Result<(), StoreError> {
@@ -424,6 +424,11 @@ fn delete(tx: &Tx<'_>, who: &Who, id: CredentialId, expected: u64) -> Result<(),
             [Text(&id)],
         )?;
         tx.execute("DELETE FROM credential WHERE id = ?1", [Text(&id)])?;
+        let at = moment(who.at(tx))?;
+        tx.execute(
+            "INSERT INTO tombstone (credential, account, at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+            params![Text(&id), Text(&facts.place.account), at],
+        )?;
         let data = Data::new().integer("version", i64::try_from(expected).unwrap_or(i64::MAX));
         let subject = Subject::credential(&facts.place.account, id);
         let draft = who.draft(Action::CredentialDeleted);
@@ -476,7 +481,7 @@ fn expect_version(row: &str, expected: Option<u64>, found: Option<u64>) -> Resul
     })
 }
 
-fn version(connection: &Connection, id: CredentialId) -> Result<Option<u64>, StoreError> {
+pub(crate) fn version(connection: &Connection, id: CredentialId) -> Result<Option<u64>, StoreError> {
     Ok(connection
         .query_row(
             "SELECT version FROM credential WHERE id = ?1",

@@ -6,6 +6,8 @@
 mod test_entropy;
 
 #[cfg(test)]
+mod backups;
+#[cfg(test)]
 mod canaries;
 #[cfg(test)]
 mod checkpoint_keys;

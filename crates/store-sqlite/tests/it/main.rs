@@ -2,6 +2,8 @@
 
 // Helpers may unwrap as tests may: the linter goes by this attribute.
 #[cfg(test)]
+mod backups;
+#[cfg(test)]
 mod breaker;
 #[cfg(test)]
 mod checkpoints;

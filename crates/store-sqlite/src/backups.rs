@@ -1,0 +1,288 @@
+//! Whole copies of a store, and a copy in the place of a store that is lost.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use bursar_audit::{Action, Data, Head, StoreId};
+use bursar_auth::Act;
+use bursar_controls::Latch;
+use bursar_execution::JournalError;
+use bursar_keystore::VaultError;
+use bursar_model::{AccountId, CredentialId};
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension, params};
+
+use crate::audit::{self, act_draft};
+use crate::environment::Environment;
+use crate::error::StoreError;
+use crate::open::{beside, file_error, open_again, open_copy, private_file, publish};
+use crate::schema;
+use crate::store::SqliteStore;
+use crate::values::{Moment, Text, moment};
+use crate::vault::{self, Who};
+
+/// What a copy of a store holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreCopy {
+    pub store: StoreId,
+    /// How often the store was put back from a backup before.
+    pub epoch: i64,
+    /// The number of the store's format.
+    pub format: i64,
+    /// The end of its audit trail.
+    pub head: Head,
+    /// The newest signed checkpoint of the trail, as it is written.
+    pub checkpoint: Option<String>,
+    pub bytes: u64,
+}
+
+/// A key that was erased.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tombstone {
+    pub credential: CredentialId,
+    pub account: AccountId,
+    pub at: Timestamp,
+}
+
+/// A backup as the store that it is of remembers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownBackup {
+    pub id: uuid::Uuid,
+    pub at: Timestamp,
+    /// The last record of the trail that it has.
+    pub seq: u64,
+}
+
+/// A store that was put back.
+#[derive(Clone, Debug)]
+pub struct PutBack {
+    /// The switch that halts everything until a person has compared the accounts.
+    pub latch: Latch,
+    /// Keys that were erased after the copy was made, and are erased in it now.
+    pub erased: Vec<CredentialId>,
+}
+
+/// Why a copy was not put back. Nothing lies where the store was to be.
+#[derive(Debug, thiserror::Error)]
+pub enum PutBackError {
+    #[error("the copy cannot be put back")]
+    Store(#[from] StoreError),
+    #[error("the copy cannot be marked as put back")]
+    Journal(#[from] JournalError),
+    #[error("a key that was erased cannot be erased from the copy")]
+    Vault(#[from] VaultError),
+}
+
+impl PutBackError {
+    /// What the operator can do now.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Store(error) => error.hint(),
+            Self::Journal(error) => error.hint().to_owned(),
+            Self::Vault(error) => error.hint().to_owned(),
+        }
+    }
+}
+
+impl SqliteStore {
+    /// Writes the store as it is at one moment to a new file that only this user can read. Whoever writes
+    /// to the store goes on meanwhile. What was deleted is not in the copy.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`]; what was begun of the copy is removed.
+    pub async fn copy_into(&self, to: &Path) -> Result<StoreCopy, StoreError> {
+        let (from, to) = (self.path().to_owned(), to.to_owned());
+        let copied = self.environment.threads.run(move || {
+            private_file(&to)?;
+            copy(&from, &to).inspect_err(|_| discard_copy(&to))
+        });
+        copied.await.unwrap_or_else(|| {
+            Err(StoreError::TakenBack {
+                detail: "its worker did not finish".to_owned(),
+            })
+        })
+    }
+
+    /// What the copy in a file holds, after a look at every page of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`SqliteStore::open_read_only`].
+    pub fn look_at_copy(path: &Path) -> Result<StoreCopy, StoreError> {
+        facts(path)
+    }
+
+    /// Makes the copy in the file `copy` the store at `path`, where there must be none: with the newest
+    /// format, marked as put back ([`SqliteStore::mark_restored`]), and without the keys that are `erased`.
+    /// It appears there whole or not at all; the file `copy` is gone afterwards.
+    ///
+    /// # Errors
+    ///
+    /// See [`PutBackError`]. The file `copy` may have been changed, and is to be thrown away.
+    pub async fn put_back(
+        copy: &Path,
+        path: &Path,
+        environment: Environment,
+        act: &Act,
+        erased: &[CredentialId],
+    ) -> Result<PutBack, PutBackError> {
+        if fs::symlink_metadata(path).is_ok() {
+            return Err(StoreError::Exists {
+                path: path.to_owned(),
+            }
+            .into());
+        }
+        let threads = environment.threads;
+        let store = Self::open(copy, environment)?;
+        store.check_completely().await?;
+        let latch = store.mark_restored(act).await?;
+        let erased = store.erase(erased, act).await?;
+        drop(store);
+        let (from, to) = (copy.to_owned(), path.to_owned());
+        let published = threads.run(move || settle(&from, &to)).await;
+        published.unwrap_or_else(|| {
+            Err(StoreError::TakenBack {
+                detail: "its worker did not finish".to_owned(),
+            })
+        })?;
+        Ok(PutBack { latch, erased })
+    }
+
+    /// Erases those of the keys that are there.
+    async fn erase(&self, keys: &[CredentialId], act: &Act) -> Result<Vec<CredentialId>, VaultError> {
+        let (keys, act) = (
+            keys.to_vec(),
+            act.clone().because("erased after the backup was made"),
+        );
+        let erased = self
+            .write(move |tx| -> Result<_, VaultError> {
+                let mut erased = Vec::new();
+                for key in keys {
+                    if let Some(version) = vault::version(tx, key)? {
+                        vault::delete(tx, &Who::Person(act.clone()), key, version)?;
+                        erased.push(key);
+                    }
+                }
+                Ok(erased)
+            })
+            .await?;
+        self.forget_log().await;
+        Ok(erased)
+    }
+
+    /// The keys that were ever erased from this store, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub async fn tombstones(&self) -> Result<Vec<Tombstone>, StoreError> {
+        self.read(|connection| {
+            let mut statement = connection
+                .prepare_cached("SELECT credential, account, at FROM tombstone ORDER BY at, credential")?;
+            let rows = statement.query_map([], |row| {
+                Ok(Tombstone {
+                    credential: row.get::<_, Text<_>>(0)?.0,
+                    account: row.get::<_, Text<_>>(1)?.0,
+                    at: row.get::<_, Moment>(2)?.0,
+                })
+            })?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
+    /// Remembers that a backup was made.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`]; the backup is as good as before.
+    pub async fn remember_backup(&self, backup: &KnownBackup, act: &Act) -> Result<(), StoreError> {
+        let (backup, act) = (backup.clone(), act.clone());
+        self.write(move |tx| {
+            let seq = i64::try_from(backup.seq).unwrap_or(i64::MAX);
+            tx.execute(
+                "INSERT INTO backup (id, at, seq) VALUES (?1, ?2, ?3)",
+                params![Text(&backup.id), moment(backup.at)?, seq],
+            )?;
+            let data = Data::new().text("backup", backup.id).integer("records", seq);
+            tx.record(act.at, act_draft(&act, Action::BackupCreated).with(data))
+        })
+        .await
+    }
+
+    /// The newest backup that this store knows of.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub async fn last_backup(&self) -> Result<Option<KnownBackup>, StoreError> {
+        self.read(|connection| {
+            Ok(connection
+                .prepare_cached("SELECT id, at, seq FROM backup ORDER BY at DESC, id DESC LIMIT 1")?
+                .query_row([], |row| {
+                    Ok(KnownBackup {
+                        id: row.get::<_, Text<_>>(0)?.0,
+                        at: row.get::<_, Moment>(1)?.0,
+                        seq: row.get(2)?,
+                    })
+                })
+                .optional()?)
+        })
+        .await
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> Result<StoreCopy, StoreError> {
+    let connection = open_again(from)?;
+    // One reading transaction, however long it takes: a picture of one moment.
+    connection.execute("VACUUM INTO ?1", [to.to_string_lossy()])?;
+    drop(connection);
+    facts(to)
+}
+
+fn facts(path: &Path) -> Result<StoreCopy, StoreError> {
+    let connection = open_copy(path)?;
+    let newest: Option<String> = connection
+        .query_row(
+            "SELECT note FROM audit_checkpoint ORDER BY size DESC LIMIT 1",
+            [],
+            |row| row.get(0),
+        )
+        .optional()?;
+    Ok(StoreCopy {
+        store: audit::store_id(&connection)?,
+        epoch: connection.query_row("SELECT epoch FROM store WHERE id = 1", [], |row| row.get(0))?,
+        format: schema::version(&connection)?,
+        head: audit::head(&connection)?,
+        checkpoint: newest,
+        bytes: fs::metadata(path)
+            .map_err(|source| file_error(path, source))?
+            .len(),
+    })
+}
+
+/// Everything of a copy into its one file, that file made to last, and then under its name.
+fn settle(copy: &Path, path: &Path) -> Result<(), StoreError> {
+    let connection = open_again(copy)?;
+    let mode: String = connection.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0))?;
+    if mode != "delete" {
+        return Err(StoreError::TakenBack {
+            detail: "somebody still reads the copy".to_owned(),
+        });
+    }
+    connection.close().map_err(|(_, error)| error)?;
+    let file = File::open(copy).map_err(|source| file_error(copy, source))?;
+    file.sync_all().map_err(|source| file_error(copy, source))?;
+    publish(copy, path)?;
+    discard_copy(copy);
+    Ok(())
+}
+
+/// Removes the file of a copy and what lies beside it.
+pub fn discard_copy(copy: &Path) {
+    for suffix in ["", "-journal", "-wal", "-shm"] {
+        // What is not there need not go.
+        drop(fs::remove_file(beside(copy, suffix)));
+    }
+}
