@@ -3,6 +3,7 @@
 pub mod account;
 pub mod approvals;
 pub mod audit;
+pub mod backup;
 pub mod balance;
 pub mod can;
 pub mod check;
@@ -97,6 +98,9 @@ pub enum Command {
     /// The keys that seal all other keys: how they are unlocked, and new ones in their place
     #[command(subcommand)]
     Keystore(keystore::Keystore),
+    /// Sealed copies of the store, and a store in the place of one that is lost
+    #[command(subcommand)]
+    Backup(backup::Backup),
     /// The record of every decision
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -139,6 +143,7 @@ impl Command {
             Self::Errors(command) => command.run(session).await,
             Self::Loss(command) => command.run(session).await,
             Self::Keystore(command) => command.run(session).await,
+            Self::Backup(command) => command.run(session).await,
             Self::Audit(command) => command.run(session).await,
             Self::Config(command) => command.run(session).await,
             Self::Completions(command) => Ok(command.run(session)),

@@ -8,9 +8,9 @@ use bursar_audit::LogError;
 use bursar_auth::DirectoryError;
 use bursar_execution::{ApprovalError, GatewayError, JournalError};
 use bursar_keystore::{
-    InitError, KeysError, LoadError, SealError, SignError, StageError, UnlockError, VaultError,
+    BackupError, InitError, KeysError, LoadError, SealError, SignError, StageError, UnlockError, VaultError,
 };
-use bursar_store_sqlite::StoreError;
+use bursar_store_sqlite::{PutBackError, StoreError};
 use strum::{Display, IntoStaticStr};
 
 use crate::checkpoint_file::OutsideError;
@@ -241,6 +241,26 @@ impl From<KeysError> for Failure {
             KeysError::CannotSeal | KeysError::KeyFile { .. } => Exit::Failed,
         };
         Self::of(exit, &error, error.hint())
+    }
+}
+
+impl From<BackupError> for Failure {
+    fn from(error: BackupError) -> Self {
+        match error {
+            BackupError::Keys { source } => source.into(),
+            BackupError::Unlock { source } => source.into(),
+            error => Self::of(Exit::Failed, &error, error.hint()),
+        }
+    }
+}
+
+impl From<PutBackError> for Failure {
+    fn from(error: PutBackError) -> Self {
+        match error {
+            PutBackError::Store(error) => error.into(),
+            PutBackError::Journal(error) => error.into(),
+            PutBackError::Vault(error) => error.into(),
+        }
     }
 }
 

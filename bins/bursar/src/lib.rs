@@ -29,6 +29,7 @@ mod recovery;
 pub mod render;
 pub mod session;
 pub mod surroundings;
+mod tombstones;
 pub mod unlock;
 mod view;
 

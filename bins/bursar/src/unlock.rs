@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bursar_auth::Act;
-use bursar_keystore::{KeyFile, KeyStore, RecoveryCode, Secret, SlotKind, UnlockMaterial, Vault};
+use bursar_keystore::{KeyFile, KeyStore, RecoveryCode, SealedSlot, Secret, SlotKind, UnlockMaterial, Vault};
 use bursar_store_sqlite::SqliteStore;
 
 use crate::session::{Opened, Session};
@@ -73,24 +73,32 @@ impl Session<'_> {
         vault: Arc<dyn Vault>,
         opened: &Opened,
     ) -> Result<(KeyStore, UnlockMaterial), Failure> {
-        let material = self.unlock_material(opened).await?;
+        let material = self.stored_material(opened).await?;
         let store = KeyStore::open(vault, Arc::clone(&self.surroundings.entropy)).await?;
         store.unlock(&material).await?;
         Ok((store, material))
     }
 
-    /// What unlocks the store: as it was named, else the first that is at hand of what has a slot, else a
-    /// passphrase that is asked for.
-    pub async fn unlock_material(&self, opened: &Opened) -> Result<UnlockMaterial, Failure> {
+    /// What unlocks the store.
+    pub(crate) async fn stored_material(&self, opened: &Opened) -> Result<UnlockMaterial, Failure> {
+        let header = opened.store.load_header().await?;
+        let slots = header.map(|header| header.slots).unwrap_or_default();
+        self.unlock_material(&slots, &opened.installation)
+    }
+
+    /// What unlocks something that has these slots: as it was named, else the first that is at hand, else
+    /// a passphrase that is asked for.
+    pub(crate) fn unlock_material(
+        &self,
+        slots: &[SealedSlot],
+        installation: &Installation,
+    ) -> Result<UnlockMaterial, Failure> {
         if let Some(file) = &self.global.passphrase_file {
             return Ok(UnlockMaterial::Passphrase(prompt::secret_file(&self.path(file))?));
         }
         if let Some(material) = self.recovery_code()? {
             return Ok(material);
         }
-        let installation = &opened.installation;
-        let header = opened.store.load_header().await?;
-        let slots = header.map(|header| header.slots).unwrap_or_default();
         let has = |kind: &SlotKind| slots.iter().any(|slot| slot.kind == *kind);
         if self.global.unlock_file.is_none() {
             if has(&SlotKind::SystemdCredential)

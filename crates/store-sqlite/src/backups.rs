@@ -104,15 +104,6 @@ impl SqliteStore {
         })
     }
 
-    /// What the copy in a file holds, after a look at every page of it.
-    ///
-    /// # Errors
-    ///
-    /// As [`SqliteStore::open_read_only`].
-    pub fn look_at_copy(path: &Path) -> Result<StoreCopy, StoreError> {
-        facts(path)
-    }
-
     /// Makes the copy in the file `copy` the store at `path`, where there must be none: with the newest
     /// format, marked as put back ([`SqliteStore::mark_restored`]), and without the keys that are `erased`.
     /// It appears there whole or not at all; the file `copy` is gone afterwards.

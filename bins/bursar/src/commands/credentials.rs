@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::render::{Cell, Page, Table, Tone, moment};
 use crate::session::{Opened, Session};
-use crate::{Exit, Failure, brokers, prompt, view};
+use crate::{Exit, Failure, brokers, prompt, tombstones, view};
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
@@ -292,19 +292,31 @@ async fn delete(id: &AccountId, session: &mut Session<'_>) -> Result<Exit, Failu
         .store
         .delete_credential(facts.id, facts.version, &session.act())
         .await?;
+    tombstones::fold(&opened).await?;
+    let backup = opened.store.last_backup().await?;
+    let backup = backup.filter(|backup| backup.at >= facts.created_at);
     let mut page = Page::new();
     page.line(format!(
         "the key of `{id}` is erased here; delete it at the exchange too"
     ));
-    page.line("backups made before keep a sealed copy until they expire");
+    if let Some(backup) = &backup {
+        page.line(format!(
+            "a sealed copy of it is in the backup of {} and may be in older ones: it is gone when they are",
+            moment(backup.at)
+        ));
+    }
     let set = format!("bursar credentials set {id}");
     page.next_steps(
         "Next",
         [(set.as_str(), "a new key; until then the account does not trade")],
     );
-    session
-        .console
-        .answer(&page, &json!({ "deleted": view::key_json(&facts) }));
+    session.console.answer(
+        &page,
+        &json!({
+            "deleted": view::key_json(&facts),
+            "last_backup_with_it": backup.map(|backup| backup.at),
+        }),
+    );
     Ok(Exit::Done)
 }
 

@@ -278,6 +278,5 @@ async fn a_store_remembers_its_backups_and_a_copy_goes_into_a_new_file_only() {
     let copy = world.folder().join("copy");
     let facts = world.store.copy_into(&copy).await.unwrap();
     assert_eq!(copy.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-    assert_eq!(SqliteStore::look_at_copy(&copy).unwrap(), facts);
     assert_eq!(facts.head, Log::head(&world.store).await.unwrap());
 }

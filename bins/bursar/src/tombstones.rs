@@ -1,0 +1,112 @@
+//! The list of keys that were erased, outside the store: a backup that is put back does not bring them back.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use bursar_model::{AccountId, CredentialId};
+use bursar_store_sqlite::Tombstone;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::session::Opened;
+use crate::{Exit, Failure, Installation};
+
+/// One line of the list, as JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Line {
+    pub(crate) credential: CredentialId,
+    pub(crate) account: AccountId,
+    pub(crate) at: Timestamp,
+}
+
+impl From<Tombstone> for Line {
+    fn from(tombstone: Tombstone) -> Self {
+        Self {
+            credential: tombstone.credential,
+            account: tombstone.account,
+            at: tombstone.at,
+        }
+    }
+}
+
+/// Where the list lies: beside the store, and in no backup of it.
+pub(crate) fn file(installation: &Installation) -> PathBuf {
+    installation.data_dir.join("erased-keys")
+}
+
+/// Adds what the store knows to have been erased. Whatever ended before this was done last time, it is
+/// done now.
+pub(crate) async fn fold(opened: &Opened) -> Result<(), Failure> {
+    let path = file(&opened.installation);
+    let known: BTreeSet<CredentialId> = read(&path)?.iter().map(|line| line.credential).collect();
+    let mut lines = String::new();
+    for tombstone in opened.store.tombstones().await? {
+        if !known.contains(&tombstone.credential) {
+            lines.push_str(&written(&Line::from(tombstone), &path)?);
+        }
+    }
+    if lines.is_empty() {
+        return Ok(());
+    }
+    append(&path, &lines).map_err(|error| unusable(&path, &error))
+}
+
+/// Every line of a list; none where there is no list. A last line that was cut when a process ended is as
+/// if it had never been written: the store knows of it.
+pub(crate) fn read(path: &Path) -> Result<Vec<Line>, Failure> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(unusable(path, &error)),
+    };
+    let whole = text
+        .rfind('\n')
+        .and_then(|end| text.get(..end))
+        .unwrap_or_default();
+    whole
+        .lines()
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_str(line).map_err(|error| unusable(path, &error)))
+        .collect()
+}
+
+fn written(line: &Line, path: &Path) -> Result<String, Failure> {
+    let text = serde_json::to_string(line).map_err(|error| unusable(path, &error))?;
+    Ok(format!("{text}\n"))
+}
+
+fn append(path: &Path, lines: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)?;
+    // After a line that was cut.
+    if !ends_with_line(path)? {
+        file.write_all(b"\n")?;
+    }
+    file.write_all(lines.as_bytes())?;
+    file.sync_all()?;
+    let folder = path.parent().unwrap_or_else(|| Path::new("."));
+    File::open(folder)?.sync_all()
+}
+
+fn ends_with_line(path: &Path) -> io::Result<bool> {
+    let bytes = fs::read(path)?;
+    Ok(bytes.last().is_none_or(|last| *last == b'\n'))
+}
+
+fn unusable(path: &Path, error: &(dyn std::error::Error + 'static)) -> Failure {
+    Failure::new(
+        Exit::Failed,
+        format!(
+            "the list of erased keys `{}` cannot be used: {error}",
+            path.display()
+        ),
+        "put the file back from a copy; without it, keys that were erased come back with a backup",
+    )
+}

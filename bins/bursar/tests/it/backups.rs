@@ -1,0 +1,190 @@
+//! Backups that are made, proved and put back.
+
+use std::os::unix::fs::PermissionsExt;
+
+use bursar::Exit;
+use serde_json::json;
+
+use crate::credentials::Venue;
+use crate::desk::Desk;
+
+/// The store, as a disk loses it.
+fn lose_the_store(desk: &Desk) {
+    for name in ["bursar.db", "bursar.db-wal", "bursar.db-shm"] {
+        drop(std::fs::remove_file(desk.path(&format!("bursar-data/{name}"))));
+    }
+}
+
+#[tokio::test]
+async fn t4_a_backup_is_made_proved_and_put_back() {
+    let desk = Desk::ready().await;
+    desk.done("permissions set mara_ilves --max-position-usd 30")
+        .await;
+    std::fs::create_dir(desk.path("backups")).unwrap();
+
+    insta::assert_snapshot!("made", desk.done("backup create backups").await);
+    let file = "backups/20261120-120000.bursar-backup";
+    let mode = desk.path(file).metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let left: Vec<_> = std::fs::read_dir(desk.path("backups")).unwrap().collect();
+    assert_eq!(left.len(), 1, "nothing else is left there");
+    insta::assert_snapshot!("proved", desk.done(&format!("backup verify {file}")).await);
+    // Afterwards: what the backup does not know.
+    desk.later(60);
+    desk.done("permissions set mara_ilves --max-position-usd 20")
+        .await;
+    let over = desk.ends(&format!("backup restore {file}"), Exit::Refused).await;
+    assert!(over.contains("rule never-overwrite"), "{over}");
+
+    lose_the_store(&desk);
+    insta::assert_snapshot!(
+        "restored",
+        desk.done(&format!("backup restore {file} --reason 'disk failed'"))
+            .await
+    );
+
+    let shown = desk.json("permissions show mara_ilves").await;
+    assert_eq!(shown["permissions"]["max_position_usd"], json!("30"));
+    let latches = desk.json("latches").await;
+    assert_eq!(latches["latches"][0]["cause"], json!("restored"));
+    desk.done("audit verify --deep").await;
+    desk.done("keystore slot prove").await;
+    let said = desk
+        .ends("can mara_ilves kraken-ilves buy BTC-USD 10", Exit::Refused)
+        .await;
+    assert!(said.is_empty() || said.contains("halt"), "{said}");
+    let left: Vec<_> = std::fs::read_dir(desk.path("bursar-data"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| !name.starts_with("bursar.db"))
+        .collect();
+    assert!(left.iter().all(|name| !name.contains("copy")), "{left:?}");
+}
+
+#[tokio::test]
+async fn a_backup_opens_with_the_recovery_code_alone() {
+    let desk = Desk::made().await;
+    std::fs::create_dir(desk.path("safe")).unwrap();
+    desk.done("backup create safe/store.bursar-backup").await;
+    lose_the_store(&desk);
+    std::fs::remove_file(desk.path("home/.config/bursar/unlock.key")).unwrap();
+
+    desk.ends("backup verify safe/store.bursar-backup", Exit::Unavailable)
+        .await;
+    let proved = desk
+        .json("backup verify safe/store.bursar-backup --recovery-code-file recovery.txt")
+        .await;
+    assert_eq!(
+        (&proved["slot"], &proved["whole"]),
+        (&json!("recovery-2"), &json!(true))
+    );
+    desk.done("backup restore safe/store.bursar-backup --recovery-code-file recovery.txt")
+        .await;
+    desk.done("keystore slot prove --recovery-code-file recovery.txt")
+        .await;
+}
+
+#[tokio::test]
+async fn k4_no_backup_lies_with_the_store_or_with_its_key_or_over_anything() {
+    let desk = Desk::made().await;
+    for (to, rule) in [
+        ("bursar-data/a.bursar-backup", "rule backups-apart"),
+        ("bursar-data", "rule backups-apart"),
+        ("home/.config/bursar", "rule keys-apart"),
+        ("home/.config", "rule keys-apart"),
+        ("recovery.txt", "rule never-overwrite"),
+    ] {
+        let said = desk.ends(&format!("backup create {to}"), Exit::Refused).await;
+        assert!(said.contains(rule), "{to}: {said}");
+    }
+    let said = desk
+        .ends("backup create nowhere/a.bursar-backup", Exit::Failed)
+        .await;
+    assert!(said.contains("cannot be written"), "{said}");
+    let left = std::fs::read_dir(desk.path("bursar-data")).unwrap();
+    for entry in left {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(!name.contains("copy"), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_backup_is_refused_and_nothing_is_put_back() {
+    let desk = Desk::made().await;
+    std::fs::create_dir(desk.path("safe")).unwrap();
+    desk.done("backup create safe/whole").await;
+    lose_the_store(&desk);
+    let whole = std::fs::read(desk.path("safe/whole")).unwrap();
+    let mut changed = whole.clone();
+    let middle = changed.len() / 2;
+    changed[middle] ^= 1;
+    for (name, bytes, said) in [
+        ("cut", whole[..whole.len() - 1].to_vec(), "ends in the middle"),
+        ("changed", changed, "changed or damaged in part 1"),
+        (
+            "longer",
+            [whole.as_slice(), b"x"].concat(),
+            "goes on after its end",
+        ),
+        ("header", whole[..100].to_vec(), "damaged in its header"),
+        ("other", b"SQLite format 3\0".to_vec(), "no backup of Bursar"),
+    ] {
+        std::fs::write(desk.path(name), bytes).unwrap();
+        for command in ["verify", "restore"] {
+            let told = desk.ends(&format!("backup {command} {name}"), Exit::Failed).await;
+            assert!(told.contains(said), "{command} {name}: {told}");
+        }
+        assert!(!desk.path("bursar-data/bursar.db").exists(), "{name}");
+    }
+    desk.ends("backup verify missing", Exit::NotFound).await;
+    let left: Vec<_> = std::fs::read_dir(desk.path(".")).unwrap().collect();
+    assert!(left.iter().all(|entry| {
+        let name = entry.as_ref().unwrap().file_name();
+        !name.to_string_lossy().starts_with(".bursar-verify")
+    }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i17_a_key_that_was_erased_does_not_come_back_with_a_backup() {
+    let desk = Desk::made().await;
+    let venue = Venue::open(&desk).await;
+    std::fs::create_dir(desk.path("safe")).unwrap();
+    desk.done("user add mara_ilves --email mara@example.com --tier basic")
+        .await;
+    desk.done("account add kraken-ilves --user mara_ilves --broker kraken --role user")
+        .await;
+    let set = desk
+        .run_with("credentials set kraken-ilves", &venue.document("mara"))
+        .await;
+    assert_eq!(set.exit, Exit::Done, "{}", set.err);
+    desk.done("backup create safe/before").await;
+
+    let deleted = desk
+        .done("credentials delete kraken-ilves --yes --reason compromised")
+        .await;
+    assert!(
+        deleted.contains("a sealed copy of it is in the backup of 2026-11-20"),
+        "{deleted}"
+    );
+    let list = std::fs::read_to_string(desk.path("bursar-data/erased-keys")).unwrap();
+    assert_eq!(list.lines().count(), 1, "{list}");
+    lose_the_store(&desk);
+    // Cut, as by a process that ended while it wrote.
+    std::fs::write(desk.path("bursar-data/erased-keys"), format!("{list}{{\"cred")).unwrap();
+    let restored = desk.json("backup restore safe/before").await;
+
+    assert_eq!(restored["erased"].as_array().unwrap().len(), 1);
+    assert_eq!(desk.json("credentials list").await["credentials"], json!([]));
+    lose_the_store(&desk);
+    std::fs::rename(desk.path("bursar-data/erased-keys"), desk.path("list")).unwrap();
+    let restored = desk.json("backup restore safe/before --tombstones list").await;
+    assert_eq!(restored["erased"].as_array().unwrap().len(), 1);
+    desk.done("backup create safe/after").await;
+    let folded = std::fs::read_to_string(desk.path("bursar-data/erased-keys")).unwrap();
+    assert_eq!(folded.lines().count(), 1, "known again: {folded}");
+    lose_the_store(&desk);
+    std::fs::write(desk.path("bursar-data/erased-keys"), "not a list\n").unwrap();
+    let said = desk.ends("backup restore safe/before", Exit::Failed).await;
+    assert!(said.contains("erased keys"), "{said}");
+    venue.close().await;
+}
