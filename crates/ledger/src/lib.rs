@@ -76,5 +76,7 @@ pub use mark::{Mark, MarkState, OpeningMark, STALE_AFTER, WIDE_SPREAD_PERCENT};
 pub use performance::{EquityReading, Performance, performance};
 pub use position::{OpenPosition, exposure_usd, positions};
 pub use reduction::{Reduction, Unproven, reduces, sellable};
-pub use statistics::{Drawdown, EquityPoint, Statistics, Tally, WinRate, drawdown, equity_curve, statistics};
+pub use statistics::{
+    Drawdown, EquityPoint, Statistics, Tally, WinRate, below_peak, drawdown, equity_curve, statistics,
+};
 pub use trading_day::{Boundary, DayError, DayKey, TradingDay, next_trading_day};

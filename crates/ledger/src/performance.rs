@@ -6,7 +6,8 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize};
 
 use crate::rounding::{quotient_down, sum_usd, usd_down};
-use crate::{Drawdown, EquityPoint, drawdown};
+use crate::statistics::{fall, with_peaks};
+use crate::{Drawdown, EquityPoint};
 
 /// What an account was worth at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +34,7 @@ pub struct Performance {
     /// The time-weighted return, from the beginning of the curve to its end, in percent, rounded down to
     /// 2 decimals; `None` without a curve.
     pub return_percent: Option<Decimal>,
-    /// Of the curve.
+    /// The fall of the curve that took the largest part of its peak; of equal ones the first.
     pub drawdown: Option<Drawdown>,
 }
 
@@ -59,7 +60,7 @@ pub fn performance(readings: &[EquityReading]) -> Result<Option<Performance>, In
         flows,
         gain: last.equity.minus(first.equity)?.minus(flows)?,
         return_percent,
-        drawdown: drawdown(&curve)?,
+        drawdown: deepest(&curve)?,
         curve,
     }))
 }
@@ -96,6 +97,21 @@ fn carried(point: Usd, before: Usd, reading: &EquityReading) -> Result<Usd, Inex
     let factor = quotient_down(after.amount(), before.amount())?;
     // What is too small to be told is nothing.
     Price::new(factor).map_or(Ok(Usd::ZERO), |factor| usd_down(point.amount(), factor))
+}
+
+/// By its part of the peak and not by dollars: those of a curve without flows are nobody's.
+fn deepest(curve: &[EquityPoint]) -> Result<Option<Drawdown>, InexactError> {
+    let mut deepest = None;
+    let mut least_left = Decimal::ONE;
+    // The curve begins above zero, and so does each peak.
+    for (peak, trough) in with_peaks(curve) {
+        let left = quotient_down(trough.equity.amount(), peak.equity.amount())?;
+        if left < least_left {
+            least_left = left;
+            deepest = Some(fall(peak, trough)?);
+        }
+    }
+    Ok(deepest)
 }
 
 /// `start` is above zero.

@@ -49,7 +49,7 @@ fn last_digit(near: Decimal) -> Decimal {
     Decimal::new(1, scale)
 }
 
-/// `a ÷ b`, both above zero: exact, or less than that by about the last digit that fits.
+/// `a ÷ b`, for `a` not below zero and `b` above it: exact, or less than that by about the last digit that fits.
 pub(crate) fn quotient_down(a: Decimal, b: Decimal) -> Result<Decimal, InexactError> {
     let mut near = a.checked_div(b).ok_or(InexactError)?;
     if decimal::mul(near, b) == Ok(a) {

@@ -130,6 +130,19 @@ fn o4_a_withdrawal_is_no_drawdown_and_a_loss_after_a_deposit_counts_by_its_part(
 }
 
 #[test]
+fn o4_the_deepest_fall_is_the_one_that_took_the_largest_part() {
+    let found = judged(&[
+        (dec!(1000), dec!(0)),
+        (dec!(500), dec!(0)),
+        (dec!(9000), dec!(0)),
+        (dec!(8000), dec!(0)),
+    ]);
+
+    let fall = found.drawdown.unwrap();
+    assert_eq!((fall.trough.at, fall.percent), (second(1), Some(dec!(50))));
+}
+
+#[test]
 fn o4_what_does_not_divide_is_rounded_down() {
     let found = judged(&[(dec!(3), dec!(0)), (dec!(1), dec!(0)), (dec!(2), dec!(0))]);
 
