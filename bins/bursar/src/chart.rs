@@ -233,8 +233,14 @@ impl Panel {
         for number in 0..=quarters {
             let at = first.at + whole / 4 * number;
             let x = times.at(millis(at))?;
+            // Nothing of the first and the last is outside of the picture.
+            let anchor = match number {
+                0 => "start",
+                4 => "end",
+                _ => "middle",
+            };
             svg.line(format_args!(
-                "<text class=\"faint\" x=\"{x}\" y=\"{y}\" text-anchor=\"middle\">{}</text>",
+                "<text class=\"faint\" x=\"{x}\" y=\"{y}\" text-anchor=\"{anchor}\">{}</text>",
                 at.strftime(form)
             ));
         }

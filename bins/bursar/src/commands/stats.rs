@@ -25,10 +25,10 @@ use crate::{Exit, Failure};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A trade is everything that one order sold; it is won when it gained after the fees of purchase and sale.
-Days are trading days. Results and fees are of what was traded through Bursar. Equity is all that the
-account holds; its return is time-weighted, so that deposits, withdrawals and what is traded by hand are
-no result, and they are listed instead.
+A trade is everything that one order sold; it is won when it gained after the fees of purchase
+and sale. Days are trading days. Results and fees are of what was traded through Bursar. Equity is
+all that the account holds; its return is time-weighted, so that deposits, withdrawals and what is
+traded by hand are no result: they are listed instead.
 
 Examples:
   bursar stats mara_ilves

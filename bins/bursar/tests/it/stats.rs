@@ -251,7 +251,7 @@ async fn o4_the_rows_of_the_file_add_up_to_the_document() {
         decimal(&stats["equity"][0]["flows_usd"])
     );
     let last = decimal(&stats["equity"][0]["last_equity_usd"]);
-    assert_eq!(column("equity_usd").last(), Some(last));
+    assert_eq!(column("equity_usd").next_back(), Some(last));
     insta::assert_snapshot!(text);
 }
 
