@@ -8,6 +8,7 @@ mod pictures;
 use std::path::{Path, PathBuf};
 
 use bursar_auth::Directory;
+use bursar_controls::Latch;
 use bursar_execution::{ErrorCount, Period, Reports, Statements};
 use bursar_ledger::DayKey;
 use bursar_model::{AccountId, UserId};
@@ -64,6 +65,13 @@ pub struct Stats {
     force: bool,
 }
 
+/// What the exchanges of a user's accounts answered that was no answer.
+struct Errors {
+    counted: Vec<ErrorCount>,
+    /// The switches that it turned on.
+    stopped: Vec<Latch>,
+}
+
 impl Stats {
     pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
         let csv_on_output = self.csv.as_deref() == Some(Path::new("-"));
@@ -99,7 +107,10 @@ impl Stats {
             .statement(&self.user, self.account.as_ref(), period, now)
             .await?;
         let accounts = opened.store.accounts_of(&self.user).await?;
-        let errors = errors::of_accounts(&accounts, &opened, now).await?;
+        let errors = Errors {
+            counted: errors::of_accounts(&accounts, &opened, now).await?,
+            stopped: errors::stopped_for_errors(&accounts, &opened).await?,
+        };
         let figures = Figures::of(self.user, self.account, period, statement)
             .map_err(|error| Failure::of(Exit::Failed, &error, "report this"))?;
 
@@ -158,14 +169,15 @@ fn is_svg(path: &Path) -> bool {
         .is_some_and(|extension| extension.eq_ignore_ascii_case("svg"))
 }
 
-fn page(figures: &Figures, errors: &[ErrorCount], limit: u32, now: jiff::Timestamp) -> Result<Page, Failure> {
+fn page(figures: &Figures, errors: &Errors, limit: u32, now: jiff::Timestamp) -> Result<Page, Failure> {
     let mut page = Page::new();
     page.line(render::bold(&figures.title()));
     results(&mut page, figures, now);
     page.heading("Today, in all accounts");
     today(&mut page, figures, now)?;
     page.heading("Errors");
-    page.table(&errors::table(errors), "none");
+    page.table(&errors::table(&errors.counted), "none");
+    errors::tell_stopped(&mut page, &errors.stopped);
     page.heading("Held now");
     page.table(&held_table(figures, now), "no position is open");
     page.heading("By pair");

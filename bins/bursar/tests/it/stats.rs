@@ -3,6 +3,8 @@
 use std::os::unix::fs::PermissionsExt;
 
 use bursar::Exit;
+use bursar_broker::ErrorClass;
+use bursar_execution::errors::RequestKind;
 use bursar_execution::{Attempt, Conditions, Dispatch, Journal, Outcome};
 use bursar_model::{Amount, Fill, Liquidity, Side, Usd, VenueOrderId};
 use rust_decimal::{Decimal, dec};
@@ -183,6 +185,38 @@ async fn o2_o3_today_has_its_loss_its_trades_and_its_errors() {
     assert_eq!(today["last_trade_at"], json!(null));
     assert_eq!(document["stats"]["trades"], json!(1));
     assert_eq!(document["stats"]["errors"], json!([]));
+}
+
+#[tokio::test]
+async fn o3_errors_are_told_against_their_threshold_and_what_they_stopped() {
+    let desk = Desk::with_mara().await;
+    let account = "kraken-ilves".parse().unwrap();
+    for _ in 0..5 {
+        desk.store()
+            .note_error(
+                &account,
+                RequestKind::Place,
+                ErrorClass::Ambiguous,
+                "no answer",
+                desk.now(),
+            )
+            .await
+            .unwrap();
+    }
+
+    let document = desk.json("stats mara_ilves").await;
+    let page = desk.done("stats mara_ilves").await;
+
+    let errors = &document["stats"]["errors"][0];
+    assert_eq!(
+        [&errors["in_window"], &errors["threshold"]],
+        [&json!(5), &json!(5)]
+    );
+    assert_eq!(
+        document["stats"]["stopped_for_errors"][0]["cause"],
+        json!("auto-disable")
+    );
+    assert!(page.contains("Stopped for errors"), "{page}");
 }
 
 #[tokio::test]

@@ -2,18 +2,18 @@
 
 use std::path::Path;
 
-use bursar_execution::ErrorCount;
 use bursar_ledger::{Statistics, Tally};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::Errors;
 use super::figures::{DayFigures, Figures, HeldFigures, OfAccount, even};
 use crate::commands::loss::day_json;
 use crate::{Failure, view};
 
 pub(super) fn of(
     figures: &Figures,
-    errors: &[ErrorCount],
+    errors: &Errors,
     written: &[&Path],
     now: Timestamp,
 ) -> Result<Value, Failure> {
@@ -28,7 +28,8 @@ pub(super) fn of(
         "unrealised_usd": figures.unrealised,
         "oldest_price_at": figures.oldest_mark().map(|mark| mark.at),
         "today": today(figures, now)?,
-        "errors": errors,
+        "errors": errors.counted,
+        "stopped_for_errors": errors.stopped.iter().map(view::latch_json).collect::<Vec<_>>(),
         "positions": figures.held.iter().map(|row| held(row, now)).collect::<Vec<_>>(),
         "by_pair": by_pair(figures),
         "by_day": figures.days.iter().map(day).collect::<Vec<_>>(),
