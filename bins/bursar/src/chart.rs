@@ -153,18 +153,17 @@ impl Panel {
     fn draw(&self, top: i64, svg: &mut Svg) -> Result<(), InexactError> {
         svg.line(format_args!("<g class=\"panel\">"));
         svg.label("text", (20, top + 14), "start", &self.name);
-        let (Some(first), Some(last)) = (self.curve.first(), self.curve.last()) else {
+        // A clock that was set back makes the last point not the latest.
+        let times = extent(self.curve.iter().map(|point| point.at));
+        let worth = extent(self.curve.iter().map(|point| point.equity.amount()));
+        let (Some((first, last)), Some((low, high))) = (times, worth) else {
             svg.label("faint", (20, top + 40), "start", &self.summary);
             svg.line(format_args!("</g>"));
             return Ok(());
         };
         svg.label("faint", (RIGHT, top + LINE.0 - 8), "end", "time-weighted equity");
         svg.label("faint", (RIGHT, top + FALL.0 - 6), "end", "below the peak");
-        let times = Axis::new(millis(first.at), millis(last.at), (LEFT, RIGHT))?;
-        let (low, high) = self.curve.iter().fold(
-            (first.equity.amount(), first.equity.amount()),
-            |(low, high), point| (low.min(point.equity.amount()), high.max(point.equity.amount())),
-        );
+        let times = Axis::new(millis(first), millis(last), (LEFT, RIGHT))?;
         // Higher values lie further up.
         let worth = Axis::new(low, high, (top + LINE.1, top + LINE.0))?;
         let deepest = self.below_peak.iter().copied().max().unwrap_or_default();
@@ -176,16 +175,12 @@ impl Panel {
         for tick in worth.ticks()? {
             svg.rule(worth.at(tick)?, &Usd::new(tick).to_string());
         }
-        for tick in [Decimal::ZERO, below.to] {
-            svg.rule(
-                below.at(tick)?,
-                &format!("-{} %", tick.normalize()).replace("-0 %", "0 %"),
-            );
-        }
-        self.draw_dates(&times, top + DATES, svg)?;
+        svg.rule(below.at(below.from)?, "0 %");
+        svg.rule(below.at(below.to)?, &format!("-{} %", below.to.normalize()));
+        draw_dates((first, last), &times, top + DATES, svg)?;
         for (at, what) in &self.marks {
             // One that was seen before the first reading or after the last lies at the edge.
-            let x = times.at(millis((*at).clamp(first.at, last.at)))?;
+            let x = times.at(millis((*at).max(first).min(last)))?;
             svg.line(format_args!(
                 "<line class=\"flow\" x1=\"{x}\" y1=\"{}\" x2=\"{x}\" y2=\"{}\"><title>{}</title></line>",
                 top + LINE.0,
@@ -194,13 +189,19 @@ impl Panel {
             ));
         }
         let mut line = Vec::new();
-        let mut area = vec![format!("{},{}", times.at(millis(first.at))?, top + FALL.0)];
+        let mut area = Vec::new();
         for (point, fallen) in self.curve.iter().zip(&self.below_peak) {
             let x = times.at(millis(point.at))?;
             line.push(format!("{x},{}", worth.at(point.equity.amount())?));
             area.push(format!("{x},{}", below.at(*fallen)?));
         }
-        area.push(format!("{},{}", times.at(millis(last.at))?, top + FALL.0));
+        // Down from the line of no fall at either end.
+        let corner = |end: Option<&EquityPoint>| match end {
+            Some(point) => Ok(format!("{},{}", times.at(millis(point.at))?, top + FALL.0)),
+            None => Err(InexactError),
+        };
+        area.insert(0, corner(self.curve.first())?);
+        area.push(corner(self.curve.last())?);
         svg.line(format_args!(
             "<polygon class=\"fall\" points=\"{}\"/>",
             area.join(" ")
@@ -217,35 +218,45 @@ impl Panel {
         svg.line(format_args!("</g>"));
         Ok(())
     }
+}
 
-    /// The time at five places, with the hour where a whole curve takes less than three days.
-    fn draw_dates(&self, times: &Axis, y: i64, svg: &mut Svg) -> Result<(), InexactError> {
-        let (Some(first), Some(last)) = (self.curve.first(), self.curve.last()) else {
-            return Ok(());
+/// The time at five places, with the hour where the whole curve takes less than three days.
+fn draw_dates(
+    (first, last): (Timestamp, Timestamp),
+    times: &Axis,
+    y: i64,
+    svg: &mut Svg,
+) -> Result<(), InexactError> {
+    let whole = last.duration_since(first);
+    let form = if whole < SignedDuration::from_hours(72) {
+        "%m-%d %H:%M"
+    } else {
+        "%Y-%m-%d"
+    };
+    let quarters: i32 = if whole.is_positive() { 4 } else { 0 };
+    for number in 0..=quarters {
+        let at = first + whole / 4 * number;
+        let x = times.at(millis(at))?;
+        // Nothing of the first and the last is outside of the picture.
+        let anchor = match number {
+            0 => "start",
+            4 => "end",
+            _ => "middle",
         };
-        let whole = last.at.duration_since(first.at);
-        let form = if whole < SignedDuration::from_hours(72) {
-            "%m-%d %H:%M"
-        } else {
-            "%Y-%m-%d"
-        };
-        let quarters: i32 = if whole.is_positive() { 4 } else { 0 };
-        for number in 0..=quarters {
-            let at = first.at + whole / 4 * number;
-            let x = times.at(millis(at))?;
-            // Nothing of the first and the last is outside of the picture.
-            let anchor = match number {
-                0 => "start",
-                4 => "end",
-                _ => "middle",
-            };
-            svg.line(format_args!(
-                "<text class=\"faint\" x=\"{x}\" y=\"{y}\" text-anchor=\"{anchor}\">{}</text>",
-                at.strftime(form)
-            ));
-        }
-        Ok(())
+        svg.line(format_args!(
+            "<text class=\"faint\" x=\"{x}\" y=\"{y}\" text-anchor=\"{anchor}\">{}</text>",
+            at.strftime(form)
+        ));
     }
+    Ok(())
+}
+
+/// The least and the greatest; `None` of nothing.
+fn extent<T: Ord + Copy>(values: impl Iterator<Item = T>) -> Option<(T, T)> {
+    values.fold(None, |extent, value| match extent {
+        None => Some((value, value)),
+        Some((least, greatest)) => Some((value.min(least), value.max(greatest))),
+    })
 }
 
 fn millis(at: Timestamp) -> Decimal {
@@ -296,4 +307,108 @@ fn escaped(text: &str) -> String {
         }
     }
     safe
+}
+
+#[cfg(test)]
+mod tests {
+    use rust_decimal::dec;
+
+    use super::*;
+
+    fn panel(points: &[(&str, Decimal)]) -> Panel {
+        let point = |(at, equity): &(&str, Decimal)| EquityPoint {
+            at: at.parse().unwrap(),
+            equity: Usd::new(*equity),
+        };
+        let curve: Vec<EquityPoint> = points.iter().map(point).collect();
+        Panel {
+            name: "a <b> & \"c\"\u{1b}[2J".to_owned(),
+            summary: "it's </desc>".to_owned(),
+            below_peak: bursar_ledger::below_peak(&curve).unwrap(),
+            curve,
+            marks: vec![("2026-11-20T12:00:00Z".parse().unwrap(), "<in>".to_owned())],
+        }
+    }
+
+    fn drawn(panels: Vec<Panel>) -> String {
+        let title = "One & all".to_owned();
+        Chart { title, panels }.to_svg().unwrap()
+    }
+
+    #[test]
+    fn text_from_outside_is_no_markup() {
+        let text = drawn(vec![panel(&[("2026-11-20T12:00:00Z", dec!(1))])]);
+
+        let svg = roxmltree::Document::parse(&text).unwrap();
+        let texts: Vec<&str> = svg.descendants().filter_map(|node| node.text()).collect();
+        for expected in ["One & all", "a <b> & \"c\"?[2J", "it's </desc>", "<in>"] {
+            assert!(texts.contains(&expected), "{expected}: {texts:?}");
+        }
+    }
+
+    #[test]
+    fn one_point_lies_in_the_middle_of_its_panel_and_a_second_panel_below_the_first() {
+        let one = || panel(&[("2026-11-20T12:00:00Z", dec!(1000))]);
+
+        let text = drawn(vec![one(), one()]);
+
+        let svg = roxmltree::Document::parse(&text).unwrap();
+        let circles = svg.descendants().filter(|node| node.has_tag_name("circle"));
+        let places: Vec<_> = circles
+            .map(|node| (node.attribute("cx").unwrap(), node.attribute("cy").unwrap()))
+            .collect();
+        assert_eq!(places, [("475", "184"), ("475", "556")]);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_draws_nothing_outside() {
+        let text = drawn(vec![panel(&[
+            ("2026-11-20T12:00:00Z", dec!(10)),
+            ("2026-11-22T12:00:00Z", dec!(12)),
+            ("2026-11-19T12:00:00Z", dec!(11)),
+        ])]);
+
+        let svg = roxmltree::Document::parse(&text).unwrap();
+        let line = svg.descendants().find(|node| node.has_tag_name("polyline"));
+        assert_eq!(
+            line.unwrap().attribute("points"),
+            Some("353.33,284 840,84 110,184")
+        );
+    }
+
+    #[test]
+    fn the_places_on_an_axis_are_round_and_few() {
+        for (from, to, expected) in [
+            (
+                dec!(1000),
+                dec!(1003.79),
+                vec![dec!(1000), dec!(1001), dec!(1002), dec!(1003)],
+            ),
+            (
+                dec!(-1),
+                dec!(1),
+                vec![dec!(-1), dec!(-0.5), dec!(0), dec!(0.5), dec!(1)],
+            ),
+            (
+                dec!(7),
+                dec!(99_999),
+                vec![dec!(20_000), dec!(40_000), dec!(60_000), dec!(80_000)],
+            ),
+            (
+                dec!(0.00012),
+                dec!(0.00014),
+                vec![
+                    dec!(0.00012),
+                    dec!(0.000125),
+                    dec!(0.00013),
+                    dec!(0.000135),
+                    dec!(0.00014),
+                ],
+            ),
+        ] {
+            let axis = Axis::new(from, to, (0, 100)).unwrap();
+
+            assert_eq!(axis.ticks().unwrap(), expected, "{from} to {to}");
+        }
+    }
 }

@@ -30,29 +30,26 @@ impl OutputFile {
 
     /// Writes it whole or not at all, for its owner alone to read.
     pub(crate) fn write(&self, text: &str) -> Result<(), Failure> {
+        if !self.replace {
+            return write_new(&self.path, text).map_err(|error| match error.kind() {
+                io::ErrorKind::AlreadyExists => exists(&self.path),
+                _ => not_written(&self.path, &error),
+            });
+        }
         let mut beside = self.path.clone().into_os_string();
         beside.push(".new");
         let beside = PathBuf::from(beside);
-        let written = write_new(&beside, text).and_then(|()| {
-            let placed = if self.replace {
-                fs::rename(&beside, &self.path)
-            } else {
-                // A link is made only where there is nothing, whatever came there meanwhile.
-                fs::hard_link(&beside, &self.path)
-            };
+        write_new(&beside, text).map_err(|error| not_written(&beside, &error))?;
+        fs::rename(&beside, &self.path).map_err(|error| {
             drop(fs::remove_file(&beside));
-            placed
-        });
-        written.map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists if !self.replace => exists(&self.path),
-            _ => Failure::of(
-                Exit::Failed,
-                &error,
-                "name a file in a folder that is there and can be written",
-            )
-            .while_doing(&format!("writing `{}`", self.path.display())),
+            not_written(&self.path, &error)
         })
     }
+}
+
+fn not_written(path: &Path, error: &io::Error) -> Failure {
+    let hint = "name a file in a folder that is there and can be written";
+    Failure::of(Exit::Failed, error, hint).while_doing(&format!("writing `{}`", path.display()))
 }
 
 fn exists(path: &Path) -> Failure {
