@@ -113,7 +113,9 @@ fn look(
         .iter()
         .filter(|asset| !worth.unpriced.contains(asset))
     {
-        flows.extend(priced(account.id(), asset, balances, &prices, day, now)?);
+        if let Some(priced) = priced(account.id(), asset, &flows, balances, &prices, day, now)? {
+            flows.push(priced);
+        }
     }
     let mut valued = flows.iter().filter_map(|flow| flow.usd);
     let came = valued.try_fold(Usd::ZERO, Usd::plus)?;
@@ -259,16 +261,20 @@ fn judge(
     })
 }
 
-/// What an asset brings into the equity that was held before it had a price.
+/// What an asset brings into the equity that was held before it had a price; what of it came just now is a
+/// flow already.
 fn priced(
     account: &AccountId,
     asset: &Asset,
+    flows: &[Flow],
     balances: &[Balance],
     prices: &[Quote],
     day: DayKey,
     now: Timestamp,
 ) -> Result<Option<Flow>, StoreError> {
-    let quantity = spendable(balances)?.remove(asset).unwrap_or_default();
+    let held = spendable(balances)?.remove(asset).unwrap_or_default();
+    let came = flows.iter().filter(|flow| flow.asset == *asset);
+    let quantity = came.map(|flow| flow.quantity).try_fold(held, decimal::sub)?;
     let Some(price) = price_of(asset, prices).filter(|_| !quantity.is_zero()) else {
         return Ok(None);
     };

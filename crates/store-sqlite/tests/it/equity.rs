@@ -259,6 +259,34 @@ async fn h11_what_gets_its_first_price_is_no_gain() {
 }
 
 #[tokio::test]
+async fn h11_what_comes_with_its_first_price_counts_once() {
+    let world = began().await;
+    world.settles(&[("USD", "1000"), ("SOL", "4")]).await;
+
+    world.price("SOL-USD", "25").await;
+    world.settles(&[("USD", "1000"), ("SOL", "6")]).await;
+
+    let stated = world.stated(Period::default()).await;
+    assert_eq!(
+        told(&stated),
+        told_as(&[("1000", "0"), ("1000", "0"), ("1150", "150")])
+    );
+    let flows: Vec<_> = stated
+        .flows
+        .iter()
+        .map(|flow| (flow.kind, flow.quantity))
+        .collect();
+    assert_eq!(
+        flows,
+        [
+            (FlowKind::Moved, decimal("4")),
+            (FlowKind::Moved, decimal("2")),
+            (FlowKind::Priced, decimal("4")),
+        ]
+    );
+}
+
+#[tokio::test]
 async fn c28_a_statement_has_only_what_is_the_users() {
     let world = began().await;
     open_account(&world, "kraken-second", AccountMode::Paper).await;
