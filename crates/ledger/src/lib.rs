@@ -6,7 +6,7 @@
 //! Start reading at [`apply_fill`]: one fill against the open lots of its account and pair. Then
 //! [`day_loss`] and [`trip`], which stop an account, and [`reduces`], which proves that an order
 //! takes risk away. [`Book`] keeps a whole account in memory and is the definition that a store's
-//! row-by-row bookkeeping is compared with. [`statistics`] and [`performance`] tell how somebody has done.
+//! row-by-row bookkeeping is compared with. [`statistics`] and [`performance()`] tell how somebody has done.
 //!
 //! # What counts
 //!
