@@ -24,6 +24,7 @@ pub mod preferences;
 pub mod replay;
 pub mod setup;
 pub mod shell;
+pub mod stats;
 pub mod status;
 pub mod user;
 
@@ -66,6 +67,8 @@ pub enum Command {
     Orders(lists::Orders),
     /// Executions, newest first
     Fills(lists::Fills),
+    /// How a user's accounts have done: trades, results, equity; as a page, rows or a chart
+    Stats(stats::Stats),
     /// Place, cancel or look at one order
     #[command(subcommand)]
     Order(order::Order),
@@ -129,6 +132,7 @@ impl Command {
             Self::Positions(command) => command.run(session).await,
             Self::Orders(command) => command.run(session).await,
             Self::Fills(command) => command.run(session).await,
+            Self::Stats(command) => command.run(session).await,
             Self::Order(command) => command.run(session).await,
             Self::Explain(command) => command.run(session).await,
             Self::Replay(command) => command.run(session).await,

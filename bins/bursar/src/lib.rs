@@ -17,12 +17,14 @@
 
 pub mod arguments;
 pub mod brokers;
+mod chart;
 pub mod checkpoint_file;
 pub mod commands;
 pub mod console;
 pub mod exit;
 pub mod installation;
 mod named;
+mod output_file;
 mod progress;
 mod prompt;
 mod recovery;

@@ -338,7 +338,7 @@ pub fn usd_rate(asset: &Asset, quotes: &[Quote], now: Timestamp) -> Option<Obser
     })
 }
 
-fn in_dollars<'q>(asset: &Asset, quotes: &'q [Quote]) -> Option<&'q Quote> {
+pub(crate) fn in_dollars<'q>(asset: &Asset, quotes: &'q [Quote]) -> Option<&'q Quote> {
     quotes
         .iter()
         .find(|quote| quote.pair.base() == asset && quote.pair.quote().is_usd())
@@ -355,7 +355,7 @@ fn believable_rate(asset: &Asset, quotes: &[Quote], now: Timestamp) -> Option<Ob
 }
 
 /// The middle of a quote, or its lower side where the two are too far apart.
-fn prudent(quote: &Quote) -> Option<Price> {
+pub(crate) fn prudent(quote: &Quote) -> Option<Price> {
     let one = Price::new(Decimal::ONE).ok()?;
     let mark = Mark::from_quote(quote, one, quote.at).ok()?;
     Some(mark.price)

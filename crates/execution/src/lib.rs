@@ -43,6 +43,7 @@ pub mod oracles;
 pub mod replay;
 mod reports;
 pub mod settings;
+pub mod statement;
 mod stops;
 
 pub use absence::{Absence, AbsenceEvidence, NegativeLook};
@@ -69,7 +70,9 @@ pub use oracles::{CheckReport, Promise, Reach, SelfCheck, Violation};
 pub use reports::{
     BookedFill, ErrorCount, IntentFilter, OutboxEvent, Recorded, Reports, ReservationRow, StrayFill,
 };
-
+pub use statement::{
+    Executions, Flow, FlowKind, Held, Period, Reading, Statement, Statements, Today, Unsettled,
+};
 pub use stops::{Raised, Stops};
 
 use bursar_controls::{ClearRule, Latch, LatchCause, LatchMode, Scope};

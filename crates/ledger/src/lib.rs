@@ -6,7 +6,7 @@
 //! Start reading at [`apply_fill`]: one fill against the open lots of its account and pair. Then
 //! [`day_loss`] and [`trip`], which stop an account, and [`reduces`], which proves that an order
 //! takes risk away. [`Book`] keeps a whole account in memory and is the definition that a store's
-//! row-by-row bookkeeping is compared with.
+//! row-by-row bookkeeping is compared with. [`statistics`] and [`performance()`] tell how somebody has done.
 //!
 //! # What counts
 //!
@@ -55,6 +55,7 @@ mod fill;
 mod loss_limit;
 mod lot;
 mod mark;
+mod performance;
 mod position;
 mod reduction;
 mod rounding;
@@ -72,7 +73,10 @@ pub use fill::{FeeInUsd, LedgerFill, Valuation, fee_in_usd, worst_fee};
 pub use loss_limit::{DayVerdict, STRESS_PERCENT, WARN_PERCENT, exceeds, trip, worst_case};
 pub use lot::{ClosedLot, Lot, LotMethod};
 pub use mark::{Mark, MarkState, OpeningMark, STALE_AFTER, WIDE_SPREAD_PERCENT};
+pub use performance::{EquityReading, Performance, performance};
 pub use position::{OpenPosition, exposure_usd, positions};
 pub use reduction::{Reduction, Unproven, reduces, sellable};
-pub use statistics::{Drawdown, EquityPoint, Statistics, Tally, WinRate, drawdown, equity_curve, statistics};
+pub use statistics::{
+    Drawdown, EquityPoint, Statistics, Tally, WinRate, below_peak, drawdown, equity_curve, statistics,
+};
 pub use trading_day::{Boundary, DayError, DayKey, TradingDay, next_trading_day};

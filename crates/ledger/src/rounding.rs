@@ -49,6 +49,17 @@ fn last_digit(near: Decimal) -> Decimal {
     Decimal::new(1, scale)
 }
 
+/// `a ÷ b`, for `a` not below zero and `b` above it: exact, or less than that by about the last digit that fits.
+pub(crate) fn quotient_down(a: Decimal, b: Decimal) -> Result<Decimal, InexactError> {
+    let mut near = a.checked_div(b).ok_or(InexactError)?;
+    if decimal::mul(near, b) == Ok(a) {
+        return Ok(near);
+    }
+    // All digits that fit, so that the last of them is a small step.
+    near.rescale(28);
+    Ok(decimal::sub(near, last_digit(near))?.max(Decimal::ZERO))
+}
+
 /// What `amount` costs in dollars: never less than it is worth exactly.
 pub(crate) fn usd_up(amount: Decimal, rate: Price) -> Result<Usd, InexactError> {
     let product = product_up(amount, rate.value())?;
@@ -142,6 +153,28 @@ mod tests {
         assert!(up >= above && up <= above + digit, "{up}");
         assert_eq!(usd_down(-amount, rate).unwrap().amount(), -up);
         assert_eq!(usd_up(-amount, rate).unwrap().amount(), -down);
+    }
+
+    #[test]
+    fn i19_a_quotient_is_exact_or_a_last_digit_too_low() {
+        assert_eq!(quotient_down(dec!(990), dec!(1100)), Ok(dec!(0.9)));
+        for (a, b) in [
+            (dec!(2), dec!(3)),
+            (dec!(1), dec!(3)),
+            (dec!(0.01), dec!(99999.99)),
+            (dec!(99999999999.99), dec!(0.07)),
+            // As near to 1 as 28 digits can tell, and below it.
+            (
+                dec!(9999999999999999.999999999998),
+                dec!(9999999999999999.999999999999),
+            ),
+        ] {
+            let low = quotient_down(a, b).unwrap();
+
+            let near = a / b;
+            let digit = dec!(0.000000000000000000000000001) * near.max(dec!(1));
+            assert!(low < near && near - low <= digit, "{a} / {b}: {low}");
+        }
     }
 
     #[test]

@@ -195,25 +195,43 @@ pub fn equity_curve<'a>(
 /// The deepest fall of a curve, in dollars; `None` when it never fell. The points are in order of
 /// time; of two falls of the same depth the earlier counts.
 pub fn drawdown(curve: &[EquityPoint]) -> Result<Option<Drawdown>, InexactError> {
-    let mut peak: Option<EquityPoint> = None;
     let mut deepest: Option<Drawdown> = None;
-    for point in curve {
-        let high = match peak {
-            Some(high) if high.equity >= point.equity => high,
-            _ => *point,
-        };
-        peak = Some(high);
-        let amount = high.equity.minus(point.equity)?;
+    for (peak, trough) in with_peaks(curve) {
+        let amount = peak.equity.minus(trough.equity)?;
         if amount > deepest.map_or(Usd::ZERO, |fall| fall.amount) {
-            deepest = Some(Drawdown {
-                peak: high,
-                trough: *point,
-                amount,
-                percent: percent_up(amount, high.equity)?,
-            });
+            deepest = Some(fall(peak, trough)?);
         }
     }
     Ok(deepest)
+}
+
+/// How far below its highest so far each point of a curve is, in percent of that and rounded up to 2
+/// decimals; zero where that was not above zero.
+pub fn below_peak(curve: &[EquityPoint]) -> Result<Vec<Decimal>, InexactError> {
+    let below = with_peaks(curve).map(|(peak, point)| {
+        let percent = percent_up(peak.equity.minus(point.equity)?, peak.equity)?;
+        Ok(percent.unwrap_or_default())
+    });
+    below.collect()
+}
+
+/// Each point, after the highest until then; of equal ones the first.
+pub(crate) fn with_peaks(curve: &[EquityPoint]) -> impl Iterator<Item = (EquityPoint, EquityPoint)> {
+    curve.iter().scan(None, |peak: &mut Option<EquityPoint>, point| {
+        let high = peak.filter(|high| high.equity >= point.equity).unwrap_or(*point);
+        *peak = Some(high);
+        Some((high, *point))
+    })
+}
+
+pub(crate) fn fall(peak: EquityPoint, trough: EquityPoint) -> Result<Drawdown, InexactError> {
+    let amount = peak.equity.minus(trough.equity)?;
+    Ok(Drawdown {
+        peak,
+        trough,
+        amount,
+        percent: percent_up(amount, peak.equity)?,
+    })
 }
 
 fn percent_up(amount: Usd, of: Usd) -> Result<Option<Decimal>, InexactError> {
@@ -284,6 +302,18 @@ mod tests {
         let fall = drawdown(&points).unwrap().unwrap();
 
         assert_eq!((fall.peak, fall.trough), (points[0], points[2]));
+    }
+
+    #[test]
+    fn o4_each_point_is_told_how_far_it_is_below_the_highest_before_it() {
+        let points = curve(&[dec!(-1), dec!(0), dec!(300), dec!(200), dec!(400), dec!(399.99)]);
+
+        let below = below_peak(&points).unwrap();
+
+        assert_eq!(
+            below,
+            [dec!(0), dec!(0), dec!(0), dec!(33.34), dec!(0), dec!(0.01)]
+        );
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::error::StoreError;
 use crate::store::SqliteStore;
 use crate::values::{Exact, Json, Moment, Text, json, moment};
 use crate::writer::Tx;
-use crate::{approvals, days, figures, losses, quotes, vault};
+use crate::{approvals, days, equity, figures, losses, quotes, vault};
 
 #[async_trait]
 impl Conditions for SqliteStore {
@@ -180,8 +180,9 @@ impl Conditions for SqliteStore {
     ) -> Result<(), JournalError> {
         let (account, balances) = (account.clone(), balances.to_vec());
         self.write(move |tx| {
-            known_account(tx, &account)?;
-            Ok(put_balances(tx, &account, &balances, equity, now)?)
+            let account = known_account(tx, &account)?;
+            put_balances(tx, account.id(), &balances, equity, now)?;
+            Ok(equity::note(tx, &account, &balances, now)?)
         })
         .await
     }

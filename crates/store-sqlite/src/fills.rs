@@ -22,7 +22,7 @@ use crate::intents::{self, NOT_OVER, StoredIntent};
 use crate::outcomes::{contradict, end_if_complete, join};
 use crate::values::{Exact, Json, Moment, Text, json, moment};
 use crate::writer::Tx;
-use crate::{days, latches, losses, outbox, quotes, reservations};
+use crate::{days, equity, latches, losses, outbox, quotes, reservations};
 
 mod unpriced;
 
@@ -305,6 +305,7 @@ fn write_into_ledger(
     let realised = books.realised_usd;
     let sold_beyond = books.sold_beyond;
     insert_entries(tx, &fill, &books.entries)?;
+    equity::count(tx, &fill.account, &books.entries)?;
     replace_books(tx, &fill, &books)?;
     let data = Data::new()
         .text("side", fill.fill.side)

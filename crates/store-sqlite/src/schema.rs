@@ -22,6 +22,7 @@ const STEPS: &[(i64, &str)] = &[
     (9, include_str!("schema/0009_clock.sql")),
     (10, include_str!("schema/0010_retired.sql")),
     (11, include_str!("schema/0011_backup.sql")),
+    (12, include_str!("schema/0012_equity.sql")),
 ];
 
 /// The format that this version writes.

@@ -94,7 +94,7 @@ async fn reset(id: &UserId, session: &mut Session<'_>) -> Result<Exit, Failure> 
 }
 
 /// The switches that errors of these accounts turned on: counting anew turns none off.
-async fn stopped_for_errors(accounts: &[Account], opened: &Opened) -> Result<Vec<Latch>, Failure> {
+pub(crate) async fn stopped_for_errors(accounts: &[Account], opened: &Opened) -> Result<Vec<Latch>, Failure> {
     let mut latches = opened.store.latches().await?;
     latches.retain(|latch| {
         latch.cause == LatchCause::AutoDisable
@@ -107,7 +107,7 @@ async fn stopped_for_errors(accounts: &[Account], opened: &Opened) -> Result<Vec
     Ok(latches)
 }
 
-fn tell_stopped(page: &mut Page, stopped: &[Latch]) {
+pub(crate) fn tell_stopped(page: &mut Page, stopped: &[Latch]) {
     if stopped.is_empty() {
         return;
     }

@@ -89,7 +89,7 @@ fn every_argument_says_what_it_is() {
     }
 }
 
-const READING: [&str; 18] = [
+const READING: [&str; 19] = [
     "user list",
     "user show mara_ilves",
     "account list",
@@ -108,6 +108,7 @@ const READING: [&str; 18] = [
     "latches --all",
     "loss show mara_ilves",
     "errors show mara_ilves",
+    "stats mara_ilves",
 ];
 
 async fn lived_in() -> Desk {

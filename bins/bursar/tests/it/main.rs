@@ -27,6 +27,8 @@ mod reasons;
 #[cfg(test)]
 mod setup;
 #[cfg(test)]
+mod stats;
+#[cfg(test)]
 mod stopping;
 #[cfg(test)]
 mod stories;

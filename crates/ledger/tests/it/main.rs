@@ -8,6 +8,8 @@ mod day;
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
+mod performance;
+#[cfg(test)]
 mod results;
 #[cfg(test)]
 mod stories;

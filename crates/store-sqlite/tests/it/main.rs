@@ -20,6 +20,8 @@ mod days;
 #[cfg(test)]
 mod directory;
 #[cfg(test)]
+mod equity;
+#[cfg(test)]
 mod fills;
 #[cfg(test)]
 mod latches;

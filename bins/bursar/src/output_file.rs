@@ -1,0 +1,73 @@
+//! Files that a command writes because somebody asked for them.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::{Exit, Failure};
+
+/// Where a command is to write, and whether what is there may go.
+#[derive(Clone, Debug)]
+pub(crate) struct OutputFile {
+    path: PathBuf,
+    replace: bool,
+}
+
+impl OutputFile {
+    /// Looks whether the file may be written, before anything is: without `replace` only where there is
+    /// nothing.
+    pub(crate) fn new(path: PathBuf, replace: bool) -> Result<Self, Failure> {
+        if !replace && fs::symlink_metadata(&path).is_ok() {
+            return Err(exists(&path));
+        }
+        Ok(Self { path, replace })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes it whole or not at all, for its owner alone to read.
+    pub(crate) fn write(&self, text: &str) -> Result<(), Failure> {
+        if !self.replace {
+            return write_new(&self.path, text).map_err(|error| match error.kind() {
+                io::ErrorKind::AlreadyExists => exists(&self.path),
+                _ => not_written(&self.path, &error),
+            });
+        }
+        let mut beside = self.path.clone().into_os_string();
+        beside.push(".new");
+        let beside = PathBuf::from(beside);
+        write_new(&beside, text).map_err(|error| not_written(&beside, &error))?;
+        fs::rename(&beside, &self.path).map_err(|error| {
+            drop(fs::remove_file(&beside));
+            not_written(&self.path, &error)
+        })
+    }
+}
+
+fn not_written(path: &Path, error: &io::Error) -> Failure {
+    let hint = "name a file in a folder that is there and can be written";
+    Failure::of(Exit::Failed, error, hint).while_doing(&format!("writing `{}`", path.display()))
+}
+
+fn exists(path: &Path) -> Failure {
+    Failure::refused(
+        format!("`{}` is there already, and is left as it is", path.display()),
+        "name another file, or add `--force` to write it anew",
+    )
+}
+
+fn write_new(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    if written.is_err() {
+        drop(fs::remove_file(path));
+    }
+    written
+}
