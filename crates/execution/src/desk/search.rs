@@ -40,7 +40,12 @@ impl Search {
     }
 
     fn add(&mut self, look: NegativeLook, counts_from: Timestamp) {
-        self.looks.retain(|kept| kept.venue_time > counts_from);
+        // Where a clock was set back between two looks, nobody knows how far they are apart; kept, the earlier
+        // one would hold the proof back for as long as that clock was ahead.
+        let is_before =
+            |kept: &NegativeLook| kept.venue_time <= look.venue_time && kept.started_at <= look.started_at;
+        self.looks
+            .retain(|kept| kept.venue_time > counts_from && is_before(kept));
         self.looks.truncate(1);
         self.looks.push(look);
     }
@@ -211,4 +216,41 @@ fn could_be_of(fill: &Fill, intent: &Intent, dispatched_at: Timestamp) -> bool {
         && fill.side == intent.request.side
         && fits(fill.quantity)
         && fill.at >= earlier(dispatched_at, CLOCKS_APART)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_750_000_000 + second).unwrap()
+    }
+
+    fn kept(looks: &[(i64, i64)]) -> Vec<(i64, i64)> {
+        let mut search = Search::begun();
+        for (venue_time, started_at) in looks {
+            let look = NegativeLook {
+                venue_time: at(*venue_time),
+                started_at: at(*started_at),
+            };
+            search.add(look, at(10));
+        }
+        let seconds = |time: Timestamp| time.duration_since(at(0)).as_secs();
+        let kept = search.looks.iter();
+        kept.map(|look| (seconds(look.venue_time), seconds(look.started_at)))
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn i9_the_first_look_that_counts_and_the_last_are_kept() {
+        assert_eq!(kept(&[(5, 5), (10, 10), (11, 11)]), [(11, 11)]);
+        assert_eq!(kept(&[(11, 11), (15, 15), (22, 22)]), [(11, 11), (22, 22)]);
+    }
+
+    #[tokio::test]
+    async fn i9_a_look_from_before_a_clock_was_set_back_holds_no_proof_back() {
+        // Ours was an hour ahead, then the venue's.
+        assert_eq!(kept(&[(11, 3_611), (15, 15), (26, 26)]), [(15, 15), (26, 26)]);
+        assert_eq!(kept(&[(3_611, 11), (15, 15), (26, 26)]), [(15, 15), (26, 26)]);
+    }
 }
