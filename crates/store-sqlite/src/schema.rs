@@ -20,6 +20,7 @@ const STEPS: &[(i64, &str)] = &[
     (7, include_str!("schema/0007_limits.sql")),
     (8, include_str!("schema/0008_resolve.sql")),
     (9, include_str!("schema/0009_clock.sql")),
+    (10, include_str!("schema/0010_notice.sql")),
 ];
 
 /// The format that this version writes.
