@@ -16,6 +16,7 @@ pub mod kill;
 pub mod latches;
 pub mod lists;
 pub mod loss;
+pub mod notify;
 pub mod order;
 pub mod permissions;
 pub mod preferences;
@@ -93,6 +94,9 @@ pub enum Command {
     /// The day's loss of a user
     #[command(subcommand)]
     Loss(loss::Loss),
+    /// Messages to people about what happened
+    #[command(subcommand)]
+    Notify(notify::Notify),
     /// The record of every decision
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -134,6 +138,7 @@ impl Command {
             Self::Reject(command) => command.run(session).await,
             Self::Errors(command) => command.run(session).await,
             Self::Loss(command) => command.run(session).await,
+            Self::Notify(command) => command.run(session).await,
             Self::Audit(command) => command.run(session).await,
             Self::Config(command) => command.run(session).await,
             Self::Completions(command) => Ok(command.run(session)),

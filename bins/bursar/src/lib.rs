@@ -17,6 +17,7 @@
 
 pub mod arguments;
 pub mod brokers;
+pub mod channels;
 pub mod checkpoint_file;
 pub mod commands;
 pub mod console;

@@ -29,6 +29,7 @@ use tracing::{error, info, warn};
 
 use crate::checkpoints::Checkpoints;
 use crate::connector::DeskConnector;
+use crate::notices::Notices;
 use crate::roster::StoreRoster;
 use crate::sole::SoleDaemon;
 use crate::switchboard::Switchboard;
@@ -84,11 +85,21 @@ pub async fn run(session: &mut Session<'_>, stop: CancellationToken) -> Result<(
         Arc::clone(&surroundings.clock),
         outside,
     );
+    let notices = Notices::of(
+        &installation.settings,
+        &surroundings.directory,
+        &store,
+        &surroundings.clock,
+        &surroundings.entropy,
+    )
+    .await
+    .map(Arc::new);
     let daemon = Daemon {
         installation,
         store,
         switchboard,
         wiring: Arc::new(wiring),
+        notices,
     };
     daemon.record(Action::DaemonStarted).await?;
     // Before anything trades: a store that was put back halts.
@@ -96,6 +107,9 @@ pub async fn run(session: &mut Session<'_>, stop: CancellationToken) -> Result<(
     let ended = daemon.work(&mut checkpoints, stop).await;
     daemon.record(Action::DaemonStopped).await?;
     checkpoints.end().await;
+    if let Some(notices) = &daemon.notices {
+        notices.end().await;
+    }
     ended
 }
 
@@ -154,6 +168,7 @@ struct Daemon {
     store: Arc<SqliteStore>,
     switchboard: Switchboard,
     wiring: Arc<Wiring>,
+    notices: Option<Arc<Notices>>,
 }
 
 impl Daemon {
@@ -193,6 +208,10 @@ impl Daemon {
             async { self.flattener().run(stop.clone()).await.map_err(Failure::from) },
             async {
                 checkpoints.run(&stop).await;
+                Ok(())
+            },
+            async {
+                self.tell(&stop).await;
                 Ok(())
             },
             async { self.breakers().run(stop.clone()).await.map_err(Failure::from) },
@@ -371,6 +390,16 @@ impl Daemon {
             Arc::clone(&self.wiring.clock),
             Arc::clone(&self.wiring.entropy),
         )
+    }
+
+    /// In a task of its own: whatever a channel takes, nothing that trades waits for it.
+    async fn tell(&self, stop: &CancellationToken) {
+        if let Some(notices) = &self.notices {
+            let (notices, stop) = (Arc::clone(notices), stop.clone());
+            if let Err(error) = tokio::spawn(async move { notices.run(&stop).await }).await {
+                error!(%error, "nobody is told anything any more until the next start");
+            }
+        }
     }
 
     async fn record(&self, action: Action) -> Result<(), Failure> {
