@@ -41,12 +41,11 @@ impl From<NoChannel> for Failure {
     }
 }
 
-/// Every channel that the settings name, and why one of them does not work. Files are relative to
-/// `directory`.
-pub fn channels(
-    settings: &Settings,
-    directory: &Path,
-) -> Vec<(ChannelKind, Result<Arc<dyn Channel>, NoChannel>)> {
+/// A channel of the settings, or why it does not work.
+pub type Made = Result<Arc<dyn Channel>, NoChannel>;
+
+/// Every channel that the settings name. Files are relative to `directory`.
+pub fn channels(settings: &Settings, directory: &Path) -> Vec<(ChannelKind, Made)> {
     let notify = &settings.notify;
     let mut channels = Vec::new();
     if notify.email.host.is_some() {
@@ -65,7 +64,7 @@ fn missing(setting: &'static str) -> impl FnOnce() -> NoChannel {
     move || NoChannel::Missing { setting }
 }
 
-fn email(notify: &Notify, directory: &Path) -> Result<Arc<dyn Channel>, NoChannel> {
+fn email(notify: &Notify, directory: &Path) -> Made {
     let settings = &notify.email;
     let login = match (&settings.username, &settings.password_file) {
         (Some(name), Some(file)) => Some((
@@ -85,7 +84,7 @@ fn email(notify: &Notify, directory: &Path) -> Result<Arc<dyn Channel>, NoChanne
     Ok(Arc::new(Email::new(server, from, settings.operator.as_ref())?))
 }
 
-fn webhook(notify: &Notify, directory: &Path) -> Result<Arc<dyn Channel>, NoChannel> {
+fn webhook(notify: &Notify, directory: &Path) -> Made {
     let settings = &notify.webhook;
     let file = settings
         .secret_file
@@ -100,7 +99,7 @@ fn webhook(notify: &Notify, directory: &Path) -> Result<Arc<dyn Channel>, NoChan
     )?))
 }
 
-fn telegram(notify: &Notify, directory: &Path) -> Result<Arc<dyn Channel>, NoChannel> {
+fn telegram(notify: &Notify, directory: &Path) -> Made {
     let settings = &notify.telegram;
     let file = settings
         .token_file

@@ -11,8 +11,8 @@ use bursar_controls::{LatchCause, LatchMode, Scope};
 use bursar_execution::{Conditions, Intent, Journal, OutboxEvent, Reports};
 use bursar_model::{AccountId, Clock, Entropy, IntentId, IntentState, LatchId, OrderKind, Usd, UserId};
 use bursar_notify::{
-    AnyError, Channel, DaemonState, Deliveries, Event, Happened, LossAmounts, Notice, Notifier,
-    NotifierParts, OperatorWishes, People, Person, Receiver, Rules, Source, Trigger, Word,
+    AnyError, Channel, DaemonState, Deliveries, DeliveryError, Event, Happened, LossAmounts, Notice,
+    Notifier, NotifierParts, OperatorWishes, People, Person, Receiver, Rules, Source, Trigger, Word,
 };
 use bursar_permissions::{Caller, ProtectiveExit};
 use bursar_store_sqlite::SqliteStore;
@@ -39,7 +39,7 @@ impl Notices {
         entropy: &Arc<dyn Entropy>,
     ) -> Option<Self> {
         if !settings.notify.is_on() {
-            if let Err(error) = store.begin_at(None).await {
+            if let Err(error) = turn_off(store).await {
                 warn!(%error, hint = error.hint(), "notices could not be turned off; the next start tries again");
             }
             return None;
@@ -99,6 +99,13 @@ impl Notices {
             Notice::new(self.clock.now(), Happened::Daemon { state }),
         )
     }
+}
+
+async fn turn_off(store: &SqliteStore) -> Result<(), DeliveryError> {
+    if store.load_notices().await?.position.is_some() {
+        store.begin_notices_at(None).await?;
+    }
+    Ok(())
 }
 
 /// The events of the store, and its users.

@@ -90,22 +90,25 @@ const fn is_not_found<T>(result: &Result<T, DeliveryError>) -> bool {
 
 async fn check_steps(deliveries: &dyn Deliveries) -> Result<(), BrokenPromise> {
     promise(
-        deliveries.load().await?.position.is_none(),
+        deliveries.load_notices().await?.position.is_none(),
         "a new queue has no position",
     )?;
     promise(
-        is_conflict(&deliveries.take(&batch(0, 1, Vec::new())).await),
+        is_conflict(&deliveries.take_notices(&batch(0, 1, Vec::new())).await),
         "no step is taken without a position",
     )?;
-    deliveries.begin_at(Some(5)).await?;
+    deliveries.begin_notices_at(Some(5)).await?;
     let refused = batch(4, 9, vec![delivery(9, ChannelKind::Email, 0)?]);
     promise(
-        is_conflict(&deliveries.take(&refused).await),
+        is_conflict(&deliveries.take_notices(&refused).await),
         "a step from another position is a conflict",
     )?;
     promise(
-        deliveries.load().await?.position == Some(5)
-            && deliveries.due(ChannelKind::Email, at(100), 9).await?.is_empty(),
+        deliveries.load_notices().await?.position == Some(5)
+            && deliveries
+                .due_messages(ChannelKind::Email, at(100), 9)
+                .await?
+                .is_empty(),
         "a refused step changes nothing",
     )?;
     let rules = Rules {
@@ -118,23 +121,23 @@ async fn check_steps(deliveries: &dyn Deliveries) -> Result<(), BrokenPromise> {
     inbox.take(Notice::new(at(0), Happened::Test), at(0), &rules);
     let mut step = batch(5, 8, Vec::new());
     step.inboxes.insert(Receiver::Operator, inbox.clone());
-    deliveries.take(&step).await?;
-    let kept = deliveries.load().await?;
+    deliveries.take_notices(&step).await?;
+    let kept = deliveries.load_notices().await?;
     promise(
         kept.position == Some(8) && kept.inboxes.get(&Receiver::Operator) == Some(&inbox),
         "what was taken comes back unchanged",
     )?;
-    deliveries.take(&batch(8, 8, Vec::new())).await?;
+    deliveries.take_notices(&batch(8, 8, Vec::new())).await?;
     promise(
-        deliveries.load().await?.inboxes.len() == 1,
+        deliveries.load_notices().await?.inboxes.len() == 1,
         "a step leaves the inboxes that it does not name",
     )?;
-    deliveries.begin_at(None).await?;
+    deliveries.begin_notices_at(None).await?;
     promise(
-        is_conflict(&deliveries.take(&batch(8, 9, Vec::new())).await),
+        is_conflict(&deliveries.take_notices(&batch(8, 9, Vec::new())).await),
         "a position that was given up is gone",
     )?;
-    Ok(deliveries.begin_at(Some(8)).await?)
+    Ok(deliveries.begin_notices_at(Some(8)).await?)
 }
 
 async fn check_order(deliveries: &dyn Deliveries) -> Result<(), BrokenPromise> {
@@ -145,22 +148,25 @@ async fn check_order(deliveries: &dyn Deliveries) -> Result<(), BrokenPromise> {
     let other = delivery(3, ChannelKind::Webhook, 10)?;
     // The younger one first, so that the order is not that of writing.
     deliveries
-        .take(&batch(8, 8, vec![second.clone(), first.clone(), other.clone()]))
+        .take_notices(&batch(8, 8, vec![second.clone(), first.clone(), other.clone()]))
         .await?;
     promise(
-        deliveries.due(ChannelKind::Email, at(9), 9).await?.is_empty(),
+        deliveries
+            .due_messages(ChannelKind::Email, at(9), 9)
+            .await?
+            .is_empty(),
         "nothing is due before its time",
     )?;
     promise(
-        deliveries.due(ChannelKind::Email, at(20), 9).await? == [first.clone(), second],
+        deliveries.due_messages(ChannelKind::Email, at(20), 9).await? == [first.clone(), second],
         "what is due comes oldest first, unchanged, and of its channel only",
     )?;
     promise(
-        deliveries.due(ChannelKind::Email, at(20), 1).await? == [first],
+        deliveries.due_messages(ChannelKind::Email, at(20), 1).await? == [first],
         "no more come than were asked for",
     )?;
     promise(
-        deliveries.due(ChannelKind::Webhook, at(10), 9).await? == [other],
+        deliveries.due_messages(ChannelKind::Webhook, at(10), 9).await? == [other],
         "each channel has its own",
     )
 }
@@ -168,14 +174,14 @@ async fn check_order(deliveries: &dyn Deliveries) -> Result<(), BrokenPromise> {
 async fn check_attempts(deliveries: &dyn Deliveries) -> Result<(), BrokenPromise> {
     let first = id(1)?;
     promise(
-        is_not_found(&deliveries.begin(id(200)?, at(20), at(30)).await),
+        is_not_found(&deliveries.begin_attempt(id(200)?, at(20), at(30)).await),
         "what is not there cannot be attempted",
     )?;
     promise(
-        deliveries.begin(first, at(20), at(30)).await? == 1,
+        deliveries.begin_attempt(first, at(20), at(30)).await? == 1,
         "attempts count from one",
     )?;
-    let due = deliveries.due(ChannelKind::Email, at(29), 9).await?;
+    let due = deliveries.due_messages(ChannelKind::Email, at(29), 9).await?;
     promise(
         due.iter().all(|delivery| delivery.id != first),
         "what was attempted is not due before the next time, also when nobody says how it ended",
@@ -183,29 +189,31 @@ async fn check_attempts(deliveries: &dyn Deliveries) -> Result<(), BrokenPromise
     let failed = Ended::Failed {
         why: "no answer".to_owned(),
     };
-    deliveries.end(first, 1, at(21), &failed).await?;
-    let due = deliveries.due(ChannelKind::Email, at(30), 9).await?;
+    deliveries.end_attempt(first, 1, at(21), &failed).await?;
+    let due = deliveries.due_messages(ChannelKind::Email, at(30), 9).await?;
     promise(
         due.iter()
             .any(|delivery| delivery.id == first && delivery.attempts == 1),
         "what failed is due again, with its attempts counted",
     )?;
     promise(
-        deliveries.begin(first, at(30), at(90)).await? == 2,
+        deliveries.begin_attempt(first, at(30), at(90)).await? == 2,
         "attempts are counted on",
     )?;
-    deliveries.end(first, 2, at(31), &Ended::Delivered).await?;
-    let due = deliveries.due(ChannelKind::Email, at(1_000), 9).await?;
+    deliveries
+        .end_attempt(first, 2, at(31), &Ended::Delivered)
+        .await?;
+    let due = deliveries.due_messages(ChannelKind::Email, at(1_000), 9).await?;
     promise(
         due.iter().all(|delivery| delivery.id != first),
         "what is delivered is never due again",
     )?;
     promise(
-        is_not_found(&deliveries.begin(first, at(40), at(50)).await)
-            && is_not_found(&deliveries.end(first, 2, at(40), &failed).await),
+        is_not_found(&deliveries.begin_attempt(first, at(40), at(50)).await)
+            && is_not_found(&deliveries.end_attempt(first, 2, at(40), &failed).await),
         "what is delivered stays delivered",
     )?;
-    let attempts = deliveries.attempts(first).await?;
+    let attempts = deliveries.message_attempts(first).await?;
     let recorded: Vec<_> = attempts
         .iter()
         .map(|attempt| (attempt.number, attempt.begun_at, attempt.ended.clone()))
@@ -225,15 +233,15 @@ async fn check_states(deliveries: &dyn Deliveries) -> Result<(), BrokenPromise> 
     let given_up = Ended::GivenUp {
         why: "the address refuses it".to_owned(),
     };
-    deliveries.end(third, 0, at(50), &given_up).await?;
+    deliveries.end_attempt(third, 0, at(50), &given_up).await?;
     promise(
         deliveries
-            .due(ChannelKind::Webhook, at(1_000), 9)
+            .due_messages(ChannelKind::Webhook, at(1_000), 9)
             .await?
             .is_empty(),
         "what is given up is never due again",
     )?;
-    let states = deliveries.states().await?;
+    let states = deliveries.channel_states().await?;
     let channels: Vec<ChannelKind> = states.iter().map(|state| state.channel).collect();
     let in_order: Vec<ChannelKind> = ChannelKind::iter()
         .filter(|kind| channels.contains(kind))
@@ -264,14 +272,14 @@ async fn check_states(deliveries: &dyn Deliveries) -> Result<(), BrokenPromise> 
         "the last success and the last failure are known",
     )?;
     // The second one waits, and is older than that.
-    deliveries.forget(at(1_000)).await?;
-    let states = deliveries.states().await?;
+    deliveries.forget_messages(at(1_000)).await?;
+    let states = deliveries.channel_states().await?;
     promise(
         states
             .iter()
             .map(|state| (state.waiting, state.delivered, state.given_up))
             .eq([(1, 0, 0)])
-            && deliveries.attempts(id(1)?).await?.is_empty(),
+            && deliveries.message_attempts(id(1)?).await?.is_empty(),
         "only what ended is forgotten",
     )
 }

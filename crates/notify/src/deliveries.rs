@@ -205,20 +205,20 @@ impl DeliveryError {
 /// [`check_deliveries`](crate::check_deliveries) runs an implementation through what it promises.
 #[async_trait]
 pub trait Deliveries: Send + Sync {
-    async fn load(&self) -> Result<Kept, DeliveryError>;
+    async fn load_notices(&self) -> Result<Kept, DeliveryError>;
 
     /// Sets the position, whatever it was: where notices are first turned on, or off.
-    async fn begin_at(&self, position: Option<u64>) -> Result<(), DeliveryError>;
+    async fn begin_notices_at(&self, position: Option<u64>) -> Result<(), DeliveryError>;
 
     /// Takes a step.
     ///
     /// # Errors
     ///
     /// [`DeliveryError::Conflict`] when the position is not `from`.
-    async fn take(&self, batch: &Batch) -> Result<(), DeliveryError>;
+    async fn take_notices(&self, batch: &Batch) -> Result<(), DeliveryError>;
 
     /// What waits on a channel and may be tried at `now`, at most `limit`, the longest due first.
-    async fn due(
+    async fn due_messages(
         &self,
         channel: ChannelKind,
         now: Timestamp,
@@ -231,14 +231,19 @@ pub trait Deliveries: Send + Sync {
     /// # Errors
     ///
     /// [`DeliveryError::NotFound`] for what does not wait.
-    async fn begin(&self, id: DeliveryId, now: Timestamp, next_at: Timestamp) -> Result<u32, DeliveryError>;
+    async fn begin_attempt(
+        &self,
+        id: DeliveryId,
+        now: Timestamp,
+        next_at: Timestamp,
+    ) -> Result<u32, DeliveryError>;
 
     /// Records how attempt `number` ended. Number zero ends without an attempt.
     ///
     /// # Errors
     ///
     /// [`DeliveryError::NotFound`] for what does not wait.
-    async fn end(
+    async fn end_attempt(
         &self,
         id: DeliveryId,
         number: u32,
@@ -247,11 +252,11 @@ pub trait Deliveries: Send + Sync {
     ) -> Result<(), DeliveryError>;
 
     /// Every attempt of a delivery, in order.
-    async fn attempts(&self, id: DeliveryId) -> Result<Vec<Attempt>, DeliveryError>;
+    async fn message_attempts(&self, id: DeliveryId) -> Result<Vec<Attempt>, DeliveryError>;
 
     /// Every channel that ever had a message, in order.
-    async fn states(&self) -> Result<Vec<ChannelState>, DeliveryError>;
+    async fn channel_states(&self) -> Result<Vec<ChannelState>, DeliveryError>;
 
     /// Forgets what ended and was made before `before`.
-    async fn forget(&self, before: Timestamp) -> Result<(), DeliveryError>;
+    async fn forget_messages(&self, before: Timestamp) -> Result<(), DeliveryError>;
 }

@@ -53,16 +53,16 @@ impl Contents {
 
 #[async_trait]
 impl Deliveries for MemoryDeliveries {
-    async fn load(&self) -> Result<Kept, DeliveryError> {
+    async fn load_notices(&self) -> Result<Kept, DeliveryError> {
         Ok(self.contents().kept.clone())
     }
 
-    async fn begin_at(&self, position: Option<u64>) -> Result<(), DeliveryError> {
+    async fn begin_notices_at(&self, position: Option<u64>) -> Result<(), DeliveryError> {
         self.contents().kept.position = position;
         Ok(())
     }
 
-    async fn take(&self, batch: &Batch) -> Result<(), DeliveryError> {
+    async fn take_notices(&self, batch: &Batch) -> Result<(), DeliveryError> {
         let mut contents = self.contents();
         if contents.kept.position != Some(batch.from) {
             return Err(DeliveryError::Conflict {
@@ -85,7 +85,7 @@ impl Deliveries for MemoryDeliveries {
         Ok(())
     }
 
-    async fn due(
+    async fn due_messages(
         &self,
         channel: ChannelKind,
         now: Timestamp,
@@ -105,7 +105,12 @@ impl Deliveries for MemoryDeliveries {
         Ok(due)
     }
 
-    async fn begin(&self, id: DeliveryId, now: Timestamp, next_at: Timestamp) -> Result<u32, DeliveryError> {
+    async fn begin_attempt(
+        &self,
+        id: DeliveryId,
+        now: Timestamp,
+        next_at: Timestamp,
+    ) -> Result<u32, DeliveryError> {
         let mut contents = self.contents();
         let entry = contents.waiting(id)?;
         entry.delivery.attempts = entry.delivery.attempts.saturating_add(1);
@@ -118,7 +123,7 @@ impl Deliveries for MemoryDeliveries {
         Ok(entry.delivery.attempts)
     }
 
-    async fn end(
+    async fn end_attempt(
         &self,
         id: DeliveryId,
         number: u32,
@@ -141,7 +146,7 @@ impl Deliveries for MemoryDeliveries {
         Ok(())
     }
 
-    async fn attempts(&self, id: DeliveryId) -> Result<Vec<Attempt>, DeliveryError> {
+    async fn message_attempts(&self, id: DeliveryId) -> Result<Vec<Attempt>, DeliveryError> {
         let contents = self.contents();
         let mut attempts = contents
             .entries
@@ -152,7 +157,7 @@ impl Deliveries for MemoryDeliveries {
         Ok(attempts)
     }
 
-    async fn states(&self) -> Result<Vec<ChannelState>, DeliveryError> {
+    async fn channel_states(&self) -> Result<Vec<ChannelState>, DeliveryError> {
         let contents = self.contents();
         let of = |channel| {
             contents
@@ -199,7 +204,7 @@ impl Deliveries for MemoryDeliveries {
         Ok(states.collect())
     }
 
-    async fn forget(&self, before: Timestamp) -> Result<(), DeliveryError> {
+    async fn forget_messages(&self, before: Timestamp) -> Result<(), DeliveryError> {
         self.contents()
             .entries
             .retain(|_, entry| entry.over.is_none() || entry.delivery.made_at >= before);

@@ -248,7 +248,11 @@ impl Notifier {
     /// When the queue cannot be read or written. What a channel says is no error: it is recorded.
     pub async fn deliver(&self, channel: &dyn Channel) -> Result<usize, NotifyError> {
         let now = self.parts.clock.now();
-        let due = self.parts.deliveries.due(channel.kind(), now, ABREAST).await?;
+        let due = self
+            .parts
+            .deliveries
+            .due_messages(channel.kind(), now, ABREAST)
+            .await?;
         let attempts = due.iter().map(|delivery| self.attempt(channel, delivery));
         for ended in join_all(attempts).await {
             ended?;
@@ -258,17 +262,17 @@ impl Notifier {
 
     async fn forget(&self, now: Timestamp) -> Result<(), NotifyError> {
         let before = now.checked_sub(KEPT_FOR).unwrap_or(Timestamp::UNIX_EPOCH);
-        Ok(self.parts.deliveries.forget(before).await?)
+        Ok(self.parts.deliveries.forget_messages(before).await?)
     }
 
     /// What was kept, loaded where it is not known. The first time ever, it begins with what comes next:
     /// nobody wants to be told the past.
     async fn position(&self, state: &mut State) -> Result<u64, NotifyError> {
         if state.kept.is_none() {
-            let mut kept = self.parts.deliveries.load().await?;
+            let mut kept = self.parts.deliveries.load_notices().await?;
             if kept.position.is_none() {
                 let newest = self.parts.source.newest().await.map_err(NotifyError::Source)?;
-                self.parts.deliveries.begin_at(Some(newest)).await?;
+                self.parts.deliveries.begin_notices_at(Some(newest)).await?;
                 kept.position = Some(newest);
             }
             self.give_up_channels_that_are_gone().await?;
@@ -287,7 +291,7 @@ impl Notifier {
         let is_there = |kind: &ChannelKind| self.parts.channels.iter().any(|channel| channel.kind() == *kind);
         for kind in ChannelKind::iter().filter(|kind| !is_there(kind)) {
             loop {
-                let waiting = self.parts.deliveries.due(kind, whenever, PAGE).await?;
+                let waiting = self.parts.deliveries.due_messages(kind, whenever, PAGE).await?;
                 if waiting.is_empty() {
                     break;
                 }
@@ -344,7 +348,7 @@ impl Notifier {
                 inboxes: changed,
                 deliveries,
             };
-            if let Err(error) = self.parts.deliveries.take(&batch).await {
+            if let Err(error) = self.parts.deliveries.take_notices(&batch).await {
                 state.kept = None;
                 return Err(error.into());
             }
@@ -442,7 +446,7 @@ impl Notifier {
         let pause = pause_after(delivery.attempts.saturating_add(1));
         let next_at = now.saturating_add(pause).unwrap_or(now);
         // Before anything is sent: attempts that end with the process count too.
-        let number = self.parts.deliveries.begin(id, now, next_at).await?;
+        let number = self.parts.deliveries.begin_attempt(id, now, next_at).await?;
         let letter = Letter {
             id,
             message: &delivery.message,
@@ -467,7 +471,7 @@ impl Notifier {
         Ok(self
             .parts
             .deliveries
-            .end(id, number, self.parts.clock.now(), &ended)
+            .end_attempt(id, number, self.parts.clock.now(), &ended)
             .await?)
     }
 
@@ -478,7 +482,7 @@ impl Notifier {
         Ok(self
             .parts
             .deliveries
-            .end(id, 0, self.parts.clock.now(), &ended)
+            .end_attempt(id, 0, self.parts.clock.now(), &ended)
             .await?)
     }
 }

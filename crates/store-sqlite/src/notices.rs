@@ -23,20 +23,20 @@ impl From<StoreError> for DeliveryError {
 
 #[async_trait]
 impl Deliveries for SqliteStore {
-    async fn load(&self) -> Result<Kept, DeliveryError> {
+    async fn load_notices(&self) -> Result<Kept, DeliveryError> {
         self.read(|connection| Ok(load(connection)?)).await
     }
 
-    async fn begin_at(&self, event: Option<u64>) -> Result<(), DeliveryError> {
+    async fn begin_notices_at(&self, event: Option<u64>) -> Result<(), DeliveryError> {
         self.write(move |tx| Ok(begin_at(tx, event)?)).await
     }
 
-    async fn take(&self, batch: &Batch) -> Result<(), DeliveryError> {
+    async fn take_notices(&self, batch: &Batch) -> Result<(), DeliveryError> {
         let batch = batch.clone();
         self.write(move |tx| take(tx, &batch)).await
     }
 
-    async fn due(
+    async fn due_messages(
         &self,
         channel: ChannelKind,
         now: Timestamp,
@@ -46,12 +46,17 @@ impl Deliveries for SqliteStore {
             .await
     }
 
-    async fn begin(&self, id: DeliveryId, now: Timestamp, next_at: Timestamp) -> Result<u32, DeliveryError> {
+    async fn begin_attempt(
+        &self,
+        id: DeliveryId,
+        now: Timestamp,
+        next_at: Timestamp,
+    ) -> Result<u32, DeliveryError> {
         self.write(move |tx| begin(tx, id, now, next_at)?.ok_or(DeliveryError::NotFound { id }))
             .await
     }
 
-    async fn end(
+    async fn end_attempt(
         &self,
         id: DeliveryId,
         number: u32,
@@ -69,15 +74,15 @@ impl Deliveries for SqliteStore {
         .await
     }
 
-    async fn attempts(&self, id: DeliveryId) -> Result<Vec<Attempt>, DeliveryError> {
+    async fn message_attempts(&self, id: DeliveryId) -> Result<Vec<Attempt>, DeliveryError> {
         self.read(move |connection| Ok(attempts(connection, id)?)).await
     }
 
-    async fn states(&self) -> Result<Vec<ChannelState>, DeliveryError> {
+    async fn channel_states(&self) -> Result<Vec<ChannelState>, DeliveryError> {
         self.read(|connection| Ok(states(connection)?)).await
     }
 
-    async fn forget(&self, before: Timestamp) -> Result<(), DeliveryError> {
+    async fn forget_messages(&self, before: Timestamp) -> Result<(), DeliveryError> {
         self.write(move |tx| Ok(forget(tx, before)?)).await
     }
 }

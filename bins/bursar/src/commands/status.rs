@@ -215,7 +215,7 @@ async fn of_everything(session: &mut Session<'_>) -> Result<Exit, Failure> {
     let day = store.roll_day(now).await.ok();
 
     let messages = store
-        .states()
+        .channel_states()
         .await
         .map_err(|error| Failure::of(Exit::Unavailable, &error, error.hint()))?;
     let trail = store.checkpoint_state().await?;

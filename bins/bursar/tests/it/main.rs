@@ -13,6 +13,8 @@ mod hostile;
 #[cfg(test)]
 mod init;
 #[cfg(test)]
+mod notify;
+#[cfg(test)]
 mod orders;
 #[cfg(test)]
 mod people;

@@ -148,13 +148,13 @@ async fn without_a_channel_nobody_is_told_later_what_happens_now() {
     let office = Office::new().await;
     let clock: Arc<dyn Clock> = office.clock.clone();
     let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(9));
-    office.store.begin_at(Some(0)).await.unwrap();
+    office.store.begin_notices_at(Some(0)).await.unwrap();
 
     let settings = Settings::default();
     let notices = Notices::of(&settings, &PathBuf::new(), &office.store, &clock, &entropy).await;
 
     assert!(notices.is_none());
-    assert_eq!(office.store.load().await.unwrap().position, None);
+    assert_eq!(office.store.load_notices().await.unwrap().position, None);
 }
 
 #[tokio::test]
@@ -173,7 +173,7 @@ async fn a_channel_that_cannot_be_made_keeps_its_messages_and_says_why() {
 
     notices.end().await;
 
-    let states = office.store.states().await.unwrap();
+    let states = office.store.channel_states().await.unwrap();
     assert_eq!(states.len(), 1);
     // The switch, and that the daemon stopped.
     assert_eq!((states[0].waiting, states[0].given_up), (2, 0));

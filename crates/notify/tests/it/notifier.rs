@@ -71,7 +71,10 @@ impl World {
 
     async fn waiting(&self) -> Vec<Delivery> {
         let later = at(10_000_000);
-        self.deliveries.due(ChannelKind::Email, later, 100).await.unwrap()
+        self.deliveries
+            .due_messages(ChannelKind::Email, later, 100)
+            .await
+            .unwrap()
     }
 }
 
@@ -90,54 +93,59 @@ impl Failing {
 
 #[async_trait]
 impl Deliveries for Failing {
-    async fn load(&self) -> Result<Kept, DeliveryError> {
-        self.inner.load().await
+    async fn load_notices(&self) -> Result<Kept, DeliveryError> {
+        self.inner.load_notices().await
     }
 
-    async fn begin_at(&self, position: Option<u64>) -> Result<(), DeliveryError> {
-        self.inner.begin_at(position).await
+    async fn begin_notices_at(&self, position: Option<u64>) -> Result<(), DeliveryError> {
+        self.inner.begin_notices_at(position).await
     }
 
-    async fn take(&self, batch: &Batch) -> Result<(), DeliveryError> {
+    async fn take_notices(&self, batch: &Batch) -> Result<(), DeliveryError> {
         if self.fails.load(std::sync::atomic::Ordering::SeqCst) {
             return Err(DeliveryError::unavailable("the disk is full"));
         }
-        self.inner.take(batch).await
+        self.inner.take_notices(batch).await
     }
 
-    async fn due(
+    async fn due_messages(
         &self,
         channel: ChannelKind,
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<Delivery>, DeliveryError> {
-        self.inner.due(channel, now, limit).await
+        self.inner.due_messages(channel, now, limit).await
     }
 
-    async fn begin(&self, id: DeliveryId, now: Timestamp, next_at: Timestamp) -> Result<u32, DeliveryError> {
-        self.inner.begin(id, now, next_at).await
+    async fn begin_attempt(
+        &self,
+        id: DeliveryId,
+        now: Timestamp,
+        next_at: Timestamp,
+    ) -> Result<u32, DeliveryError> {
+        self.inner.begin_attempt(id, now, next_at).await
     }
 
-    async fn end(
+    async fn end_attempt(
         &self,
         id: DeliveryId,
         number: u32,
         now: Timestamp,
         ended: &Ended,
     ) -> Result<(), DeliveryError> {
-        self.inner.end(id, number, now, ended).await
+        self.inner.end_attempt(id, number, now, ended).await
     }
 
-    async fn attempts(&self, id: DeliveryId) -> Result<Vec<Attempt>, DeliveryError> {
-        self.inner.attempts(id).await
+    async fn message_attempts(&self, id: DeliveryId) -> Result<Vec<Attempt>, DeliveryError> {
+        self.inner.message_attempts(id).await
     }
 
-    async fn states(&self) -> Result<Vec<ChannelState>, DeliveryError> {
-        self.inner.states().await
+    async fn channel_states(&self) -> Result<Vec<ChannelState>, DeliveryError> {
+        self.inner.channel_states().await
     }
 
-    async fn forget(&self, before: Timestamp) -> Result<(), DeliveryError> {
-        self.inner.forget(before).await
+    async fn forget_messages(&self, before: Timestamp) -> Result<(), DeliveryError> {
+        self.inner.forget_messages(before).await
     }
 }
 
@@ -348,10 +356,10 @@ async fn a_message_is_tried_eight_times_with_longer_and_longer_pauses() {
         ids.iter().all(|sent| *sent == id.to_string()),
         "the same id every time"
     );
-    let attempts = world.deliveries.attempts(id).await.unwrap();
+    let attempts = world.deliveries.message_attempts(id).await.unwrap();
     assert_eq!(u32::try_from(attempts.len()), Ok(ATTEMPTS));
     assert!(matches!(attempts[7].ended, Some((_, Ended::GivenUp { .. }))));
-    let state = &world.deliveries.states().await.unwrap()[0];
+    let state = &world.deliveries.channel_states().await.unwrap()[0];
     assert_eq!((state.waiting, state.given_up), (0, 1));
     assert!(state.last_failure.is_some());
 }
@@ -370,14 +378,14 @@ async fn attempts_that_end_with_the_process_count_too() {
     let id = world.waiting().await[0].id;
     for _ in 0..ATTEMPTS {
         // It began, and nobody says how it ended.
-        world.deliveries.begin(id, at(0), at(0)).await.unwrap();
+        world.deliveries.begin_attempt(id, at(0), at(0)).await.unwrap();
     }
 
     let notifier = world.start();
     notifier.deliver(world.mail.as_ref()).await.unwrap();
 
     assert_eq!(world.mail.sent().len(), 0);
-    assert_eq!(world.deliveries.states().await.unwrap()[0].given_up, 1);
+    assert_eq!(world.deliveries.channel_states().await.unwrap()[0].given_up, 1);
 }
 
 #[tokio::test]
@@ -482,7 +490,7 @@ async fn a_channel_that_is_not_set_up_any_more_gives_up_what_waits() {
     notifier.take().await.unwrap();
 
     assert_eq!(world.waiting().await.len(), 0);
-    let state = &world.deliveries.states().await.unwrap()[0];
+    let state = &world.deliveries.channel_states().await.unwrap()[0];
     assert_eq!((state.channel, state.given_up), (ChannelKind::Email, 1));
 }
 
@@ -535,7 +543,7 @@ async fn it_runs_until_it_is_told_to_stop() {
     let stopping = async {
         while world
             .deliveries
-            .states()
+            .channel_states()
             .await
             .unwrap()
             .iter()
