@@ -132,7 +132,7 @@ checked_text! {
 }
 
 checked_text! {
-    /// A machine on the network.
+    /// A machine on the network. Only its form is checked here.
     HostName,
     host_fits,
     "the name or the address of a machine, such as mail.example.com, 192.0.2.1 or [2001:db8::1]"
@@ -225,7 +225,11 @@ const THIS_MACHINE: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
 
 fn host_fits(text: &str) -> bool {
     if let Some(address) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        return address.parse::<std::net::Ipv6Addr>().is_ok();
+        return (2..=45).contains(&address.len())
+            && address.contains(':')
+            && address
+                .bytes()
+                .all(|b| b.is_ascii_hexdigit() || b":.".contains(&b));
     }
     (1..=253).contains(&text.len())
         && text.split('.').all(|label| {

@@ -41,6 +41,7 @@ mod notifier;
 mod policy;
 mod refusals;
 mod secret;
+mod source;
 mod telegram;
 mod webhook;
 
@@ -56,11 +57,10 @@ pub use message::{Message, Told};
 pub use notice::{
     DaemonState, Happened, InvalidReceiver, InvalidWord, Kind, LossAmounts, Notice, Receiver, Trigger, Word,
 };
-pub use notifier::{
-    AnyError, Event, Notifier, NotifierParts, NotifyError, OperatorWishes, People, Person, Source,
-};
+pub use notifier::{Notifier, NotifierParts, NotifyError};
 pub use policy::{Inbox, Rules};
 pub use refusals::Refusals;
 pub use secret::{ChannelSecret, SecretFileError};
+pub use source::{AnyError, Event, OperatorWishes, People, Person, Source};
 pub use telegram::Telegram;
 pub use webhook::{DELIVERY_HEADER, Lookup, SIGNATURE_HEADER, SystemLookup, TIMESTAMP_HEADER, Webhook};

@@ -147,9 +147,9 @@ fn sentence(happened: &Happened, receiver: &Receiver) -> String {
                 Some(Trigger::StopLoss) => "stop loss, ",
             };
             let amount = filled
-                .map(|filled| format!(" {} {}", filled.normalize(), pair.base()))
+                .map(|filled| format!(" ({} {})", filled.normalize(), pair.base()))
                 .unwrap_or_default();
-            format!("{account}: {why}{done}{amount} at {pair}, order {}", short(order))
+            format!("{account}: {why}{done} {pair}{amount}, order {}", short(order))
         }
         Happened::SwitchedOn {
             switch,

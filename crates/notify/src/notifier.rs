@@ -5,9 +5,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bursar_config::Preferences;
-use bursar_model::{AccountId, Clock, Entropy, UserId};
+use bursar_model::{Clock, Entropy, UserId};
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use strum::IntoEnumIterator;
@@ -23,6 +21,7 @@ use crate::message::Message;
 use crate::notice::{Happened, Kind, Notice, Receiver};
 use crate::policy::{Inbox, Rules};
 use crate::refusals::Refusals;
+use crate::source::{AnyError, OperatorWishes, People, Person, Source};
 
 /// How often it is looked whether something happened or is due.
 const EVERY: Duration = Duration::from_secs(1);
@@ -37,53 +36,6 @@ const FORGET_EVERY: SignedDuration = SignedDuration::from_hours(1);
 /// How long the last messages may take when the gateway stops. What is not sent by then is sent after the
 /// next start.
 const LAST: Duration = Duration::from_secs(5);
-
-/// Something that was committed, with whom it concerns.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    /// Rises; may skip.
-    pub number: u64,
-    pub at: Timestamp,
-    /// With every amount: each receiver's are left out here, unless they asked for them.
-    pub notices: Vec<(Receiver, Notice)>,
-    /// The account, when the gate refused an order.
-    pub refused: Option<AccountId>,
-}
-
-/// Whatever is behind one of the seams.
-pub type AnyError = Box<dyn Error + Send + Sync>;
-
-/// Where events come from, in the order in which they were committed.
-#[async_trait]
-pub trait Source: Send + Sync {
-    /// The number of the last event; zero before the first.
-    async fn newest(&self) -> Result<u64, AnyError>;
-
-    /// Oldest first.
-    async fn after(&self, event: u64, limit: u32) -> Result<Vec<Event>, AnyError>;
-}
-
-/// What must be known of a user to tell them something.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Person {
-    pub email: String,
-    pub preferences: Preferences,
-}
-
-/// Who users are, now: an address that changed is used at once.
-#[async_trait]
-pub trait People: Send + Sync {
-    /// `None` for one who is gone.
-    async fn person(&self, user: &UserId) -> Result<Option<Person>, AnyError>;
-}
-
-/// What the operator wants to know.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct OperatorWishes {
-    /// Every trade, and not only what needs people.
-    pub trades: bool,
-    pub amounts: bool,
-}
 
 /// What a [`Notifier`] is made of.
 pub struct NotifierParts {
@@ -152,7 +104,11 @@ impl Notifier {
         let delivering = join_all(self.parts.channels.iter().map(|channel| async move {
             let mut trouble = Trouble::new("the queue of messages is not worked on");
             loop {
-                trouble.note(self.deliver(channel.as_ref()).await.map(drop));
+                // Who is told to stop does not wait for a server: the attempt is recorded, and made again.
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    attempted = self.deliver(channel.as_ref()) => trouble.note(attempted.map(drop)),
+                }
                 if sleep_or_stop(stop).await {
                     return;
                 }
@@ -312,7 +268,10 @@ impl Notifier {
         notices: Vec<(Receiver, Notice)>,
         everything: bool,
     ) -> Result<usize, NotifyError> {
-        let Some(kept) = &state.kept else { return Ok(0) };
+        // Gone until the step is taken: one that is cut off may be on disk or not.
+        let Some(mut kept) = state.kept.take() else {
+            return Ok(0);
+        };
         let from = kept.position.unwrap_or_default();
         let now = self.parts.clock.now();
         let rules = &self.parts.rules;
@@ -348,15 +307,11 @@ impl Notifier {
                 inboxes: changed,
                 deliveries,
             };
-            if let Err(error) = self.parts.deliveries.take_notices(&batch).await {
-                state.kept = None;
-                return Err(error.into());
-            }
-            if let Some(kept) = &mut state.kept {
-                kept.position = Some(batch.to);
-                kept.inboxes.extend(batch.inboxes);
-            }
+            self.parts.deliveries.take_notices(&batch).await?;
+            kept.position = Some(batch.to);
+            kept.inboxes.extend(batch.inboxes);
         }
+        state.kept = Some(kept);
         Ok(made)
     }
 

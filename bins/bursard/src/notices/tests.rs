@@ -258,3 +258,93 @@ fn p1_a_sale_is_a_trade_a_profit_target_or_a_stop_loss() {
         );
     }
 }
+
+/// An event as the store records it.
+fn event(kind: &str, body: serde_json::Value) -> OutboxEvent {
+    OutboxEvent {
+        number: 7,
+        at: Timestamp::UNIX_EPOCH,
+        kind: kind.to_owned(),
+        account: Some("kraken-ilves".parse().unwrap()),
+        user: Some("mara_ilves".parse().unwrap()),
+        intent: Some("6d1b345e-2821-40e2-ad83-4ecb18a06876".parse().unwrap()),
+        latch: None,
+        body,
+    }
+}
+
+#[tokio::test]
+async fn each_event_is_told_to_whom_it_concerns() {
+    let office = Office::new().await;
+    let outbox = Outbox(Arc::clone(&office.store));
+    let loss = serde_json::json!({
+        "scope": "user:mara_ilves", "day": "2026-03-02", "loss_usd": "41.00", "limit_usd": "50.00",
+    });
+    for (kind, body, expected) in [
+        (
+            "loss.warned",
+            loss,
+            vec![("operator", Kind::DayLoss), ("user:mara_ilves", Kind::DayLoss)],
+        ),
+        (
+            "errors.alarmed",
+            serde_json::json!({ "refused": 25, "last": "EOrder:canary" }),
+            vec![("operator", Kind::Suspicious)],
+        ),
+        (
+            "intent.incident",
+            serde_json::json!({ "state": "incident", "filled": "0" }),
+            vec![("operator", Kind::OrderUnclear)],
+        ),
+        (
+            "intent.cancelled",
+            serde_json::json!({ "state": "cancelled", "filled": "0.00" }),
+            vec![],
+        ),
+        (
+            "intent.open",
+            serde_json::json!({ "state": "open", "filled": "0.1" }),
+            vec![],
+        ),
+        ("fill.booked", serde_json::json!({}), vec![]),
+        // What this version does not know.
+        (
+            "intent.teleported",
+            serde_json::json!({ "state": "elsewhere" }),
+            vec![],
+        ),
+        ("loss.warned", serde_json::json!({ "scope": 5 }), vec![]),
+    ] {
+        let told = outbox.translated(event(kind, body)).await.unwrap();
+
+        let shown: Vec<(String, Kind)> = told
+            .notices
+            .iter()
+            .map(|(receiver, notice)| (receiver.to_string(), notice.kind()))
+            .collect();
+        let expected: Vec<(String, Kind)> = expected
+            .into_iter()
+            .map(|(receiver, kind)| (receiver.to_owned(), kind))
+            .collect();
+        assert_eq!(shown, expected, "{kind}");
+        assert_eq!((told.number, told.refused), (7, None), "{kind}");
+        assert!(!format!("{:?}", told.notices).contains("canary"), "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn q4_a_refusal_by_the_gate_is_counted_and_told_to_nobody_by_itself() {
+    let office = Office::new().await;
+    let denied = event(
+        "intent.denied",
+        serde_json::json!({ "state": "denied", "filled": "0" }),
+    );
+
+    let counted = Outbox(Arc::clone(&office.store))
+        .translated(denied)
+        .await
+        .unwrap();
+
+    assert_eq!(counted.notices, []);
+    assert_eq!(counted.refused.unwrap().as_str(), "kraken-ilves");
+}

@@ -58,7 +58,7 @@ async fn p2_a_user_gets_a_mail_at_their_own_address() {
         "Date: Mon, 02 Mar 2026 12:00:00 +0000\r\n",
         "Message-ID: <6d1b345e-2821-40e2-ad83-4ecb00000007@example.com>\r\n",
         "Auto-Submitted: auto-generated\r\n",
-        "kraken-ilves: sold 0.05 BTC at BTC-USD",
+        "kraken-ilves: sold BTC-USD (0.05 BTC)",
     ] {
         assert!(mails[0].text.contains(line), "{line:?} in {}", mails[0].text);
     }

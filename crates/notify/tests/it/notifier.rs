@@ -5,8 +5,8 @@ use bursar_config::Preferences;
 use bursar_model::Clock;
 use bursar_notify::{
     ATTEMPTS, Attempt, Batch, Channel, ChannelKind, ChannelSecret, ChannelState, Deliveries, Delivery,
-    DeliveryError, DeliveryId, Ended, Kept, MemoryDeliveries, Notifier, NotifierParts, OperatorWishes,
-    Outcome, Receiver, Telegram, Trigger, Why, check_deliveries, pause_after,
+    DeliveryError, DeliveryId, Ended, Kept, Letter, MemoryDeliveries, Notifier, NotifierParts,
+    OperatorWishes, Outcome, Receiver, Telegram, Trigger, Why, check_deliveries, pause_after,
 };
 use bursar_testkit::{Canary, SeededEntropy, TestClock};
 use jiff::{SignedDuration, Timestamp};
@@ -531,6 +531,47 @@ async fn at_the_end_what_waits_is_sent_and_what_cannot_be_sent_stays() {
     assert_eq!(world.hook.sent().len(), 1);
     assert_eq!(world.mail.sent().len(), 2);
     assert_eq!(world.waiting().await.len(), 1);
+}
+
+/// A channel that never answers.
+struct Hanging;
+
+#[async_trait]
+impl Channel for Hanging {
+    fn kind(&self) -> ChannelKind {
+        ChannelKind::Email
+    }
+
+    fn serves(&self, _: &Receiver) -> bool {
+        true
+    }
+
+    async fn send(&self, _: &Letter<'_>) -> Outcome {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_hangs_holds_up_neither_the_others_nor_the_end() {
+    let world = World::new();
+    let notifier = world.start_with(vec![Arc::new(Hanging), world.hook.clone()]);
+    notifier.take().await.unwrap();
+    world
+        .events
+        .add(vec![(Receiver::Operator, switch_on(1, "manual"))]);
+    let stop = CancellationToken::new();
+    let stopping = async {
+        while world.hook.texts().is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        stop.cancel();
+    };
+
+    tokio::join!(notifier.run(&stop), stopping);
+    notifier.end(Vec::new()).await.unwrap();
+
+    let waiting = world.waiting().await;
+    assert_eq!((waiting.len(), waiting[0].attempts), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -45,9 +45,9 @@ fn everything() -> Vec<Notice> {
 }
 
 const WITH_AMOUNTS: &str = "\
-2026-03-02 12:00:00 UTC  kraken-ilves: sold 0.05 BTC at BTC-USD, order 6d1b345e
-2026-03-02 12:00:00 UTC  kraken-ilves: profit target reached, sold 0.05 BTC at BTC-USD, order 6d1b345e
-2026-03-02 12:00:00 UTC  kraken-ilves: stop loss, sold 0.05 BTC at BTC-USD, order 6d1b345e
+2026-03-02 12:00:00 UTC  kraken-ilves: sold BTC-USD (0.05 BTC), order 6d1b345e
+2026-03-02 12:00:00 UTC  kraken-ilves: profit target reached, sold BTC-USD (0.05 BTC), order 6d1b345e
+2026-03-02 12:00:00 UTC  kraken-ilves: stop loss, sold BTC-USD (0.05 BTC), order 6d1b345e
 2026-03-02 12:00:00 UTC  switch on: user:mara_ilves, mode pause, cause manual, switch 6d1b345e; run `bursar latches`
 2026-03-02 12:00:00 UTC  the day's loss reached its limit, switch on: user:mara_ilves, mode pause, cause daily-loss, switch 6d1b345e; run `bursar latches`
 2026-03-02 12:00:00 UTC  too many errors of the exchange, switch on: user:mara_ilves, mode pause, cause auto-disable, switch 6d1b345e; run `bursar latches`
