@@ -129,7 +129,8 @@ fn only_the_named_crates_hold_ciphers_http_clients_and_sql() {
     let law = [
         ("chacha20poly1305", vec!["keystore"]),
         ("argon2", vec!["keystore"]),
-        ("reqwest", vec!["broker-kraken", "tests"]),
+        ("reqwest", vec!["broker-kraken", "notify", "tests"]),
+        ("lettre", vec!["notify"]),
         ("rusqlite", vec!["store-sqlite"]),
     ];
     for (library, holders) in law {

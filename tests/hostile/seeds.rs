@@ -196,6 +196,7 @@ fn intent() -> Intent {
         broker: "kraken".parse().unwrap(),
         caller: Caller::Strategy {
             name: "trend-momentum".to_owned(),
+            exit: None,
         },
         request: request(),
         sizing: Some(sizing()),

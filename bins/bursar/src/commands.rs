@@ -18,6 +18,7 @@ pub mod kill;
 pub mod latches;
 pub mod lists;
 pub mod loss;
+pub mod notify;
 pub mod order;
 pub mod permissions;
 pub mod preferences;
@@ -104,6 +105,9 @@ pub enum Command {
     /// Sealed copies of the store, and a store in the place of one that is lost
     #[command(subcommand)]
     Backup(backup::Backup),
+    /// Messages to people about what happened
+    #[command(subcommand)]
+    Notify(notify::Notify),
     /// The record of every decision
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -148,6 +152,7 @@ impl Command {
             Self::Loss(command) => command.run(session).await,
             Self::Keystore(command) => command.run(session).await,
             Self::Backup(command) => command.run(session).await,
+            Self::Notify(command) => command.run(session).await,
             Self::Audit(command) => command.run(session).await,
             Self::Config(command) => command.run(session).await,
             Self::Completions(command) => Ok(command.run(session)),

@@ -17,6 +17,7 @@
 
 pub mod arguments;
 pub mod brokers;
+pub mod channels;
 mod chart;
 pub mod checkpoint_file;
 pub mod commands;

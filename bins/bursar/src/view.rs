@@ -2,12 +2,14 @@
 
 mod accounts;
 mod halting;
+mod notices;
 mod orders;
 mod people;
 mod switches;
 
 pub(crate) use accounts::*;
 pub(crate) use halting::*;
+pub(crate) use notices::*;
 pub(crate) use orders::*;
 pub(crate) use people::*;
 pub(crate) use switches::*;

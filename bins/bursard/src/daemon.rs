@@ -30,6 +30,7 @@ use tracing::{error, info, warn};
 use crate::checkpoints::Checkpoints;
 use crate::connector::DeskConnector;
 use crate::custody::Custody;
+use crate::notices::Notices;
 use crate::roster::StoreRoster;
 use crate::sole::SoleDaemon;
 use crate::switchboard::Switchboard;
@@ -86,11 +87,21 @@ pub async fn run(session: &mut Session<'_>, stop: CancellationToken) -> Result<(
         outside,
     );
     let mut custody = Custody::new(Arc::clone(&store), wiring.keystore.clone(), material);
+    let notices = Notices::of(
+        &installation.settings,
+        &surroundings.directory,
+        &store,
+        &surroundings.clock,
+        &surroundings.entropy,
+    )
+    .await
+    .map(Arc::new);
     let daemon = Daemon {
         installation,
         store,
         switchboard,
         wiring: Arc::new(wiring),
+        notices,
     };
     daemon.record(Action::DaemonStarted).await?;
     // Before anything trades: a store that was put back halts.
@@ -98,6 +109,9 @@ pub async fn run(session: &mut Session<'_>, stop: CancellationToken) -> Result<(
     let ended = daemon.work(&mut checkpoints, &mut custody, stop).await;
     daemon.record(Action::DaemonStopped).await?;
     checkpoints.end().await;
+    if let Some(notices) = &daemon.notices {
+        notices.end().await;
+    }
     ended
 }
 
@@ -156,6 +170,7 @@ struct Daemon {
     store: Arc<SqliteStore>,
     switchboard: Switchboard,
     wiring: Arc<Wiring>,
+    notices: Option<Arc<Notices>>,
 }
 
 impl Daemon {
@@ -204,6 +219,10 @@ impl Daemon {
             },
             async {
                 custody.run(&stop).await;
+                Ok(())
+            },
+            async {
+                self.tell(&stop).await;
                 Ok(())
             },
             async { self.breakers().run(stop.clone()).await.map_err(Failure::from) },
@@ -382,6 +401,16 @@ impl Daemon {
             Arc::clone(&self.wiring.clock),
             Arc::clone(&self.wiring.entropy),
         )
+    }
+
+    /// In a task of its own: whatever a channel takes, nothing that trades waits for it.
+    async fn tell(&self, stop: &CancellationToken) {
+        if let Some(notices) = &self.notices {
+            let (notices, stop) = (Arc::clone(notices), stop.clone());
+            if let Err(error) = tokio::spawn(async move { notices.run(&stop).await }).await {
+                error!(%error, "nobody is told anything any more until the next start");
+            }
+        }
     }
 
     async fn record(&self, action: Action) -> Result<(), Failure> {

@@ -20,6 +20,7 @@ pub mod daemon;
 pub mod demo;
 pub mod drill;
 pub mod logging;
+pub mod notices;
 pub mod options;
 pub mod oracle;
 mod paper;

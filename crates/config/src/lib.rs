@@ -36,9 +36,13 @@ pub use sections::audit::Audit;
 pub use sections::brokers::{Broker, Brokers, MasterPolicy, RateTier};
 pub use sections::controls::{Breaker, Caps, Day, Errors, Gate};
 pub use sections::log::{Log, LogFormat, LogLevel};
+pub use sections::notify::{EmailChannel, MailTls, Notify, TelegramChannel, WebhookChannel};
 pub use sections::strategy::{Balance, Risk, RiskLimits, Strategy};
 pub use sections::switches::Switches;
 pub use sections::tiers::{Assets, LimitSettings, TierLimits, TierPairs, TierSettings, Tiers};
 pub use sections::unlock::Unlock;
 pub use settings::{Settings, Store, check, schema};
-pub use values::{BaseUrl, Milliseconds, Name, Seconds, StoreUrl, Text, ZoneName};
+pub use values::{
+    BaseUrl, ChatId, FilePath, HostName, Login, MailAddress, Milliseconds, Name, Seconds, StoreUrl, Text,
+    WebhookUrl, ZoneName,
+};

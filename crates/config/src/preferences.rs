@@ -27,6 +27,8 @@ pub struct Preferences {
     pub notify_on_trade: bool,
     pub notify_on_profit_target: bool,
     pub notify_on_stop_loss: bool,
+    /// Say in messages how much it was, and not only that it was.
+    pub notify_amounts: bool,
 }
 
 impl Default for Preferences {
@@ -43,6 +45,7 @@ impl Default for Preferences {
             notify_on_trade: true,
             notify_on_profit_target: true,
             notify_on_stop_loss: true,
+            notify_amounts: false,
         }
     }
 }

@@ -8,8 +8,10 @@ use serde::Serialize;
 
 use crate::reader::Reader;
 use crate::sections::controls::Caps;
+use crate::sections::notify::{MailTls, Notify};
 use crate::sections::tiers::{LimitSettings, TierPairs};
 use crate::settings::Settings;
+use crate::values::WebhookUrl;
 
 /// Something that is allowed, and that somebody should look at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -88,6 +90,7 @@ pub(crate) fn must_hold(settings: &Settings, reader: &mut Reader<'_>) {
             ),
         );
     }
+    channels_are_whole(&settings.notify, reader);
     for (id, broker) in &settings.brokers.0 {
         if broker.base_url.is_some() && !broker.allow_custom_url {
             reader.wrong_at(
@@ -96,6 +99,79 @@ pub(crate) fn must_hold(settings: &Settings, reader: &mut Reader<'_>) {
                  add the line if that is meant",
             );
         }
+    }
+}
+
+/// A channel is set up completely or not at all.
+fn channels_are_whole(notify: &Notify, reader: &mut Reader<'_>) {
+    let Notify {
+        email,
+        webhook,
+        telegram,
+        ..
+    } = notify;
+    let has_mail = email.host.is_some();
+    for (setting, is_set, needs, is_there) in [
+        ("email.host", has_mail, "email.from", email.from.is_some()),
+        ("email.from", email.from.is_some(), "email.host", has_mail),
+        ("email.operator", email.operator.is_some(), "email.host", has_mail),
+        ("email.username", email.username.is_some(), "email.host", has_mail),
+        (
+            "email.username",
+            email.username.is_some(),
+            "email.password_file",
+            email.password_file.is_some(),
+        ),
+        (
+            "email.password_file",
+            email.password_file.is_some(),
+            "email.username",
+            email.username.is_some(),
+        ),
+        (
+            "webhook.url",
+            webhook.url.is_some(),
+            "webhook.secret_file",
+            webhook.secret_file.is_some(),
+        ),
+        (
+            "webhook.secret_file",
+            webhook.secret_file.is_some(),
+            "webhook.url",
+            webhook.url.is_some(),
+        ),
+        (
+            "telegram.token_file",
+            telegram.token_file.is_some(),
+            "telegram.chat",
+            telegram.chat.is_some(),
+        ),
+        (
+            "telegram.chat",
+            telegram.chat.is_some(),
+            "telegram.token_file",
+            telegram.token_file.is_some(),
+        ),
+    ] {
+        if is_set && !is_there {
+            reader.wrong_at(
+                &format!("notify.{setting}"),
+                format_args!("is set, and needs `notify.{needs}`"),
+            );
+        }
+    }
+    if email.tls == MailTls::None && email.host.as_ref().is_some_and(|host| !host.is_this_machine()) {
+        reader.wrong_at(
+            "notify.email.tls",
+            "is \"none\", but only a server on this machine (127.0.0.1, localhost, [::1]) may be reached \
+             without encryption",
+        );
+    }
+    if webhook.url.as_ref().is_some_and(WebhookUrl::is_plain) && !webhook.allow_loopback {
+        reader.wrong_at(
+            "notify.webhook.url",
+            "leads to this machine; add `allow_loopback = true` if that is meant",
+        );
     }
 }
 
@@ -185,6 +261,18 @@ pub(crate) fn warnings(settings: &Settings, reader: &Reader<'_>) -> Vec<Warning>
                 "arms the exchange's dead-man timer for `{account}`: it cancels every order of the account, also \
                  those that its owner placed by hand, fires during maintenance of the exchange, and closes no position"
             ),
+        );
+    }
+    if settings.notify.webhook.allow_loopback {
+        warn(
+            "notify.webhook.allow_loopback".to_owned(),
+            "lets the webhook reach programs on this machine".to_owned(),
+        );
+    }
+    if let Some(url) = &settings.notify.telegram.base_url {
+        warn(
+            "notify.telegram.base_url".to_owned(),
+            format!("sends the bot's token to `{url}` and not to Telegram"),
         );
     }
     if settings.gate.duplicate_window_ms.0 == 0 {

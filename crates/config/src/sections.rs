@@ -5,6 +5,7 @@ pub mod audit;
 pub mod brokers;
 pub mod controls;
 pub mod log;
+pub mod notify;
 pub mod people;
 pub mod strategy;
 pub mod switches;

@@ -13,6 +13,7 @@ use crate::sections::audit::Audit;
 use crate::sections::brokers::Brokers;
 use crate::sections::controls::{Breaker, Caps, Day, Errors, Gate};
 use crate::sections::log::Log;
+use crate::sections::notify::Notify;
 use crate::sections::people::People;
 use crate::sections::strategy::{Balance, Risk, Strategy};
 use crate::sections::switches::Switches;
@@ -61,6 +62,9 @@ section! {
         pub audit: Audit = Audit::default(), any;
         /// Who runs the installation.
         pub people: People = People::default(), any;
+        /// Telling people and programs what happened. Nothing is sent until a channel is set up below.
+        /// Secrets are in files of mode 0400 or 0600, never in here.
+        pub notify: Notify = Notify::default(), any;
         /// What is logged. The audit trail is something else and always complete.
         pub log: Log = Log::default(), any;
     }

@@ -131,6 +131,44 @@ checked_text! {
      no name or password, no query, no slash at the end"
 }
 
+checked_text! {
+    /// A machine on the network. Only its form is checked here.
+    HostName,
+    host_fits,
+    "the name or the address of a machine, such as mail.example.com, 192.0.2.1 or [2001:db8::1]"
+}
+checked_text! {
+    /// An address for e-mail.
+    MailAddress,
+    mail_address_fits,
+    "an e-mail address: write it like name@example.com, at most 254 ASCII characters"
+}
+checked_text! {
+    /// The name under which a server knows this program.
+    Login,
+    |text| (1..=254).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()),
+    "a user name: 1 to 254 ASCII characters without spaces"
+}
+checked_text! {
+    /// The path of a file, relative to the working directory.
+    FilePath,
+    |text| !text.is_empty() && text.len() <= 1_000 && !text.chars().any(char::is_control),
+    "the path of a file"
+}
+checked_text! {
+    /// Where a program takes what is sent to it: HTTPS, or plain HTTP on this machine.
+    WebhookUrl,
+    webhook_url_fits,
+    "the URL of a webhook: write https://HOST/PATH, or http:// with 127.0.0.1, localhost or [::1]; \
+     no name or password, no `#`"
+}
+checked_text! {
+    /// A chat in Telegram.
+    ChatId,
+    chat_fits,
+    "a chat: write its number, such as -1001234567890, or its name with `@`"
+}
+
 impl Text {
     pub(crate) fn fixed(text: &'static str) -> Self {
         Self(text.into())
@@ -163,10 +201,82 @@ fn base_url_fits(text: &str) -> bool {
         let host = without_port(host_of(rest));
         plain && !host.is_empty() && (!host.contains(':') || host.starts_with('['))
     } else if let Some(rest) = text.strip_prefix("http://") {
-        plain && ["127.0.0.1", "localhost", "[::1]"].contains(&without_port(host_of(rest)).as_str())
+        plain && THIS_MACHINE.contains(&without_port(host_of(rest)).as_str())
     } else {
         false
     }
+}
+
+impl HostName {
+    /// Whether it is this machine, whatever a name server says.
+    pub fn is_this_machine(&self) -> bool {
+        THIS_MACHINE.contains(&self.as_str())
+    }
+}
+
+impl WebhookUrl {
+    /// Whether what is sent there is not encrypted.
+    pub fn is_plain(&self) -> bool {
+        self.as_str().starts_with("http://")
+    }
+}
+
+const THIS_MACHINE: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
+
+fn host_fits(text: &str) -> bool {
+    if let Some(address) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return (2..=45).contains(&address.len())
+            && address.contains(':')
+            && address
+                .bytes()
+                .all(|b| b.is_ascii_hexdigit() || b":.".contains(&b));
+    }
+    (1..=253).contains(&text.len())
+        && text.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        })
+}
+
+fn mail_address_fits(text: &str) -> bool {
+    let Some((local, host)) = text.rsplit_once('@') else {
+        return false;
+    };
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~.".contains(&b);
+    text.len() <= 254
+        && (1..=64).contains(&local.len())
+        && local.bytes().all(is_plain)
+        && local.split('.').all(|part| !part.is_empty())
+        && !host.starts_with('[')
+        && host_fits(host)
+}
+
+fn webhook_url_fits(text: &str) -> bool {
+    let plain =
+        text.len() <= 1_000 && text.bytes().all(|b| b.is_ascii_graphic()) && !text.contains(['#', '\\']);
+    let authority = |rest: &str| rest.split(['/', '?']).next().unwrap_or_default().to_owned();
+    let host = |authority: &str| match authority.rsplit_once(':') {
+        Some((host, port)) if port.parse::<u16>().is_ok() => host.to_owned(),
+        _ => authority.to_owned(),
+    };
+    if let Some(rest) = text.strip_prefix("https://") {
+        plain && host_fits(&host(&authority(rest)))
+    } else if let Some(rest) = text.strip_prefix("http://") {
+        plain && THIS_MACHINE.contains(&host(&authority(rest)).as_str())
+    } else {
+        false
+    }
+}
+
+fn chat_fits(text: &str) -> bool {
+    if let Some(name) = text.strip_prefix('@') {
+        return (5..=32).contains(&name.len())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    }
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    (1..=19).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// Which store is used, and where it is.
@@ -208,48 +318,41 @@ impl Serialize for StoreUrl {
 
 text_nodes!(Text, Name, ZoneName, StoreUrl);
 
-/// A base URL that is built in unless it is set.
-impl Node for Option<BaseUrl> {
-    fn read_over(&mut self, value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) {
-        if let Some(url) = crate::node::read_text(value, reader) {
-            *self = Some(url);
+macro_rules! optional_texts {
+    ($($name:ty, $example:literal, $schema:tt;)+) => { $(
+        /// Nothing unless it is set.
+        impl Node for Option<$name> {
+            fn read_over(&mut self, value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) {
+                if let Some(text) = crate::node::read_text(value, reader) {
+                    *self = Some(text);
+                }
+            }
+
+            fn written(&self) -> Option<String> {
+                self.as_ref()
+                    .map(|text| toml::Value::String(text.to_string()).to_string())
+            }
+
+            fn example(&self) -> Option<String> {
+                Some(toml::Value::String($example.to_owned()).to_string())
+            }
+
+            fn schema(&self) -> Value {
+                serde_json::json!($schema)
+            }
         }
-    }
-
-    fn written(&self) -> Option<String> {
-        self.as_ref()
-            .map(|url| toml::Value::String(url.to_string()).to_string())
-    }
-
-    fn example(&self) -> Option<String> {
-        Some("\"https://HOST\"".to_owned())
-    }
-
-    fn schema(&self) -> Value {
-        serde_json::json!({ "type": "string", "format": "uri" })
-    }
+    )+ };
 }
 
-/// A place that is nowhere unless it is set.
-impl Node for Option<Text> {
-    fn read_over(&mut self, value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) {
-        if let Some(text) = crate::node::read_text(value, reader) {
-            *self = Some(text);
-        }
-    }
-
-    fn written(&self) -> Option<String> {
-        self.as_ref()
-            .map(|text| toml::Value::String(text.to_string()).to_string())
-    }
-
-    fn example(&self) -> Option<String> {
-        Some("\"/mnt/elsewhere/bursar-checkpoints\"".to_owned())
-    }
-
-    fn schema(&self) -> Value {
-        serde_json::json!({ "type": "string" })
-    }
+optional_texts! {
+    BaseUrl, "https://HOST", { "type": "string", "format": "uri" };
+    Text, "/mnt/elsewhere/bursar-checkpoints", { "type": "string" };
+    HostName, "mail.example.com", { "type": "string" };
+    MailAddress, "name@example.com", { "type": "string", "format": "email" };
+    Login, "bursar", { "type": "string" };
+    FilePath, "/etc/bursar/FILE", { "type": "string" };
+    WebhookUrl, "https://HOST/PATH", { "type": "string", "format": "uri" };
+    ChatId, "-1001234567890", { "type": "string" };
 }
 
 #[cfg(test)]
@@ -320,6 +423,63 @@ mod tests {
             "+02:00",
         ] {
             assert!(text.parse::<ZoneName>().is_err(), "`{text}` was accepted");
+        }
+    }
+
+    #[test]
+    fn a_webhook_is_https_or_on_this_machine() {
+        for text in [
+            "https://hooks.example.com",
+            "https://hooks.example.com:8443/in?from=bursar",
+            "https://192.0.2.1/in",
+            "https://[2001:db8::1]/in",
+            "http://127.0.0.1:4100/in",
+        ] {
+            assert!(text.parse::<WebhookUrl>().is_ok(), "`{text}` was refused");
+        }
+        for text in [
+            "",
+            "https://",
+            "http://hooks.example.com/in",
+            "http://127.0.0.1.example.com/in",
+            "http://127.0.0.1@example.com/in",
+            "https://me:secret@hooks.example.com/in",
+            "https://hooks.example.com/in#x",
+            "https://hooks.example.com\\@example.com/in",
+            "https://hooks example.com/in",
+            "ftp://hooks.example.com/in",
+        ] {
+            assert!(text.parse::<WebhookUrl>().is_err(), "`{text}` was accepted");
+        }
+    }
+
+    #[test]
+    fn an_address_for_mail_is_plain() {
+        for text in ["ops@example.com", "ops.desk+bursar@mail.example.com"] {
+            assert!(text.parse::<MailAddress>().is_ok(), "`{text}` was refused");
+        }
+        for text in [
+            "",
+            "ops",
+            "@example.com",
+            "ops@",
+            "ops..desk@example.com",
+            "ops@example.com\r\nBcc: x@example.com",
+            "Ops <ops@example.com>",
+            "ops@example.com,x@example.com",
+            "ops@[127.0.0.1]",
+        ] {
+            assert!(text.parse::<MailAddress>().is_err(), "`{text}` was accepted");
+        }
+    }
+
+    #[test]
+    fn a_chat_is_a_number_or_a_name() {
+        for text in ["1234", "-1001234567890", "@bursar_ops"] {
+            assert!(text.parse::<ChatId>().is_ok(), "`{text}` was refused");
+        }
+        for text in ["", "-", "@", "@ops", "bursar_ops", "12 34", "1.5"] {
+            assert!(text.parse::<ChatId>().is_err(), "`{text}` was accepted");
         }
     }
 }

@@ -142,6 +142,9 @@ pub trait Reports: Send + Sync {
         now: Timestamp,
     ) -> Result<Vec<ErrorCount>, JournalError>;
 
+    /// The number of the last event; zero before the first.
+    async fn newest_event(&self) -> Result<u64, JournalError>;
+
     /// What happened after the event `after`, oldest first; zero for all there is.
     async fn events(&self, after: u64, limit: u32) -> Result<Vec<OutboxEvent>, JournalError>;
 }

@@ -17,5 +17,5 @@
 mod permit;
 mod user_permissions;
 
-pub use permit::{Caller, PermittedOrder, TradingContext, permit, trace};
+pub use permit::{Caller, PermittedOrder, ProtectiveExit, TradingContext, permit, trace};
 pub use user_permissions::{CeilingExceeded, UserPermissions};

@@ -13,11 +13,26 @@ pub enum Caller {
     /// A person at the machine, by the name of their login there.
     Person { login: String },
     /// The gateway's own trading cycle of the account.
-    Strategy { name: String },
+    Strategy {
+        name: String,
+        /// What it sells for, when that is not the strategy's signal.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exit: Option<ProtectiveExit>,
+    },
     /// The gateway closing positions while a flatten switch is on. Only ever reduces.
     Flattener,
     /// Somebody with a membership of the account, or its owner.
     Member { user: UserId, rights: Rights },
+}
+
+/// A sale that protects what a position has gained, or what is left of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProtectiveExit {
+    /// The price fell to a stop, trailing or not.
+    StopLoss,
+    /// The price rose as far as was wished for.
+    ProfitTarget,
 }
 
 impl Caller {
@@ -40,7 +55,7 @@ impl std::fmt::Display for Caller {
         match self {
             Self::Operator => f.write_str("operator"),
             Self::Person { login } => write!(f, "operator {login}"),
-            Self::Strategy { name } => write!(f, "strategy {name}"),
+            Self::Strategy { name, .. } => write!(f, "strategy {name}"),
             Self::Flattener => f.write_str("flattener"),
             Self::Member { user, .. } => write!(f, "user {user}"),
         }

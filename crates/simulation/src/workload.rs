@@ -136,6 +136,7 @@ impl<'w> Workload<'w> {
             },
             _ => Caller::Strategy {
                 name: "trend".to_owned(),
+                exit: None,
             },
         }
     }

@@ -92,7 +92,7 @@ pub(crate) fn caller_actor(caller: &Caller) -> Actor {
     match caller {
         Caller::Operator => Actor::new(ActorKind::Operator, None),
         Caller::Person { login } => Actor::new(ActorKind::Operator, Some(login)),
-        Caller::Strategy { name } => Actor::new(ActorKind::Strategy, Some(name)),
+        Caller::Strategy { name, .. } => Actor::new(ActorKind::Strategy, Some(name)),
         Caller::Flattener => Actor::new(ActorKind::Daemon, Some("flattener")),
         Caller::Member { user, .. } => Actor::new(ActorKind::User, Some(user.as_str())),
     }

@@ -1,7 +1,7 @@
 //! Everything durable in one SQLite file.
 //!
 //! [`SqliteStore`] implements the storage traits of the other crates: users and accounts, sealed
-//! exchange keys, orders, fills and switches, prices and limits, the audit trail. Several processes
+//! exchange keys, orders, fills and switches, prices and limits, messages for people, the audit trail. Several processes
 //! may have the file open at once; what one writes, the others see.
 //!
 //! Not here: what the rules are (they are pure functions of other crates, called inside the
@@ -51,6 +51,7 @@ mod latches;
 mod losses;
 mod nonces;
 mod notes;
+mod notices;
 mod open;
 mod outbox;
 mod outcomes;

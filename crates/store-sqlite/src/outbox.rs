@@ -158,6 +158,12 @@ const fn user_of(scope: &Scope) -> Option<&UserId> {
     }
 }
 
+/// The number of the last event; zero before the first.
+pub(crate) fn newest(connection: &Connection) -> Result<u64, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT coalesce(max(number), 0) FROM outbox")?;
+    Ok(statement.query_row([], |row| row.get(0))?)
+}
+
 pub(crate) fn after(
     connection: &Connection,
     number: u64,

@@ -103,6 +103,10 @@ impl Reports for SqliteStore {
             .await
     }
 
+    async fn newest_event(&self) -> Result<u64, JournalError> {
+        self.read(|connection| Ok(outbox::newest(connection)?)).await
+    }
+
     async fn events(&self, after: u64, limit: u32) -> Result<Vec<OutboxEvent>, JournalError> {
         self.read(move |connection| Ok(outbox::after(connection, after, limit)?))
             .await

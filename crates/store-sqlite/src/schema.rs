@@ -23,6 +23,7 @@ const STEPS: &[(i64, &str)] = &[
     (10, include_str!("schema/0010_retired.sql")),
     (11, include_str!("schema/0011_backup.sql")),
     (12, include_str!("schema/0012_equity.sql")),
+    (13, include_str!("schema/0013_notice.sql")),
 ];
 
 /// The format that this version writes.

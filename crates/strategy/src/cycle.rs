@@ -10,6 +10,7 @@ use bursar_model::{
     Asset, BrokerId, Candle, Clock, InstrumentStatus, OrderRequest, OrderSize, Pair, PairRule, Position,
     Price, Side, decimal,
 };
+use bursar_permissions::ProtectiveExit;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
@@ -245,7 +246,7 @@ impl Cycle<'_> {
             return self.note(Step::Dust { pair });
         };
         tracing::info!("sell signal: {}: {pair}: {reason}", self.account);
-        if let Some(outcome) = self.submit(request).await {
+        if let Some(outcome) = self.submit(request, reason.protective()).await {
             notes.sold_in.insert(pair.clone(), not_before_bar);
             self.note(Step::Sell {
                 pair,
@@ -305,7 +306,7 @@ impl Cycle<'_> {
             notes.put(Protection::new(pair.clone(), price, Some(stop)));
             self.parts.notebook.write(&self.account.account, notes).await?;
             let request = OrderRequest::market(pair.clone(), Side::Buy, OrderSize::Usd(size.usd));
-            if let Some(outcome) = self.submit(request).await {
+            if let Some(outcome) = self.submit(request, None).await {
                 self.note(Step::Buy {
                     pair,
                     size,
@@ -432,11 +433,12 @@ impl Cycle<'_> {
         is_recent.then_some(candles)
     }
 
-    async fn submit(&mut self, request: OrderRequest) -> Option<Submitted> {
+    async fn submit(&mut self, request: OrderRequest, exit: Option<ProtectiveExit>) -> Option<Submitted> {
         let order = CycleOrder {
             account: self.account.account.clone(),
             strategy: self.parts.strategy.name().to_owned(),
             request,
+            exit,
             cycle: self.number,
         };
         match self.parts.desk.submit(order).await {

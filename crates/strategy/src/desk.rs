@@ -5,7 +5,7 @@ use std::error::Error;
 use async_trait::async_trait;
 use bursar_execution::{Admission, Gateway, OrderIntent};
 use bursar_model::{AccountId, Check, IntentId, OrderRequest, Verdict};
-use bursar_permissions::Caller;
+use bursar_permissions::{Caller, ProtectiveExit};
 use serde::Serialize;
 
 /// An order that a cycle wants.
@@ -15,6 +15,8 @@ pub struct CycleOrder {
     /// The name of the strategy.
     pub strategy: String,
     pub request: OrderRequest,
+    /// What is sold for, when that is not the strategy's signal.
+    pub exit: Option<ProtectiveExit>,
     /// The number of the cycle.
     pub cycle: u64,
 }
@@ -52,7 +54,10 @@ impl OrderDesk for Gateway {
     async fn submit(&self, order: CycleOrder) -> Result<Submitted, SubmitError> {
         let intent = OrderIntent {
             account: order.account,
-            caller: Caller::Strategy { name: order.strategy },
+            caller: Caller::Strategy {
+                name: order.strategy,
+                exit: order.exit,
+            },
             request: order.request,
             // Nothing is ever submitted twice: a cycle that fails is over, and the next one looks first.
             idempotency_key: None,

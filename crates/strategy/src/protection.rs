@@ -7,6 +7,7 @@ use std::fmt;
 
 use bursar_config::Preferences;
 use bursar_model::{Pair, Price};
+use bursar_permissions::ProtectiveExit;
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize};
 
@@ -80,6 +81,17 @@ pub enum ExitReason {
     Signal {
         reason: String,
     },
+}
+
+impl ExitReason {
+    /// What it is called on the order; a sale by the strategy's signal protects nothing.
+    pub const fn protective(&self) -> Option<ProtectiveExit> {
+        match self {
+            Self::Stop { .. } | Self::TrailingStop { .. } => Some(ProtectiveExit::StopLoss),
+            Self::TakeProfit { .. } => Some(ProtectiveExit::ProfitTarget),
+            Self::Signal { .. } => None,
+        }
+    }
 }
 
 impl fmt::Display for ExitReason {
@@ -206,6 +218,33 @@ mod tests {
                 level: price(dec!(106))
             })
         );
+    }
+
+    #[test]
+    fn p1_a_stop_and_a_target_are_told_apart_and_a_signal_is_neither() {
+        let level = price(dec!(100));
+        for (reason, expected) in [
+            (ExitReason::Stop { level }, Some(ProtectiveExit::StopLoss)),
+            (
+                ExitReason::TrailingStop {
+                    highest: level,
+                    level,
+                },
+                Some(ProtectiveExit::StopLoss),
+            ),
+            (
+                ExitReason::TakeProfit { entry: level, level },
+                Some(ProtectiveExit::ProfitTarget),
+            ),
+            (
+                ExitReason::Signal {
+                    reason: "trend".into(),
+                },
+                None,
+            ),
+        ] {
+            assert_eq!(reason.protective(), expected, "{reason}");
+        }
     }
 
     #[test]

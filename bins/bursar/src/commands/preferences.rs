@@ -61,7 +61,7 @@ pub struct Wishes {
     /// Put profits to work: on or off
     #[arg(long, value_name = "ON", value_parser = on_off)]
     auto_compound: Option<bool>,
-    /// Whether to tell the user of trades, once messages are sent: on or off
+    /// Whether to tell the user of trades: on or off
     #[arg(long, value_name = "ON", value_parser = on_off)]
     notify_on_trade: Option<bool>,
     /// The same for profit targets that are reached: on or off
@@ -70,6 +70,9 @@ pub struct Wishes {
     /// The same for stop losses: on or off
     #[arg(long, value_name = "ON", value_parser = on_off)]
     notify_on_stop_loss: Option<bool>,
+    /// Whether to say in messages how much it was: on or off
+    #[arg(long, value_name = "ON", value_parser = on_off)]
+    notify_amounts: Option<bool>,
 }
 
 /// A wish, or its withdrawal.
@@ -164,6 +167,7 @@ impl Wishes {
             (self.notify_on_trade, &mut wished.notify_on_trade),
             (self.notify_on_profit_target, &mut wished.notify_on_profit_target),
             (self.notify_on_stop_loss, &mut wished.notify_on_stop_loss),
+            (self.notify_amounts, &mut wished.notify_amounts),
         ];
         for (typed, switch) in switches {
             if let Some(on) = typed {

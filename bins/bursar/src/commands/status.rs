@@ -8,6 +8,7 @@ use bursar_controls::{Latch, LatchMode};
 use bursar_execution::{Approvals as _, Conditions, ConnectionState, Journal, Reports, strictest};
 use bursar_keystore::Vault;
 use bursar_model::{AccountMode, IntentState, UserId};
+use bursar_notify::Deliveries;
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -213,6 +214,10 @@ async fn of_everything(session: &mut Session<'_>) -> Result<Exit, Failure> {
     // Only a store that cannot be written has none to show.
     let day = store.roll_day(now).await.ok();
 
+    let messages = store
+        .channel_states()
+        .await
+        .map_err(|error| Failure::of(Exit::Unavailable, &error, error.hint()))?;
     let trail = store.checkpoint_state().await?;
     let signed = match trail.last {
         Some((size, at)) => format!("signed up to {size} at {}", moment(at)),
@@ -259,7 +264,9 @@ async fn of_everything(session: &mut Session<'_>) -> Result<Exit, Failure> {
             Cell::new(format!("{} records, {signed}", trail.records)),
         ),
         ("checkpoints elsewhere", elsewhere(settings)),
+        ("notifications", view::notices_cell(settings, &messages)),
     ]);
+    view::notices_in_trouble(&mut page, settings, &messages);
     custom_urls(&mut page, settings);
     let alone = store.works_alone().await?;
     view::works_alone(&mut page, alone);
@@ -366,6 +373,7 @@ async fn of_everything(session: &mut Session<'_>) -> Result<Exit, Failure> {
         "custom_urls": custom_urls_json(settings),
         "works_alone": alone,
         "approvals_waiting": waiting.len(),
+        "notifications": view::notices_json(settings, &messages),
     });
     session.console.answer(&page, &document);
     Ok(Exit::Done)

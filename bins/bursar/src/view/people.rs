@@ -237,7 +237,12 @@ pub(crate) fn preference_facts(preferences: &Preferences, limits: &UserLimits) -
             if notify.is_empty() {
                 Cell::new("nothing").tone(Tone::Dim)
             } else {
-                Cell::new(notify.join(", "))
+                let amounts = if preferences.notify_amounts {
+                    ", with amounts"
+                } else {
+                    ""
+                };
+                Cell::new(format!("{}{amounts}", notify.join(", ")))
             },
         ),
     ]

@@ -17,6 +17,8 @@ mod init;
 #[cfg(test)]
 mod keystore;
 #[cfg(test)]
+mod notify;
+#[cfg(test)]
 mod orders;
 #[cfg(test)]
 mod people;

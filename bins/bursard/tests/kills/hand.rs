@@ -194,7 +194,7 @@ async fn without_a_command(what: &str, words: &[String], surroundings: &Surround
                 },
             };
             let opened = session.open().await.unwrap();
-            let keys = session.unlocked(&opened).await.unwrap();
+            let (keys, _) = session.unlocked(&opened).await.unwrap();
             opened.store.certify_next_key(&keys, tomorrow).await.unwrap();
         }
         other => panic!("nobody knows `{other}`"),

@@ -1,6 +1,7 @@
 //! The installation that is killed: three people on the local exchange, and orders asked for all the time.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -73,6 +74,15 @@ good_probes = 2
 [switches]
 ballast_mb = 1
 dead_man_accounts = [\"kraken-main\"]
+
+[notify]
+gather_s = 0
+
+# Nobody listens there: every attempt is recorded, and fails.
+[notify.webhook]
+url = \"http://127.0.0.1:9/in\"
+secret_file = \"home/hook\"
+allow_loopback = true
 ";
 
 /// Where the collar of the settings is, for a hand that changes them. What waits for a daemon that is dead is
@@ -153,9 +163,13 @@ pub(crate) async fn prepare(seed: u64) -> Rehearsal {
         settings: format!("{SETTINGS}\n{COLLAR}2\n"),
         daemon: PathBuf::from(env!("CARGO_BIN_EXE_bursard")),
     };
-    Rehearsal::prepare(plan, &Surroundings::of_process())
+    let stage = Rehearsal::prepare(plan, &Surroundings::of_process())
         .await
-        .unwrap()
+        .unwrap();
+    let secret = stage.folder().join("home/hook");
+    std::fs::write(&secret, "walnut harbour").unwrap();
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o400)).unwrap();
+    stage
 }
 
 /// Users, accounts, limits and keys.

@@ -3,3 +3,5 @@
 
 #[cfg(test)]
 mod masters_and_users;
+#[cfg(test)]
+mod telling;

@@ -14,14 +14,19 @@ cycle_interval_s = 1
 ";
 
 /// Long enough for a slow machine; nothing waits that long when all is well.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-struct Operator {
-    stage: Rehearsal,
+pub(crate) struct Operator {
+    pub(crate) stage: Rehearsal,
 }
 
 impl Operator {
     async fn begin() -> Self {
+        Self::begin_with("").await
+    }
+
+    /// With more settings than the story of everybody needs.
+    pub(crate) async fn begin_with(settings: &str) -> Self {
         let customers = ["ops_desk", "mara_ilves"].map(|user| CustomerSpec {
             limit_tier: LimitTier::Pro,
             ..CustomerSpec::named(user)
@@ -30,7 +35,7 @@ impl Operator {
             market: Market::generated(20_261_120),
             customers: customers.to_vec(),
             seed: 20_261_120,
-            settings: SETTINGS.to_owned(),
+            settings: format!("{SETTINGS}{settings}"),
             daemon: PathBuf::from(env!("CARGO_BIN_EXE_bursard")),
         };
         let stage = Rehearsal::prepare(plan, &Surroundings::of_process())
@@ -43,7 +48,7 @@ impl Operator {
         operator
     }
 
-    async fn done(&mut self, line: &str) -> String {
+    pub(crate) async fn done(&mut self, line: &str) -> String {
         self.done_with(line, None).await
     }
 
@@ -54,12 +59,12 @@ impl Operator {
         said.out
     }
 
-    async fn json(&mut self, line: &str) -> Value {
+    pub(crate) async fn json(&mut self, line: &str) -> Value {
         serde_json::from_str(&self.done(&format!("{line} --json")).await).unwrap()
     }
 
     /// A user with an account; with a key when it is live.
-    async fn trader(&mut self, user: &str, account: &str, broker: &str, role: &str, mode: &str) {
+    pub(crate) async fn trader(&mut self, user: &str, account: &str, broker: &str, role: &str, mode: &str) {
         self.done(&format!("user add {user} --email {user}@example.com --tier pro"))
             .await;
         self.done(&format!(
@@ -83,7 +88,7 @@ impl Operator {
     }
 
     /// Waits until the daemon has logged all of these after the first `skip` bytes.
-    async fn logged(&self, skip: usize, texts: &[&str]) -> String {
+    pub(crate) async fn logged(&self, skip: usize, texts: &[&str]) -> String {
         let checks = PATIENCE.as_millis() / 50;
         for _ in 0..checks {
             let log = self.log_after(skip);

@@ -306,3 +306,41 @@ fn no_damaged_text_panics() {
     }
     assert!(refused > 300, "{refused}");
 }
+
+#[test]
+fn a_channel_is_set_up_completely_or_not_at_all() {
+    insta::assert_snapshot!(seen(
+        "[notify.email]\nhost = \"mail.example.com\"\nusername = \"bursar\"\ntls = \"none\"\n\
+         [notify.webhook]\nurl = \"http://127.0.0.1:9000/in\"\n\
+         [notify.telegram]\nchat = \"@bursar_ops\"\n"
+    ), @r#"
+    bursar.toml:2:1: `notify.email.host` is set, and needs `notify.email.from`
+    bursar.toml:3:1: `notify.email.username` is set, and needs `notify.email.password_file`
+    bursar.toml:4:1: `notify.email.tls` is "none", but only a server on this machine (127.0.0.1, localhost, [::1]) may be reached without encryption
+    bursar.toml:6:1: `notify.webhook.url` is set, and needs `notify.webhook.secret_file`
+    bursar.toml:6:1: `notify.webhook.url` leads to this machine; add `allow_loopback = true` if that is meant
+    bursar.toml:8:1: `notify.telegram.chat` is set, and needs `notify.telegram.token_file`
+    hint: correct `bursar.toml`, then run `bursar config check`
+    "#);
+}
+
+#[test]
+fn a_channel_that_leads_where_it_hardly_should_is_pointed_out() {
+    insta::assert_snapshot!(seen(
+        "[notify.webhook]\nurl = \"http://127.0.0.1:9000/in\"\nsecret_file = \"/etc/bursar/hook\"\nallow_loopback = true\n\
+         [notify.telegram]\nchat = \"-5\"\ntoken_file = \"/etc/bursar/bot\"\nbase_url = \"https://bots.example.com\"\n"
+    ), @r"
+    warning: line 4: `notify.webhook.allow_loopback` lets the webhook reach programs on this machine
+    warning: line 8: `notify.telegram.base_url` sends the bot's token to `https://bots.example.com` and not to Telegram
+    ");
+}
+
+#[test]
+fn d29_no_secret_fits_into_the_settings_of_a_channel() {
+    insta::assert_snapshot!(seen("[notify.email]\npassword = \"walnut\"\n[notify.telegram]\ntoken = \"1:x\"\nchat = \"ops\"\n"), @r"
+    bursar.toml:2:1: unknown setting `password` in [notify.email]; there are host, port, tls, from, operator, username, password_file, ca_file
+    bursar.toml:4:1: unknown setting `token` in [notify.telegram]; there are token_file, chat, base_url
+    bursar.toml:5:1: `notify.telegram.chat` cannot be used: `ops` is not a chat: write its number, such as -1001234567890, or its name with `@`
+    hint: correct `bursar.toml`, then run `bursar config check`
+    ");
+}

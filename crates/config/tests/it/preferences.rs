@@ -30,7 +30,8 @@ fn f1_f2_preferences_read_and_write() {
       "auto_compound": false,
       "notify_on_trade": true,
       "notify_on_profit_target": true,
-      "notify_on_stop_loss": true
+      "notify_on_stop_loss": true,
+      "notify_amounts": false
     }
     "#);
 }

@@ -131,6 +131,9 @@ impl Reports for Store {
     ) -> Result<Vec<ErrorCount>, JournalError> {
         panic!("not of a flattener")
     }
+    async fn newest_event(&self) -> Result<u64, JournalError> {
+        panic!("not of a flattener")
+    }
     async fn events(&self, _: u64, _: u32) -> Result<Vec<OutboxEvent>, JournalError> {
         panic!("not of a flattener")
     }

@@ -30,6 +30,8 @@ mod laws;
 #[cfg(test)]
 mod losses;
 #[cfg(test)]
+mod notices;
+#[cfg(test)]
 mod open;
 #[cfg(test)]
 mod orders;

@@ -1,4 +1,5 @@
 use bursar_model::{RiskLevel, Usd};
+use bursar_permissions::ProtectiveExit;
 use rust_decimal::dec;
 
 use super::*;
@@ -329,6 +330,8 @@ async fn m7_a_trailing_stop_sells_all_of_the_position() {
     assert!(sold[0].reduce_only);
     // On the exchange's grid, rounded down: never more than is held.
     assert_eq!(sold[0].to_string(), "sell 4.9 of BTC-USD (market)");
+    let exit = world.gate.orders.lock().unwrap()[0].exit;
+    assert_eq!(exit, Some(ProtectiveExit::StopLoss));
 }
 
 #[tokio::test(start_paused = true)]

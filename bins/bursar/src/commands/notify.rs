@@ -1,0 +1,128 @@
+//! `bursar notify`: the channels by which people are told what happened.
+
+use bursar_auth::Directory;
+use bursar_model::UserId;
+use bursar_notify::{Channel, DeliveryId, Happened, Letter, Message, Notice, Outcome, Receiver, Told};
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use crate::channels::{NoChannel, channels};
+use crate::render::{Cell, Page, Table, Tone};
+use crate::session::Session;
+use crate::{Exit, Failure};
+
+#[derive(Debug, Subcommand)]
+pub enum Notify {
+    /// Send one message over each channel that is set up, and say what became of it
+    Test(Test),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+To the operator over every channel; with --user, to that user's own address by e-mail. Nothing is
+queued: each channel is tried once. Exits with 6 when only some of them worked.
+
+Examples:
+  bursar notify test
+  bursar notify test --user mara_ilves")]
+pub struct Test {
+    /// Send to this user, and not to the operator
+    #[arg(long, value_name = "USER")]
+    user: Option<UserId>,
+}
+
+impl Notify {
+    pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
+        match self {
+            Self::Test(command) => command.run(session).await,
+        }
+    }
+}
+
+impl Test {
+    async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
+        let installation = session.installation()?;
+        let (receiver, email) = match self.user {
+            None => (Receiver::Operator, None),
+            Some(user) => {
+                let opened = session.open_quickly().await?;
+                let found = opened.store.user(&user).await?;
+                (Receiver::User(user), Some(found.email.to_string()))
+            }
+        };
+        let surroundings = session.surroundings;
+        let now = surroundings.now();
+        let message = Message {
+            receiver: receiver.clone(),
+            told: vec![Told {
+                notice: Notice::new(now, Happened::Test),
+                repeats: 0,
+            }],
+            held_back: 0,
+            quiet_until: None,
+        };
+        let mut results = Vec::new();
+        for (kind, made) in channels(&installation.settings, &surroundings.directory) {
+            let outcome = match made {
+                Ok(channel) if !channel.serves(&receiver) => continue,
+                Ok(channel) => {
+                    let letter = Letter {
+                        id: DeliveryId::random(surroundings.entropy.as_ref()),
+                        message: &message,
+                        email: email.as_deref(),
+                        now,
+                    };
+                    said(channel.as_ref(), &letter).await
+                }
+                Err(problem) => Err(not_made(&problem)),
+            };
+            results.push((kind, outcome));
+        }
+        if results.is_empty() {
+            return Err(Failure::new(
+                Exit::Failed,
+                format!("no channel is set up that reaches `{receiver}`"),
+                "set one up in the section `notify` of the settings; `bursar config check` says what belongs there",
+            ));
+        }
+        let mut table = Table::new(&["CHANNEL", "RESULT"]);
+        for (kind, outcome) in &results {
+            table.row([
+                Cell::new(kind),
+                match outcome {
+                    Ok(()) => Cell::new("delivered").tone(Tone::Good),
+                    Err(why) => Cell::new(why).tone(Tone::Bad),
+                },
+            ]);
+        }
+        let mut page = Page::new();
+        page.table(&table, "");
+        let rows: Vec<_> = results
+            .iter()
+            .map(|(kind, outcome)| {
+                json!({ "channel": kind, "delivered": outcome.is_ok(), "why": outcome.as_ref().err() })
+            })
+            .collect();
+        session
+            .console
+            .answer(&page, &json!({ "receiver": receiver, "channels": rows }));
+        let delivered = results.iter().filter(|(_, outcome)| outcome.is_ok()).count();
+        Ok(match delivered {
+            0 => Exit::Failed,
+            some if some < results.len() => Exit::Partial,
+            _ => Exit::Done,
+        })
+    }
+}
+
+async fn said(channel: &dyn Channel, letter: &Letter<'_>) -> Result<(), String> {
+    match channel.send(letter).await {
+        Outcome::Delivered => Ok(()),
+        Outcome::Later(why) => Err(format!("{why}; the daemon would try again")),
+        Outcome::Never(why) => Err(format!("{why}; the daemon would not try again")),
+    }
+}
+
+fn not_made(problem: &NoChannel) -> String {
+    format!("{}; {}", crate::exit::chain(problem), problem.hint())
+}

@@ -1,0 +1,364 @@
+//! What happened, and whom it concerns.
+
+use std::fmt;
+use std::str::FromStr;
+
+use bursar_config::Preferences;
+use bursar_model::{AccountId, IntentId, LatchId, Pair, Side, Usd, UserId};
+use jiff::Timestamp;
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use strum::{Display, EnumIter, IntoStaticStr};
+
+/// Who is told.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum Receiver {
+    /// Whoever runs the installation.
+    Operator,
+    /// Whose account it is.
+    User(UserId),
+}
+
+impl fmt::Display for Receiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Operator => f.write_str("operator"),
+            Self::User(user) => write!(f, "user:{user}"),
+        }
+    }
+}
+
+/// A text that names nobody.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no receiver: write `operator` or `user:ID`")]
+pub struct InvalidReceiver(String);
+
+impl FromStr for Receiver {
+    type Err = InvalidReceiver;
+    fn from_str(text: &str) -> Result<Self, InvalidReceiver> {
+        if text == "operator" {
+            return Ok(Self::Operator);
+        }
+        text.strip_prefix("user:")
+            .and_then(|id| id.parse().ok())
+            .map(Self::User)
+            .ok_or_else(|| InvalidReceiver(text.chars().take(80).collect()))
+    }
+}
+
+impl From<Receiver> for String {
+    fn from(receiver: Receiver) -> Self {
+        receiver.to_string()
+    }
+}
+
+impl TryFrom<String> for Receiver {
+    type Error = InvalidReceiver;
+    fn try_from(text: String) -> Result<Self, InvalidReceiver> {
+        text.parse()
+    }
+}
+
+/// A word of the gateway itself, such as a mode or a scope. Too narrow for a secret, a line break or
+/// markup: whatever came from outside does not get into a message by way of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Word(Box<str>);
+
+/// A text that is no [`Word`]. It is not repeated: it may be anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a word has 1 to 80 of a-z, 0-9, `-`, `_`, `:` and `.`")]
+pub struct InvalidWord;
+
+impl Word {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Word {
+    type Err = InvalidWord;
+    fn from_str(text: &str) -> Result<Self, InvalidWord> {
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_:.".contains(&b);
+        if (1..=80).contains(&text.len()) && text.bytes().all(allowed) {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidWord)
+        }
+    }
+}
+
+impl From<Word> for String {
+    fn from(word: Word) -> Self {
+        word.0.into()
+    }
+}
+
+impl TryFrom<String> for Word {
+    type Error = InvalidWord;
+    fn try_from(text: String) -> Result<Self, InvalidWord> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// What a sale was for, when no signal asked for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trigger {
+    ProfitTarget,
+    /// A stop, trailing or not.
+    StopLoss,
+}
+
+/// What the gateway itself did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Display)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum DaemonState {
+    Started,
+    Stopped,
+}
+
+/// A loss and its limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LossAmounts {
+    pub loss_usd: Usd,
+    pub limit_usd: Usd,
+}
+
+/// What happened, in ids and states. Amounts are in fields of their own, which are empty unless the
+/// receiver asked for them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "kebab-case")]
+pub enum Happened {
+    /// An order ended, and something was bought or sold by it.
+    Traded {
+        account: AccountId,
+        order: IntentId,
+        pair: Pair,
+        side: Side,
+        trigger: Option<Trigger>,
+        /// In the base asset.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        filled: Option<Decimal>,
+    },
+    SwitchedOn {
+        switch: LatchId,
+        scope: Word,
+        mode: Word,
+        cause: Word,
+    },
+    SwitchedOff {
+        switch: LatchId,
+        scope: Word,
+        mode: Word,
+        cause: Word,
+    },
+    /// The day's loss comes near its limit.
+    LossNear {
+        scope: Word,
+        /// The trading day.
+        day: Word,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        amounts: Option<LossAmounts>,
+    },
+    /// What the exchange says of an order contradicts what is recorded: people must end it.
+    OrderUnclear {
+        account: AccountId,
+        order: IntentId,
+    },
+    /// The exchange refuses many orders of an account.
+    ManyRejected {
+        account: AccountId,
+        count: u32,
+    },
+    /// The gate refused somebody many times in a short time.
+    ManyRefused {
+        account: AccountId,
+        count: u32,
+    },
+    Daemon {
+        state: DaemonState,
+    },
+    /// Somebody tries out the channels.
+    Test,
+}
+
+/// What kind of notice it is: what a receiver can choose by, and what a program can sort by.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumIter,
+    IntoStaticStr,
+)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum Kind {
+    Trade,
+    ProfitTarget,
+    StopLoss,
+    SwitchOn,
+    SwitchOff,
+    /// The day's loss reached its limit, or comes near it.
+    DayLoss,
+    /// Errors of the exchange stopped an account.
+    AutoDisabled,
+    /// The rights of an exchange key are not what they were.
+    KeyDrift,
+    OrderUnclear,
+    Suspicious,
+    Daemon,
+    Test,
+}
+
+impl Kind {
+    /// Whether it goes out at once, and also while many others are held back.
+    pub const fn is_urgent(self) -> bool {
+        match self {
+            Self::Trade | Self::ProfitTarget | Self::StopLoss | Self::Daemon => false,
+            Self::SwitchOn
+            | Self::SwitchOff
+            | Self::DayLoss
+            | Self::AutoDisabled
+            | Self::KeyDrift
+            | Self::OrderUnclear
+            | Self::Suspicious
+            | Self::Test => true,
+        }
+    }
+
+    /// Whether a user wants to hear of it. Stops and losses cannot be switched off.
+    pub const fn is_wanted(self, preferences: &Preferences) -> bool {
+        match self {
+            Self::Trade => preferences.notify_on_trade,
+            Self::ProfitTarget => preferences.notify_on_profit_target,
+            Self::StopLoss => preferences.notify_on_stop_loss,
+            Self::SwitchOn
+            | Self::SwitchOff
+            | Self::DayLoss
+            | Self::AutoDisabled
+            | Self::KeyDrift
+            | Self::OrderUnclear
+            | Self::Suspicious
+            | Self::Daemon
+            | Self::Test => true,
+        }
+    }
+}
+
+impl Happened {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Traded { trigger, .. } => match trigger {
+                None => Kind::Trade,
+                Some(Trigger::ProfitTarget) => Kind::ProfitTarget,
+                Some(Trigger::StopLoss) => Kind::StopLoss,
+            },
+            Self::SwitchedOn { cause, .. } => match cause.as_str() {
+                "daily-loss" => Kind::DayLoss,
+                "auto-disable" => Kind::AutoDisabled,
+                "key-rights" => Kind::KeyDrift,
+                _ => Kind::SwitchOn,
+            },
+            Self::SwitchedOff { .. } => Kind::SwitchOff,
+            Self::LossNear { .. } => Kind::DayLoss,
+            Self::OrderUnclear { .. } => Kind::OrderUnclear,
+            Self::ManyRejected { .. } | Self::ManyRefused { .. } => Kind::Suspicious,
+            Self::Daemon { .. } => Kind::Daemon,
+            Self::Test => Kind::Test,
+        }
+    }
+
+    /// Two notices with the same cause, soon after each other, say the same. A trip of a switch and its end
+    /// are never the cause of another trip: whoever was told "off" is told "on" again.
+    fn cause(&self, at: Timestamp) -> String {
+        match self {
+            Self::Traded { order, .. } => format!("traded {order}"),
+            Self::SwitchedOn { switch, .. } => format!("on {switch}"),
+            Self::SwitchedOff { switch, .. } => format!("off {switch}"),
+            Self::LossNear { scope, day, .. } => format!("loss {scope} {day}"),
+            Self::OrderUnclear { order, .. } => format!("unclear {order}"),
+            Self::ManyRejected { account, .. } => format!("rejected {account}"),
+            Self::ManyRefused { account, .. } => format!("refused {account}"),
+            Self::Daemon { state } => format!("daemon {state} {at}"),
+            Self::Test => format!("test {at}"),
+        }
+    }
+
+    fn without_amounts(self) -> Self {
+        match self {
+            Self::Traded {
+                account,
+                order,
+                pair,
+                side,
+                trigger,
+                filled: _,
+            } => Self::Traded {
+                account,
+                order,
+                pair,
+                side,
+                trigger,
+                filled: None,
+            },
+            Self::LossNear {
+                scope,
+                day,
+                amounts: _,
+            } => Self::LossNear {
+                scope,
+                day,
+                amounts: None,
+            },
+            other => other,
+        }
+    }
+}
+
+/// One thing that happened, for one receiver.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    pub at: Timestamp,
+    pub happened: Happened,
+}
+
+impl Notice {
+    pub const fn new(at: Timestamp, happened: Happened) -> Self {
+        Self { at, happened }
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.happened.kind()
+    }
+
+    /// What repetitions of it have in common.
+    pub fn cause(&self) -> String {
+        self.happened.cause(self.at)
+    }
+
+    /// The same in ids and states only.
+    #[must_use]
+    pub fn without_amounts(self) -> Self {
+        Self {
+            at: self.at,
+            happened: self.happened.without_amounts(),
+        }
+    }
+}
