@@ -94,7 +94,12 @@ pub struct Wrong {
 /// Reads a command line, the program's name included.
 pub fn read(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Read {
     let arguments: Vec<std::ffi::OsString> = arguments.into_iter().collect();
-    let holds_keys = arguments.iter().skip(1).any(|argument| argument == "credentials");
+    // Commands beside which somebody may type what opens something.
+    let holds_keys = arguments.iter().skip(1).any(|argument| {
+        ["credentials", "keystore", "backup", "init", "--recovery-code"]
+            .iter()
+            .any(|word| argument == word)
+    });
     let wants_json = arguments.iter().any(|argument| argument == "--json");
     match Arguments::try_parse_from(arguments) {
         Ok(arguments) => Read::Command(Box::new(arguments)),
@@ -351,12 +356,23 @@ mod tests {
 
     #[test]
     fn a_secret_typed_as_an_argument_is_not_repeated() {
-        let Read::Wrong(Wrong { text, .. }) =
-            read(["bursar", "credentials", "set", "kraken-main", "CANARYSECRET"].map(Into::into))
-        else {
-            panic!("a secret is no argument");
-        };
+        for line in [
+            "credentials set kraken-main CANARYSECRET",
+            "keystore slot add passphrase CANARYSECRET",
+            "keystore slot prove --recovery-code CANARYSECRET",
+            "status --recovery-code CANARYSECRET mara_ilves",
+            "init --passphrase CANARYSECRET",
+            "backup verify file --recovery-code CANARYSECRET",
+        ] {
+            let words = std::iter::once("bursar").chain(line.split(' '));
+            let Read::Wrong(Wrong { text, message, .. }) = read(words.map(Into::into)) else {
+                panic!("a secret is no argument: {line}");
+            };
 
-        assert!(!text.contains("CANARYSECRET"), "{text}");
+            assert!(
+                !text.contains("CANARYSECRET") && !message.contains("CANARYSECRET"),
+                "{text}"
+            );
+        }
     }
 }

@@ -235,6 +235,7 @@ impl From<KeysError> for Failure {
             KeysError::Unlock { source } => return source.into(),
             KeysError::Vault { source } => return source.into(),
             KeysError::Sealed | KeysError::Damaged | KeysError::SlotDamaged => Exit::Unavailable,
+            KeysError::RootReplaced { .. } | KeysError::CredentialDamaged { .. } => Exit::Failed,
             KeysError::LastSlot { .. } | KeysError::WeakPassphrase { .. } => Exit::Refused,
             KeysError::NoSuchSlot { .. } => Exit::NotFound,
             KeysError::NotOpened { .. } | KeysError::NotConfirmed | KeysError::Cost { .. } => Exit::Usage,

@@ -31,6 +31,7 @@ mod prompt;
 mod recovery;
 pub mod render;
 pub mod session;
+pub mod sole;
 pub mod surroundings;
 mod tombstones;
 pub mod unlock;

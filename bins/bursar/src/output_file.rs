@@ -1,9 +1,12 @@
 //! Files that a command writes because somebody asked for them.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags};
+use rustix::io::Errno;
 
 use crate::{Exit, Failure};
 
@@ -59,12 +62,38 @@ fn exists(path: &Path) -> Failure {
     )
 }
 
-fn write_new(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new()
+/// A file that was not there, for its owner alone.
+pub(crate) fn new_private(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(path)?;
+        .open(path)
+}
+
+/// Gives a finished file its name, whole or not at all and never over another, and makes that last.
+pub(crate) fn publish(from: &Path, to: &Path) -> io::Result<()> {
+    let renamed = rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE);
+    match renamed {
+        Ok(()) => {}
+        // Not every file system can promise that; then a second name for the same file can.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+            fs::hard_link(from, to)?;
+            fs::remove_file(from)?;
+        }
+        Err(error) => return Err(error.into()),
+    }
+    sync_folder_of(to)
+}
+
+/// Makes the name of a new file last.
+pub(crate) fn sync_folder_of(file: &Path) -> io::Result<()> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()
+}
+
+fn write_new(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = new_private(path)?;
     let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
     if written.is_err() {
         drop(fs::remove_file(path));

@@ -5,8 +5,9 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use bursar_keystore::{RecoveryCode, RecoveryConfirmed, Secret};
+use bursar_keystore::{KeysError, RecoveryCode, RecoveryConfirmed, Secret, VaultError};
 
+use crate::output_file::sync_folder_of;
 use crate::session::Session;
 use crate::{Exit, Failure, Installation, prompt};
 
@@ -49,6 +50,27 @@ impl Recovery {
                 "add `--recovery-file FILE`, or `--yes` to have it printed on the error stream",
             )),
         }
+    }
+
+    /// Takes a code back that was written and opens nothing. Where the change may have been stored after
+    /// all, it stays.
+    pub(crate) fn take_back<T>(&self, changed: Result<T, KeysError>) -> Result<T, Failure> {
+        let is_unclear = |error: &KeysError| {
+            matches!(
+                error,
+                KeysError::Vault {
+                    source: VaultError::Unavailable { .. }
+                }
+            )
+        };
+        changed.map_err(|error| {
+            if let Self::Written(file) = self
+                && !is_unclear(&error)
+            {
+                drop(fs::remove_file(file));
+            }
+            error.into()
+        })
     }
 
     /// The file that the code goes to.
@@ -170,7 +192,8 @@ fn write_code(code: &RecoveryCode, path: &Path) -> Result<(), Failure> {
         .open(path)
         .and_then(|mut file| {
             file.write_all(text.as_bytes())?;
-            file.sync_all()
+            file.sync_all()?;
+            sync_folder_of(path)
         });
     drop(Secret::from_text(text));
     written.map_err(|error| {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -49,9 +49,7 @@ pub(crate) async fn fold(opened: &Opened) -> Result<(), Failure> {
             lines.push_str(&written(&Line::from(tombstone), &path)?);
         }
     }
-    if lines.is_empty() {
-        return Ok(());
-    }
+    // Also without a line: a list that is there and empty says that nothing was erased.
     append(&path, &lines).map_err(|error| unusable(&path, &error))
 }
 
@@ -81,23 +79,25 @@ fn written(line: &Line, path: &Path) -> Result<String, Failure> {
 
 fn append(path: &Path, lines: &str) -> io::Result<()> {
     let mut file = OpenOptions::new()
+        .read(true)
         .append(true)
         .create(true)
         .mode(0o600)
         .open(path)?;
-    // After a line that was cut.
-    if !ends_with_line(path)? {
-        file.write_all(b"\n")?;
+    // What was cut goes: the store knows of it, and it is written again.
+    let mut text = Vec::new();
+    file.read_to_end(&mut text)?;
+    let whole = text
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |end| end + 1);
+    if whole < text.len() {
+        file.set_len(u64::try_from(whole).unwrap_or(u64::MAX))?;
     }
     file.write_all(lines.as_bytes())?;
     file.sync_all()?;
     let folder = path.parent().unwrap_or_else(|| Path::new("."));
     File::open(folder)?.sync_all()
-}
-
-fn ends_with_line(path: &Path) -> io::Result<bool> {
-    let bytes = fs::read(path)?;
-    Ok(bytes.last().is_none_or(|last| *last == b'\n'))
 }
 
 fn unusable(path: &Path, error: &(dyn std::error::Error + 'static)) -> Failure {

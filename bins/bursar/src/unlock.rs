@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bursar_auth::Act;
-use bursar_keystore::{KeyFile, KeyStore, RecoveryCode, SealedSlot, Secret, SlotKind, UnlockMaterial, Vault};
+use bursar_keystore::{
+    KeyFile, KeyStore, RecoveryCode, SealedSlot, Secret, SlotId, SlotKind, UnlockMaterial, Vault,
+};
 use bursar_store_sqlite::SqliteStore;
 
 use crate::session::{Opened, Session};
@@ -45,9 +47,16 @@ pub const SYSTEMD_CREDENTIAL: &str = "bursar-unlock";
 /// The variable that holds the unlock key where a slot of kind `env` says so.
 pub const UNLOCK_VARIABLE: &str = "BURSAR_UNLOCK_KEY";
 
+/// What a key store was unlocked with.
+#[derive(Debug)]
+pub struct Unlocked {
+    pub material: UnlockMaterial,
+    pub slot: SlotId,
+}
+
 impl Session<'_> {
     /// The key store, unsealed, and what unlocked it.
-    pub async fn unlocked(&mut self, opened: &Opened) -> Result<(KeyStore, UnlockMaterial), Failure> {
+    pub async fn unlocked(&mut self, opened: &Opened) -> Result<(KeyStore, Unlocked), Failure> {
         let vault: Arc<dyn Vault> = Arc::<SqliteStore>::clone(&opened.store);
         self.unlocked_in(vault, opened).await
     }
@@ -57,7 +66,7 @@ impl Session<'_> {
         &mut self,
         opened: &Opened,
         act: Act,
-    ) -> Result<(KeyStore, UnlockMaterial), Failure> {
+    ) -> Result<(KeyStore, Unlocked), Failure> {
         let vault: Arc<dyn Vault> = Arc::new(opened.store.acting(act));
         self.unlocked_in(vault, opened).await
     }
@@ -72,11 +81,11 @@ impl Session<'_> {
         &self,
         vault: Arc<dyn Vault>,
         opened: &Opened,
-    ) -> Result<(KeyStore, UnlockMaterial), Failure> {
+    ) -> Result<(KeyStore, Unlocked), Failure> {
         let material = self.stored_material(opened).await?;
         let store = KeyStore::open(vault, Arc::clone(&self.surroundings.entropy)).await?;
-        store.unlock(&material).await?;
-        Ok((store, material))
+        let slot = store.unlock(&material).await?;
+        Ok((store, Unlocked { material, slot }))
     }
 
     /// What unlocks the store.
@@ -112,10 +121,17 @@ impl Session<'_> {
                 return Ok(UnlockMaterial::Env(Secret::from_text(text.to_owned())));
             }
         }
+        let has_passphrase = slots
+            .iter()
+            .any(|slot| matches!(slot.kind, SlotKind::Passphrase { .. }));
         if has(&SlotKind::File) || self.global.unlock_file.is_some() {
             let typed = self.global.unlock_file.as_deref();
             let path = unlock_file(typed, installation, self.surroundings)?;
-            return Ok(UnlockMaterial::File(key_file(path, installation)));
+            // A file that is missing is told of, but where somebody can type a passphrase instead.
+            let is_asked_instead = typed.is_none() && has_passphrase && self.console.can_ask();
+            if path.exists() || !is_asked_instead {
+                return Ok(UnlockMaterial::File(key_file(path, installation)));
+            }
         }
         prompt::secret(
             self.console,
@@ -139,6 +155,14 @@ impl Session<'_> {
         let code =
             RecoveryCode::parse(&typed).map_err(|error| Failure::of(Exit::Usage, &error, error.hint()))?;
         Ok(Some(UnlockMaterial::Recovery(code)))
+    }
+
+    /// Unlock keys that this process was given without being asked for.
+    pub(crate) fn at_hand(&self) -> Vec<UnlockMaterial> {
+        let credential = self.handed_over().map(UnlockMaterial::SystemdCredential);
+        let variable = self.surroundings.variable(UNLOCK_VARIABLE);
+        let variable = variable.map(|text| UnlockMaterial::Env(Secret::from_text(text.to_owned())));
+        credential.into_iter().chain(variable).collect()
     }
 
     /// The unlock key that the service manager has put down for this process.

@@ -215,12 +215,20 @@ impl Checkpoints {
                 is_due = true;
             }
             Some((_, since)) if checkpoint::is_key_due(since, now) => {
-                let next = self.store.certify_next_key(&self.keys, now).await?;
-                info!(
-                    generation = next.generation,
-                    "a new key signs checkpoints; the one before it is erased"
-                );
-                is_due = true;
+                match self.store.certify_next_key(&self.keys, now).await {
+                    Ok(next) => {
+                        info!(
+                            generation = next.generation,
+                            "a new key signs checkpoints; the one before it is erased"
+                        );
+                        is_due = true;
+                    }
+                    // The present key goes on: a trail without checkpoints is worse than an old key.
+                    Err(error) if is_due => {
+                        warn!(%error, hint = error.hint(), "no new key for checkpoints; it is tried again");
+                    }
+                    Err(error) => return Err(error),
+                }
             }
             Some(_) => {}
         }

@@ -2,6 +2,7 @@
 //! everything goes on signing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bursar_execution::Conditions;
 use bursar_keystore::{KeyStore, KeysError, UnlockMaterial, Vault};
@@ -15,8 +16,14 @@ pub struct Custody {
     keys: KeyStore,
     /// What the daemon was unlocked with, where that can be read again without asking anybody.
     material: Option<UnlockMaterial>,
-    seen: u64,
+    /// The version of the header whose keys are in memory.
+    taken: u64,
+    /// The version that could not be taken over, and was told of.
+    told: u64,
 }
+
+/// How soon newer keys that could not be taken over are tried again.
+const AGAIN: Duration = Duration::from_secs(10);
 
 impl Custody {
     /// `material` has just unlocked `keys`.
@@ -38,7 +45,8 @@ impl Custody {
             store,
             keys,
             material,
-            seen: 0,
+            taken: 0,
+            told: 0,
         }
     }
 
@@ -49,6 +57,7 @@ impl Custody {
             tokio::select! {
                 () = stop.cancelled() => return,
                 now = self.store.changed(count) => count = now,
+                () = tokio::time::sleep(AGAIN), if self.told > self.taken => {}
             }
             self.look().await;
         }
@@ -64,25 +73,32 @@ impl Custody {
                 return;
             }
         };
-        if version == self.seen {
+        if version == self.taken {
             return;
         }
-        self.seen = version;
         match self.take_over().await {
-            Ok(()) => info!(version, "the keys of the store are those of its newest header"),
-            Err(error) => error!(
-                %error,
-                hint = error.hint(),
-                version,
-                "newer keys of the store are not taken over; those in memory go on signing until a restart"
-            ),
+            Ok(()) => {
+                self.taken = version;
+                info!(version, "the keys of the store are those of its newest header");
+            }
+            Err(error) if version > self.told => {
+                self.told = version;
+                error!(
+                    %error,
+                    hint = error.hint(),
+                    version,
+                    "newer keys of the store are not taken over; those in memory go on signing, and it is tried \
+                     again"
+                );
+            }
+            Err(_) => {}
         }
     }
 
     async fn take_over(&self) -> Result<(), KeysError> {
         match (self.keys.refresh().await, &self.material) {
             // ROOT was replaced: the slot that this daemon was unlocked with opens the new one.
-            (Err(KeysError::Damaged), Some(material)) => {
+            (Err(KeysError::RootReplaced { .. }), Some(material)) => {
                 self.keys.unlock_anew(material).await?;
                 Ok(())
             }
@@ -233,6 +249,7 @@ mod tests {
             .await
             .unwrap();
         custody.look().await;
+        assert!(custody.told > custody.taken, "it is tried again");
         assert_eq!(
             signer
                 .hmac_sha512(SecretEncoding::Base64, &[b"a request"])

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bursar::checkpoint_file::OutsideCopy;
 use bursar::session::Session;
+use bursar::sole::Sole;
 use bursar::{Exit, Failure, Installation};
 use bursar_accounts::{AccountManager, ManagerParts, ManagerSettings};
 use bursar_audit::{Action, Actor, ActorKind, Data, Draft};
@@ -32,7 +33,6 @@ use crate::connector::DeskConnector;
 use crate::custody::Custody;
 use crate::notices::Notices;
 use crate::roster::StoreRoster;
-use crate::sole::SoleDaemon;
 use crate::switchboard::Switchboard;
 use crate::watchlist;
 use crate::wiring::{Market, Wiring};
@@ -49,11 +49,11 @@ const PAIRS_EVERY: Duration = Duration::from_secs(2);
 /// Runs until `stop`. Returns an error only when it could not start or the store is gone.
 pub async fn run(session: &mut Session<'_>, stop: CancellationToken) -> Result<(), Failure> {
     let opened = session.open_completely().await?;
-    let _sole = SoleDaemon::of(&opened.installation.store)?;
+    let _sole = Sole::daemon(&opened.installation.store)?;
     let surroundings = session.surroundings;
     // Whatever the last daemon left behind: from here on nothing is known of any account.
     opened.store.forget_connections(surroundings.clock.now()).await?;
-    let (keystore, material) = session.unlocked(&opened).await?;
+    let (keystore, unlocked) = session.unlocked(&opened).await?;
     let (installation, store) = (opened.installation, opened.store);
     let switchboard = Switchboard::new(
         &installation,
@@ -86,7 +86,7 @@ pub async fn run(session: &mut Session<'_>, stop: CancellationToken) -> Result<(
         Arc::clone(&surroundings.clock),
         outside,
     );
-    let mut custody = Custody::new(Arc::clone(&store), wiring.keystore.clone(), material);
+    let mut custody = Custody::new(Arc::clone(&store), wiring.keystore.clone(), unlocked.material);
     let notices = Notices::of(
         &installation.settings,
         &surroundings.directory,

@@ -27,7 +27,6 @@ mod paper;
 pub mod rehearsal;
 mod roster;
 pub mod sandbox;
-mod sole;
 mod start;
 pub mod switchboard;
 pub mod watchlist;

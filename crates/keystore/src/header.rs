@@ -19,8 +19,17 @@ const CHECK: &[u8] = b"bursar check";
 pub(crate) struct OpenKeys {
     /// The version of the header that they were opened from, or will be stored with.
     pub(crate) version: u64,
+    /// Which generation of ROOT this is.
+    pub(crate) root_id: KeyId,
     pub(crate) root: Key,
     pub(crate) keyring: Keyring,
+}
+
+impl OpenKeys {
+    pub(crate) const FIRST_ROOT: KeyId = KeyId {
+        purpose: KeyPurpose::Root,
+        generation: 1,
+    };
 }
 
 /// A slot to be made, with the key that opens it.
@@ -43,10 +52,7 @@ pub(crate) fn seal_new(
         store,
         version: 1,
         created_at: now,
-        root: KeyId {
-            purpose: KeyPurpose::Root,
-            generation: 1,
-        },
+        root: keys.root_id,
         keyring: empty.clone(),
         check: empty.clone(),
         slots: Vec::with_capacity(slots.len()),
@@ -167,6 +173,7 @@ pub(crate) fn open_under(header: &Header, root: Key) -> Result<OpenKeys, CannotO
     let keyring = bound_keyring(header, "keyring", |binding| open(&root, binding, &header.keyring))?;
     Ok(OpenKeys {
         version: header.version,
+        root_id: header.root,
         keyring: Keyring::from_secret(&keyring)?,
         root,
     })
@@ -301,6 +308,7 @@ mod tests {
         let entropy = Seeded::new(7);
         let keys = OpenKeys {
             version: 1,
+            root_id: OpenKeys::FIRST_ROOT,
             root: Key::random(&entropy),
             keyring: Keyring::generate(&entropy),
         };

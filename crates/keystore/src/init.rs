@@ -62,6 +62,7 @@ impl Initialisation {
         }
         let keys = OpenKeys {
             version: 1,
+            root_id: OpenKeys::FIRST_ROOT,
             root,
             keyring: Keyring::generate(entropy.as_ref()),
         };

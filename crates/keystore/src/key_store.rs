@@ -363,9 +363,10 @@ impl KeyStore {
         live.iter().filter_map(Weak::upgrade).collect()
     }
 
-    pub(crate) fn root(&self) -> Option<Key> {
+    pub(crate) fn root(&self) -> Option<(KeyId, Key)> {
         let keys = self.shared.keys();
-        keys.as_ref().and_then(|keys| Key::copied(keys.root.expose()))
+        let keys = keys.as_ref()?;
+        Some((keys.root_id, Key::copied(keys.root.expose())?))
     }
 
     pub(crate) fn keys_mut(&self) -> RwLockWriteGuard<'_, Option<OpenKeys>> {

@@ -2,9 +2,9 @@
 //! then used. Whatever ends the process in between leaves the old version or the new one.
 
 use std::fmt;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use bursar_model::Entropy;
+use bursar_model::{CredentialId, Entropy};
 
 use crate::cipher::{CannotOpen, PassphraseCost};
 use crate::header::{CannotSeal, OpenKeys, open_under, prove_under, seal_next};
@@ -65,6 +65,11 @@ pub enum KeysError {
     /// What is stored does not open with the keys in memory.
     #[error("the key store header was changed, damaged, or is of another store")]
     Damaged,
+    /// What is in memory goes on working.
+    #[error("the root key was replaced: this process has `{held}`, the store is sealed with `{stored}`")]
+    RootReplaced { held: KeyId, stored: KeyId },
+    #[error("the credential `{id}` was changed or damaged")]
+    CredentialDamaged { id: CredentialId },
     /// A change of the slots would vouch for a damaged one.
     #[error("a slot of the key store is not what it was when it was made")]
     SlotDamaged,
@@ -122,6 +127,14 @@ impl KeysError {
         match self {
             Self::Sealed => "unlock the key store".to_owned(),
             Self::Damaged => "put the store back from a backup".to_owned(),
+            Self::RootReplaced { .. } => {
+                "run the command again; a daemon is restarted, and unlocked with one of the slots of now"
+                    .to_owned()
+            }
+            Self::CredentialDamaged { .. } => {
+                "see `bursar keystore status --prove`, and enter the key anew with `bursar credentials set`"
+                    .to_owned()
+            }
             Self::SlotDamaged => "make every slot anew with `bursar keystore rotate root`".to_owned(),
             Self::CannotSeal => "keep the store as it is and report this".to_owned(),
             Self::NoSuchSlot { .. } => "name one of the slots that there are".to_owned(),
@@ -187,8 +200,7 @@ impl KeyStore {
     ///
     /// # Errors
     ///
-    /// [`KeysError::Damaged`] also where ROOT was replaced: then the store has to be unlocked anew. What
-    /// is in memory stays.
+    /// [`KeysError::RootReplaced`]: then the store has to be unlocked anew. What is in memory stays.
     pub async fn refresh(&self) -> Result<(), KeysError> {
         let (_, stored) = self.stored_keys().await?;
         Ok(self.take_over(stored).await?)
@@ -222,7 +234,13 @@ impl KeyStore {
     /// meanwhile, so no change begins with what is in memory.
     pub(crate) async fn stored_keys(&self) -> Result<(Header, OpenKeys), KeysError> {
         let header = self.header().await?;
-        let root = self.root().ok_or(KeysError::Sealed)?;
+        let (held, root) = self.root().ok_or(KeysError::Sealed)?;
+        if header.root != held {
+            return Err(KeysError::RootReplaced {
+                held,
+                stored: header.root,
+            });
+        }
         let stored = open_under(&header, root).map_err(|CannotOpen| KeysError::Damaged)?;
         Ok((header, stored))
     }
@@ -237,30 +255,41 @@ impl KeyStore {
 
     /// Newer keys in place of those in memory. Never older ones: two tasks may come here in any order.
     pub(crate) async fn take_over(&self, keys: OpenKeys) -> Result<(), VaultError> {
+        let mut looked_at: Vec<Arc<LiveRecord>> = Vec::new();
         let mut moved = Vec::new();
-        for live in self.live_records() {
-            let known = live.read().unwrap_or_else(PoisonError::into_inner).clone();
-            if keys.keyring.key(known.kek).is_some() {
+        loop {
+            let live = self.live_records();
+            for live in live.iter().filter(|live| !holds(&looked_at, live)) {
+                let known = live.read().unwrap_or_else(PoisonError::into_inner).clone();
+                // Where its wrapping key was retired, it was wrapped anew before.
+                if keys.keyring.key(known.kek).is_none()
+                    && let Some(stored) = self.vault().get(known.facts.id).await?
+                    && stored.facts == known.facts
+                    && open_record(self.store_id(), &keys.keyring, &stored).is_ok()
+                {
+                    moved.push((Arc::clone(live), stored));
+                }
+            }
+            looked_at.extend(live);
+            let mut held = self.keys_mut();
+            if self.live_records().iter().any(|live| !holds(&looked_at, live)) {
+                // A signer was made meanwhile, with the keys of before.
                 continue;
             }
-            // Its wrapping key was retired, which happens only after it was wrapped anew.
-            if let Some(stored) = self.vault().get(known.facts.id).await?
-                && stored.facts == known.facts
-                && open_record(self.store_id(), &keys.keyring, &stored).is_ok()
-            {
-                moved.push((live, stored));
+            // A store that was sealed meanwhile stays sealed.
+            if held.as_ref().is_some_and(|held| held.version < keys.version) {
+                for (live, stored) in moved {
+                    *live.write().unwrap_or_else(PoisonError::into_inner) = stored;
+                }
+                *held = Some(keys);
             }
+            return Ok(());
         }
-        let mut held = self.keys_mut();
-        // A store that was sealed meanwhile stays sealed.
-        if held.as_ref().is_some_and(|held| held.version < keys.version) {
-            for (live, stored) in moved {
-                *live.write().unwrap_or_else(PoisonError::into_inner) = stored;
-            }
-            *held = Some(keys);
-        }
-        Ok(())
     }
+}
+
+fn holds(records: &[Arc<LiveRecord>], record: &Arc<LiveRecord>) -> bool {
+    records.iter().any(|known| Arc::ptr_eq(known, record))
 }
 
 /// The next header with another keyring, its slots as they are.
@@ -273,6 +302,7 @@ pub(crate) fn with_keyring(
 ) -> Result<NextKeys, CannotSeal> {
     let keys = OpenKeys {
         version: next_version(header)?,
+        root_id: keys.root_id,
         root: keys.root,
         keyring,
     };

@@ -31,7 +31,7 @@ impl KeyStore {
     ///
     /// # Errors
     ///
-    /// See [`KeysError`]. [`KeysError::Damaged`] where a credential does not open: its wrapping key stays.
+    /// See [`KeysError`]. [`KeysError::CredentialDamaged`] where one does not open: its wrapping key stays.
     pub async fn rotate_wrapping_key(&self, mut told: impl FnMut(Rewrapped)) -> Result<Rewrapped, KeysError> {
         let (header, stored) = self.stored_keys().await?;
         let is_under_way = stored.keyring.generations(KeyPurpose::Kek).len() > 1;
@@ -47,7 +47,11 @@ impl KeyStore {
         let progress = self.rewrap_all(&mut told).await?;
         let (header, stored) = self.stored_keys().await?;
         let mut retired = stored.keyring.generations(KeyPurpose::Kek);
-        retired.retain(|id| *id != progress.key);
+        // Another rotation may have gone further: what is newer is its own.
+        retired.retain(|id| *id < progress.key);
+        if retired.is_empty() {
+            return Ok(progress);
+        }
         let keyring = stored.keyring.without(&retired).ok_or(KeysError::CannotSeal)?;
         let change = HeaderChange::KeysRetired(retired);
         let next = with_keyring(&header, stored, keyring, change, self.entropy())?;
@@ -65,14 +69,14 @@ impl KeyStore {
         for facts in credentials {
             // None: deleted since it was listed.
             if let Some(record) = self.vault().get(facts.id).await?
-                && record.kek != progress.key
+                && record.kek < progress.key
             {
                 let from = record.kek;
                 let wrapped = {
                     let keys = self.keys();
                     let keyring = &keys.as_ref().ok_or(KeysError::Sealed)?.keyring;
                     rewrap(self.store_id(), keyring, &record, self.entropy())
-                        .map_err(|_| KeysError::Damaged)?
+                        .map_err(|_| KeysError::CredentialDamaged { id: facts.id })?
                 };
                 self.vault().rewrap(&wrapped, from).await?;
             }
@@ -162,10 +166,16 @@ impl KeyStore {
                 .checked_add(1)
                 .ok_or(KeysError::CannotSeal)?,
         };
+        // Whoever had the old ROOT had the key of all backups until now; those carry it with them.
+        let (keyring, _) = keys
+            .keyring
+            .with_next(KeyPurpose::Backup, entropy)
+            .ok_or(KeysError::CannotSeal)?;
         let keys = OpenKeys {
             version,
+            root_id: root,
             root: Key::random(entropy),
-            keyring: keys.keyring,
+            keyring,
         };
         let code = RecoveryCode::random(entropy);
         let id = next_id(&header, &SlotKind::Recovery, version);

@@ -191,7 +191,16 @@ pub(crate) fn unlock(header: &Header, material: &UnlockMaterial) -> Result<(Slot
 
 /// The key of a slot that this material opens.
 pub(crate) fn slot_key(header: &Header, slot: &SealedSlot, material: &UnlockMaterial) -> Option<Key> {
-    if slot.kind.name() != material.kind() {
+    // A key file holds the same bytes, whoever hands it over.
+    let is_key_file = matches!(
+        material,
+        UnlockMaterial::File(_) | UnlockMaterial::SystemdCredential(_)
+    );
+    let takes_key_file = matches!(
+        slot.kind,
+        SlotKind::File | SlotKind::SystemdCredential | SlotKind::Env
+    );
+    if slot.kind.name() != material.kind() && !(is_key_file && takes_key_file) {
         return None;
     }
     let key = same_key(material)

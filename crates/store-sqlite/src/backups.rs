@@ -20,6 +20,7 @@ use crate::schema;
 use crate::store::SqliteStore;
 use crate::values::{Moment, Text, moment};
 use crate::vault::{self, Who};
+use crate::writer::Tx;
 
 /// What a copy of a store holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +63,7 @@ pub struct PutBack {
     pub erased: Vec<CredentialId>,
 }
 
-/// Why a copy was not put back. Nothing lies where the store was to be.
+/// Why a copy was not put back. Nothing lies where the store was to be, or the whole of it, halted.
 #[derive(Debug, thiserror::Error)]
 pub enum PutBackError {
     #[error("the copy cannot be put back")]
@@ -116,6 +117,7 @@ impl SqliteStore {
         path: &Path,
         environment: Environment,
         act: &Act,
+        backup: &KnownBackup,
         erased: &[CredentialId],
     ) -> Result<PutBack, PutBackError> {
         if fs::symlink_metadata(path).is_ok() {
@@ -128,6 +130,7 @@ impl SqliteStore {
         let store = Self::open(copy, environment)?;
         store.check_completely().await?;
         let latch = store.mark_restored(act).await?;
+        store.come_from(backup).await?;
         let erased = store.erase(erased, act).await?;
         drop(store);
         let (from, to) = (copy.to_owned(), path.to_owned());
@@ -138,6 +141,12 @@ impl SqliteStore {
             })
         })?;
         Ok(PutBack { latch, erased })
+    }
+
+    /// Remembers the backup that this store was, which holds what it held then.
+    async fn come_from(&self, backup: &KnownBackup) -> Result<(), StoreError> {
+        let backup = backup.clone();
+        self.write(move |tx| insert(tx, &backup)).await
     }
 
     /// Erases those of the keys that are there.
@@ -191,11 +200,8 @@ impl SqliteStore {
     pub async fn remember_backup(&self, backup: &KnownBackup, act: &Act) -> Result<(), StoreError> {
         let (backup, act) = (backup.clone(), act.clone());
         self.write(move |tx| {
+            insert(tx, &backup)?;
             let seq = i64::try_from(backup.seq).unwrap_or(i64::MAX);
-            tx.execute(
-                "INSERT INTO backup (id, at, seq) VALUES (?1, ?2, ?3)",
-                params![Text(&backup.id), moment(backup.at)?, seq],
-            )?;
             let data = Data::new().text("backup", backup.id).integer("records", seq);
             tx.record(act.at, act_draft(&act, Action::BackupCreated).with(data))
         })
@@ -224,10 +230,23 @@ impl SqliteStore {
     }
 }
 
+fn insert(tx: &Tx<'_>, backup: &KnownBackup) -> Result<(), StoreError> {
+    let seq = i64::try_from(backup.seq).unwrap_or(i64::MAX);
+    tx.execute(
+        "INSERT INTO backup (id, at, seq) VALUES (?1, ?2, ?3)",
+        params![Text(&backup.id), moment(backup.at)?, seq],
+    )?;
+    Ok(())
+}
+
 fn copy(from: &Path, to: &Path) -> Result<StoreCopy, StoreError> {
+    // The engine would take another name for a path that is no text.
+    let name = to
+        .to_str()
+        .ok_or_else(|| file_error(to, std::io::ErrorKind::InvalidFilename.into()))?;
     let connection = open_again(from)?;
     // One reading transaction, however long it takes: a picture of one moment.
-    connection.execute("VACUUM INTO ?1", [to.to_string_lossy()])?;
+    connection.execute("VACUUM INTO ?1", [name])?;
     drop(connection);
     facts(to)
 }

@@ -68,7 +68,7 @@ impl StoreError {
     pub fn hint(&self) -> String {
         match self {
             Self::Missing { .. } => {
-                "check the settings; a new store is made with `bursar init`, an old one is put back by copying it to this place"
+                "check the settings; a new store is made with `bursar init`, one that is lost comes back with `bursar backup restore`"
                     .to_owned()
             }
             Self::Exists { .. } => "choose another place; a store is never written over".to_owned(),

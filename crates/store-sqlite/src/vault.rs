@@ -171,11 +171,8 @@ impl SqliteStore {
         let (header, kept) = (header.clone(), change.clone());
         self.write(move |tx| store_header(tx, &who, &header, expected, &kept))
             .await?;
-        let erases = matches!(
-            change,
-            HeaderChange::SlotRemoved(_) | HeaderChange::RootReplaced(_) | HeaderChange::KeysRetired(_)
-        );
-        if erases {
+        // All others may have left something out: it lies in pages of the log until these are gone.
+        if !matches!(change, HeaderChange::Made | HeaderChange::SlotAdded(_)) {
             self.forget_log().await;
         }
         Ok(())

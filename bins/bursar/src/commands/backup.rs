@@ -4,20 +4,24 @@ mod restore;
 
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bursar_audit::{Hash, Head, SignedCheckpoint};
-use bursar_keystore::{BackupHeader, OpenBackup, SealedBackup, SlotId};
-use bursar_store_sqlite::{KnownBackup, SqliteStore, StoreCopy, Verification, Verified, discard_copy};
+use bursar_keystore::{BackupHeader, CredentialFacts, KeyStore, OpenBackup, SealedBackup, SlotId, Vault};
+use bursar_store_sqlite::{
+    KnownBackup, SqliteStore, StoreCopy, Verification, Verified, discard_copy, free_bytes,
+};
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::output_file::{new_private, publish};
 use crate::progress::Progress;
 use crate::render::{Cell, Page, Tone, moment};
 use crate::session::{Session, environment};
+use crate::sole::Sole;
 use crate::unlock::unlock_file;
 use crate::{Exit, Failure, Installation, tombstones};
 
@@ -114,64 +118,30 @@ impl Create {
                 "name another file or a folder",
             ));
         }
-        if opened
-            .installation
-            .kept_from_keys()
-            .iter()
-            .any(|folder| file.starts_with(folder))
-        {
-            return Err(Failure::refused(
-                format!(
-                    "rule backups-apart: `{}` lies in the folder of the store, and would be lost along with it",
-                    file.display()
-                ),
-                "name a folder elsewhere, best on another machine",
-            ));
-        }
-        key_is_elsewhere(&file, &opened.installation, session)?;
+        lies_apart(&file, &opened.installation, session)?;
         let act = session.act();
         let (keys, _) = session.unlocked(&opened).await?;
         tombstones::fold(&opened).await?;
 
-        let copy = scratch_beside(&opened.installation.store);
+        let scratch = Scratch::beside(&opened.installation.store)?;
+        has_room(&opened.installation)?;
+        let facts = opened.store.copy_into(&scratch.path).await?;
+        let about = About::from(&facts);
         let unfinished = part_of(&file);
-        let made = async {
-            let facts = opened.store.copy_into(&copy).await?;
-            let about = About::from(&facts);
-            let text = serde_json::to_string(&about).map_err(|error| unwritten(&file, &error))?;
-            let mut contents = BufReader::new(File::open(&copy).map_err(|error| unwritten(&file, &error))?);
-            let target = private(&unfinished).map_err(|error| unwritten(&file, &error))?;
-            let mut target = BufWriter::new(target);
-            let total = usize::try_from(facts.bytes).unwrap_or(usize::MAX);
-            let mut progress = Progress::new(session.console, "bytes sealed");
-            let header = keys
-                .seal_backup(text, now, &mut contents, &mut target, |done| {
-                    progress.at(usize::try_from(done).unwrap_or(usize::MAX), total);
-                })
-                .await?;
-            drop(progress);
-            target
-                .into_inner()
-                .map_err(std::io::IntoInnerError::into_error)
-                .and_then(|target| target.sync_all())
-                .and_then(|()| publish(&unfinished, &file))
-                .map_err(|error| unwritten(&file, &error))?;
-            Ok::<_, Failure>((header, about))
-        };
-        let made = made.await;
-        discard_copy(&copy);
+        let sealed = seal(&scratch.path, &unfinished, &about, &keys, session).await;
+        let published = sealed.and_then(|header| {
+            publish(&unfinished, &file).map_err(|error| unwritten(&file, &error))?;
+            Ok(header)
+        });
         drop(fs::remove_file(&unfinished));
-        let (header, about) = made?;
-        let known = KnownBackup {
-            id: header.id,
-            at: header.created_at,
-            seq: about.records,
-        };
+        let header = published?;
+        drop(scratch);
+        let known = known(&header, &about);
         opened.store.remember_backup(&known, &act).await?;
 
         let mut page = Page::new();
         page.line(format!("backup {}", file.display()));
-        page.facts(facts(&header, &about));
+        page.facts(facts_of(&header, &about));
         page.blank();
         page.line(format!("prove it: bursar backup verify {}", file.display()));
         let mut document = backup_json(&header, &about);
@@ -183,23 +153,135 @@ impl Create {
     }
 }
 
-/// What opens a backup does not lie with it.
-fn key_is_elsewhere(file: &Path, installation: &Installation, session: &Session<'_>) -> Result<(), Failure> {
-    let typed = session.global.unlock_file.as_deref();
-    let key = unlock_file(typed, installation, session.surroundings)?;
+/// Seals the copy into a new file, and makes it last there.
+async fn seal(
+    copy: &Path,
+    to: &Path,
+    about: &About,
+    keys: &KeyStore,
+    session: &mut Session<'_>,
+) -> Result<BackupHeader, Failure> {
+    let failed = |error: std::io::Error| unwritten(to, &error);
+    let text = serde_json::to_string(about).map_err(|error| unwritten(to, &error))?;
+    let mut contents = BufReader::new(File::open(copy).map_err(failed)?);
+    let mut target = BufWriter::new(new_private(to).map_err(failed)?);
+    let total = usize::try_from(about.bytes).unwrap_or(usize::MAX);
+    let now = session.surroundings.now();
+    let mut progress = Progress::new(session.console, "bytes sealed");
+    let header = keys
+        .seal_backup(text, now, &mut contents, &mut target, |done| {
+            progress.at(usize::try_from(done).unwrap_or(usize::MAX), total);
+        })
+        .await?;
+    drop(progress);
+    let target = target.into_inner().map_err(|error| failed(error.into_error()))?;
+    target.sync_all().map_err(failed)?;
+    let installation = session.installation()?;
+    let environment = environment(&installation, session.surroundings);
+    let inside = SqliteStore::open_read_only(copy, environment)?
+        .load_header()
+        .await?;
+    // What opens the outside must open what is inside.
+    if inside.is_none_or(|inside| inside.slots != header.keys.slots || inside.root != header.keys.root) {
+        return Err(Failure::new(
+            Exit::Failed,
+            "the slots of the key store were changed while the backup was made",
+            "run the command again",
+        ));
+    }
+    Ok(header)
+}
+
+fn known(header: &BackupHeader, about: &About) -> KnownBackup {
+    KnownBackup {
+        id: header.id,
+        at: header.created_at,
+        seq: about.records,
+    }
+}
+
+/// A copy that is not sealed, beside the store, where one process at a time makes one. It goes when this
+/// goes; what an earlier process left there goes at once.
+struct Scratch {
+    path: PathBuf,
+    _sole: Sole,
+}
+
+impl Scratch {
+    fn beside(store: &Path) -> Result<Self, Failure> {
+        let sole = Sole::copier(store)?;
+        let mut name = store.as_os_str().to_owned();
+        name.push(".copy");
+        let path = PathBuf::from(name);
+        discard_copy(&path);
+        Ok(Self { path, _sole: sole })
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        discard_copy(&self.path);
+    }
+}
+
+/// A copy of the whole store fits on its disk, and leaves the daemon the room that it needs.
+fn has_room(installation: &Installation) -> Result<(), Failure> {
+    let store = &installation.store;
+    let size = |suffix: &str| {
+        let mut name = store.as_os_str().to_owned();
+        name.push(suffix);
+        fs::metadata(PathBuf::from(name)).map_or(0, |file| file.len())
+    };
+    let kept = u64::from(installation.settings.switches.min_free_mb).saturating_mul(1_000_000);
+    let needed = size("").saturating_add(size("-wal")).saturating_add(kept);
+    let folder = store.parent().unwrap_or(&installation.data_dir);
+    match free_bytes(folder) {
+        Ok(free) if free < needed => Err(Failure::new(
+            Exit::Failed,
+            format!(
+                "a copy of the store needs {needed} bytes on the disk of `{}`, with what the daemon keeps free; \
+                 {free} are free",
+                folder.display()
+            ),
+            "make room first: a full disk stops trading",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// A backup does not lie with the store, which it would be lost with, nor with what opens it.
+fn lies_apart(file: &Path, installation: &Installation, session: &Session<'_>) -> Result<(), Failure> {
     let folder_of = |path: &Path| path.parent().and_then(|folder| folder.canonicalize().ok());
-    match (folder_of(&key), folder_of(file)) {
-        (Some(of_key), Some(of_backup)) if key.exists() && of_key.starts_with(&of_backup) => {
-            Err(Failure::refused(
+    let Some(folder) = folder_of(file) else {
+        return Ok(()); // It cannot be written to, and says so.
+    };
+    for kept in installation.kept_from_keys() {
+        if kept.canonicalize().is_ok_and(|kept| folder.starts_with(kept)) {
+            return Err(Failure::refused(
                 format!(
-                    "rule keys-apart: the unlock key `{}` lies where the backup would lie",
+                    "rule backups-apart: `{}` lies in the folder of the store, and would be lost along with it",
+                    file.display()
+                ),
+                "name a folder elsewhere, best on another machine",
+            ));
+        }
+    }
+    let global = &session.global;
+    let usual = unlock_file(global.unlock_file.as_deref(), installation, session.surroundings).ok();
+    let typed = [&global.passphrase_file, &global.recovery_code_file];
+    let typed = typed.into_iter().flatten().map(|file| session.path(file));
+    for key in usual.into_iter().chain(typed) {
+        if key.exists() && folder_of(&key).is_some_and(|of_key| of_key.starts_with(&folder)) {
+            return Err(Failure::refused(
+                format!(
+                    "rule keys-apart: `{}`, which opens the backup, lies where the backup would lie",
                     key.display()
                 ),
                 "name another folder, best on another machine",
-            ))
+            ));
         }
-        _ => Ok(()),
     }
+    Ok(())
 }
 
 /// A backup that was opened whole into a file that only this user can read.
@@ -208,6 +290,8 @@ struct Unsealed {
     about: About,
     slot: SlotId,
     found: Verified,
+    /// The credentials in it that do not open.
+    damaged: Vec<CredentialFacts>,
 }
 
 /// Opens all of a backup into `copy`, and checks the store and the trail in it.
@@ -256,11 +340,20 @@ async fn unseal(file: &Path, copy: &Path, session: &mut Session<'_>) -> Result<U
         ..Verification::default()
     };
     let found = store.verify_trail(verification).await?;
+    // The key store inside, not only the one that the backup was opened with.
+    let vault: Arc<dyn Vault> = Arc::new(store);
+    let keys = KeyStore::open(vault, Arc::clone(&session.surroundings.entropy)).await?;
+    keys.unlock(&material).await?;
+    let proof = keys
+        .prove()
+        .await
+        .map_err(|error| Failure::of(Exit::Failed, &error, "take another backup"))?;
     Ok(Unsealed {
         header,
         about,
         slot,
         found,
+        damaged: proof.damaged,
     })
 }
 
@@ -277,7 +370,7 @@ fn copy_out(
             "check that the disk has room for the whole store",
         )
     };
-    let target = private(copy).map_err(unwritten)?;
+    let target = new_private(copy).map_err(unwritten)?;
     let total = usize::try_from(bytes).unwrap_or(usize::MAX);
     let mut progress = Progress::new(session.console, "bytes opened");
     let mut target = BufWriter::new(target);
@@ -292,11 +385,16 @@ fn copy_out(
 }
 
 async fn verify(file: &Path, session: &mut Session<'_>) -> Result<Exit, Failure> {
-    // Beside the backup: there is room, and whoever may read the backup's folder may not read this one.
-    let folder = file.parent().unwrap_or_else(|| Path::new("."));
-    let scratch =
-        TempDir::with_prefix_in(".bursar-verify-", folder).map_err(|error| unwritten(file, &error))?;
-    let unsealed = unseal(file, &scratch.path().join("copy"), session).await?;
+    let installation = session.installation()?;
+    // Never beside the backup: where sealed copies are kept nothing else belongs.
+    let folder = installation.store.parent().is_some_and(Path::is_dir);
+    let unsealed = if folder {
+        let scratch = Scratch::beside(&installation.store)?;
+        unseal(file, &scratch.path, session).await?
+    } else {
+        let scratch = TempDir::with_prefix("bursar-verify-").map_err(|error| unwritten(file, &error))?;
+        unseal(file, &scratch.path().join("copy"), session).await?
+    };
     let report = &unsealed.found.report;
     let mut page = Page::new();
     page.line(format!("backup {}", file.display()));
@@ -305,23 +403,36 @@ async fn verify(file: &Path, session: &mut Session<'_>) -> Result<Exit, Failure>
         ("opened by", Cell::new(format!("slot {}", unsealed.slot))),
         ("store", Cell::new("every page is whole").tone(Tone::Good)),
         ("audit trail", trail),
+        ("keys", keys_cell(&unsealed.damaged)),
     ];
-    page.facts(facts(&unsealed.header, &unsealed.about).into_iter().chain(found));
+    page.facts(
+        facts_of(&unsealed.header, &unsealed.about)
+            .into_iter()
+            .chain(found),
+    );
     let mut document = backup_json(&unsealed.header, &unsealed.about);
     if let Some(fields) = document.as_object_mut() {
         fields.insert("slot".to_owned(), json!(unsealed.slot));
-        fields.insert("whole".to_owned(), json!(report.is_whole()));
+        fields.insert(
+            "whole".to_owned(),
+            json!(report.is_whole() && unsealed.damaged.is_empty()),
+        );
         fields.insert("audit".to_owned(), json!(report.to_string()));
     }
     session.console.answer(&page, &document);
-    Ok(if report.is_whole() {
-        Exit::Done
-    } else {
-        Exit::Failed
-    })
+    let is_whole = report.is_whole() && unsealed.damaged.is_empty();
+    Ok(if is_whole { Exit::Done } else { Exit::Failed })
 }
 
-fn facts(header: &BackupHeader, about: &About) -> Vec<(&'static str, Cell)> {
+fn keys_cell(damaged: &[CredentialFacts]) -> Cell {
+    if damaged.is_empty() {
+        return Cell::new("every credential opens").tone(Tone::Good);
+    }
+    let of: Vec<&str> = damaged.iter().map(|facts| facts.place.account.as_str()).collect();
+    Cell::new(format!("damaged: those of {}", of.join(", "))).tone(Tone::Bad)
+}
+
+fn facts_of(header: &BackupHeader, about: &About) -> Vec<(&'static str, Cell)> {
     let slots: Vec<String> = header.keys.slots.iter().map(|slot| slot.id.to_string()).collect();
     vec![
         ("id", Cell::new(header.id)),
@@ -347,32 +458,10 @@ fn backup_json(header: &BackupHeader, about: &About) -> Value {
     })
 }
 
-/// A name beside the store that nothing else has.
-fn scratch_beside(store: &Path) -> PathBuf {
-    let mut name = store.as_os_str().to_owned();
-    name.push(format!(".copy-{}", std::process::id()));
-    PathBuf::from(name)
-}
-
 fn part_of(file: &Path) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(format!(".part-{}", std::process::id()));
     PathBuf::from(name)
-}
-
-fn private(path: &Path) -> std::io::Result<File> {
-    fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-}
-
-/// Under its name whole or not at all, and never over another file.
-fn publish(from: &Path, to: &Path) -> std::io::Result<()> {
-    fs::hard_link(from, to)?;
-    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()
 }
 
 fn unwritten(file: &Path, error: &(dyn std::error::Error + 'static)) -> Failure {

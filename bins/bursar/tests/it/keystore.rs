@@ -61,6 +61,11 @@ async fn the_recovery_code_unlocks_a_store_whose_key_is_lost() {
 
     let proved = desk.json("keystore slot prove").await;
     assert_eq!(proved["slot"], "file-4");
+    // A slot is removed by another, which is proved with that.
+    let said = desk
+        .ends("keystore slot remove file-4 --yes --reason lost", Exit::Refused)
+        .await;
+    assert!(said.contains("rule proved-first"), "{said}");
     // The slot whose key is lost goes.
     desk.done("keystore slot remove file-1 --yes --reason lost").await;
     assert_eq!(slots(&desk).await, ["recovery-2", "file-4"]);

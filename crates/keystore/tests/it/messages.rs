@@ -154,6 +154,10 @@ the key store is sealed
   hint: unlock the key store
 the key store header was changed, damaged, or is of another store
   hint: put the store back from a backup
+the root key was replaced: this process has `root#1`, the store is sealed with `root#2`
+  hint: run the command again; a daemon is restarted, and unlocked with one of the slots of now
+the credential `00000000-0000-0000-0000-000000000007` was changed or damaged
+  hint: see `bursar keystore status --prove`, and enter the key anew with `bursar credentials set`
 a slot of the key store is not what it was when it was made
   hint: make every slot anew with `bursar keystore rotate root`
 the header of the key store could not be made anew
@@ -189,6 +193,13 @@ fn what_fails_while_keys_are_changed_is_told_with_what_to_do() {
     let shown = told![
         KeysError::Sealed,
         KeysError::Damaged,
+        KeysError::RootReplaced {
+            held: "root#1".parse().unwrap(),
+            stored: "root#2".parse().unwrap(),
+        },
+        KeysError::CredentialDamaged {
+            id: CredentialId::from_uuid(Uuid::from_u128(7)),
+        },
         KeysError::SlotDamaged,
         KeysError::CannotSeal,
         KeysError::NoSuchSlot {

@@ -490,6 +490,74 @@ async fn a_rotation_that_ends_at_any_step_leaves_a_store_that_opens_and_is_taken
     }
 }
 
+/// A memory vault beside which another process rotates to the end, and once more, before it lists.
+struct Overtaken {
+    vault: Arc<bursar_keystore::MemoryVault>,
+    other: KeyStore,
+}
+
+#[async_trait]
+impl Vault for Overtaken {
+    async fn load_header(&self) -> Result<Option<Header>, VaultError> {
+        self.vault.load_header().await
+    }
+
+    async fn store_header(
+        &self,
+        header: &Header,
+        expected: Option<u64>,
+        change: &HeaderChange,
+    ) -> Result<(), VaultError> {
+        self.vault.store_header(header, expected, change).await
+    }
+
+    async fn put(&self, record: &SealedRecord, expected: Option<u64>) -> Result<(), VaultError> {
+        self.vault.put(record, expected).await
+    }
+
+    async fn rewrap(&self, record: &SealedRecord, from: KeyId) -> Result<(), VaultError> {
+        self.vault.rewrap(record, from).await
+    }
+
+    async fn get(&self, id: CredentialId) -> Result<Option<SealedRecord>, VaultError> {
+        self.vault.get(id).await
+    }
+
+    async fn list(&self) -> Result<Vec<CredentialFacts>, VaultError> {
+        for _ in 0..2 {
+            self.other.rotate_wrapping_key(|_| {}).await.unwrap();
+        }
+        self.vault.list().await
+    }
+
+    async fn delete(&self, id: CredentialId, expected: u64) -> Result<(), VaultError> {
+        self.vault.delete(id, expected).await
+    }
+}
+
+#[tokio::test]
+async fn a_rotation_that_was_overtaken_retires_no_newer_key() {
+    let world = World::new(20);
+    let (other, _) = world.init().await;
+    filled(&world, &other, 2).await;
+    let vault = Overtaken {
+        vault: world.vault.clone(),
+        other: other.clone(),
+    };
+    let store = KeyStore::open(Arc::new(vault), world.entropy.clone())
+        .await
+        .unwrap();
+    store.unlock(&world.file_key()).await.unwrap();
+
+    let rotated = store.rotate_wrapping_key(|_| {}).await.unwrap();
+
+    assert_eq!(rotated.key, kek(2));
+    let wrapping = other.key_ids().unwrap();
+    assert!(wrapping.contains(&kek(3)) && !wrapping.contains(&kek(2)));
+    assert!(opens(&world, &world.file_key(), 2).await);
+    filled(&world, &unlocked(&world).await, 1).await;
+}
+
 #[tokio::test]
 async fn root_is_replaced_and_the_old_code_ends() {
     let world = World::new(13);
@@ -516,6 +584,15 @@ async fn root_is_replaced_and_the_old_code_ends() {
     let after = world.vault.load_header().await.unwrap().unwrap();
     assert_eq!((before.root.generation, after.root.generation), (1, 2));
     assert_eq!(slots(&world).await, ["file-1", "passphrase-2", "recovery-4"]);
+    let backup = |generation| KeyId {
+        purpose: KeyPurpose::Backup,
+        generation,
+    };
+    let keys = store.key_ids().unwrap();
+    assert!(
+        keys.contains(&backup(2)) && !keys.contains(&backup(1)),
+        "old backups have their own"
+    );
     for material in [world.file_key(), passphrase(), recovery(&new_code)] {
         assert!(opens(&world, &material, 2).await, "{}", material.kind());
     }
@@ -580,7 +657,10 @@ async fn a_process_with_the_old_root_says_so_and_goes_on_until_it_is_unlocked_an
     let confirmed = confirm(rotation.recovery_code());
     store.commit(rotation.finish(confirmed).unwrap()).await.unwrap();
 
-    assert!(matches!(daemon.refresh().await, Err(KeysError::Damaged)));
+    assert!(matches!(
+        daemon.refresh().await,
+        Err(KeysError::RootReplaced { .. })
+    ));
     assert!(signer.hmac_sha512(SecretEncoding::Base64, &MESSAGE).is_ok());
     assert_eq!(
         daemon.unlock_anew(&world.file_key()).await.unwrap(),

@@ -51,7 +51,7 @@ async fn put_back(world: &World, backup: &Path, folder: &Path) -> SqliteStore {
     let (copy, path) = (folder.join("restoring"), folder.join("bursar.db"));
     unsealed(backup, &copy).unwrap();
     let environment = || environment(&world.clock, &world.entropy);
-    let back = SqliteStore::put_back(&copy, &path, environment(), &world.act(), &[])
+    let back = SqliteStore::put_back(&copy, &path, environment(), &world.act(), &origin(&world), &[])
         .await
         .unwrap();
     assert_eq!(
@@ -61,6 +61,14 @@ async fn put_back(world: &World, backup: &Path, folder: &Path) -> SqliteStore {
     assert!(!copy.exists(), "nothing but the store is left");
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     SqliteStore::open(&path, environment()).unwrap()
+}
+
+fn origin(world: &World) -> KnownBackup {
+    KnownBackup {
+        id: uuid::Uuid::from_u128(77),
+        at: world.now(),
+        seq: 1,
+    }
 }
 
 async fn exists(store: &SqliteStore, id: IntentId) -> bool {
@@ -85,6 +93,7 @@ async fn i15_a_store_comes_back_as_it_was_and_halted() {
     assert_eq!(told[copied], "store.restored");
     assert!(told[copied..].contains(&"latch.tripped".to_owned()), "{told:?}");
     store.check_completely().await.unwrap();
+    assert_eq!(store.last_backup().await.unwrap(), Some(origin(&world)));
     // Its keys open with what opened them.
     let vault: Arc<dyn Vault> = Arc::new(store.clone());
     let back = KeyStore::open(vault, world.entropy.clone()).await.unwrap();
@@ -193,6 +202,7 @@ async fn i17_a_key_that_was_erased_after_the_backup_is_erased_from_the_store_tha
         &path,
         environment(),
         &world.act(),
+        &origin(&world),
         &[
             erased.facts.id,
             bursar_model::CredentialId::from_uuid(uuid::Uuid::from_u128(9)),
@@ -227,7 +237,8 @@ async fn nothing_is_put_back_over_a_store_and_no_copy_that_is_not_whole() {
     let environment = || environment(&world.clock, &world.entropy);
     let again = |copy: PathBuf, path: PathBuf| {
         let act = world.act();
-        async move { SqliteStore::put_back(&copy, &path, environment(), &act, &[]).await }
+        let origin = origin(&world);
+        async move { SqliteStore::put_back(&copy, &path, environment(), &act, &origin, &[]).await }
     };
 
     let copy = folder.path().join("one");

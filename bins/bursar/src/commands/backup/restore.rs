@@ -4,21 +4,23 @@ use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use bursar_store_sqlite::{PutBack, SqliteStore, discard_copy};
+use bursar_store_sqlite::{PutBack, SqliteStore};
 use clap::Args;
 use serde_json::json;
 
-use super::{Unsealed, backup_json, facts, scratch_beside, unseal};
+use super::{Scratch, Unsealed, backup_json, facts_of, known, unseal};
 use crate::render::Page;
 use crate::session::{Session, environment};
+use crate::sole::Sole;
 use crate::{Exit, Failure, Installation, tombstones};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Never writes over a store: put the damaged one away first, its files bursar.db, bursar.db-wal and
 bursar.db-shm together. The store that comes back halts everything, gives request numbers that no exchange
-has seen, and erases the keys that are known to have been erased since. Limits that were lowered after the
-backup are as they were before: look at them before the switch is released.
+has seen, and erases the keys that are known to have been erased since (the list `erased-keys` in the data
+folder). What else was taken away after the backup is as before: limits that were lowered, users that were
+disabled, rights that were revoked, keys that were replaced. Look at them before the switch is released.
 
 Examples:
   bursar backup restore /mnt/backups/20261120-120000.bursar-backup --reason \"the disk failed\"
@@ -29,6 +31,9 @@ pub struct Restore {
     /// A list of erased keys that was kept elsewhere, besides the one in the data folder
     #[arg(long, value_name = "FILE")]
     tombstones: Option<PathBuf>,
+    /// There is no list of erased keys: those that were erased after the backup come back
+    #[arg(long, conflicts_with = "tombstones")]
+    no_tombstones: bool,
 }
 
 impl Restore {
@@ -37,22 +42,28 @@ impl Restore {
         refuse_over(&installation)?;
         let erased = self.erased(&installation, session)?;
         make_folders(&installation)?;
+        // A daemon that still runs works with files that were moved away, and knows of no halt.
+        let _daemon = Sole::daemon(&installation.store)?;
+        let scratch = Scratch::beside(&installation.store)?;
 
         session.console.step(1, 3, "Open");
-        let copy = scratch_beside(&installation.store);
-        let restored = restore(&self, &copy, &installation, &erased, session).await;
-        // Whatever happened, only the store itself stays.
-        discard_copy(&copy);
-        let (unsealed, back) = restored?;
+        let (unsealed, back) = restore(&self, &scratch.path, &installation, &erased, session).await?;
+        drop(scratch);
 
         let mut page = Page::new();
         page.line(format!("store {}", installation.store.display()));
-        page.facts(facts(&unsealed.header, &unsealed.about));
+        page.facts(facts_of(&unsealed.header, &unsealed.about));
         page.blank();
         page.line(format!(
             "everything is halted by switch `{}`; what happened after {} is known to the exchanges alone",
             back.latch.id, unsealed.header.created_at
         ));
+        for facts in &unsealed.damaged {
+            page.line(format!(
+                "credential `{}` of `{}` does not open: enter it anew",
+                facts.id, facts.place.account
+            ));
+        }
         for credential in &back.erased {
             page.line(format!(
                 "credential `{credential}` was erased after the backup, and is erased"
@@ -72,7 +83,8 @@ impl Restore {
                 ),
                 (
                     "bursar permissions show USER",
-                    "limits that were lowered after the backup have to be lowered again",
+                    "limits that were lowered, users that were disabled and rights that were revoked after the backup are as \
+                 before: set them again",
                 ),
                 (release.as_str(), "only then"),
             ],
@@ -93,7 +105,15 @@ impl Restore {
         installation: &Installation,
         session: &Session<'_>,
     ) -> Result<Vec<bursar_model::CredentialId>, Failure> {
-        let mut erased = tombstones::read(&tombstones::file(installation))?;
+        let list = tombstones::file(installation);
+        if !list.exists() && self.tombstones.is_none() && !self.no_tombstones {
+            return Err(Failure::usage(
+                format!("there is no list of erased keys at `{}`", list.display()),
+                "name a copy of it with `--tombstones FILE`; with `--no-tombstones` keys that were erased after \
+                 the backup come back",
+            ));
+        }
+        let mut erased = tombstones::read(&list)?;
         if let Some(file) = &self.tombstones {
             let file = session.path(file);
             if !file.exists() {
@@ -137,7 +157,10 @@ async fn restore(
     session.console.step(3, 3, "Put back");
     let act = session.act();
     let environment = environment(installation, session.surroundings);
-    let back = SqliteStore::put_back(copy, &installation.store, environment, &act, erased).await?;
+    let back = {
+        let backup = known(&unsealed.header, &unsealed.about);
+        SqliteStore::put_back(copy, &installation.store, environment, &act, &backup, erased).await?
+    };
     session
         .console
         .confirm(&format!("store {}, halted", installation.store.display()));
@@ -145,15 +168,14 @@ async fn restore(
 }
 
 fn refuse_over(installation: &Installation) -> Result<(), Failure> {
-    for suffix in ["", "-wal", "-shm"] {
+    for suffix in ["", "-journal", "-wal", "-shm"] {
         let mut name = installation.store.as_os_str().to_owned();
         name.push(suffix);
         let path = PathBuf::from(name);
         if fs::symlink_metadata(&path).is_ok() {
             return Err(Failure::refused(
                 format!("rule never-overwrite: there is `{}` already", path.display()),
-                "stop the daemon and put the store away, with its files -wal and -shm, or name another folder \
-                 with `--data-dir`",
+                "stop the daemon and put the store away, with its files -wal, -shm and -journal",
             ));
         }
     }

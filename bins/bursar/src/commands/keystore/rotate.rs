@@ -111,8 +111,9 @@ impl Root {
         let opened = session.open().await?;
         let recovery = Recovery::chosen(self.recovery_file.as_deref(), &opened.installation, session)?;
         let act = session.act().because(reason);
-        let (store, material) = session.unlocked_to_act(&opened, act).await?;
-        let mut held = vec![material];
+        let (store, unlocked) = session.unlocked_to_act(&opened, act).await?;
+        let mut held = vec![unlocked.material];
+        held.extend(session.at_hand());
         for file in &self.key_file {
             held.push(UnlockMaterial::File(key_file(
                 session.path(file),
@@ -144,7 +145,7 @@ impl Root {
             ),
         )?;
         let confirmed = hand_over(rotation.recovery_code(), &recovery, session)?;
-        store.commit(rotation.finish(confirmed)?).await?;
+        recovery.take_back(store.commit(rotation.finish(confirmed)?).await)?;
 
         let header = header(&opened).await?;
         let mut page = Page::new();

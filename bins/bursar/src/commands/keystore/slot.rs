@@ -20,11 +20,12 @@ pub enum Slot {
     Add(Add),
     /// Remove a way to unlock the store
     #[command(after_help = "\
-The last slot but the recovery code cannot be removed. An old copy of the store still opens with it: where
+The store is unlocked with another slot than the one that goes, which proves that one. The last slot but the
+recovery code cannot be removed. An old copy of the store still opens with it: where
 its key is in wrong hands, run `bursar keystore rotate root` and `bursar keystore rotate wrapping-key` too.
 
 Example:
-  bursar keystore slot remove file-1 --reason \"the laptop was sold\"")]
+  bursar keystore slot remove file-1 --unlock-file /media/safe/unlock.key --reason \"the laptop was sold\"")]
     Remove(Named),
     /// Open the store with what was named, or with what it is unlocked with here; change nothing
     #[command(after_help = "\
@@ -126,7 +127,11 @@ impl Add {
             }
             _ => addition.finish()?,
         };
-        store.commit(next).await?;
+        let committed = store.commit(next).await;
+        match &recovery {
+            Some(recovery) => recovery.take_back(committed)?,
+            None => committed?,
+        }
 
         let mut page = Page::new();
         page.line(format!("slot `{id}` added, and proved to open the store"));
@@ -215,8 +220,15 @@ async fn remove(slot: &SlotId, session: &mut Session<'_>) -> Result<Exit, Failur
     )?;
     let opened = session.open().await?;
     let act = session.act().because(reason);
-    let (store, _) = session.unlocked_to_act(&opened, act).await?;
+    let (store, unlocked) = session.unlocked_to_act(&opened, act).await?;
     let next = store.without_slot(slot).await?;
+    if unlocked.slot == *slot {
+        return Err(Failure::refused(
+            format!("rule proved-first: the store was unlocked by slot `{slot}` itself"),
+            "unlock with a slot that stays, which proves it: `--unlock-file`, `--passphrase-file` or \
+             `--recovery-code`",
+        ));
+    }
     prompt::dangerous(
         session.console,
         session.global.yes,

@@ -1,28 +1,44 @@
-//! One daemon on a store: two would count the same key's requests apart from each other, and an exchange
-//! that asks for rising numbers would lock the key out.
+//! What one process at a time may do with a store.
+//!
+//! One daemon: two would count the same key's requests apart from each other, and an exchange that asks for
+//! rising numbers would lock the key out. One that copies: so that what an earlier one left behind can be
+//! told from what is being made.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use bursar::{Exit, Failure};
+use crate::{Exit, Failure};
 
-/// The right to be the daemon of a store. It ends with the process, however that ends.
+/// The right to do something with a store. It ends with the process, however that ends.
 #[derive(Debug)]
-pub(crate) struct SoleDaemon {
+pub struct Sole {
     /// Locked for as long as it is open.
     _file: File,
 }
 
-impl SoleDaemon {
-    /// Takes the right for the store at this path.
+impl Sole {
+    /// The right to be the daemon of the store at this path.
     ///
     /// # Errors
     ///
     /// [`Exit::Unavailable`] while another process has it, with its number.
-    pub(crate) fn of(store: &Path) -> Result<Self, Failure> {
-        let path = beside(store);
+    pub fn daemon(store: &Path) -> Result<Self, Failure> {
+        Self::take(store, ".lock", "is the daemon of")
+    }
+
+    /// The right to copy the store at this path, or to put it back.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sole::daemon`].
+    pub(crate) fn copier(store: &Path) -> Result<Self, Failure> {
+        Self::take(store, ".copy.lock", "is copying or putting back")
+    }
+
+    fn take(store: &Path, suffix: &str, what: &str) -> Result<Self, Failure> {
+        let path = beside(store, suffix);
         let unusable = |error: std::io::Error| {
             Failure::new(
                 Exit::Unavailable,
@@ -40,7 +56,7 @@ impl SoleDaemon {
             .map_err(unusable)?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(taken(&path, store)),
+            Err(TryLockError::WouldBlock) => return Err(taken(&path, store, what)),
             Err(TryLockError::Error(error)) => return Err(unusable(error)),
         }
         // Only for the message: whether it is there decides nothing.
@@ -53,20 +69,20 @@ impl SoleDaemon {
 }
 
 /// Two stores may lie in one folder.
-fn beside(store: &Path) -> PathBuf {
+fn beside(store: &Path, suffix: &str) -> PathBuf {
     let mut name = store.as_os_str().to_owned();
-    name.push(".lock");
+    name.push(suffix);
     name.into()
 }
 
-fn taken(path: &Path, store: &Path) -> Failure {
+fn taken(path: &Path, store: &Path, what: &str) -> Failure {
     let holder = fs::read_to_string(path)
         .ok()
         .and_then(|text| text.trim().parse::<u32>().ok())
         .map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
     Failure::new(
         Exit::Unavailable,
-        format!("{holder} is the daemon of `{}` already", store.display()),
+        format!("{holder} {what} `{}` already", store.display()),
         "stop it first, or name another store with `--data-dir`; commands work beside it",
     )
 }
@@ -80,27 +96,38 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = folder.path().join("bursar.db");
 
-        let first = SoleDaemon::of(&store).unwrap();
-        let second = SoleDaemon::of(&store).unwrap_err();
+        let first = Sole::daemon(&store).unwrap();
+        let second = Sole::daemon(&store).unwrap_err();
 
         assert_eq!(second.exit(), Exit::Unavailable);
         let number = format!("process {}", std::process::id());
         assert!(second.message().contains(&number), "{second}");
         drop(first);
-        SoleDaemon::of(&store).unwrap();
+        Sole::daemon(&store).unwrap();
+    }
+
+    #[test]
+    fn a_copy_is_made_beside_the_daemon_and_beside_no_other_copy() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("bursar.db");
+
+        let _daemon = Sole::daemon(&store).unwrap();
+        let _copier = Sole::copier(&store).unwrap();
+
+        assert!(Sole::copier(&store).unwrap_err().message().contains("is copying"));
     }
 
     #[test]
     fn two_stores_in_one_folder_have_a_daemon_each() {
         let folder = tempfile::tempdir().unwrap();
 
-        let _one = SoleDaemon::of(&folder.path().join("one.db")).unwrap();
-        let _other = SoleDaemon::of(&folder.path().join("other.db")).unwrap();
+        let _one = Sole::daemon(&folder.path().join("one.db")).unwrap();
+        let _other = Sole::daemon(&folder.path().join("other.db")).unwrap();
     }
 
     #[test]
     fn a_folder_that_cannot_be_written_to_is_named() {
-        let failure = SoleDaemon::of(Path::new("/proc/self/bursar.db")).unwrap_err();
+        let failure = Sole::daemon(Path::new("/proc/self/bursar.db")).unwrap_err();
 
         assert_eq!(failure.exit(), Exit::Unavailable);
         assert!(
