@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use bursar_execution::Conditions;
 use bursar_keystore::{KeyStore, KeysError, UnlockMaterial, Vault};
+use bursar_model::Clock;
 use bursar_store_sqlite::SqliteStore;
+use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -20,14 +22,27 @@ pub struct Custody {
     taken: u64,
     /// The version that could not be taken over, and was told of.
     told: u64,
+    clock: Arc<dyn Clock>,
+    wrapping_due: Timestamp,
 }
 
+/// How long after a key was erased the wrapping key is replaced: others may be erased with it.
+const AFTER_ERASING: SignedDuration = SignedDuration::from_hours(1);
+/// How often it is looked whether that is due.
+const WRAPPING_EVERY: SignedDuration = SignedDuration::from_mins(10);
+/// Changes of the store that come close to each other are one look.
+const PAUSE: Duration = Duration::from_millis(100);
 /// How soon newer keys that could not be taken over are tried again.
 const AGAIN: Duration = Duration::from_secs(10);
 
 impl Custody {
     /// `material` has just unlocked `keys`.
-    pub fn new(store: Arc<SqliteStore>, keys: KeyStore, material: UnlockMaterial) -> Self {
+    pub fn new(
+        store: Arc<SqliteStore>,
+        keys: KeyStore,
+        material: UnlockMaterial,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         if let UnlockMaterial::Env(_) = material {
             warn!(
                 "unlocked with a variable: whoever runs as the same user can read it; prefer a credential of \
@@ -47,6 +62,8 @@ impl Custody {
             material,
             taken: 0,
             told: 0,
+            clock,
+            wrapping_due: Timestamp::MIN,
         }
     }
 
@@ -57,9 +74,14 @@ impl Custody {
             tokio::select! {
                 () = stop.cancelled() => return,
                 now = self.store.changed(count) => count = now,
-                () = tokio::time::sleep(AGAIN), if self.told > self.taken => {}
+                () = tokio::time::sleep(AGAIN) => {}
             }
             self.look().await;
+            self.look_at_wrapping_key().await;
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(PAUSE) => {}
+            }
         }
     }
 
@@ -95,6 +117,36 @@ impl Custody {
         }
     }
 
+    /// Replaces the wrapping key some time after keys were erased, so that no copy of what they were wrapped
+    /// in is worth anything.
+    pub async fn look_at_wrapping_key(&mut self) {
+        let now = self.clock.now();
+        if now < self.wrapping_due {
+            return;
+        }
+        self.wrapping_due = now.saturating_add(WRAPPING_EVERY).unwrap_or(now);
+        match self.store.erased_since_rotation().await {
+            Ok(Some(erased)) if now.duration_since(erased) >= AFTER_ERASING => {}
+            Ok(_) => return,
+            Err(error) => {
+                warn!(%error, hint = error.hint(), "it cannot be told whether keys were erased");
+                return;
+            }
+        }
+        match self.keys.rotate_wrapping_key(|_| {}).await {
+            Ok(rotated) => info!(
+                key = %rotated.key,
+                credentials = rotated.of,
+                "keys were erased, so the key that wrapped them is replaced"
+            ),
+            Err(error) => warn!(
+                %error,
+                hint = error.hint(),
+                "the wrapping key of erased keys is not replaced yet; it is tried again"
+            ),
+        }
+    }
+
     async fn take_over(&self) -> Result<(), KeysError> {
         match (self.keys.refresh().await, &self.material) {
             // ROOT was replaced: the slot that this daemon was unlocked with opens the new one.
@@ -112,9 +164,9 @@ mod tests {
     use bursar_auth::{Act, Principal};
     use bursar_keystore::{
         CredentialMaterial, CredentialPlace, KeyFile, MacPurpose, NewSlot, RecoveryCode, RecoveryConfirmed,
-        Secret, SecretEncoding,
+        SealedRecord, Secret, SecretEncoding,
     };
-    use bursar_model::{AccountMode, Clock, Entropy};
+    use bursar_model::{AccountMode, Entropy};
     use bursar_store_sqlite::Environment;
     use bursar_testkit::{SeededEntropy, TestClock};
     use tempfile::TempDir;
@@ -174,6 +226,23 @@ mod tests {
             UnlockMaterial::File(self.file())
         }
 
+        /// A key of its account, stored.
+        async fn sealed(&self, keys: &KeyStore) -> SealedRecord {
+            let material = CredentialMaterial::new(
+                Secret::from_text("KrakenPublicKeyId0123wxyz".to_owned()),
+                Secret::from_text("SmVmZQ==".to_owned()),
+            );
+            let place = CredentialPlace {
+                account: "kraken-ilves".parse().unwrap(),
+                broker: "kraken".parse().unwrap(),
+                mode: AccountMode::Live,
+            };
+            let staged = keys.stage(&material).unwrap();
+            let record = keys.seal(staged, place, "trade", self.clock.now()).unwrap();
+            self.store.put(&record, None).await.unwrap();
+            record
+        }
+
         async fn unlocked(&self) -> KeyStore {
             let entropy: Arc<dyn Entropy> = self.entropy.clone();
             let keys = KeyStore::open(self.store.clone(), entropy).await.unwrap();
@@ -186,23 +255,16 @@ mod tests {
     async fn a_daemon_signs_through_every_rotation_of_another_process() {
         let world = World::new().await;
         let operator = world.unlocked().await;
-        let material = CredentialMaterial::new(
-            Secret::from_text("KrakenPublicKeyId0123wxyz".to_owned()),
-            Secret::from_text("SmVmZQ==".to_owned()),
-        );
-        let place = CredentialPlace {
-            account: "kraken-ilves".parse().unwrap(),
-            broker: "kraken".parse().unwrap(),
-            mode: AccountMode::Live,
-        };
-        let staged = operator.stage(&material).unwrap();
-        let record = operator
-            .seal(staged, place.clone(), "trade", world.clock.now())
-            .unwrap();
-        world.store.put(&record, None).await.unwrap();
+        let record = world.sealed(&operator).await;
+        let place = record.facts.place.clone();
         let keys = world.unlocked().await;
         let signer = keys.load_signer(record.facts.id, &place).await.unwrap();
-        let mut custody = Custody::new(world.store.clone(), keys.clone(), world.material());
+        let mut custody = Custody::new(
+            world.store.clone(),
+            keys.clone(),
+            world.material(),
+            world.clock.clone(),
+        );
         let sign = || {
             signer
                 .hmac_sha512(SecretEncoding::Base64, &[b"a request"])
@@ -237,7 +299,7 @@ mod tests {
         // Whoever typed a passphrase is not asked again, and nothing stops.
         let keys = world.unlocked().await;
         let typed = UnlockMaterial::Passphrase(Secret::from_text("walnut harbour".to_owned()));
-        let mut custody = Custody::new(world.store.clone(), keys.clone(), typed);
+        let mut custody = Custody::new(world.store.clone(), keys.clone(), typed, world.clock.clone());
         let signer = keys.load_signer(record.facts.id, &place).await.unwrap();
         let rotation = operator
             .rotate_root(&[world.material()], &[], world.clock.now())
@@ -256,5 +318,44 @@ mod tests {
                 .unwrap(),
             signed
         );
+    }
+
+    #[tokio::test]
+    async fn i17_the_wrapping_key_is_replaced_some_time_after_a_key_was_erased() {
+        let world = World::new().await;
+        let operator = world.unlocked().await;
+        let (erased, kept) = (world.sealed(&operator).await, world.sealed(&operator).await);
+        let keys = world.unlocked().await;
+        let material = world.material();
+        let mut custody = Custody::new(world.store.clone(), keys.clone(), material, world.clock.clone());
+        let act = Act::new(Principal::operator("ops_desk").unwrap(), world.clock.now());
+        let wrapped_with = async || {
+            world
+                .store
+                .get(kept.facts.id)
+                .await
+                .unwrap()
+                .unwrap()
+                .kek
+                .generation
+        };
+        custody.look_at_wrapping_key().await;
+        world
+            .store
+            .delete_credential(erased.facts.id, 1, &act)
+            .await
+            .unwrap();
+
+        world.clock.advance(SignedDuration::from_mins(59));
+        custody.look_at_wrapping_key().await;
+        assert_eq!(wrapped_with().await, 1);
+        world.clock.advance(SignedDuration::from_mins(11));
+        custody.look_at_wrapping_key().await;
+        assert_eq!(wrapped_with().await, 2);
+        // Once: nothing was erased since.
+        world.clock.advance(SignedDuration::from_hours(24));
+        custody.look_at_wrapping_key().await;
+        assert_eq!(wrapped_with().await, 2);
+        assert!(keys.load_signer(kept.facts.id, &kept.facts.place).await.is_ok());
     }
 }

@@ -86,7 +86,12 @@ pub async fn run(session: &mut Session<'_>, stop: CancellationToken) -> Result<(
         Arc::clone(&surroundings.clock),
         outside,
     );
-    let mut custody = Custody::new(Arc::clone(&store), wiring.keystore.clone(), unlocked.material);
+    let mut custody = Custody::new(
+        Arc::clone(&store),
+        wiring.keystore.clone(),
+        unlocked.material,
+        Arc::clone(&surroundings.clock),
+    );
     let notices = Notices::of(
         &installation.settings,
         &surroundings.directory,

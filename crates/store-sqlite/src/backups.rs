@@ -192,6 +192,23 @@ impl SqliteStore {
         .await
     }
 
+    /// Since when keys are erased whose wrapping key still exists, in copies of pages that nobody knows of.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub async fn erased_since_rotation(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.read(|connection| {
+            let first: Option<Moment> = connection
+                .prepare_cached(
+                    "SELECT min(at) FROM tombstone WHERE at > coalesce((SELECT max(at) FROM retired_key), -1)",
+                )?
+                .query_row([], |row| row.get(0))?;
+            Ok(first.map(|Moment(at)| at))
+        })
+        .await
+    }
+
     /// Remembers that a backup was made.
     ///
     /// # Errors
