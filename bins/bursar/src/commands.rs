@@ -9,6 +9,7 @@ pub mod can;
 pub mod check;
 pub mod config;
 pub mod credentials;
+pub mod doctor;
 pub mod errors;
 pub mod explain;
 pub mod hierarchy;
@@ -56,6 +57,8 @@ pub enum Command {
     Preferences(preferences::Preferences),
     /// One user with account, keys, permissions and settings, in four steps
     Setup(setup::Setup),
+    /// Whether everything that has to be there is there, one line each
+    Doctor(doctor::Doctor),
     /// A user's state, or everything at a glance
     Status(status::Status),
     /// Which brokers have their master account connected, and who trades without one
@@ -130,6 +133,7 @@ impl Command {
             Self::Permissions(command) => command.run(session).await,
             Self::Preferences(command) => command.run(session).await,
             Self::Setup(command) => command.run(session).await,
+            Self::Doctor(command) => command.run(session).await,
             Self::Status(command) => command.run(session).await,
             Self::Hierarchy(command) => command.run(session).await,
             Self::Balance(command) => command.run(session).await,

@@ -75,11 +75,19 @@ fn beside(store: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
+/// The process that is the daemon of a store, as far as it can be told without standing in its way for a
+/// moment.
+pub(crate) fn daemon_of(store: &Path) -> Option<u32> {
+    let pid = noted(&beside(store, ".lock"))?;
+    Path::new("/proc").join(pid.to_string()).exists().then_some(pid)
+}
+
+fn noted(path: &Path) -> Option<u32> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
 fn taken(path: &Path, store: &Path, what: &str) -> Failure {
-    let holder = fs::read_to_string(path)
-        .ok()
-        .and_then(|text| text.trim().parse::<u32>().ok())
-        .map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+    let holder = noted(path).map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
     Failure::new(
         Exit::Unavailable,
         format!("{holder} {what} `{}` already", store.display()),
@@ -102,6 +110,8 @@ mod tests {
         assert_eq!(second.exit(), Exit::Unavailable);
         let number = format!("process {}", std::process::id());
         assert!(second.message().contains(&number), "{second}");
+        assert_eq!(daemon_of(&store), Some(std::process::id()));
+        assert_eq!(daemon_of(&folder.path().join("other.db")), None);
         drop(first);
         Sole::daemon(&store).unwrap();
     }

@@ -12,6 +12,7 @@ use crate::conditions::policy;
 use crate::error::StoreError;
 use crate::latches;
 use crate::quotes;
+use crate::store::SqliteStore;
 use crate::values::{Exact, Moment, Text, moment};
 use crate::writer::Tx;
 
@@ -79,6 +80,25 @@ pub(crate) fn confirm(tx: &Tx<'_>, broker: &BrokerId, at: Timestamp) -> Result<(
     )?
     .execute(params![Text(broker), moment(at)?])?;
     Ok(())
+}
+
+impl SqliteStore {
+    /// The last moment on which this machine's clock and an exchange's agreed, by exchange.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub async fn confirmed_clocks(&self) -> Result<Vec<(BrokerId, Timestamp)>, StoreError> {
+        self.read(|connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT broker, at FROM confirmed_clock ORDER BY broker")?;
+            let rows = statement.query_map([], |row| {
+                Ok((row.get::<_, Text<BrokerId>>(0)?.0, row.get::<_, Moment>(1)?.0))
+            })?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
 }
 
 /// How far it is surely not before, by our clock and, where one is heard, by an exchange's.

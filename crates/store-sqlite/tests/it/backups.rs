@@ -51,7 +51,7 @@ async fn put_back(world: &World, backup: &Path, folder: &Path) -> SqliteStore {
     let (copy, path) = (folder.join("restoring"), folder.join("bursar.db"));
     unsealed(backup, &copy).unwrap();
     let environment = || environment(&world.clock, &world.entropy);
-    let back = SqliteStore::put_back(&copy, &path, environment(), &world.act(), &origin(&world), &[])
+    let back = SqliteStore::put_back(&copy, &path, environment(), &world.act(), &origin(world), &[])
         .await
         .unwrap();
     assert_eq!(

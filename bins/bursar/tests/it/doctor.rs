@@ -1,0 +1,107 @@
+//! One look at everything that has to be there.
+
+use std::os::unix::fs::PermissionsExt;
+
+use bursar::Exit;
+use serde_json::Value;
+
+use crate::desk::Desk;
+
+/// The verdict and the words of one check.
+async fn found(desk: &Desk, check: &str) -> Vec<(String, String)> {
+    let document = desk.json("doctor").await;
+    let checks = document["checks"].as_array().unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let of_check = checks.iter().filter(|found| found["check"] == check);
+    of_check
+        .map(|found| (text(&found["verdict"]), text(&found["found"])))
+        .collect()
+}
+
+#[tokio::test]
+async fn b9_an_installation_that_is_whole_has_nothing_bad() {
+    let desk = Desk::ready().await;
+    std::fs::create_dir(desk.path("safe")).unwrap();
+    desk.done("backup create safe").await;
+
+    let told = desk.done("doctor").await;
+
+    let steady: Vec<String> = told
+        .lines()
+        .filter(|line| !line.starts_with("disk"))
+        .map(str::to_owned)
+        .collect();
+    insta::assert_snapshot!(steady.join("\n"));
+}
+
+#[tokio::test]
+async fn b9_what_is_bad_is_named_with_what_to_do_and_the_exit_code() {
+    let desk = Desk::ready().await;
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(desk.path("bursar-data"), open).unwrap();
+    assert_eq!(found(&desk, "files").await[0].0, "bad");
+    let told = desk.run("doctor").await;
+    assert_eq!(told.exit, Exit::Failed);
+    assert!(
+        told.out.contains("chmod go-rwx /desk/bursar-data"),
+        "{}",
+        told.out
+    );
+    let own = std::fs::Permissions::from_mode(0o700);
+    std::fs::set_permissions(desk.path("bursar-data"), own).unwrap();
+
+    // Another store's key.
+    let key = desk.path("home/.config/bursar/unlock.key");
+    std::fs::remove_file(&key).unwrap();
+    std::fs::write(&key, "c2VjcmV0LWNhbmFyeS01MWQzYWEwMnNlY3JldC1jYW4=").unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o400)).unwrap();
+    let slots = found(&desk, "slots").await;
+    assert_eq!(slots[0].0, "bad");
+    assert!(slots[0].1.contains("fits no slot"), "{slots:?}");
+    assert!(found(&desk, "keys").await.is_empty(), "nothing was opened");
+}
+
+#[tokio::test]
+async fn b9_a_store_that_is_not_there_or_not_one_is_bad_and_the_rest_is_looked_at() {
+    let desk = Desk::bare();
+    assert_eq!(desk.run("doctor").await.exit, Exit::Failed);
+    let desk = Desk::made().await;
+    for name in ["bursar.db", "bursar.db-wal", "bursar.db-shm"] {
+        drop(std::fs::remove_file(desk.path(&format!("bursar-data/{name}"))));
+    }
+    assert_eq!(found(&desk, "store").await[0].0, "bad");
+    assert_eq!(found(&desk, "disk").await.len(), 1);
+    std::fs::write(desk.path("bursar-data/bursar.db"), "not a store").unwrap();
+    let own = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(desk.path("bursar-data/bursar.db"), own).unwrap();
+    assert_eq!(found(&desk, "store").await[0].0, "bad");
+    desk.write("bursar.toml", "[caps]\norder_usb = 5\n");
+    let settings = found(&desk, "settings").await;
+    assert!(settings[0].1.contains("order_usd"), "{settings:?}");
+}
+
+#[tokio::test]
+async fn b9_what_grows_old_is_worth_a_word() {
+    let desk = Desk::ready().await;
+    assert_eq!(found(&desk, "backups").await[0].0, "look");
+    std::fs::create_dir(desk.path("safe")).unwrap();
+    desk.done("backup create safe").await;
+    assert_eq!(found(&desk, "backups").await[0].0, "ok");
+    desk.later(8 * 24 * 3600);
+    assert_eq!(found(&desk, "backups").await[0].0, "look");
+    desk.done("kill global --mode pause --yes --reason drill").await;
+    assert_eq!(
+        found(&desk, "switches").await,
+        [("look".to_owned(), "1 is on".to_owned())]
+    );
+    desk.done("keystore slot remove recovery-2 --yes --reason moved")
+        .await;
+    assert_eq!(found(&desk, "recovery").await[0].0, "look");
+    std::fs::write(desk.path("bursar-data/HALT"), "").unwrap();
+    assert_eq!(found(&desk, "halt file").await[0].0, "look");
+    assert_eq!(
+        desk.run("doctor").await.exit,
+        Exit::Done,
+        "nothing of this is bad"
+    );
+}
