@@ -1,5 +1,7 @@
 //! `bursar audit`: the record of every decision, and the proof that it is whole.
 
+mod export;
+
 use std::path::PathBuf;
 
 use bursar_audit::{
@@ -20,6 +22,8 @@ pub enum Audit {
     Verify(Verify),
     /// The last records
     Tail(Tail),
+    /// Records in a file, with what it takes to verify them elsewhere
+    Export(export::Export),
 }
 
 #[derive(Debug, Args)]
@@ -77,6 +81,7 @@ impl Audit {
                     .while_doing("the audit trail could not be verified")
             }),
             Self::Tail(command) => command.run(session).await,
+            Self::Export(command) => command.run(session).await,
         }
     }
 }

@@ -11,6 +11,8 @@ mod doctor;
 #[cfg(test)]
 mod exit_codes;
 #[cfg(test)]
+mod exports;
+#[cfg(test)]
 mod faces;
 #[cfg(test)]
 mod hostile;

@@ -1,0 +1,211 @@
+//! `bursar audit export`: records of the trail in a file, each with what it takes to verify it elsewhere.
+
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use bursar_audit::{Action, Data, Draft, Log, Record, StoredRecord};
+use bursar_model::{AccountId, UserId};
+use clap::Args;
+use data_encoding::BASE64;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::output_file::{new_private, publish};
+use crate::progress::Progress;
+use crate::render::{Page, count};
+use crate::session::{Opened, Session};
+use crate::{Console, Exit, Failure};
+
+/// How many records are in memory at once.
+const AT_ONCE: u32 = 1_000;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+One JSON document per line, in the order of the trail: the record in words, its hash, and its canonical
+bytes (`body`, base64 of CBOR), from which the hash is made. The export itself is recorded.
+
+Examples:
+  bursar audit export trail.jsonl
+  bursar audit export --user mara_ilves --since 2026-11-01T00:00:00Z mara.jsonl
+  bursar audit export --from 120000 - | jq .action")]
+pub struct Export {
+    /// A new file, or `-` for standard output
+    to: PathBuf,
+    /// Begin with this record
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    from: Option<u64>,
+    /// End with this record
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    until_record: Option<u64>,
+    /// Only records of this moment or later
+    #[arg(long, value_name = "TIME")]
+    since: Option<Timestamp>,
+    /// Only records before this moment
+    #[arg(long, value_name = "TIME")]
+    until: Option<Timestamp>,
+    /// Only those about this user
+    #[arg(long)]
+    user: Option<UserId>,
+    /// Only those about this account
+    #[arg(long)]
+    account: Option<AccountId>,
+}
+
+/// Where the lines go.
+enum Lines<'a> {
+    Output(&'a mut Console),
+    File(BufWriter<std::fs::File>),
+}
+
+impl Lines<'_> {
+    fn write(&mut self, line: &str) -> io::Result<()> {
+        match self {
+            Self::Output(console) => {
+                console.raw_out(line);
+                Ok(())
+            }
+            Self::File(file) => file.write_all(line.as_bytes()),
+        }
+    }
+}
+
+impl Export {
+    pub(super) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
+        let is_output = self.to == Path::new("-");
+        if is_output && session.console.is_json() {
+            return Err(Failure::usage(
+                "`-` and `--json` both want the output",
+                "leave `--json` out: every line is a document",
+            ));
+        }
+        let file = session.path(&self.to);
+        if !is_output && std::fs::symlink_metadata(&file).is_ok() {
+            return Err(Failure::refused(
+                format!(
+                    "rule never-overwrite: there is something at `{}` already",
+                    file.display()
+                ),
+                "name another file",
+            ));
+        }
+        let opened = session.open().await?;
+        let head = Log::head(opened.store.as_ref()).await?;
+        let last = self.until_record.unwrap_or(head.seq).min(head.seq);
+        // Who takes the trail away is in it, before they have it.
+        let data = Data::new()
+            .integer("from", i64::try_from(self.from.unwrap_or(1)).unwrap_or(i64::MAX))
+            .integer("until", i64::try_from(last).unwrap_or(i64::MAX));
+        let taking = Draft::new(session.actor()?, Action::AuditExported).with(data);
+        opened.store.record(taking, session.surroundings.now()).await?;
+
+        let written = if is_output {
+            let mut lines = Lines::Output(session.console);
+            self.write(&opened, last, &mut lines, &mut |_| {}).await?
+        } else {
+            self.to_file(&file, &opened, last, session).await?
+        };
+        if !is_output {
+            let mut page = Page::new();
+            page.line(format!(
+                "{} of {} to {}",
+                count(written, "record", "records"),
+                head.seq,
+                file.display()
+            ));
+            session.console.answer(
+                &page,
+                &json!({ "file": file, "records": written, "head": head.to_string() }),
+            );
+        }
+        Ok(Exit::Done)
+    }
+
+    async fn to_file(
+        &self,
+        file: &Path,
+        opened: &Opened,
+        last: u64,
+        session: &mut Session<'_>,
+    ) -> Result<usize, Failure> {
+        let unfinished = file.with_added_extension(format!("part-{}", std::process::id()));
+        let failed = |error: io::Error| unwritten(file, &error);
+        let mut lines = Lines::File(BufWriter::new(new_private(&unfinished).map_err(failed)?));
+        let total = usize::try_from(last).unwrap_or(usize::MAX);
+        let mut progress = Progress::new(session.console, "records looked at");
+        let written = self
+            .write(opened, last, &mut lines, &mut |seq| {
+                progress.at(usize::try_from(seq).unwrap_or(usize::MAX), total);
+            })
+            .await;
+        drop(progress);
+        let finished = written.and_then(|written| {
+            if let Lines::File(file) = lines {
+                let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
+                file.sync_all().map_err(failed)?;
+            }
+            publish(&unfinished, file).map_err(failed)?;
+            Ok(written)
+        });
+        if finished.is_err() {
+            drop(std::fs::remove_file(&unfinished));
+        }
+        finished
+    }
+
+    async fn write(
+        &self,
+        opened: &Opened,
+        last: u64,
+        lines: &mut Lines<'_>,
+        told: &mut dyn FnMut(u64),
+    ) -> Result<usize, Failure> {
+        let mut next = self.from.unwrap_or(1);
+        let mut written = 0_usize;
+        while next <= last {
+            let records = Log::records(opened.store.as_ref(), next, AT_ONCE).await?;
+            let Some(newest) = records.last().map(|record| record.seq) else {
+                break;
+            };
+            for stored in records.iter().filter(|record| record.seq <= last) {
+                let Some(line) = self.line(stored) else {
+                    continue;
+                };
+                lines
+                    .write(&format!("{line}\n"))
+                    .map_err(|error| unwritten(&self.to, &error))?;
+                written = written.saturating_add(1);
+            }
+            told(newest.min(last));
+            next = newest.saturating_add(1);
+        }
+        Ok(written)
+    }
+
+    /// A record as a line, if it is wanted. One that cannot be read is wanted by everybody.
+    fn line(&self, stored: &StoredRecord) -> Option<Value> {
+        let mut line = match Record::open(stored) {
+            Ok(record) if self.wants(&record) => json!(record),
+            Ok(_) => return None,
+            Err(error) => json!({ "seq": stored.seq, "unreadable": error.to_string() }),
+        };
+        crate::view::insert(&mut line, "hash", json!(stored.hash));
+        crate::view::insert(&mut line, "body", json!(BASE64.encode(&stored.body)));
+        Some(line)
+    }
+
+    fn wants(&self, record: &Record) -> bool {
+        let subject = &record.subject;
+        self.since.is_none_or(|since| record.at >= since)
+            && self.until.is_none_or(|until| record.at < until)
+            && (self.user.as_ref()).is_none_or(|user| subject.user.as_ref() == Some(user))
+            && (self.account.as_ref()).is_none_or(|account| subject.account.as_ref() == Some(account))
+    }
+}
+
+fn unwritten(file: &Path, error: &io::Error) -> Failure {
+    Failure::new(
+        Exit::Failed,
+        format!("`{}` cannot be written: {error}", file.display()),
+        "name a file in a folder that you may write to and that has room",
+    )
+}

@@ -1,0 +1,73 @@
+//! The trail in a file, as somebody else would verify it.
+
+use std::os::unix::fs::PermissionsExt;
+
+use bursar::Exit;
+use bursar_audit::{Hash, Record, StoredRecord};
+use data_encoding::BASE64;
+use serde_json::{Value, json};
+
+use crate::desk::Desk;
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn every_record_is_there_once_in_order_and_verifies_from_its_bytes() {
+    let desk = Desk::with_mara().await;
+    let before = desk.json("audit verify").await["audit"]["records"]
+        .as_u64()
+        .unwrap();
+
+    let told = desk.json("audit export trail.jsonl").await;
+
+    let mode = desk.path("trail.jsonl").metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let lines = lines(&std::fs::read_to_string(desk.path("trail.jsonl")).unwrap());
+    assert_eq!(told["records"], json!(before));
+    assert_eq!(lines.len(), usize::try_from(before).unwrap());
+    for (line, seq) in lines.iter().zip(1_u64..) {
+        assert_eq!(line["seq"], json!(seq));
+        let stored = StoredRecord {
+            seq,
+            hash: line["hash"].as_str().unwrap().parse::<Hash>().unwrap(),
+            body: BASE64.decode(line["body"].as_str().unwrap().as_bytes()).unwrap(),
+        };
+        let record = Record::open(&stored).unwrap();
+        assert_eq!(json!(record)["action"], line["action"]);
+        assert_eq!(record.hash(), stored.hash);
+    }
+    let last = desk.json("audit tail -n 1").await;
+    assert_eq!(last["records"][0]["action"], "audit.exported");
+    let said = desk.ends("audit export trail.jsonl", Exit::Refused).await;
+    assert!(said.contains("never-overwrite"), "{said}");
+}
+
+#[tokio::test]
+async fn what_is_wanted_of_the_trail_can_be_named() {
+    let desk = Desk::with_mara().await;
+    desk.later(60);
+    desk.done("user add tomas_brandt --email tomas@example.com --tier basic")
+        .await;
+
+    let of_mara = lines(&desk.done("audit export --user mara_ilves -").await);
+    assert!(!of_mara.is_empty());
+    assert!(of_mara.iter().all(|line| line["subject"]["user"] == "mara_ilves"));
+    let first = lines(&desk.done("audit export --from 2 --until-record 3 -").await);
+    let seqs: Vec<&Value> = first.iter().map(|line| &line["seq"]).collect();
+    assert_eq!(seqs, [&json!(2), &json!(3)]);
+    let late = lines(
+        &desk
+            .done("audit export --since 2026-11-20T12:01:00Z --user tomas_brandt -")
+            .await,
+    );
+    assert!(!late.is_empty());
+    let none = desk.done("audit export --until 2026-11-20T12:00:00Z -").await;
+    assert_eq!(none, "");
+    desk.ends("audit export - --json", Exit::Usage).await;
+    let said = desk.ends("audit export nowhere/trail.jsonl", Exit::Failed).await;
+    assert!(said.contains("cannot be written"), "{said}");
+}
