@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use bursar_audit::{Action, Data, Draft, Subject};
 use bursar_auth::Act;
 use bursar_broker::KeyRights;
-use bursar_controls::KeyState;
+use bursar_controls::{ClearRule, KeyState, LatchCause, LatchMode, Scope};
+use bursar_execution::NewLatch;
 use bursar_keystore::{
     CredentialFacts, CredentialPlace, Header, HeaderChange, KeyId, SealedBytes, SealedRecord, Vault,
     VaultError,
@@ -15,10 +16,10 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::audit::{act_draft, daemon};
 use crate::error::StoreError;
-use crate::nonces;
 use crate::store::SqliteStore;
 use crate::values::{Json, Moment, Text, json, moment};
 use crate::writer::Tx;
+use crate::{latches, nonces};
 
 /// Without an act, the daemon itself is named in the trail: prefer [`SqliteStore::acting`] where a person
 /// acts.
@@ -442,8 +443,8 @@ fn put_key_rights(
     act: &Act,
 ) -> Result<(), VaultError> {
     expect_version(&facts.id.to_string(), Some(facts.version), version(tx, facts.id)?)?;
+    let refusal = rights.refusal();
     let write = || -> Result<(), StoreError> {
-        let refusal = rights.refusal();
         tx.execute(
             "INSERT INTO key_check (credential, version, checked_at, refusal) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (credential) DO UPDATE SET version = excluded.version,
@@ -464,7 +465,26 @@ fn put_key_rights(
         tx.record(act.at, draft.on(subject).with(data))
     };
     write()?;
+    if let Some(reason) = refusal {
+        drifted(tx, &facts.place.account, &reason, act.at)?;
+    }
     Ok(())
+}
+
+/// What a key may do is no longer what it was admitted with. The account takes no new risk until a person
+/// has looked, also when the exchange says tomorrow that all is well.
+fn drifted(tx: &Tx<'_>, account: &AccountId, reason: &str, at: Timestamp) -> Result<(), VaultError> {
+    let new = NewLatch {
+        scope: Scope::Account(account.clone()),
+        mode: LatchMode::ReduceOnly,
+        cause: LatchCause::KeyRights,
+        reason: format!("the exchange key may not be used any more: {reason}"),
+        clear_rule: ClearRule::Manual,
+    };
+    let tripped = latches::trip_once(tx, new, at);
+    tripped.map(drop).map_err(|error| VaultError::Unavailable {
+        source: Box::new(error),
+    })
 }
 
 fn expect_version(row: &str, expected: Option<u64>, found: Option<u64>) -> Result<(), VaultError> {

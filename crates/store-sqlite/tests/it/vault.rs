@@ -3,8 +3,8 @@ use std::sync::Arc;
 
 use bursar_audit::Action;
 use bursar_broker::{KeyRights, NonceFloor};
-use bursar_controls::KeyState;
-use bursar_execution::Conditions;
+use bursar_controls::{KeyState, LatchCause, LatchMode};
+use bursar_execution::{Conditions, Journal};
 use bursar_keystore::{
     CredentialFacts, CredentialMaterial, CredentialPlace, Fingerprint, Header, HeaderChange, KeyId, KeyStore,
     SealedBytes, SealedRecord, SealedSlot, Secret, SlotKind, StoreId, Vault, VaultError, check_vault,
@@ -316,6 +316,20 @@ async fn what_the_exchange_says_of_a_key_decides() {
         store.key_state(&account).await.unwrap(),
         KeyState::Refused { .. }
     ));
+    // The account takes no new risk until a person has looked: once, however often it is said.
+    store
+        .put_key_rights(&sealed.facts, &rights(Some(true), later), &act(later))
+        .await
+        .unwrap();
+    let latches = store.latches().await.unwrap();
+    let [latch] = latches.as_slice() else {
+        panic!("{latches:?}");
+    };
+    assert_eq!(
+        (latch.mode, latch.cause),
+        (LatchMode::ReduceOnly, LatchCause::KeyRights)
+    );
+    assert!(latch.reason.contains("withdraw"), "{}", latch.reason);
 
     store
         .put_key_rights(&sealed.facts, &rights(Some(false), later), &act(later))
@@ -324,6 +338,11 @@ async fn what_the_exchange_says_of_a_key_decides() {
     assert_eq!(
         store.key_state(&account).await.unwrap(),
         KeyState::Admitted { checked_at: later }
+    );
+    assert_eq!(
+        store.latches().await.unwrap(),
+        latches,
+        "it does not end by itself"
     );
 
     // Another key: what was said of the old one says nothing.
