@@ -55,10 +55,12 @@ impl Line {
     /// exchange has a say, it may not answer.
     fn may_end_with(&self, exit: u8) -> bool {
         let asks_the_exchange = self.is("credentials") || self.is("order place");
+        // The daemon, or another command, may have changed the keys meanwhile.
+        let changes_keys = self.is("keystore") || self.is("backup");
         [Exit::Done, Exit::Refused, Exit::NotFound, Exit::Partial]
             .iter()
             .any(|good| good.code() == exit)
-            || (asks_the_exchange && exit == Exit::Failed.code())
+            || ((asks_the_exchange || changes_keys) && exit == Exit::Failed.code())
             // They are so already.
             || (self.is("preferences set") && exit == Exit::Usage.code())
     }
@@ -264,7 +266,7 @@ impl Hand {
         let mode = *self
             .dice
             .one_of(&["pause", "reduce-only", "halt", "flatten", "flatten"]);
-        match self.dice.below(24) {
+        match self.dice.below(26) {
             0..=4 => {
                 let limit = *self
                     .dice
@@ -328,7 +330,19 @@ impl Hand {
                     ))
                 }
             }
-            22 => match self.a_paper_account().await {
+            22 => match self.dice.below(3) {
+                0 => typed("keystore rotate wrapping-key --reason rehearsal".to_owned()),
+                1 => typed("keystore rotate session-key --reason rehearsal".to_owned()),
+                _ => typed(format!(
+                    "keystore slot add file home/spare-{}",
+                    self.dice.below(1_000_000)
+                )),
+            },
+            23 => typed(format!(
+                "backup create home/backup-{}",
+                self.dice.below(1_000_000)
+            )),
+            24 => match self.a_paper_account().await {
                 Some(id) => typed(format!("account close {id} --reason rehearsal --yes")),
                 None => typed(format!("!reset-errors {account}")),
             },

@@ -18,10 +18,10 @@ const CALL_STAGES: [&str; 5] = ["numbered", "signed", "leaving", "answered", "un
 /// all of its stages.
 const APART: &[(&str, &str)] = &[
     ("set_default_account", "no command does it yet"),
-    ("mark_restored", "no command does it yet"),
+    ("mark_restored", "a store that comes back has no daemon yet"),
+    ("come_from", "a store that comes back has no daemon yet"),
+    ("erase", "a store that comes back has no daemon yet"),
     ("limit_growth", "only tests do it"),
-    ("put", "commands write keys by put_credential"),
-    ("delete", "commands erase keys by delete_credential"),
     (
         "send/withheld",
         "takes a switch between the record of an attempt and its request",

@@ -225,12 +225,9 @@ async fn p1_p2_p3_people_are_told_what_happened_across_restarts() {
         serde_json::json!(["email", "webhook"])
     );
     for state in status["notifications"]["queue"].as_array().unwrap() {
-        assert_eq!(
-            (&state["waiting"], &state["given_up"]),
-            (&0.into(), &0.into()),
-            "{state}"
-        );
-        assert!(state["last_failure"].is_null(), "{state}");
+        // What was said at the very end may wait for the next daemon.
+        assert_eq!(state["given_up"], 0, "{state}");
+        assert!(state["delivered"].as_u64().unwrap() > 0, "{state}");
     }
     let canaries = [Canary::new("secret", SECRET)];
     let everything = operator.stage.everything_written().unwrap();

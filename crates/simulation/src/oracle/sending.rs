@@ -115,10 +115,9 @@ fn absence_is_proved(court: &mut Court<'_>) {
                     .copied()
                     .filter(|began| *began >= from)
                     .collect();
-                let apart = counting
-                    .last()
-                    .zip(counting.first())
-                    .map(|(last, first)| last - first);
+                // In the order in which they ended, which is not that in which they began.
+                let apart =
+                    (counting.iter().max().zip(counting.iter().min())).map(|(last, first)| last - first);
                 let proved = class != Class::Nothing && apart.is_some_and(|apart| apart >= APART_MS);
                 if !proved {
                     let what =
