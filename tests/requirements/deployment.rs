@@ -12,6 +12,16 @@ use strum::IntoEnumIterator;
 
 const SETTINGS: &str = "/etc/bursar/bursar.toml";
 const DATA: &str = "/var/lib/bursar";
+/// Words of commands that take something away or begin to trade.
+const DELETES_OR_STARTS: [&str; 7] = [
+    "rm",
+    "userdel",
+    "deluser",
+    "start",
+    "restart",
+    "enable",
+    "try-restart",
+];
 
 fn shipped(name: &str) -> String {
     fs::read_to_string(root().join("deploy").join(name)).unwrap()
@@ -97,15 +107,7 @@ fn t2_t3_no_package_deletes_a_store_or_starts_without_one() {
         let text = shipped(&format!("debian/{script}"));
         for line in text.lines().filter(|line| !line.trim_start().starts_with('#')) {
             let words: Vec<&str> = line.split_whitespace().collect();
-            for word in [
-                "rm",
-                "userdel",
-                "deluser",
-                "start",
-                "restart",
-                "enable",
-                "try-restart",
-            ] {
+            for word in DELETES_OR_STARTS {
                 assert!(!words.contains(&word), "{script}: {line}");
             }
         }
