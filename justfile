@@ -99,5 +99,19 @@ canaries images="1000":
 mutants package="bursar-controls" *options:
     tests/mutants {{package}} {{options}}
 
+# The release as an archive, in target/dist: what belongs below /usr.
+archive:
+    cargo build --release --locked -p bursar -p bursard
+    deploy/archive
+
+# The release as a Debian package too, made from the archive.
+deb: archive
+    deploy/deb
+
+# Packs the release and looks at what comes out; the exposure of the unit is at most 2.0.
+deploy-check:
+    cargo build --release --locked -p bursar -p bursard
+    tests/deploy
+
 ci:
     bash .ci/run

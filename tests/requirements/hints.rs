@@ -49,7 +49,8 @@ fn a_command_that_is_not_there_is_seen() {
     assert!(typed(&tree, "release ID --forever").is_err());
 }
 
-/// What follows `bursar ` where a text shows a command: between backquotes, and in lines of their own.
+/// What follows `bursar ` where a text shows a command: between backquotes, and in lines of their own, also
+/// behind a pipe.
 fn lines(text: &str) -> Vec<String> {
     let quoted = text.split("`bursar ").skip(1).filter_map(|rest| {
         let (line, _) = rest.split_once('`')?;
@@ -57,11 +58,15 @@ fn lines(text: &str) -> Vec<String> {
         let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
         Some(line.replace("//! ", "").replace("/// ", "").replace("\\ ", ""))
     });
-    let alone = text.lines().filter_map(|line| {
-        let line = line.trim_start();
-        let line = line.strip_prefix("$ ").unwrap_or(line);
-        Some(line.strip_prefix("bursar ")?.to_owned())
-    });
+    let alone = text
+        .lines()
+        .flat_map(|line| line.split(" | "))
+        .filter_map(|line| {
+            let line = line.trim_start();
+            let line = line.strip_prefix("$ ").unwrap_or(line);
+            let line = line.strip_prefix("sudo -u bursar ").unwrap_or(line);
+            Some(line.strip_prefix("bursar ")?.to_owned())
+        });
     quoted.chain(alone).collect()
 }
 

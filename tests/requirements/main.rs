@@ -8,6 +8,8 @@ mod controls;
 #[cfg(test)]
 mod coverage;
 #[cfg(test)]
+mod deployment;
+#[cfg(test)]
 mod hierarchy;
 #[cfg(test)]
 mod hints;
