@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::Path;
+use std::time::Duration;
 
 use bursar_audit::{Action, Data, Head, StoreId};
 use bursar_auth::Act;
@@ -10,7 +11,7 @@ use bursar_execution::JournalError;
 use bursar_keystore::VaultError;
 use bursar_model::{AccountId, CredentialId};
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::audit::{self, act_draft};
 use crate::environment::Environment;
@@ -21,6 +22,10 @@ use crate::store::SqliteStore;
 use crate::values::{Moment, Text, moment};
 use crate::vault::{self, Who};
 use crate::writer::Tx;
+
+/// Ten seconds together.
+const LEAVE_TRIES: u32 = 1_000;
+const LEAVE_PAUSE: Duration = Duration::from_millis(10);
 
 /// What a copy of a store holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -292,18 +297,31 @@ fn facts(path: &Path) -> Result<StoreCopy, StoreError> {
 /// Everything of a copy into its one file, that file made to last, and then under its name.
 fn settle(copy: &Path, path: &Path) -> Result<(), StoreError> {
     let connection = open_again(copy)?;
-    let mode: String = connection.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0))?;
-    if mode != "delete" {
-        return Err(StoreError::TakenBack {
-            detail: "somebody still reads the copy".to_owned(),
-        });
-    }
+    leave_log(&connection)?;
     connection.close().map_err(|(_, error)| error)?;
     let file = File::open(copy).map_err(|source| file_error(copy, source))?;
     file.sync_all().map_err(|source| file_error(copy, source))?;
     publish(copy, path)?;
     discard_copy(copy);
     Ok(())
+}
+
+/// Whoever answered the last question about the copy may still hold it for a moment.
+fn leave_log(connection: &Connection) -> Result<(), StoreError> {
+    for _ in 0..LEAVE_TRIES {
+        let mode: rusqlite::Result<String> =
+            connection.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0));
+        match mode {
+            Ok(mode) if mode == "delete" => return Ok(()),
+            Ok(_) => {}
+            Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => {}
+            Err(error) => return Err(error.into()),
+        }
+        std::thread::sleep(LEAVE_PAUSE);
+    }
+    Err(StoreError::TakenBack {
+        detail: "somebody still reads the copy".to_owned(),
+    })
 }
 
 /// Removes the file of a copy and what lies beside it.

@@ -338,10 +338,11 @@ impl Hand {
                     self.dice.below(1_000_000)
                 )),
             },
-            23 => typed(format!(
-                "backup create home/backup-{}",
-                self.dice.below(1_000_000)
-            )),
+            23 => {
+                // Apart from the unlock key.
+                std::fs::create_dir_all(self.folder.join("backups")).unwrap();
+                typed(format!("backup create backups/{}", self.dice.below(1_000_000)))
+            }
             24 => match self.a_paper_account().await {
                 Some(id) => typed(format!("account close {id} --reason rehearsal --yes")),
                 None => typed(format!("!reset-errors {account}")),
