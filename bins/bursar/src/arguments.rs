@@ -96,9 +96,16 @@ pub fn read(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Read {
     let arguments: Vec<std::ffi::OsString> = arguments.into_iter().collect();
     // Commands beside which somebody may type what opens something.
     let holds_keys = arguments.iter().skip(1).any(|argument| {
-        ["credentials", "keystore", "backup", "init", "--recovery-code"]
-            .iter()
-            .any(|word| argument == word)
+        [
+            "credentials",
+            "import-env",
+            "keystore",
+            "backup",
+            "init",
+            "--recovery-code",
+        ]
+        .iter()
+        .any(|word| argument == word)
     });
     let wants_json = arguments.iter().any(|argument| argument == "--json");
     match Arguments::try_parse_from(arguments) {
@@ -358,6 +365,7 @@ mod tests {
     fn a_secret_typed_as_an_argument_is_not_repeated() {
         for line in [
             "credentials set kraken-main CANARYSECRET",
+            "import-env CANARYSECRET",
             "keystore slot add passphrase CANARYSECRET",
             "keystore slot prove --recovery-code CANARYSECRET",
             "status --recovery-code CANARYSECRET mara_ilves",

@@ -1,6 +1,7 @@
 //! The commands, one file per group.
 
 pub mod account;
+pub mod apply;
 pub mod approvals;
 pub mod audit;
 pub mod backup;
@@ -13,6 +14,7 @@ pub mod doctor;
 pub mod errors;
 pub mod explain;
 pub mod hierarchy;
+pub mod import_env;
 pub mod init;
 pub mod keystore;
 pub mod kill;
@@ -59,6 +61,10 @@ pub enum Command {
     Setup(setup::Setup),
     /// Whether everything that has to be there is there, one line each
     Doctor(doctor::Doctor),
+    /// A whole file of users: shown first, then written together or not at all
+    Apply(apply::Apply),
+    /// The exchange keys of all accounts, once, from environment variables
+    ImportEnv(import_env::ImportEnv),
     /// A user's state, or everything at a glance
     Status(status::Status),
     /// Which brokers have their master account connected, and who trades without one
@@ -134,6 +140,8 @@ impl Command {
             Self::Preferences(command) => command.run(session).await,
             Self::Setup(command) => command.run(session).await,
             Self::Doctor(command) => command.run(session).await,
+            Self::Apply(command) => command.run(session).await,
+            Self::ImportEnv(command) => command.run(session).await,
             Self::Status(command) => command.run(session).await,
             Self::Hierarchy(command) => command.run(session).await,
             Self::Balance(command) => command.run(session).await,

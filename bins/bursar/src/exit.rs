@@ -89,6 +89,28 @@ impl Failure {
         Self::new(Exit::NotFound, message, hint)
     }
 
+    /// One failure of several, each in its line with its own hint; `None` when nothing failed.
+    pub fn together(mut several: Vec<Self>) -> Option<Self> {
+        if several.len() < 2 {
+            return several.pop();
+        }
+        let exit = several.first().map_or(Exit::Failed, Self::exit);
+        let all_alike = several.iter().all(|failure| failure.exit == exit);
+        let lines: Vec<String> = several
+            .iter()
+            .map(|failure| format!("  {}\n    {}", failure.message, failure.hint))
+            .collect();
+        Some(Self::new(
+            if all_alike { exit } else { Exit::Usage },
+            format!(
+                "{} mistakes; nothing was changed\n{}",
+                several.len(),
+                lines.join("\n")
+            ),
+            "correct all of them, then run the command again",
+        ))
+    }
+
     pub const fn exit(&self) -> Exit {
         self.exit
     }

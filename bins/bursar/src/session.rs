@@ -59,6 +59,15 @@ impl Session<'_> {
         self.surroundings.directory.join(typed)
     }
 
+    /// As [`path`](Self::path), but `-` stays `-`, for standard input.
+    pub fn document_path(&self, typed: &Path) -> PathBuf {
+        if typed == Path::new("-") {
+            typed.to_owned()
+        } else {
+            self.path(typed)
+        }
+    }
+
     /// Opens the store for a command. Nothing is ever made here.
     pub async fn open(&mut self) -> Result<Opened, Failure> {
         self.open_by(|path, environment| SqliteStore::open_looking_up_to(path, environment, READ_IN_A_SECOND))

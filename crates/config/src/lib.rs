@@ -28,6 +28,7 @@ pub mod sections;
 pub mod settings;
 pub mod values;
 
+pub use nearest::nearest;
 pub use preferences::{Preferences, TooLoose};
 pub use reader::{ConfigError, Problem};
 pub use rules::Warning;

@@ -1,7 +1,7 @@
 //! The right name for a wrong one.
 
 /// The candidate that is fewest slips away from `wrong`, if it is near enough to be meant.
-pub(crate) fn nearest<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let letters = wrong.chars().count();
     let near_enough = (letters / 3).clamp(1, 4);
     candidates

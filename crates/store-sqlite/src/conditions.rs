@@ -354,7 +354,7 @@ pub(crate) fn preferences(connection: &Connection, user: &UserId) -> Result<Pref
     Ok(found.map(|Json(preferences)| preferences).unwrap_or_default())
 }
 
-fn set_of_user<T: Serialize + PartialEq>(
+pub(crate) fn set_of_user<T: Serialize + PartialEq>(
     tx: &Tx<'_>,
     table: &'static str,
     action: Action,

@@ -83,7 +83,7 @@ impl Directory for SqliteStore {
     }
 }
 
-fn add_user(tx: &Tx<'_>, new: NewUser, act: &Act) -> Result<User, DirectoryError> {
+pub(crate) fn add_user(tx: &Tx<'_>, new: NewUser, act: &Act) -> Result<User, DirectoryError> {
     if find_user(tx, &new.id)?.is_some() {
         return Err(exists(Record::User, &new.id));
     }
@@ -113,7 +113,12 @@ fn add_user(tx: &Tx<'_>, new: NewUser, act: &Act) -> Result<User, DirectoryError
     Ok(user)
 }
 
-fn update_user(tx: &Tx<'_>, id: &UserId, change: &UserChange, act: &Act) -> Result<User, DirectoryError> {
+pub(crate) fn update_user(
+    tx: &Tx<'_>,
+    id: &UserId,
+    change: &UserChange,
+    act: &Act,
+) -> Result<User, DirectoryError> {
     let before = user(tx, id)?;
     let mut after = before.clone();
     if !change.apply(&mut after) {
@@ -199,7 +204,7 @@ fn write_user(
     tx.record(act.at, draft)
 }
 
-fn add_account(tx: &Tx<'_>, new: NewAccount, act: &Act) -> Result<Account, DirectoryError> {
+pub(crate) fn add_account(tx: &Tx<'_>, new: NewAccount, act: &Act) -> Result<Account, DirectoryError> {
     if find_account(tx, &new.id)?.is_some() {
         return Err(exists(Record::Account, &new.id));
     }
@@ -317,7 +322,7 @@ fn refuse_other_identity(tx: &Tx<'_>, account: &Account, venue: &str) -> Result<
     }
 }
 
-fn update_account(
+pub(crate) fn update_account(
     tx: &Tx<'_>,
     id: &AccountId,
     change: &AccountChange,

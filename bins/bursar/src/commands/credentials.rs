@@ -4,7 +4,7 @@
 mod entered;
 
 pub use entered::EnteredKey;
-pub(crate) use entered::from_environment;
+pub(crate) use entered::{Holder, NamedKey, PARTS, from_environment, in_variables};
 
 use bursar_accounts::{AdmittedKey, KeyRefused, admit_key};
 use bursar_audit::{Action, Draft, Subject};
@@ -89,7 +89,7 @@ async fn set(command: &Set, session: &mut Session<'_>) -> Result<Exit, Failure> 
     }
     let (keys, _) = session.unlocked(&opened).await?;
     let material = if command.from_env {
-        from_environment(&account, &owner, &opened, session).await?
+        from_environment(&account, &opened, session).await?
     } else {
         entered::entered(session)?
     };

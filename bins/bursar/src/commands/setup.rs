@@ -2,29 +2,25 @@
 //! four steps. What exists is used and updated.
 
 mod done;
-mod entry;
+pub(crate) mod entry;
+pub(crate) mod plan;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use bursar_auth::{
-    Account, AccountChange, AccountType, Directory, DirectoryError, NewAccount, NewUser, User, UserChange,
-};
-use bursar_config::Preferences;
+use bursar_auth::{Account, AccountChange, Directory, NewAccount, User, UserChange};
 use bursar_execution::Conditions;
 use bursar_keystore::{CredentialMaterial, Secret};
-use bursar_model::{AccountId, AccountMode, AccountRole, PairRule, Tier};
-use bursar_permissions::UserPermissions;
+use bursar_model::{AccountMode, PairRule, Tier};
 use clap::Args;
 use serde_json::json;
 
 use crate::commands::credentials::{self, EnteredKey};
-use crate::commands::permissions::within_tier;
-use crate::commands::preferences;
 use crate::commands::setup::done::Done;
-use crate::commands::setup::entry::{Entry, fits, limits, read};
+use crate::commands::setup::entry::{Entry, read};
+use crate::commands::setup::plan::{Plan, new_user, user_changes};
 use crate::render::Page;
 use crate::session::{Opened, Session};
-use crate::{Exit, Failure, brokers, prompt};
+use crate::{Exit, Failure, prompt};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -51,25 +47,9 @@ pub struct Setup {
     exceed_tier: bool,
 }
 
-/// What is going to be done for one user; everything that can be wrong was looked at.
-struct Plan {
-    entry: Entry,
-    /// The user as they are, if they are there.
-    user: Option<User>,
-    account_id: AccountId,
-    account: Option<Account>,
-    tier: Tier,
-    permissions: UserPermissions,
-    preferences: Preferences,
-}
-
 impl Setup {
     pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
-        let name = if self.file == Path::new("-") {
-            self.file.clone()
-        } else {
-            session.path(&self.file)
-        };
+        let name = session.document_path(&self.file);
         let text = prompt::document(session.console, &name)?;
         let entries = read(&text, &name);
         // The file may hold keys: its text is wiped.
@@ -77,25 +57,7 @@ impl Setup {
         let entries = entries?;
         let opened = session.open().await?;
         // First everything is looked at, so that a mistake in the last user stops the first.
-        let mut plans: Vec<Plan> = Vec::new();
-        for entry in entries {
-            let user_id = entry.user_id.clone();
-            let plan = self
-                .plan(entry, &opened, session)
-                .await
-                .map_err(|failure| failure.while_doing(&format!("user `{user_id}`")))?;
-            let is_double = plans.iter().any(|other| {
-                other.account_id == plan.account_id
-                    || (other.entry.user_id == user_id && other.tier != plan.tier)
-            });
-            if is_double {
-                return Err(Failure::usage(
-                    format!("user `{user_id}`: account `{}` is there twice", plan.account_id),
-                    "keep one of the two, or give the second an `account_id` of its own",
-                ));
-            }
-            plans.push(plan);
-        }
+        let plans = plan::all(entries, self.exceed_tier, &opened, session).await?;
         let mut page = Page::new();
         let mut documents = Vec::new();
         let mut exit = Exit::Done;
@@ -111,144 +73,23 @@ impl Setup {
         Ok(exit)
     }
 
-    async fn plan(&self, entry: Entry, opened: &Opened, session: &Session<'_>) -> Result<Plan, Failure> {
-        brokers::known(&entry.broker_type)?;
-        let store = &opened.store;
-        let user = match store.user(&entry.user_id).await {
-            Ok(user) => Some(user),
-            Err(DirectoryError::NotFound { .. }) => None,
-            Err(error) => return Err(error.into()),
-        };
-        if user.is_none() && entry.email.is_none() {
-            return Err(Failure::usage(
-                "a new user needs an e-mail address",
-                "add a field \"email\" to the file",
-            ));
-        }
-        let role = entry.role.unwrap_or(AccountRole::User);
-        let (account_id, account) = self.account(&entry, role, opened).await?;
-        if let Some(account) = &account {
-            fits(account, &entry, role)?;
-        }
-        let mode = account
-            .as_ref()
-            .map_or_else(|| entry.mode.unwrap_or(AccountMode::Live), Account::mode);
-        brokers::fits(&entry.broker_type, mode)?;
-        if mode == AccountMode::Paper && entry.credentials.is_some() {
-            return Err(Failure::refused(
-                format!("rule paper-account: account `{account_id}` trades on paper and holds no key"),
-                "leave `credentials` out, or set `mode` to \"live\"",
-            ));
-        }
-        let settings = &opened.installation.settings;
-        let tier = entry
-            .tier
-            .or_else(|| user.as_ref().map(|user| user.tier))
-            .unwrap_or(Tier::Basic);
-        let before = match &user {
-            // A new tier moves all limits.
-            Some(user) if user.tier == tier => store.permissions(&user.id).await?,
-            _ => UserPermissions::new(settings.tier(tier).default),
-        };
-        let top = PairRule::Bases(settings.assets.top.clone());
-        let wanted = limits(&entry)?.over(&before, &top);
-        let as_user = User::made(
-            NewUser {
-                id: entry.user_id.clone(),
-                email: match (&entry.email, &user) {
-                    (Some(email), _) => email.clone(),
-                    (None, Some(user)) => user.email.clone(),
-                    (None, None) => return Err(Failure::usage("a new user needs an e-mail address", "")),
-                },
-                name: None,
-                tier,
-                account_type: AccountType::Retail,
-            },
-            session.surroundings.now(),
-        );
-        let permissions = within_tier(wanted, &before, &as_user, self.exceed_tier, opened, session)?;
-        let preferences = match &entry.preferences {
-            Some(preferences) => {
-                preferences::fits(preferences, &permissions.limits)?;
-                preferences.clone()
-            }
-            None => match &user {
-                Some(user) => store.preferences(&user.id).await?,
-                None => Preferences::default(),
-            },
-        };
-        Ok(Plan {
-            entry,
-            user,
-            account_id,
-            account,
-            tier,
-            permissions,
-            preferences,
-        })
-    }
-
-    /// The account that is meant: the one that is named, else the user's at the broker, else a new one.
-    async fn account(
-        &self,
-        entry: &Entry,
-        role: AccountRole,
-        opened: &Opened,
-    ) -> Result<(AccountId, Option<Account>), Failure> {
-        let store = &opened.store;
-        if let Some(id) = &entry.account_id {
-            return match store.account(id).await {
-                Ok(account) => Ok((id.clone(), Some(account))),
-                Err(DirectoryError::NotFound { .. }) => Ok((id.clone(), None)),
-                Err(error) => Err(error.into()),
-            };
-        }
-        let mut own: Vec<Account> = store
-            .accounts_of(&entry.user_id)
-            .await?
-            .into_iter()
-            .filter(|account| {
-                account.is_open() && *account.broker() == entry.broker_type && account.role() == role
-            })
-            .collect();
-        if own.len() > 1 {
-            return Err(Failure::usage(
-                format!("the user has {} accounts at {}", own.len(), entry.broker_type),
-                "say which one with `account_id`",
-            ));
-        }
-        if let Some(account) = own.pop() {
-            return Ok((account.id().clone(), Some(account)));
-        }
-        let id = format!("{}-{}", entry.broker_type, entry.user_id);
-        let id: AccountId = id.parse().map_err(|error: bursar_model::InvalidId| {
-            Failure::usage(error.to_string(), "add an `account_id`")
-        })?;
-        match store.account(&id).await {
-            Ok(_) => Err(Failure::refused(
-                format!("rule unique-id: account `{id}` exists already"),
-                "name another with `account_id`",
-            )),
-            Err(DirectoryError::NotFound { .. }) => Ok((id, None)),
-            Err(error) => Err(error.into()),
-        }
-    }
-
     async fn carry_out(
         &self,
         plan: Plan,
         opened: &Opened,
         session: &mut Session<'_>,
     ) -> Result<Done, Failure> {
+        let new_account = plan.new_account();
         let Plan {
             mut entry,
-            user,
-            account_id,
+            known,
+            account_id: _,
             account,
             tier,
             permissions,
             preferences,
         } = plan;
+        let user = known.map(|known| known.user);
         session
             .console
             .say(&crate::render::bold(&format!("Setting up {}", entry.user_id)));
@@ -257,7 +98,7 @@ impl Setup {
         let user_is_new = user.is_none();
         let user = put_user(&entry, user, tier, opened, session).await?;
         let account_is_new = account.is_none();
-        let account = put_account(&entry, account_id, account, opened, session).await?;
+        let account = put_account(new_account, account, opened, session).await?;
 
         session.console.step(2, 4, "Credentials");
         let entered = entry.credentials.take().map(EnteredKey::material);
@@ -326,9 +167,7 @@ impl Setup {
         let previous = opened.store.credential_of(account.id()).await?;
         let material = match entered {
             Some(material) => Some(material),
-            None if self.from_env => {
-                Some(credentials::from_environment(account, user, opened, session).await?)
-            }
+            None if self.from_env => Some(credentials::from_environment(account, opened, session).await?),
             None if previous.is_some() || self.without_keys || !session.console.can_ask() => None,
             None => Some(CredentialMaterial::new(
                 prompt::secret(session.console, "API key", "add `--without-keys`")?,
@@ -383,19 +222,7 @@ async fn put_user(
     let act = session.act();
     let store = &opened.store;
     let Some(user) = user else {
-        let Some(email) = entry.email.clone() else {
-            return Err(Failure::usage(
-                "a new user needs an e-mail address",
-                "add a field \"email\" to the file",
-            ));
-        };
-        let new = NewUser {
-            id: entry.user_id.clone(),
-            email,
-            name: entry.name.clone(),
-            tier,
-            account_type: entry.account_type.unwrap_or_default(),
-        };
+        let new = new_user(entry, tier)?;
         let user = store.add_user(new, &act).await?;
         session.console.confirm(&format!(
             "user `{}` created: {}, tier {}, {}",
@@ -406,22 +233,13 @@ async fn put_user(
         ));
         return Ok(user);
     };
-    let mut changes = Vec::new();
-    if let Some(email) = entry.email.clone().filter(|email| *email != user.email) {
-        changes.push(UserChange::Email(email));
-    }
-    if entry.name.is_some() && entry.name != user.name {
-        changes.push(UserChange::Name(entry.name.clone()));
-    }
-    if let Some(account_type) = entry.account_type.filter(|kind| *kind != user.account_type) {
-        changes.push(UserChange::AccountType(account_type));
-    }
-    if tier != user.tier {
-        changes.push(UserChange::Tier(tier));
-    }
-    let count = changes.len();
-    for change in changes {
-        store.update_user(&user.id, change, &act).await?;
+    let mut after = user.clone();
+    let mut count: usize = 0;
+    for change in user_changes(entry, tier) {
+        if change.apply(&mut after) {
+            count = count.saturating_add(1);
+            store.update_user(&user.id, change, &act).await?;
+        }
     }
     session.console.confirm(&match count {
         0 => format!("user `{}` exists and is used", user.id),
@@ -431,8 +249,7 @@ async fn put_user(
 }
 
 async fn put_account(
-    entry: &Entry,
-    id: AccountId,
+    new: NewAccount,
     account: Option<Account>,
     opened: &Opened,
     session: &mut Session<'_>,
@@ -440,23 +257,13 @@ async fn put_account(
     let act = session.act();
     let store = &opened.store;
     if let Some(account) = account {
-        if entry.nickname.is_some() && entry.nickname != account.nickname {
-            let change = AccountChange::Nickname(entry.nickname.clone());
-            store.update_account(account.id(), change, &act).await?;
-        }
+        let change = AccountChange::Nickname(new.nickname);
+        store.update_account(account.id(), change, &act).await?;
         session
             .console
             .confirm(&format!("account `{}` exists and is used", account.id()));
         return Ok(store.account(account.id()).await?);
     }
-    let new = NewAccount {
-        id,
-        owner: entry.user_id.clone(),
-        broker: entry.broker_type.clone(),
-        role: entry.role.unwrap_or(AccountRole::User),
-        mode: entry.mode.unwrap_or(AccountMode::Live),
-        nickname: entry.nickname.clone(),
-    };
     let account = store.add_account(new, &act).await?;
     session.console.confirm(&format!(
         "account `{}` created at {}, role {}, mode {}",

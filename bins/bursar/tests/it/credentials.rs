@@ -54,6 +54,13 @@ impl Venue {
         json!({ "api_key": key, "api_secret": secret }).to_string()
     }
 
+    /// Puts a customer's key into the environment under this name.
+    pub(crate) fn name_key(&self, desk: &mut Desk, name: &str, customer: &str) {
+        let (key, secret) = self.key(customer);
+        desk.set_variable(&format!("{name}_API_KEY"), &key);
+        desk.set_variable(&format!("{name}_API_SECRET"), &secret);
+    }
+
     pub(crate) async fn close(self) {
         self.shutdown.cancel();
         self.server.stopped().await;

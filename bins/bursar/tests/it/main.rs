@@ -1,6 +1,8 @@
 //! The command line, typed as an operator types it.
 
 #[cfg(test)]
+mod apply;
+#[cfg(test)]
 mod backups;
 #[cfg(test)]
 mod credentials;

@@ -85,6 +85,21 @@ async fn a_tier_that_changes_moves_all_limits() {
 }
 
 #[tokio::test]
+async fn a_new_tier_leaves_what_happens_at_the_limit_of_the_loss() {
+    let desk = Desk::made().await;
+    let basic = r#"{"user_id": "mara_ilves", "email": "mara@example.com", "broker_type": "kraken",
+        "mode": "paper", "tier": "basic"}"#;
+    desk.run_with("setup -", basic).await;
+    desk.done("permissions set mara_ilves --on-daily-loss halt").await;
+
+    desk.run_with("setup -", &basic.replace("basic", "pro")).await;
+
+    let shown = desk.json("permissions show mara_ilves").await;
+    assert_eq!(shown["permissions"]["on_daily_loss"], json!("halt"));
+    assert_eq!(shown["permissions"]["max_position_usd"], json!("200"));
+}
+
+#[tokio::test]
 async fn a_mistake_in_the_last_user_stops_the_first() {
     let desk = Desk::made().await;
     let second = MARA

@@ -315,7 +315,10 @@ impl Hand {
                 typed("config apply --reason rehearsal".to_owned())
             }
             20 if self.dice.once_in(2) => {
-                typed("setup - --without-keys".to_owned()).with_input(Some(a_guest(self.dice.below(1_000))))
+                let words = *self
+                    .dice
+                    .one_of(&["setup - --without-keys", "apply - --without-keys --yes"]);
+                typed(words.to_owned()).with_input(Some(a_guest(self.dice.below(1_000))))
             }
             20 => typed("check".to_owned()),
             21 => {

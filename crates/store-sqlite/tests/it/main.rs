@@ -32,6 +32,8 @@ mod losses;
 #[cfg(test)]
 mod notices;
 #[cfg(test)]
+mod onboarding;
+#[cfg(test)]
 mod open;
 #[cfg(test)]
 mod orders;

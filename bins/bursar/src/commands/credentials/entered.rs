@@ -1,8 +1,8 @@
 //! Where a key comes in: a prompt, standard input or the environment. Never an argument.
 
-use bursar_auth::{Account, Directory, User};
+use bursar_auth::{Account, Directory, NewAccount};
 use bursar_keystore::{CredentialMaterial, Secret};
-use bursar_model::{AccountMode, AccountRole};
+use bursar_model::{AccountId, AccountMode, AccountRole, BrokerId, UserId};
 use serde::Deserialize;
 
 use crate::session::{Opened, Session};
@@ -57,95 +57,151 @@ pub(super) fn entered(session: &mut Session<'_>) -> Result<CredentialMaterial, F
     EnteredKey::parse(text).map(EnteredKey::material)
 }
 
-/// The names under which the environment may hold the key of an account.
-fn names_in_environment(account: &Account, owner: &User) -> Vec<String> {
-    let upper = |text: &str| text.to_ascii_uppercase().replace('-', "_");
-    let broker = upper(account.broker().as_str());
-    match account.role() {
-        AccountRole::Master => vec![format!("{broker}_MASTER")],
-        AccountRole::User => {
-            let id = owner.id.as_str();
-            let first = id.split(['_', '-']).next().unwrap_or(id);
-            let mut names = vec![format!("{broker}_USER_{}", upper(id))];
-            if first != id {
-                names.push(format!("{broker}_USER_{}", upper(first)));
+/// An account for which the environment may hold a key.
+#[derive(Clone, Debug)]
+pub(crate) struct Holder {
+    pub(crate) account: AccountId,
+    broker: BrokerId,
+    role: AccountRole,
+    owner: UserId,
+}
+
+impl Holder {
+    /// `None` for an account that can have no key.
+    pub(crate) fn of(account: &Account) -> Option<Self> {
+        let has_key = account.is_open() && account.mode() != AccountMode::Paper;
+        has_key.then(|| Self {
+            account: account.id().clone(),
+            broker: account.broker().clone(),
+            role: account.role(),
+            owner: account.owner().clone(),
+        })
+    }
+
+    /// As [`of`](Self::of), for an account that is about to be added.
+    pub(crate) fn of_new(new: &NewAccount) -> Option<Self> {
+        (new.mode != AccountMode::Paper).then(|| Self {
+            account: new.id.clone(),
+            broker: new.broker.clone(),
+            role: new.role,
+            owner: new.owner.clone(),
+        })
+    }
+
+    /// All accounts of the store that can have a key.
+    pub(crate) async fn all(opened: &Opened) -> Result<Vec<Self>, Failure> {
+        let accounts = opened.store.accounts().await?;
+        Ok(accounts.iter().filter_map(Self::of).collect())
+    }
+
+    /// How the names of the variables may begin: with the user's whole id, or its first part.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let broker = in_variables(self.broker.as_str());
+        match self.role {
+            AccountRole::Master => vec![format!("{broker}_MASTER")],
+            AccountRole::User => {
+                let id = self.owner.as_str();
+                let first = id.split(['_', '-']).next().unwrap_or(id);
+                let mut names = vec![format!("{broker}_USER_{}", in_variables(id))];
+                if first != id {
+                    names.push(format!("{broker}_USER_{}", in_variables(first)));
+                }
+                names
             }
-            names
         }
     }
 }
 
-pub(crate) async fn from_environment(
-    account: &Account,
-    owner: &User,
-    opened: &Opened,
-    session: &Session<'_>,
-) -> Result<CredentialMaterial, Failure> {
-    let names = names_in_environment(account, owner);
-    let is_set = |name: &String| {
-        session
-            .surroundings
-            .variable(&format!("{name}_API_KEY"))
-            .is_some()
-            || session
-                .surroundings
-                .variable(&format!("{name}_API_SECRET"))
-                .is_some()
-    };
-    let set: Vec<&String> = names.iter().filter(|name| is_set(name)).collect();
-    let name = match set.as_slice() {
-        [name] => name.as_str(),
-        [] => {
-            return Err(Failure::not_found(
-                format!("the environment holds no key for account `{}`", account.id()),
-                format!("set {}_API_KEY and …_API_SECRET", names.join("_API_KEY or ")),
-            ));
-        }
-        _ => {
-            return Err(Failure::refused(
-                format!(
-                    "rule unambiguous-name: the environment holds {} keys for account `{}`",
-                    set.len(),
-                    account.id()
-                ),
-                format!("leave only one of {} set", names.join(", ")),
-            ));
-        }
-    };
-    refuse_shared_name(name, account, opened).await?;
-    let part = |suffix: &str| {
-        let variable = format!("{name}_{suffix}");
-        let value = session.surroundings.variable(&variable).map(str::to_owned);
-        value.map(Secret::from_text).ok_or_else(|| {
-            Failure::not_found(
-                format!("`{variable}` is not set"),
-                "set both, the key and its secret",
-            )
-        })
-    };
-    Ok(CredentialMaterial::new(part("API_KEY")?, part("API_SECRET")?))
+/// A word as it stands in the name of a variable.
+pub(crate) fn in_variables(word: &str) -> String {
+    word.to_ascii_uppercase().replace('-', "_")
 }
 
-/// A name that fits two accounts names none of them.
-async fn refuse_shared_name(name: &str, account: &Account, opened: &Opened) -> Result<(), Failure> {
-    for other in opened.store.accounts().await? {
-        if other.id() == account.id() || !other.is_open() || other.mode() == AccountMode::Paper {
-            continue;
-        }
-        let owner = opened.store.user(other.owner()).await?;
-        if names_in_environment(&other, &owner)
+/// A key in the environment that is meant for one account and no other.
+#[derive(Clone, Debug)]
+pub(crate) struct NamedKey(String);
+
+impl NamedKey {
+    /// The key of `holder`, if the variables leave no doubt. `all`: whom else they could be for.
+    pub(crate) fn of(holder: &Holder, all: &[Holder], session: &Session<'_>) -> Result<Self, Failure> {
+        let names = holder.names();
+        let variable = |name: &str, part: &str| session.surroundings.variable(&format!("{name}_{part}"));
+        let set: Vec<&String> = names
             .iter()
-            .any(|theirs| theirs == name)
-        {
+            .filter(|name| PARTS.iter().any(|part| variable(name, part).is_some()))
+            .collect();
+        let name = match set.as_slice() {
+            [name] => name.as_str(),
+            [] => {
+                return Err(Failure::not_found(
+                    format!("the environment holds no key for account `{}`", holder.account),
+                    format!("set {}_API_KEY and …_API_SECRET", names.join("_API_KEY or ")),
+                ));
+            }
+            _ => {
+                return Err(Failure::refused(
+                    format!(
+                        "rule unambiguous-name: the environment holds {} keys for account `{}`",
+                        set.len(),
+                        holder.account
+                    ),
+                    format!("leave only one of {} set", names.join(", ")),
+                ));
+            }
+        };
+        // A name that fits two accounts names none of them.
+        let other = all
+            .iter()
+            .find(|other| other.account != holder.account && other.names().iter().any(|their| their == name));
+        if let Some(other) = other {
             return Err(Failure::refused(
                 format!(
                     "rule unambiguous-name: `{name}_API_KEY` could be for `{}` or for `{}`",
-                    account.id(),
-                    other.id()
+                    holder.account, other.account
                 ),
                 "enter the key at the prompt, or pipe it in",
             ));
         }
+        for part in PARTS {
+            if variable(name, part).is_none() {
+                return Err(Failure::not_found(
+                    format!("`{name}_{part}` is not set"),
+                    "set both, the key and its secret",
+                ));
+            }
+        }
+        Ok(Self(name.to_owned()))
     }
-    Ok(())
+
+    /// The variable that holds the key; its secret is beside it.
+    pub(crate) fn variable(&self) -> String {
+        format!("{}_API_KEY", self.0)
+    }
+
+    pub(crate) fn material(&self, session: &Session<'_>) -> CredentialMaterial {
+        let part = |part: &str| {
+            let value = session.surroundings.variable(&format!("{}_{part}", self.0));
+            Secret::from_text(value.unwrap_or_default().to_owned())
+        };
+        CredentialMaterial::new(part("API_KEY"), part("API_SECRET"))
+    }
+}
+
+/// How the names of the two variables of a key end.
+pub(crate) const PARTS: [&str; 2] = ["API_KEY", "API_SECRET"];
+
+pub(crate) async fn from_environment(
+    account: &Account,
+    opened: &Opened,
+    session: &Session<'_>,
+) -> Result<CredentialMaterial, Failure> {
+    let all = Holder::all(opened).await?;
+    let holder = all.iter().find(|holder| holder.account == *account.id());
+    let holder = holder.ok_or_else(|| {
+        Failure::refused(
+            format!("account `{}` holds no key", account.id()),
+            "name an open account that is not on paper",
+        )
+    })?;
+    Ok(NamedKey::of(holder, &all, session)?.material(session))
 }

@@ -6,6 +6,9 @@ use bursar_auth::{Account, AccountType, DisplayName, Email};
 use bursar_config::Preferences;
 use bursar_model::{AccountId, AccountMode, AccountRole, BrokerId, PairRule, Tier, Usd, UserId};
 use serde::Deserialize;
+use serde_json::value::RawValue;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use crate::Failure;
 use crate::arguments::{self, PairsArgument};
@@ -15,38 +18,41 @@ use crate::commands::permissions::LimitArguments;
 /// One user of the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Entry {
-    pub(super) user_id: UserId,
-    pub(super) name: Option<DisplayName>,
-    pub(super) email: Option<Email>,
-    pub(super) tier: Option<Tier>,
-    pub(super) account_type: Option<AccountType>,
+pub(crate) struct Entry {
+    /// Where it begins in the file, from 1.
+    #[serde(skip)]
+    pub(crate) line: usize,
+    pub(crate) user_id: UserId,
+    pub(crate) name: Option<DisplayName>,
+    pub(crate) email: Option<Email>,
+    pub(crate) tier: Option<Tier>,
+    pub(crate) account_type: Option<AccountType>,
     #[serde(alias = "broker")]
-    pub(super) broker_type: BrokerId,
+    pub(crate) broker_type: BrokerId,
     #[serde(default)]
-    pub(super) role: Option<AccountRole>,
+    pub(crate) role: Option<AccountRole>,
     #[serde(default)]
-    pub(super) mode: Option<AccountMode>,
-    pub(super) account_id: Option<AccountId>,
-    pub(super) nickname: Option<DisplayName>,
+    pub(crate) mode: Option<AccountMode>,
+    pub(crate) account_id: Option<AccountId>,
+    pub(crate) nickname: Option<DisplayName>,
     #[serde(default)]
-    pub(super) enabled: bool,
+    pub(crate) enabled: bool,
     /// For people who read the file.
     #[serde(rename = "description")]
-    pub(super) _description: Option<String>,
-    pub(super) pairs: Option<PairList>,
+    pub(crate) _description: Option<String>,
+    pub(crate) pairs: Option<PairList>,
     #[serde(alias = "max_size")]
-    pub(super) max_position_usd: Option<Dollars>,
-    pub(super) max_daily_loss_usd: Option<Dollars>,
-    pub(super) max_positions: Option<u32>,
-    pub(super) trade_only: Option<bool>,
-    pub(super) preferences: Option<Preferences>,
-    pub(super) credentials: Option<EnteredKey>,
+    pub(crate) max_position_usd: Option<Dollars>,
+    pub(crate) max_daily_loss_usd: Option<Dollars>,
+    pub(crate) max_positions: Option<u32>,
+    pub(crate) trade_only: Option<bool>,
+    pub(crate) preferences: Option<Preferences>,
+    pub(crate) credentials: Option<EnteredKey>,
 }
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-pub(super) enum PairList {
+pub(crate) enum PairList {
     Word(String),
     List(Vec<String>),
 }
@@ -54,7 +60,7 @@ pub(super) enum PairList {
 /// An amount: a text, or a whole number.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(try_from = "WrittenDollars")]
-pub(super) struct Dollars(Usd);
+pub(crate) struct Dollars(Usd);
 
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -74,70 +80,160 @@ impl TryFrom<WrittenDollars> for Dollars {
     }
 }
 
-/// A TOML file with several users: one `[[user]]` each.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct UserTables {
-    user: Vec<Entry>,
+/// Where a mistake is, and which, as far as it may be told.
+struct Mistake {
+    line: usize,
+    column: Option<usize>,
+    message: Option<String>,
 }
 
-/// Reads one user or several, as JSON or TOML.
-pub(super) fn read(text: &str, name: &Path) -> Result<Vec<Entry>, Failure> {
+/// Reads one user or several, as JSON or TOML. With several, the mistake of each is told.
+pub(crate) fn read(text: &str, name: &Path) -> Result<Vec<Entry>, Failure> {
     let is_toml = name.extension().is_some_and(|extension| extension == "toml");
+    let (entries, mistakes) = if is_toml { read_toml(text) } else { read_json(text) };
     let hint = "see `bursar setup --help` for the fields";
-    // A message of the reader may repeat what it read, and that may be a key.
-    let holds_keys = text.contains("secret");
-    let wrong = |place: String, message: String| {
-        let told = if holds_keys {
-            String::new()
-        } else {
-            format!(": {message}")
-        };
-        Failure::usage(
-            format!("`{}` cannot be read: {place}{told}", name.display()),
-            hint,
-        )
-    };
-    let entries = if is_toml {
-        let parsed = if text.contains("[[user]]") {
-            toml::from_str::<UserTables>(text).map(|tables| tables.user)
-        } else {
-            toml::from_str::<Entry>(text).map(|entry| vec![entry])
-        };
-        parsed.map_err(|error| {
-            let line = error
-                .span()
-                .and_then(|span| text.get(..span.start))
-                .map_or(0, |before| before.matches('\n').count())
-                .saturating_add(1);
-            wrong(format!("line {line}"), error.message().to_owned())
-        })?
-    } else {
-        let parsed = if text.trim_start().starts_with('[') {
-            serde_json::from_str::<Vec<Entry>>(text)
-        } else {
-            serde_json::from_str::<Entry>(text).map(|entry| vec![entry])
-        };
-        parsed.map_err(|error| {
-            let place = format!("line {}, column {}", error.line(), error.column());
-            let mut message = error.to_string();
-            // The reader's message ends with the place, which was told already.
-            if let Some(end) = message.find(" at line ") {
-                message.truncate(end);
-            }
-            wrong(place, message)
-        })?
-    };
-    if entries.is_empty() {
-        return Err(Failure::usage(
+    let told: Vec<String> = mistakes.iter().map(Mistake::told).collect();
+    match told.as_slice() {
+        [] if entries.is_empty() => Err(Failure::usage(
             format!("`{}` names no user", name.display()),
             hint,
-        ));
+        )),
+        [] => Ok(entries),
+        [one] => Err(Failure::usage(
+            format!("`{}` cannot be read: {one}", name.display()),
+            hint,
+        )),
+        several => Err(Failure::usage(
+            format!("`{}` cannot be read:\n  {}", name.display(), several.join("\n  ")),
+            hint,
+        )),
     }
-    Ok(entries)
 }
+
+impl Mistake {
+    /// `read`: the part of the text that was read. The reader's message may repeat it, and where it holds a
+    /// key only the place is told.
+    fn new(line: usize, column: Option<usize>, message: &str, read: &str) -> Self {
+        Self {
+            line,
+            column,
+            message: (!holds_key(read)).then(|| with_nearest(message)),
+        }
+    }
+
+    fn json(error: &serde_json::Error, lines_before: usize, read: &str) -> Self {
+        let message = error.to_string();
+        // The message ends with the place, which is told already.
+        let end = message.find(" at line ").unwrap_or(message.len());
+        let message = message.get(..end).unwrap_or_default();
+        let line = error.line().saturating_add(lines_before);
+        Self::new(line, Some(error.column()), message, read)
+    }
+
+    fn toml(error: &toml::de::Error, text: &str, otherwise: usize) -> Self {
+        let start = error.span().map_or(otherwise, |span| span.start);
+        Self::new(line_at(text, start), None, error.message(), text)
+    }
+
+    fn told(&self) -> String {
+        let mut told = format!("line {}", self.line);
+        if let Some(column) = self.column {
+            told.push_str(&format!(", column {column}"));
+        }
+        if let Some(message) = &self.message {
+            told.push_str(&format!(": {message}"));
+        }
+        told
+    }
+}
+
+fn holds_key(text: &str) -> bool {
+    text.contains("secret") || text.contains("credentials")
+}
+
+fn line_at(text: &str, position: usize) -> usize {
+    let before = text.get(..position).unwrap_or_default();
+    before.matches('\n').count().saturating_add(1)
+}
+
+/// The reader's list of right names, cut down to the one that was meant.
+fn with_nearest(message: &str) -> String {
+    if !message.starts_with("unknown ") {
+        return message.to_owned();
+    }
+    let mut names = message.split('`').skip(1).step_by(2);
+    let nearest = names
+        .next()
+        .and_then(|wrong| bursar_config::nearest(wrong, names));
+    match (nearest, message.split_once(", expected")) {
+        (Some(nearest), Some((start, _))) => format!("{start}; did you mean `{nearest}`?"),
+        _ => message.to_owned(),
+    }
+}
+
+fn read_json(text: &str) -> (Vec<Entry>, Vec<Mistake>) {
+    let records = if text.trim_start().starts_with('[') {
+        match serde_json::from_str::<Vec<&RawValue>>(text) {
+            Ok(records) => records.into_iter().map(RawValue::get).collect(),
+            Err(error) => return (Vec::new(), vec![Mistake::json(&error, 0, text)]),
+        }
+    } else {
+        vec![text]
+    };
+    let (mut entries, mut mistakes) = (Vec::new(), Vec::new());
+    let mut position: usize = 0;
+    for record in records {
+        // Between two records stand only a comma and blanks, so the next that reads like it is it.
+        let rest = text.get(position..).unwrap_or_default();
+        let start = position.saturating_add(rest.find(record).unwrap_or(0));
+        position = start.saturating_add(record.len());
+        let line = line_at(text, start);
+        match serde_json::from_str::<Entry>(record) {
+            Ok(entry) => entries.push(Entry { line, ..entry }),
+            Err(error) => mistakes.push(Mistake::json(&error, line.saturating_sub(1), record)),
+        }
+    }
+    (entries, mistakes)
+}
+
+/// One user, or one `[[user]]` each.
+fn read_toml(text: &str) -> (Vec<Entry>, Vec<Mistake>) {
+    let document = match DeTable::parse(text) {
+        Ok(document) => document.into_inner(),
+        Err(error) => return (Vec::new(), vec![Mistake::toml(&error, text, 0)]),
+    };
+    let (mut entries, mut mistakes) = (Vec::new(), Vec::new());
+    let mut records = Vec::new();
+    let is_list = |value: &Spanned<DeValue<'_>>| matches!(value.get_ref(), DeValue::Array(_));
+    if document.get("user").is_some_and(is_list) {
+        for (name, value) in document {
+            let start = name.span().start;
+            match value.into_inner() {
+                DeValue::Array(users) if name.get_ref() == "user" => records.extend(users),
+                _ => {
+                    let message = format!("`{}` stands outside of `[[user]]`", name.get_ref());
+                    mistakes.push(Mistake::new(line_at(text, start), None, &message, text));
+                }
+            }
+        }
+    } else {
+        records.push(Spanned::new(0..text.len(), DeValue::Table(document)));
+    }
+    for record in records {
+        let start = record.span().start;
+        match Entry::deserialize(ValueDeserializer::from(record)) {
+            Ok(entry) => entries.push(Entry {
+                line: line_at(text, start),
+                ..entry
+            }),
+            Err(error) => mistakes.push(Mistake::toml(&error, text, start)),
+        }
+    }
+    (entries, mistakes)
+}
+
 /// What is fixed about an account must be what the file says.
-pub(super) fn fits(account: &Account, entry: &Entry, role: AccountRole) -> Result<(), Failure> {
+pub(crate) fn fits(account: &Account, entry: &Entry, role: AccountRole) -> Result<(), Failure> {
     let differs = |what: &str, there: String, asked: String| {
         Err(Failure::refused(
             format!(
@@ -178,7 +274,7 @@ pub(super) fn fits(account: &Account, entry: &Entry, role: AccountRole) -> Resul
     }
 }
 
-pub(super) fn limits(entry: &Entry) -> Result<LimitArguments, Failure> {
+pub(crate) fn limits(entry: &Entry) -> Result<LimitArguments, Failure> {
     let wrong = |error: String| Failure::usage(error, "correct `pairs`");
     let pairs: Option<PairsArgument> = match &entry.pairs {
         None => None,
