@@ -31,8 +31,8 @@ use story::Story;
 /// Market seconds per second: a minute of prices passes in one.
 const SPEED: Decimal = dec!(60);
 
-/// What the local exchange calls BTC-USD.
-const BTC_USD: &str = "XBTUSD";
+/// What the local exchange calls the pairs that the demo's users may trade.
+const TRADED: [&str; 3] = ["XBTUSD", "ETHUSD", "SOLUSD"];
 
 /// Short intervals, so that a few seconds show what otherwise takes hours.
 const SETTINGS: &str = "\

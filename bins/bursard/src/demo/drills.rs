@@ -8,7 +8,7 @@ use bursar_execution::Journal;
 use bursar_model::{IntentState, UserId};
 use rust_decimal::{Decimal, dec};
 
-use super::{BTC_USD, Performance, id};
+use super::{Performance, TRADED, id};
 use crate::rehearsal::Said;
 
 impl Performance {
@@ -35,7 +35,7 @@ impl Performance {
         ])
         .await;
         self.fall(dec!(0.80))?;
-        self.story.tell("The price of BTC falls by a fifth.");
+        self.story.tell("All prices fall by a fifth.");
         let store = self.store()?.clone();
         let tripped = || {
             let (store, user) = (store.clone(), user.clone());
@@ -61,13 +61,13 @@ impl Performance {
             "switch-user",
         );
         // The trailing stop may have sold already: that is an exit too.
-        if let Some(quantity) = self.held("kraken-brandt").await? {
+        if let Some((pair, quantity)) = self.held("kraken-brandt").await? {
             let line = [
                 "order",
                 "place",
                 "kraken-brandt",
                 "sell",
-                "BTC-USD",
+                &pair,
                 "--quantity",
                 &quantity,
                 "--wait-ms",
@@ -125,21 +125,26 @@ impl Performance {
         let now = exchange.now();
         exchange
             .with(|exchange| {
+                // All of them: what the strategy bought by itself decides how much of which can still be held.
                 let pairs = exchange.status().pairs;
-                let price = pairs
+                let mut falling = pairs
                     .iter()
-                    .find(|status| status.pair == BTC_USD)
-                    .map_or(Decimal::ONE, |status| status.last);
-                let fallen = price.checked_mul(to).unwrap_or(price).round_dp(1);
-                exchange.set_price(now, BTC_USD, fallen)
+                    .filter(|status| TRADED.contains(&status.pair.as_str()));
+                falling.try_for_each(|status| {
+                    let price = status.last;
+                    let fallen = price.checked_mul(to).unwrap_or(price).round_dp(price.scale());
+                    exchange.set_price(now, &status.pair, fallen)
+                })
             })
             .map_err(|error| Failure::of(Exit::Failed, &error, "choose a market with BTC-USD"))
     }
 
-    async fn held(&self, account: &str) -> Result<Option<String>, Failure> {
-        let positions = Journal::positions(self.store()?, &id(account)?).await?;
-        let held = positions.into_iter().find(|position| position.pair == self.pair);
-        Ok(held.map(|position| position.quantity.to_string()))
+    /// A position of the account, in the demo's own pair if there is one.
+    async fn held(&self, account: &str) -> Result<Option<(String, String)>, Failure> {
+        let mut positions = Journal::positions(self.store()?, &id(account)?).await?;
+        positions.sort_by_key(|position| position.pair != self.pair);
+        let held = positions.into_iter().next();
+        Ok(held.map(|position| (position.pair.to_string(), position.quantity.to_string())))
     }
 
     pub(super) async fn kill_switch(&mut self) -> Result<(), Failure> {
