@@ -1,5 +1,7 @@
 //! Which settings hold, and where the store lies.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use bursar_config::{Settings, StoreUrl, Warning};
@@ -92,6 +94,25 @@ impl Installation {
         Ballast::at(folder.join("ballast"), megabytes.saturating_mul(1_000_000))
     }
 
+    /// Makes the folders of the store, for their owner alone, and tells which.
+    pub(crate) fn make_folders(&self) -> Result<Vec<PathBuf>, Failure> {
+        let folders = self.kept_from_keys();
+        for folder in &folders {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)
+                .map_err(|error| {
+                    Failure::new(
+                        Exit::Unavailable,
+                        format!("the folder `{}` cannot be made: {error}", folder.display()),
+                        "name a folder that you may write to with `--data-dir`",
+                    )
+                })?;
+        }
+        Ok(folders)
+    }
+
     /// The folders in which no unlock key may lie.
     pub fn kept_from_keys(&self) -> Vec<PathBuf> {
         let mut folders = vec![self.data_dir.clone()];
@@ -102,6 +123,13 @@ impl Installation {
         }
         folders
     }
+}
+
+/// A name beside a file, as the engine gives names to what belongs to a store.
+pub(crate) fn beside(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 /// The data folder and the store's file.

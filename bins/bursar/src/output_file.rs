@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 
+use crate::installation::beside;
 use crate::{Exit, Failure};
 
 /// Where a command is to write, and whether what is there may go.
@@ -60,6 +61,25 @@ fn exists(path: &Path) -> Failure {
         format!("`{}` is there already, and is left as it is", path.display()),
         "name another file, or add `--force` to write it anew",
     )
+}
+
+/// Refuses a place where something is, before anything is done.
+pub(crate) fn refuse_over(file: &Path, hint: &str) -> Result<(), Failure> {
+    if fs::symlink_metadata(file).is_err() {
+        return Ok(());
+    }
+    Err(Failure::refused(
+        format!(
+            "rule never-overwrite: there is something at `{}` already",
+            file.display()
+        ),
+        hint,
+    ))
+}
+
+/// What a file is called until it is finished.
+pub(crate) fn unfinished(file: &Path) -> PathBuf {
+    beside(file, &format!(".part-{}", std::process::id()))
 }
 
 /// A file that was not there, for its owner alone.

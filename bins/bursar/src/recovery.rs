@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use bursar_keystore::{KeysError, RecoveryCode, RecoveryConfirmed, Secret, VaultError};
 
-use crate::output_file::sync_folder_of;
+use crate::output_file::{refuse_over, sync_folder_of};
 use crate::session::Session;
 use crate::{Exit, Failure, Installation, prompt};
 
@@ -31,15 +31,7 @@ impl Recovery {
         match file {
             Some(file) => {
                 let file = session.path(file);
-                if fs::symlink_metadata(&file).is_ok() {
-                    return Err(Failure::refused(
-                        format!(
-                            "rule never-overwrite: there is something at `{}` already",
-                            file.display()
-                        ),
-                        "name another file for the recovery code",
-                    ));
-                }
+                refuse_over(&file, "name another file for the recovery code")?;
                 keys_apart(&file, installation)?;
                 Ok(Self::Written(file))
             }

@@ -7,8 +7,9 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use crate::installation::beside;
 use crate::{Exit, Failure};
 
 /// The right to do something with a store. It ends with the process, however that ends.
@@ -66,13 +67,6 @@ impl Sole {
         );
         Ok(Self { _file: file })
     }
-}
-
-/// Two stores may lie in one folder.
-fn beside(store: &Path, suffix: &str) -> PathBuf {
-    let mut name = store.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 /// The process that is the daemon of a store, as far as it can be told without standing in its way for a

@@ -182,7 +182,7 @@ impl Tail {
         for stored in &stored {
             match read(stored) {
                 Ok(record) => {
-                    if self.wants(&record) {
+                    if is_about(&record, self.user.as_ref(), self.account.as_ref()) {
                         table.row(row(&record));
                         rows.push(json!(record));
                     }
@@ -201,19 +201,13 @@ impl Tail {
         session.console.answer(&page, &json!({ "records": rows }));
         Ok(Exit::Done)
     }
+}
 
-    fn wants(&self, record: &Record) -> bool {
-        let subject = &record.subject;
-        let about_user = self
-            .user
-            .as_ref()
-            .is_none_or(|user| subject.user.as_ref() == Some(user));
-        let about_account = self
-            .account
-            .as_ref()
-            .is_none_or(|account| subject.account.as_ref() == Some(account));
-        about_user && about_account
-    }
+/// Whether a record is about this user and this account, where they are named.
+fn is_about(record: &Record, user: Option<&UserId>, account: Option<&AccountId>) -> bool {
+    let subject = &record.subject;
+    user.is_none_or(|user| subject.user.as_ref() == Some(user))
+        && account.is_none_or(|account| subject.account.as_ref() == Some(account))
 }
 
 fn read(stored: &StoredRecord) -> Result<Record, DecodeError> {

@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::output_file::{new_private, publish};
+use crate::installation::beside;
+use crate::output_file::{new_private, publish, refuse_over, unfinished};
 use crate::progress::Progress;
 use crate::render::{Cell, Page, Tone, moment};
 use crate::session::{Session, environment};
@@ -109,15 +110,7 @@ impl Create {
         } else {
             to
         };
-        if fs::symlink_metadata(&file).is_ok() {
-            return Err(Failure::refused(
-                format!(
-                    "rule never-overwrite: there is something at `{}` already",
-                    file.display()
-                ),
-                "name another file or a folder",
-            ));
-        }
+        refuse_over(&file, "name another file or a folder")?;
         lies_apart(&file, &opened.installation, session)?;
         let act = session.act();
         let (keys, _) = session.unlocked(&opened).await?;
@@ -127,7 +120,7 @@ impl Create {
         has_room(&opened.installation)?;
         let facts = opened.store.copy_into(&scratch.path).await?;
         let about = About::from(&facts);
-        let unfinished = part_of(&file);
+        let unfinished = unfinished(&file);
         let sealed = seal(&scratch.path, &unfinished, &about, &keys, session).await;
         let published = sealed.and_then(|header| {
             publish(&unfinished, &file).map_err(|error| unwritten(&file, &error))?;
@@ -210,9 +203,7 @@ struct Scratch {
 impl Scratch {
     fn beside(store: &Path) -> Result<Self, Failure> {
         let sole = Sole::copier(store)?;
-        let mut name = store.as_os_str().to_owned();
-        name.push(".copy");
-        let path = PathBuf::from(name);
+        let path = beside(store, ".copy");
         discard_copy(&path);
         Ok(Self { path, _sole: sole })
     }
@@ -227,11 +218,7 @@ impl Drop for Scratch {
 /// A copy of the whole store fits on its disk, and leaves the daemon the room that it needs.
 fn has_room(installation: &Installation) -> Result<(), Failure> {
     let store = &installation.store;
-    let size = |suffix: &str| {
-        let mut name = store.as_os_str().to_owned();
-        name.push(suffix);
-        fs::metadata(PathBuf::from(name)).map_or(0, |file| file.len())
-    };
+    let size = |suffix: &str| fs::metadata(beside(store, suffix)).map_or(0, |file| file.len());
     let kept = u64::from(installation.settings.switches.min_free_mb).saturating_mul(1_000_000);
     let needed = size("").saturating_add(size("-wal")).saturating_add(kept);
     let folder = store.parent().unwrap_or(&installation.data_dir);
@@ -456,12 +443,6 @@ fn backup_json(header: &BackupHeader, about: &About) -> Value {
         "slots": header.keys.slots.iter().map(|slot| &slot.id).collect::<Vec<_>>(),
         "about": about,
     })
-}
-
-fn part_of(file: &Path) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(format!(".part-{}", std::process::id()));
-    PathBuf::from(name)
 }
 
 fn unwritten(file: &Path, error: &(dyn std::error::Error + 'static)) -> Failure {

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +14,7 @@ use bursar_store_sqlite::SqliteStore;
 use clap::Args;
 use serde_json::json;
 
+use crate::installation::beside;
 use crate::recovery::{Recovery, hand_over, keys_apart};
 use crate::render::{self, Page};
 use crate::session::{Opened, Session, environment};
@@ -201,18 +201,7 @@ fn take_over(store: SqliteStore, installation: &Installation, session: &mut Sess
 }
 
 fn make_store(installation: &Installation, session: &mut Session<'_>) -> Result<SqliteStore, Failure> {
-    for folder in installation.kept_from_keys() {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&folder)
-            .map_err(|error| {
-                Failure::new(
-                    Exit::Unavailable,
-                    format!("the folder `{}` cannot be made: {error}", folder.display()),
-                    "name a folder that you may write to with `--data-dir`",
-                )
-            })?;
+    for folder in installation.make_folders()? {
         session.console.confirm(&format!("folder {}", folder.display()));
     }
     let environment = environment(installation, session.surroundings);
@@ -275,10 +264,8 @@ fn take_back(installation: &Installation, failure: &Failure, session: &mut Sessi
         return;
     }
     for suffix in ["", "-wal", "-shm"] {
-        let mut name = installation.store.as_os_str().to_owned();
-        name.push(suffix);
         // What is not there need not go.
-        drop(fs::remove_file(name));
+        drop(fs::remove_file(beside(&installation.store, suffix)));
     }
 }
 

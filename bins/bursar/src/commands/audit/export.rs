@@ -10,7 +10,8 @@ use data_encoding::BASE64;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::output_file::{new_private, publish};
+use super::is_about;
+use crate::output_file::{new_private, publish, refuse_over, unfinished};
 use crate::progress::Progress;
 use crate::render::{Page, count};
 use crate::session::{Opened, Session};
@@ -79,14 +80,8 @@ impl Export {
             ));
         }
         let file = session.path(&self.to);
-        if !is_output && std::fs::symlink_metadata(&file).is_ok() {
-            return Err(Failure::refused(
-                format!(
-                    "rule never-overwrite: there is something at `{}` already",
-                    file.display()
-                ),
-                "name another file",
-            ));
+        if !is_output {
+            refuse_over(&file, "name another file")?;
         }
         let opened = session.open().await?;
         let head = Log::head(opened.store.as_ref()).await?;
@@ -127,7 +122,7 @@ impl Export {
         last: u64,
         session: &mut Session<'_>,
     ) -> Result<usize, Failure> {
-        let unfinished = file.with_added_extension(format!("part-{}", std::process::id()));
+        let unfinished = unfinished(file);
         let failed = |error: io::Error| unwritten(file, &error);
         let mut lines = Lines::File(BufWriter::new(new_private(&unfinished).map_err(failed)?));
         let total = usize::try_from(last).unwrap_or(usize::MAX);
@@ -194,11 +189,9 @@ impl Export {
     }
 
     fn wants(&self, record: &Record) -> bool {
-        let subject = &record.subject;
         self.since.is_none_or(|since| record.at >= since)
             && self.until.is_none_or(|until| record.at < until)
-            && (self.user.as_ref()).is_none_or(|user| subject.user.as_ref() == Some(user))
-            && (self.account.as_ref()).is_none_or(|account| subject.account.as_ref() == Some(account))
+            && is_about(record, self.user.as_ref(), self.account.as_ref())
     }
 }
 

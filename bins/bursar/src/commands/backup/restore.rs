@@ -1,7 +1,6 @@
 //! `bursar backup restore`: a store in the place of one that is lost, halted until a person has looked.
 
 use std::fs;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use bursar_store_sqlite::{PutBack, SqliteStore};
@@ -9,6 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Scratch, Unsealed, backup_json, facts_of, known, unseal};
+use crate::installation::beside;
 use crate::render::Page;
 use crate::session::{Session, environment};
 use crate::sole::Sole;
@@ -41,7 +41,7 @@ impl Restore {
         let installation = session.installation()?;
         refuse_over(&installation)?;
         let erased = self.erased(&installation, session)?;
-        make_folders(&installation)?;
+        installation.make_folders()?;
         // A daemon that still runs works with files that were moved away, and knows of no halt.
         let _daemon = Sole::daemon(&installation.store)?;
         let scratch = Scratch::beside(&installation.store)?;
@@ -169,32 +169,13 @@ async fn restore(
 
 fn refuse_over(installation: &Installation) -> Result<(), Failure> {
     for suffix in ["", "-journal", "-wal", "-shm"] {
-        let mut name = installation.store.as_os_str().to_owned();
-        name.push(suffix);
-        let path = PathBuf::from(name);
+        let path = beside(&installation.store, suffix);
         if fs::symlink_metadata(&path).is_ok() {
             return Err(Failure::refused(
                 format!("rule never-overwrite: there is `{}` already", path.display()),
                 "stop the daemon and put the store away, with its files -wal, -shm and -journal",
             ));
         }
-    }
-    Ok(())
-}
-
-fn make_folders(installation: &Installation) -> Result<(), Failure> {
-    for folder in installation.kept_from_keys() {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&folder)
-            .map_err(|error| {
-                Failure::new(
-                    Exit::Unavailable,
-                    format!("the folder `{}` cannot be made: {error}", folder.display()),
-                    "name a folder that you may write to with `--data-dir`",
-                )
-            })?;
     }
     Ok(())
 }
