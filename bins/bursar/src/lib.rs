@@ -33,7 +33,7 @@ pub mod render;
 pub mod session;
 pub mod sole;
 pub mod surroundings;
-mod tombstones;
+pub mod tombstones;
 pub mod unlock;
 mod view;
 

@@ -12,7 +12,7 @@ use bursar_store_sqlite::{Environment, SqliteStore, StoreError};
 
 use crate::arguments::Global;
 use crate::installation::Installation;
-use crate::{Console, Exit, Failure, Surroundings, brokers};
+use crate::{Console, Exit, Failure, Surroundings, brokers, tombstones};
 
 /// The largest store that a command reads whole before it works with it, in bytes. The daemon reads a larger
 /// one whole too, when it starts.
@@ -156,6 +156,11 @@ impl Session<'_> {
 }
 
 impl Opened {
+    /// Brings the list of erased keys, which lies beside the store, up to what the store knows.
+    pub(crate) async fn list_erased_keys(&self) -> Result<(), Failure> {
+        tombstones::fold(&self.store, &tombstones::file(&self.installation)).await
+    }
+
     /// The one way for orders.
     pub const fn gateway(&self) -> &Gateway {
         &self.gateway

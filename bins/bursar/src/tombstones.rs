@@ -7,11 +7,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use bursar_model::{AccountId, CredentialId};
-use bursar_store_sqlite::Tombstone;
+use bursar_store_sqlite::{SqliteStore, Tombstone};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::session::Opened;
 use crate::{Exit, Failure, Installation};
 
 /// One line of the list, as JSON.
@@ -34,23 +33,26 @@ impl From<Tombstone> for Line {
 }
 
 /// Where the list lies: beside the store, and in no backup of it.
-pub(crate) fn file(installation: &Installation) -> PathBuf {
+pub fn file(installation: &Installation) -> PathBuf {
     installation.data_dir.join("erased-keys")
 }
 
 /// Adds what the store knows to have been erased. Whatever ended before this was done last time, it is
 /// done now.
-pub(crate) async fn fold(opened: &Opened) -> Result<(), Failure> {
-    let path = file(&opened.installation);
-    let known: BTreeSet<CredentialId> = read(&path)?.iter().map(|line| line.credential).collect();
+///
+/// # Errors
+///
+/// When the list or the store cannot be used.
+pub async fn fold(store: &SqliteStore, path: &Path) -> Result<(), Failure> {
+    let known: BTreeSet<CredentialId> = read(path)?.iter().map(|line| line.credential).collect();
     let mut lines = String::new();
-    for tombstone in opened.store.tombstones().await? {
+    for tombstone in store.tombstones().await? {
         if !known.contains(&tombstone.credential) {
-            lines.push_str(&written(&Line::from(tombstone), &path)?);
+            lines.push_str(&written(&Line::from(tombstone), path)?);
         }
     }
     // Also without a line: a list that is there and empty says that nothing was erased.
-    append(&path, &lines).map_err(|error| unusable(&path, &error))
+    append(path, &lines).map_err(|error| unusable(path, &error))
 }
 
 /// Every line of a list; none where there is no list. A last line that was cut when a process ended is as

@@ -9,6 +9,7 @@ use bursar_keystore::{
 };
 use bursar_store_sqlite::SqliteStore;
 
+use crate::commands::keystore::seal;
 use crate::session::{Opened, Session};
 use crate::{Exit, Failure, Installation, Surroundings, prompt};
 
@@ -71,8 +72,16 @@ impl Session<'_> {
         self.unlocked_in(vault, opened).await
     }
 
-    /// The key store, sealed.
-    pub(crate) async fn sealed(&self, opened: &Opened) -> Result<KeyStore, Failure> {
+    /// The key store, unsealed although somebody sealed it: to prove that it can be.
+    pub(crate) async fn unlocked_while_sealed(&mut self, opened: &Opened) -> Result<Unlocked, Failure> {
+        let store = self.locked(opened).await?;
+        let material = self.stored_material(opened).await?;
+        let slot = store.prove_slot(&material).await?;
+        Ok(Unlocked { material, slot })
+    }
+
+    /// The key store without its keys.
+    pub async fn locked(&self, opened: &Opened) -> Result<KeyStore, Failure> {
         let vault: Arc<dyn Vault> = Arc::<SqliteStore>::clone(&opened.store);
         Ok(KeyStore::open(vault, Arc::clone(&self.surroundings.entropy)).await?)
     }
@@ -82,6 +91,13 @@ impl Session<'_> {
         vault: Arc<dyn Vault>,
         opened: &Opened,
     ) -> Result<(KeyStore, Unlocked), Failure> {
+        if let Some(sealing) = opened.store.sealing().await? {
+            return Err(Failure::new(
+                Exit::Unavailable,
+                seal::told(&sealing),
+                "when it may be used again, run `bursar keystore unseal`",
+            ));
+        }
         let material = self.stored_material(opened).await?;
         let store = KeyStore::open(vault, Arc::clone(&self.surroundings.entropy)).await?;
         let slot = store.unlock(&material).await?;
@@ -89,7 +105,7 @@ impl Session<'_> {
     }
 
     /// What unlocks the store.
-    pub(crate) async fn stored_material(&self, opened: &Opened) -> Result<UnlockMaterial, Failure> {
+    pub async fn stored_material(&self, opened: &Opened) -> Result<UnlockMaterial, Failure> {
         let header = opened.store.load_header().await?;
         let slots = header.map(|header| header.slots).unwrap_or_default();
         self.unlock_material(&slots, &opened.installation)

@@ -1,11 +1,14 @@
 //! The keys of a running daemon: what another process changed in the key store is taken over while
-//! everything goes on signing.
+//! everything goes on signing, keys whose time is over are erased, and a store that is sealed has none in
+//! memory.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bursar::tombstones;
 use bursar_execution::Conditions;
-use bursar_keystore::{KeyStore, KeysError, UnlockMaterial, Vault};
+use bursar_keystore::{KeyStore, KeysError, SealState, UnlockMaterial, Vault};
 use bursar_model::Clock;
 use bursar_store_sqlite::SqliteStore;
 use jiff::{SignedDuration, Timestamp};
@@ -23,25 +26,31 @@ pub struct Custody {
     /// The version that could not be taken over, and was told of.
     told: u64,
     clock: Arc<dyn Clock>,
-    wrapping_due: Timestamp,
+    /// The list of erased keys beside the store.
+    erased_keys: PathBuf,
+    erasing_due: Timestamp,
+    /// Whether it was told that the daemon cannot unlock itself.
+    told_locked: bool,
 }
 
 /// How long after a key was erased the wrapping key is replaced: others may be erased with it.
 const AFTER_ERASING: SignedDuration = SignedDuration::from_hours(1);
-/// How often it is looked whether that is due.
-const WRAPPING_EVERY: SignedDuration = SignedDuration::from_mins(10);
+/// How often it is looked whether that, or a superseded key, is due.
+const ERASING_EVERY: SignedDuration = SignedDuration::from_mins(10);
 /// Changes of the store that come close to each other are one look.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How soon newer keys that could not be taken over are tried again.
 const AGAIN: Duration = Duration::from_secs(10);
 
 impl Custody {
-    /// `material` has just unlocked `keys`.
+    /// `material` unlocks `keys`; they are locked where the store is sealed. `erased_keys`: the list beside
+    /// the store.
     pub fn new(
         store: Arc<SqliteStore>,
         keys: KeyStore,
         material: UnlockMaterial,
         clock: Arc<dyn Clock>,
+        erased_keys: PathBuf,
     ) -> Self {
         if let UnlockMaterial::Env(_) = material {
             warn!(
@@ -63,7 +72,9 @@ impl Custody {
             taken: 0,
             told: 0,
             clock,
-            wrapping_due: Timestamp::MIN,
+            erased_keys,
+            erasing_due: Timestamp::MIN,
+            told_locked: false,
         }
     }
 
@@ -76,8 +87,11 @@ impl Custody {
                 now = self.store.changed(count) => count = now,
                 () = tokio::time::sleep(AGAIN) => {}
             }
-            self.look().await;
-            self.look_at_wrapping_key().await;
+            self.look_at_sealing().await;
+            if self.keys.state() == SealState::Unsealed {
+                self.look().await;
+                self.look_at_erasing().await;
+            }
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(PAUSE) => {}
@@ -117,14 +131,93 @@ impl Custody {
         }
     }
 
-    /// Replaces the wrapping key some time after keys were erased, so that no copy of what they were wrapped
-    /// in is worth anything.
-    pub async fn look_at_wrapping_key(&mut self) {
+    /// Drops the keys while the store is sealed, and unlocks it again afterwards.
+    pub async fn look_at_sealing(&mut self) {
+        let sealing = match self.store.sealing().await {
+            Ok(sealing) => sealing,
+            Err(error) => {
+                warn!(%error, hint = error.hint(), "it cannot be told whether the key store is sealed");
+                return;
+            }
+        };
+        match (sealing, self.keys.state()) {
+            (Some(sealing), SealState::Unsealed) => {
+                self.keys.lock();
+                error!(
+                    actor = sealing.actor,
+                    reason = sealing.reason,
+                    "the key store is sealed: nothing is signed until `bursar keystore unseal`"
+                );
+                self.say_sealed().await;
+            }
+            (Some(sealing), SealState::Sealed) if sealing.obeyed_at.is_none() => self.say_sealed().await,
+            (Some(_), SealState::Sealed) | (None, SealState::Unsealed) => {}
+            (None, SealState::Sealed) => self.unlock().await,
+        }
+    }
+
+    async fn say_sealed(&self) {
+        if let Err(error) = self.store.sealing_obeyed(self.clock.now()).await {
+            warn!(%error, hint = error.hint(), "the keys are dropped, and the store does not take note of it");
+        }
+    }
+
+    async fn unlock(&mut self) {
+        let unlocked = match &self.material {
+            Some(material) => self
+                .keys
+                .unlock(material)
+                .await
+                .map_err(|error| error.to_string()),
+            None => Err("what it was started with was typed, and is not kept".to_owned()),
+        };
+        match unlocked {
+            Ok(slot) => {
+                info!(%slot, "the key store is unlocked again");
+                self.told_locked = false;
+            }
+            Err(error) if !self.told_locked => {
+                self.told_locked = true;
+                error!(error, "the key store stays locked; start the daemon anew");
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Erases superseded keys whose time is over; and replaces the wrapping key some time after keys were
+    /// erased, so that no copy of what they were wrapped in is worth anything.
+    pub async fn look_at_erasing(&mut self) {
         let now = self.clock.now();
-        if now < self.wrapping_due {
+        if now < self.erasing_due {
             return;
         }
-        self.wrapping_due = now.saturating_add(WRAPPING_EVERY).unwrap_or(now);
+        self.erasing_due = now.saturating_add(ERASING_EVERY).unwrap_or(now);
+        self.erase_superseded(now).await;
+        self.replace_wrapping_key(now).await;
+    }
+
+    async fn erase_superseded(&self, now: Timestamp) {
+        let erased = match self.store.erase_superseded(now).await {
+            Ok(erased) => erased,
+            Err(error) => {
+                warn!(%error, hint = error.hint(), "superseded keys are not erased yet; it is tried again");
+                return;
+            }
+        };
+        for facts in &erased {
+            info!(account = %facts.place.account, "the key that another took the place of is erased");
+        }
+        if !erased.is_empty()
+            && let Err(error) = tombstones::fold(&self.store, &self.erased_keys).await
+        {
+            warn!(
+                error = error.message(),
+                "the list of erased keys is not up to date"
+            );
+        }
+    }
+
+    async fn replace_wrapping_key(&self, now: Timestamp) {
         match self.store.erased_since_rotation().await {
             Ok(Some(erased)) if now.duration_since(erased) >= AFTER_ERASING => {}
             Ok(_) => return,
@@ -164,7 +257,7 @@ mod tests {
     use bursar_auth::{Act, Principal};
     use bursar_keystore::{
         CredentialMaterial, CredentialPlace, KeyFile, MacPurpose, NewSlot, RecoveryCode, RecoveryConfirmed,
-        SealedRecord, Secret, SecretEncoding,
+        SealedRecord, Secret, SecretEncoding, SignError,
     };
     use bursar_model::{AccountMode, Entropy};
     use bursar_store_sqlite::Environment;
@@ -243,6 +336,20 @@ mod tests {
             record
         }
 
+        fn custody(&self, keys: &KeyStore, material: UnlockMaterial) -> Custody {
+            Custody::new(
+                self.store.clone(),
+                keys.clone(),
+                material,
+                self.clock.clone(),
+                self.folder.path().join("data/erased-keys"),
+            )
+        }
+
+        fn act(&self) -> Act {
+            Act::new(Principal::operator("ops_desk").unwrap(), self.clock.now()).because("a test")
+        }
+
         async fn unlocked(&self) -> KeyStore {
             let entropy: Arc<dyn Entropy> = self.entropy.clone();
             let keys = KeyStore::open(self.store.clone(), entropy).await.unwrap();
@@ -259,12 +366,7 @@ mod tests {
         let place = record.facts.place.clone();
         let keys = world.unlocked().await;
         let signer = keys.load_signer(record.facts.id, &place).await.unwrap();
-        let mut custody = Custody::new(
-            world.store.clone(),
-            keys.clone(),
-            world.material(),
-            world.clock.clone(),
-        );
+        let mut custody = world.custody(&keys, world.material());
         let sign = || {
             signer
                 .hmac_sha512(SecretEncoding::Base64, &[b"a request"])
@@ -299,7 +401,7 @@ mod tests {
         // Whoever typed a passphrase is not asked again, and nothing stops.
         let keys = world.unlocked().await;
         let typed = UnlockMaterial::Passphrase(Secret::from_text("walnut harbour".to_owned()));
-        let mut custody = Custody::new(world.store.clone(), keys.clone(), typed, world.clock.clone());
+        let mut custody = world.custody(&keys, typed);
         let signer = keys.load_signer(record.facts.id, &place).await.unwrap();
         let rotation = operator
             .rotate_root(&[world.material()], &[], world.clock.now())
@@ -326,8 +428,7 @@ mod tests {
         let operator = world.unlocked().await;
         let (erased, kept) = (world.sealed(&operator).await, world.sealed(&operator).await);
         let keys = world.unlocked().await;
-        let material = world.material();
-        let mut custody = Custody::new(world.store.clone(), keys.clone(), material, world.clock.clone());
+        let mut custody = world.custody(&keys, world.material());
         let act = Act::new(Principal::operator("ops_desk").unwrap(), world.clock.now());
         let wrapped_with = async || {
             world
@@ -339,7 +440,7 @@ mod tests {
                 .kek
                 .generation
         };
-        custody.look_at_wrapping_key().await;
+        custody.look_at_erasing().await;
         world
             .store
             .delete_credential(erased.facts.id, 1, &act)
@@ -347,15 +448,86 @@ mod tests {
             .unwrap();
 
         world.clock.advance(SignedDuration::from_mins(59));
-        custody.look_at_wrapping_key().await;
+        custody.look_at_erasing().await;
         assert_eq!(wrapped_with().await, 1);
         world.clock.advance(SignedDuration::from_mins(11));
-        custody.look_at_wrapping_key().await;
+        custody.look_at_erasing().await;
         assert_eq!(wrapped_with().await, 2);
         // Once: nothing was erased since.
         world.clock.advance(SignedDuration::from_hours(24));
-        custody.look_at_wrapping_key().await;
+        custody.look_at_erasing().await;
         assert_eq!(wrapped_with().await, 2);
         assert!(keys.load_signer(kept.facts.id, &kept.facts.place).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_superseded_key_is_erased_when_its_day_is_over_and_listed_beside_the_store() {
+        let world = World::new().await;
+        let keys = world.unlocked().await;
+        let first = world.sealed(&keys).await;
+        let material = CredentialMaterial::new(
+            Secret::from_text("KrakenPublicKeyId4567abcd".to_owned()),
+            Secret::from_text("SmVmZQ==".to_owned()),
+        );
+        let staged = keys.stage(&material).unwrap();
+        let next = keys
+            .seal_successor(staged, &first.facts, "trade", world.clock.now())
+            .unwrap();
+        let until = world.clock.now() + SignedDuration::from_hours(24);
+        world
+            .store
+            .replace_credential(&next, &first.facts, Some(until), &world.act())
+            .await
+            .unwrap();
+        let mut custody = world.custody(&keys, world.material());
+        let left = async || world.store.list().await.unwrap().len();
+
+        world.clock.advance(SignedDuration::from_hours(23));
+        custody.look_at_erasing().await;
+        assert_eq!(left().await, 2);
+        world.clock.advance(SignedDuration::from_hours(1));
+        custody.look_at_erasing().await;
+
+        assert_eq!(left().await, 1);
+        let list = std::fs::read_to_string(world.folder.path().join("data/erased-keys")).unwrap();
+        assert!(list.contains(&first.facts.id.to_string()), "{list}");
+        assert!(!list.contains(&next.facts.id.to_string()), "{list}");
+        assert!(keys.load_signer(next.facts.id, &next.facts.place).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn while_the_store_is_sealed_the_daemon_has_no_keys() {
+        let world = World::new().await;
+        let operator = world.unlocked().await;
+        let record = world.sealed(&operator).await;
+        let keys = world.unlocked().await;
+        let signer = keys
+            .load_signer(record.facts.id, &record.facts.place)
+            .await
+            .unwrap();
+        let sign = || signer.hmac_sha512(SecretEncoding::Base64, &[b"a request"]);
+        let signed = sign().unwrap();
+        let mut custody = world.custody(&keys, world.material());
+        let typed = UnlockMaterial::Passphrase(Secret::from_text("walnut harbour".to_owned()));
+        let mut asked = world.custody(&keys, typed);
+
+        world.store.seal_keys(&world.act()).await.unwrap();
+        custody.look_at_sealing().await;
+
+        assert_eq!(sign(), Err(SignError::Sealed));
+        let sealing = world.store.sealing().await.unwrap().unwrap();
+        assert_eq!(sealing.obeyed_at, Some(world.clock.now()));
+        assert_eq!(
+            (sealing.actor.as_str(), sealing.reason.as_str()),
+            ("operator:ops_desk", "a test")
+        );
+
+        assert!(world.store.unseal_keys(&world.act()).await.unwrap());
+        // What a person typed is not kept: such a daemon is started anew.
+        asked.look_at_sealing().await;
+        assert_eq!(sign(), Err(SignError::Sealed));
+        custody.look_at_sealing().await;
+        assert_eq!(sign().unwrap(), signed);
+        assert!(!world.store.unseal_keys(&world.act()).await.unwrap());
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bursar::checkpoint_file::OutsideCopy;
-use bursar::session::Session;
+use bursar::session::{Opened, Session};
 use bursar::sole::Sole;
-use bursar::{Exit, Failure, Installation};
+use bursar::{Exit, Failure, Installation, tombstones};
 use bursar_accounts::{AccountManager, ManagerParts, ManagerSettings};
 use bursar_audit::{Action, Actor, ActorKind, Data, Draft};
 use bursar_auth::{Act, Principal};
@@ -17,6 +17,7 @@ use bursar_execution::{
     Approvals as _, Conditions, Feed, Flattener, FlattenerParts, Gateway, Journal, JournalError, Reach,
     SelfCheck, settings,
 };
+use bursar_keystore::{KeyStore, UnlockMaterial};
 use bursar_model::{Clock, Pair};
 use bursar_store_sqlite::SqliteStore;
 use bursar_strategy::{
@@ -53,7 +54,7 @@ pub async fn run(session: &mut Session<'_>, stop: CancellationToken) -> Result<(
     let surroundings = session.surroundings;
     // Whatever the last daemon left behind: from here on nothing is known of any account.
     opened.store.forget_connections(surroundings.clock.now()).await?;
-    let (keystore, unlocked) = session.unlocked(&opened).await?;
+    let (keystore, material) = unlocked(&opened, session).await?;
     let (installation, store) = (opened.installation, opened.store);
     let switchboard = Switchboard::new(
         &installation,
@@ -89,8 +90,9 @@ pub async fn run(session: &mut Session<'_>, stop: CancellationToken) -> Result<(
     let mut custody = Custody::new(
         Arc::clone(&store),
         wiring.keystore.clone(),
-        unlocked.material,
+        material,
         Arc::clone(&surroundings.clock),
+        tombstones::file(&installation),
     );
     let notices = Notices::of(
         &installation.settings,
@@ -118,6 +120,28 @@ pub async fn run(session: &mut Session<'_>, stop: CancellationToken) -> Result<(
         notices.end().await;
     }
     ended
+}
+
+/// The keys of the store, and what unlocks them. While somebody has sealed the store they are not unlocked:
+/// the daemon is there, halted, and cannot sign.
+async fn unlocked(opened: &Opened, session: &mut Session<'_>) -> Result<(KeyStore, UnlockMaterial), Failure> {
+    match opened.store.sealing().await? {
+        None => {
+            let (keys, unlocked) = session.unlocked(opened).await?;
+            Ok((keys, unlocked.material))
+        }
+        Some(sealing) => {
+            error!(
+                actor = sealing.actor,
+                reason = sealing.reason,
+                "the key store is sealed: nothing is signed until `bursar keystore unseal`"
+            );
+            Ok((
+                session.locked(opened).await?,
+                session.stored_material(opened).await?,
+            ))
+        }
+    }
 }
 
 /// The gate's limits, the trading day and the thresholds are read from the store by every process

@@ -26,7 +26,7 @@ pub trait Directory: Send + Sync {
     /// [`DirectoryError::NotFound`] when there is no such user.
     async fn user(&self, id: &UserId) -> Result<User, DirectoryError>;
 
-    /// All users, by id.
+    /// All users that are not deleted, by id.
     async fn users(&self) -> Result<Vec<User>, DirectoryError>;
 
     /// Changes one thing about a user, and returns the user as it was before.
@@ -142,6 +142,15 @@ impl DirectoryError {
         Self::NotFound {
             record: Record::Account,
             id: id.to_string(),
+        }
+    }
+
+    pub fn deleted(id: &UserId) -> Self {
+        Self::Conflict {
+            record: Record::User,
+            id: id.to_string(),
+            state: "is deleted, for ever".to_owned(),
+            hint: "add the person anew under another id with `bursar user add`".to_owned(),
         }
     }
 

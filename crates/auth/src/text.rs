@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use bursar_model::UserId;
 use serde::{Deserialize, Serialize};
 
 /// A text that cannot be what it should be.
@@ -85,6 +86,13 @@ checked_text! {
     "name",
     "use 1 to 100 characters on one line, without spaces at the ends",
     display_name_fits
+}
+
+impl Email {
+    /// An address that reaches nobody: names under `invalid` are never given to anyone (RFC 2606).
+    pub(crate) fn nobody(id: &UserId) -> Self {
+        Self(format!("{id}@deleted.invalid").into())
+    }
 }
 
 fn email_fits(text: &str) -> bool {

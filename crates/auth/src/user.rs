@@ -46,6 +46,9 @@ pub struct User {
     pub created_at: Timestamp,
     /// The account that the user chose to get when none is named.
     pub default_account: Option<AccountId>,
+    /// Since then nothing is known of the user but the id, which the books name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<Timestamp>,
 }
 
 impl User {
@@ -60,7 +63,17 @@ impl User {
             enabled: false,
             created_at,
             default_account: None,
+            deleted_at: None,
         }
+    }
+
+    /// Forgets who the user is, for good. What is left reaches nobody and names nobody but by the id.
+    pub fn forget(&mut self, at: Timestamp) {
+        self.email = Email::nobody(&self.id);
+        self.name = None;
+        self.enabled = false;
+        self.default_account = None;
+        self.deleted_at = Some(at);
     }
 
     /// The name, or the id of a user without one.
@@ -139,6 +152,23 @@ mod tests {
         assert!(!UserChange::Tier(Tier::Pro).apply(&mut user));
         assert!(UserChange::Tier(Tier::Basic).apply(&mut user));
         assert_eq!(user.tier, Tier::Basic);
+    }
+
+    #[test]
+    fn who_is_forgotten_is_known_by_the_id_alone() {
+        let mut user = mara();
+        UserChange::Name(Some("Mara Ilves".parse().unwrap())).apply(&mut user);
+        UserChange::Enabled(true).apply(&mut user);
+
+        user.forget(Timestamp::MAX);
+
+        let known = serde_json::to_string(&user).unwrap();
+        assert!(
+            !known.contains("Mara") && !known.contains("mara@example.com"),
+            "{known}"
+        );
+        assert!(!user.enabled);
+        assert_eq!(user.email, user.email.as_str().parse().unwrap());
     }
 
     #[test]

@@ -311,6 +311,14 @@ impl StagedCredential {
         })
     }
 
+    pub(crate) fn stored(open: OpenCredential) -> Result<Self, CannotOpen> {
+        let hint = open.public_key()?.hint().to_owned();
+        Ok(Self {
+            plain: Arc::new(open.0),
+            hint,
+        })
+    }
+
     /// A signer that works as long as this does.
     pub fn signer(&self) -> Arc<dyn Signer> {
         let api_key = match split_field(self.plain.expose()) {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 use bursar_model::{CredentialId, Entropy};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::checkpoint_key::CheckpointKeyError;
 use crate::cipher::{CannotOpen, hmac_sha256};
@@ -21,6 +21,8 @@ use crate::secret::Key;
 use crate::signer::{SecretEncoding, SignError, Signer};
 use crate::unlock::{UnlockError, UnlockMaterial, unlock};
 use crate::vault::{CredentialFacts, CredentialPlace, Header, SealedRecord, Vault, VaultError};
+
+const MILLISECOND: SignedDuration = SignedDuration::from_millis(1);
 
 /// The keys of one store. A handle: clones share one state.
 #[derive(Clone)]
@@ -191,15 +193,37 @@ impl KeyStore {
         key_rights: &str,
         now: Timestamp,
     ) -> Result<SealedRecord, SealError> {
-        let facts = CredentialFacts {
-            id: previous.id,
-            place: previous.place.clone(),
-            version: previous.version.checked_add(1).ok_or(SealError::TooLong)?,
-            created_at: whole_milliseconds(now),
-            public_key_hint: staged.public_key_hint().to_owned(),
-            key_rights: key_rights.to_owned(),
-        };
+        let facts = next_facts(&staged, previous, key_rights, now)?;
         self.shared.seal(&staged, facts)
+    }
+
+    /// As [`KeyStore::seal_next`], under an id of its own: both keys lie there until the previous one is
+    /// deleted. It is the newer of the two also where the clock was set back since.
+    ///
+    /// # Errors
+    ///
+    /// See [`SealError`].
+    pub fn seal_successor(
+        &self,
+        staged: StagedCredential,
+        previous: &CredentialFacts,
+        key_rights: &str,
+        now: Timestamp,
+    ) -> Result<SealedRecord, SealError> {
+        let after = previous.created_at.saturating_add(MILLISECOND).unwrap_or(now);
+        let mut facts = next_facts(&staged, previous, key_rights, now.max(after))?;
+        facts.id = CredentialId::random(self.shared.entropy.as_ref());
+        self.shared.seal(&staged, facts)
+    }
+
+    /// A stored key as if it had been entered again: it is proved to open, and can be sealed anew. Its
+    /// secret does not leave.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeyStore::signer`].
+    pub fn stage_stored(&self, record: &SealedRecord) -> Result<StagedCredential, SignError> {
+        StagedCredential::stored(self.shared.open(record)?).map_err(|CannotOpen| SignError::CannotOpen)
     }
 
     /// A signer for a stored credential, to be used at `place` and nowhere else. Opens the record
@@ -397,6 +421,22 @@ impl fmt::Debug for KeyStore {
             .field("state", &self.state())
             .finish_non_exhaustive()
     }
+}
+
+fn next_facts(
+    staged: &StagedCredential,
+    previous: &CredentialFacts,
+    key_rights: &str,
+    now: Timestamp,
+) -> Result<CredentialFacts, SealError> {
+    Ok(CredentialFacts {
+        id: previous.id,
+        place: previous.place.clone(),
+        version: previous.version.checked_add(1).ok_or(SealError::TooLong)?,
+        created_at: whole_milliseconds(now),
+        public_key_hint: staged.public_key_hint().to_owned(),
+        key_rights: key_rights.to_owned(),
+    })
 }
 
 async fn read_header(vault: &dyn Vault) -> Result<Header, UnlockError> {

@@ -28,7 +28,12 @@ impl Directory for SqliteStore {
     }
 
     async fn users(&self) -> Result<Vec<User>, DirectoryError> {
-        self.read(|connection| Ok(users(connection)?)).await
+        self.read(|connection| {
+            let mut users = users(connection)?;
+            users.retain(|user| user.deleted_at.is_none());
+            Ok(users)
+        })
+        .await
     }
 
     async fn update_user(&self, id: &UserId, change: UserChange, act: &Act) -> Result<User, DirectoryError> {
@@ -119,7 +124,7 @@ pub(crate) fn update_user(
     change: &UserChange,
     act: &Act,
 ) -> Result<User, DirectoryError> {
-    let before = user(tx, id)?;
+    let before = present_user(tx, id)?;
     let mut after = before.clone();
     if !change.apply(&mut after) {
         return Ok(before);
@@ -154,7 +159,7 @@ fn set_default_account(
     chosen: Option<AccountId>,
     act: &Act,
 ) -> Result<User, DirectoryError> {
-    let before = user(tx, id)?;
+    let before = present_user(tx, id)?;
     if let Some(chosen) = &chosen {
         let seen = find_account(tx, chosen)?.filter(|account| account.owner() == id);
         let seen = seen.ok_or_else(|| DirectoryError::no_account(chosen))?;
@@ -176,7 +181,7 @@ fn set_default_account(
     Ok(before)
 }
 
-fn write_user(
+pub(crate) fn write_user(
     tx: &Tx<'_>,
     before: &User,
     after: &User,
@@ -185,7 +190,8 @@ fn write_user(
     act: &Act,
 ) -> Result<(), StoreError> {
     tx.execute(
-        "UPDATE user SET email = ?2, name = ?3, tier = ?4, account_type = ?5, enabled = ?6, default_account = ?7
+        "UPDATE user SET email = ?2, name = ?3, tier = ?4, account_type = ?5, enabled = ?6, default_account = ?7,
+             deleted_at = ?8
          WHERE id = ?1",
         params![
             Text(&after.id),
@@ -195,6 +201,7 @@ fn write_user(
             user_word(&after.account_type),
             after.enabled,
             after.default_account.as_ref().map(AccountId::as_str),
+            after.deleted_at.map(moment).transpose()?,
         ],
     )?;
     let draft = act_draft(act, action)
@@ -208,7 +215,7 @@ pub(crate) fn add_account(tx: &Tx<'_>, new: NewAccount, act: &Act) -> Result<Acc
     if find_account(tx, &new.id)?.is_some() {
         return Err(exists(Record::Account, &new.id));
     }
-    user(tx, &new.owner)?;
+    present_user(tx, &new.owner)?;
     keep_money_apart(tx, &new, act.at)?;
     let account = Account::made(new, act.at);
     let write = || -> Result<(), StoreError> {
@@ -349,7 +356,7 @@ pub(crate) fn update_account(
     Ok(before)
 }
 
-fn close_account(tx: &Tx<'_>, id: &AccountId, act: &Act) -> Result<Account, DirectoryError> {
+pub(crate) fn close_account(tx: &Tx<'_>, id: &AccountId, act: &Act) -> Result<Account, DirectoryError> {
     let before = account(tx, id)?;
     if !before.is_open() {
         return Err(DirectoryError::closed(id));
@@ -451,11 +458,20 @@ pub(crate) fn user(connection: &Connection, id: &UserId) -> Result<User, Directo
     find_user(connection, id)?.ok_or_else(|| DirectoryError::no_user(id))
 }
 
+/// One who may still change.
+fn present_user(connection: &Connection, id: &UserId) -> Result<User, DirectoryError> {
+    let user = user(connection, id)?;
+    match user.deleted_at {
+        None => Ok(user),
+        Some(_) => Err(DirectoryError::deleted(id)),
+    }
+}
+
 pub(crate) fn find_user(connection: &Connection, id: &UserId) -> Result<Option<User>, StoreError> {
     Ok(connection
         .prepare_cached(
-            "SELECT id, email, name, tier, account_type, enabled, created_at, default_account FROM user
-             WHERE id = ?1",
+            "SELECT id, email, name, tier, account_type, enabled, created_at, default_account, deleted_at
+             FROM user WHERE id = ?1",
         )?
         .query_row([Text(id)], read_user)
         .optional()?)
@@ -463,7 +479,8 @@ pub(crate) fn find_user(connection: &Connection, id: &UserId) -> Result<Option<U
 
 pub(crate) fn users(connection: &Connection) -> Result<Vec<User>, StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT id, email, name, tier, account_type, enabled, created_at, default_account FROM user ORDER BY id",
+        "SELECT id, email, name, tier, account_type, enabled, created_at, default_account, deleted_at
+         FROM user ORDER BY id",
     )?;
     let users = statement.query_map([], read_user)?;
     Ok(users.collect::<rusqlite::Result<_>>()?)
@@ -479,6 +496,7 @@ fn read_user(row: &Row<'_>) -> rusqlite::Result<User> {
         enabled: row.get(5)?,
         created_at: row.get::<_, Moment>(6)?.0,
         default_account: row.get::<_, Option<Text<_>>>(7)?.map(|account| account.0),
+        deleted_at: row.get::<_, Option<Moment>>(8)?.map(|Moment(at)| at),
     })
 }
 

@@ -24,6 +24,7 @@ const STEPS: &[(i64, &str)] = &[
     (11, include_str!("schema/0011_backup.sql")),
     (12, include_str!("schema/0012_equity.sql")),
     (13, include_str!("schema/0013_notice.sql")),
+    (14, include_str!("schema/0014_custody.sql")),
 ];
 
 /// The format that this version writes.

@@ -17,6 +17,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use crate::audit::{act_draft, daemon};
 use crate::error::StoreError;
 use crate::store::SqliteStore;
+use crate::superseded::erase_superseded_of;
 use crate::values::{Json, Moment, Text, json, moment};
 use crate::writer::Tx;
 use crate::{latches, nonces};
@@ -147,8 +148,8 @@ impl SqliteStore {
         self.put_by(Who::Person(act.clone()), record, expected).await
     }
 
-    /// Deletes a sealed key, as [`Vault::delete`], together with the record of who did it and why.
-    /// The caller lets the key store forget its signers.
+    /// Deletes a sealed key, as [`Vault::delete`], together with the record of who did it and why, and with
+    /// it a key of the account that it took the place of. The caller lets the key store forget its signers.
     ///
     /// # Errors
     ///
@@ -181,16 +182,17 @@ impl SqliteStore {
 
     async fn put_by(&self, who: Who, record: &SealedRecord, expected: Option<u64>) -> Result<(), VaultError> {
         let record = record.clone();
-        self.write(move |tx| put(tx, &who, &record, expected)).await
+        self.write(move |tx| put(tx, &who, &record, expected, None)).await
     }
 
     async fn delete_by(&self, who: Who, id: CredentialId, expected: u64) -> Result<(), VaultError> {
-        self.write(move |tx| delete(tx, &who, id, expected)).await?;
+        self.write(move |tx| delete_with_its_past(tx, &who, id, expected))
+            .await?;
         self.forget_log().await;
         Ok(())
     }
 
-    /// The key of an account, if it has one; the newest if it should have several.
+    /// The key that an account is traded with, if it has one.
     ///
     /// # Errors
     ///
@@ -227,10 +229,10 @@ impl SqliteStore {
     }
 }
 
-const fn stored_action(expected: Option<u64>) -> Action {
-    match expected {
-        None => Action::CredentialStored,
-        Some(_) => Action::CredentialRotated,
+const fn stored_action(expected: Option<u64>, replaced: Option<CredentialId>) -> Action {
+    match (expected, replaced) {
+        (None, None) => Action::CredentialStored,
+        (Some(_), _) | (_, Some(_)) => Action::CredentialRotated,
     }
 }
 
@@ -363,7 +365,14 @@ fn rewrap(tx: &Tx<'_>, record: &SealedRecord, from: KeyId) -> Result<(), VaultEr
     }
 }
 
-fn put(tx: &Tx<'_>, who: &Who, record: &SealedRecord, expected: Option<u64>) -> Result<(), VaultError> {
+/// `replaced`: the credential that it takes the place of, where that is another.
+pub(crate) fn put(
+    tx: &Tx<'_>,
+    who: &Who,
+    record: &SealedRecord,
+    expected: Option<u64>,
+    replaced: Option<CredentialId>,
+) -> Result<(), VaultError> {
     refuse_retired(tx, record.kek)?;
     let facts = &record.facts;
     expect_version(&facts.id.to_string(), expected, version(tx, facts.id)?)?;
@@ -396,24 +405,36 @@ fn put(tx: &Tx<'_>, who: &Who, record: &SealedRecord, expected: Option<u64>) -> 
         let data = Data::new()
             .integer("version", i64::try_from(facts.version).unwrap_or(i64::MAX))
             .text("kek", record.kek)
-            .text("rights", &facts.key_rights);
+            .text("rights", &facts.key_rights)
+            .optional("replaces", replaced);
         let subject = Subject::credential(&facts.place.account, facts.id);
-        let draft = who.draft(stored_action(expected));
+        let draft = who.draft(stored_action(expected, replaced));
         tx.record(who.at(tx), draft.on(subject).with(data))
     };
     write()?;
     Ok(())
 }
 
+/// With the key that counts, those that it took the place of.
+fn delete_with_its_past(tx: &Tx<'_>, who: &Who, id: CredentialId, expected: u64) -> Result<(), VaultError> {
+    let counts = match facts(tx, id)? {
+        Some(facts) => credential_of(tx, &facts.place.account)?.filter(|current| current.id == id),
+        None => None,
+    };
+    delete(tx, who, id, expected)?;
+    match counts {
+        Some(current) => erase_superseded_of(tx, who, &current.place.account),
+        None => Ok(()),
+    }
+}
+
 pub(crate) fn delete(tx: &Tx<'_>, who: &Who, id: CredentialId, expected: u64) -> Result<(), VaultError> {
     let found = version(tx, id)?;
     expect_version(&id.to_string(), Some(expected), found)?;
     let write = || -> Result<(), StoreError> {
-        let facts = tx.query_row(
-            &format!("SELECT {FACTS} FROM credential WHERE id = ?1"),
-            [Text(&id)],
-            read_facts,
-        )?;
+        let Some(facts) = facts(tx, id)? else {
+            return Ok(());
+        };
         nonces::outlive(tx, &facts)?;
         // Over the old bytes first: a row that is only deleted lies in its page until that is reused.
         tx.execute(
@@ -487,7 +508,7 @@ fn drifted(tx: &Tx<'_>, account: &AccountId, reason: &str, at: Timestamp) -> Res
     })
 }
 
-fn expect_version(row: &str, expected: Option<u64>, found: Option<u64>) -> Result<(), VaultError> {
+pub(crate) fn expect_version(row: &str, expected: Option<u64>, found: Option<u64>) -> Result<(), VaultError> {
     if expected == found {
         return Ok(());
     }
@@ -508,7 +529,15 @@ pub(crate) fn version(connection: &Connection, id: CredentialId) -> Result<Optio
         .optional()?)
 }
 
-const FACTS: &str = "id, account, broker, mode, version, created_at, public_key_hint, key_rights";
+/// What is public of a credential; its sealed bytes may be damaged.
+fn facts(connection: &Connection, id: CredentialId) -> Result<Option<CredentialFacts>, StoreError> {
+    Ok(connection
+        .prepare_cached(&format!("SELECT {FACTS} FROM credential WHERE id = ?1"))?
+        .query_row([Text(&id)], read_facts)
+        .optional()?)
+}
+
+pub(crate) const FACTS: &str = "id, account, broker, mode, version, created_at, public_key_hint, key_rights";
 
 fn record(connection: &Connection, id: CredentialId) -> Result<Option<SealedRecord>, StoreError> {
     connection
@@ -528,7 +557,7 @@ fn record(connection: &Connection, id: CredentialId) -> Result<Option<SealedReco
         .map_err(|error| unreadable(&id.to_string(), error))
 }
 
-fn list(connection: &Connection) -> Result<Vec<CredentialFacts>, StoreError> {
+pub(crate) fn list(connection: &Connection) -> Result<Vec<CredentialFacts>, StoreError> {
     let mut statement =
         connection.prepare_cached(&format!("SELECT {FACTS} FROM credential ORDER BY created_at, id"))?;
     let facts = statement.query_map([], read_facts)?;
@@ -537,20 +566,32 @@ fn list(connection: &Connection) -> Result<Vec<CredentialFacts>, StoreError> {
         .map_err(|error| unreadable("credentials", error))
 }
 
-fn credential_of(
+/// Every key that the account has, superseded ones too.
+pub(crate) fn all_of(
+    connection: &Connection,
+    account: &AccountId,
+) -> Result<Vec<CredentialFacts>, StoreError> {
+    let mut keys = list(connection)?;
+    keys.retain(|facts| facts.place.account == *account);
+    Ok(keys)
+}
+
+pub(crate) fn credential_of(
     connection: &Connection,
     account: &AccountId,
 ) -> Result<Option<CredentialFacts>, StoreError> {
     connection
         .prepare_cached(&format!(
-            "SELECT {FACTS} FROM credential WHERE account = ?1 ORDER BY created_at DESC, id DESC LIMIT 1"
+            "SELECT {FACTS} FROM credential
+             WHERE account = ?1 AND id NOT IN (SELECT credential FROM superseded_key)
+             ORDER BY created_at DESC, id DESC LIMIT 1"
         ))?
         .query_row([Text(account)], read_facts)
         .optional()
         .map_err(|error| unreadable("a credential", error))
 }
 
-fn read_facts(row: &Row<'_>) -> rusqlite::Result<CredentialFacts> {
+pub(crate) fn read_facts(row: &Row<'_>) -> rusqlite::Result<CredentialFacts> {
     Ok(CredentialFacts {
         id: row.get::<_, Text<_>>(0)?.0,
         place: CredentialPlace {
@@ -566,7 +607,7 @@ fn read_facts(row: &Row<'_>) -> rusqlite::Result<CredentialFacts> {
 }
 
 /// A row whose values make no sense is damage; an engine that does not answer is not.
-fn unreadable(row: &str, error: rusqlite::Error) -> StoreError {
+pub(crate) fn unreadable(row: &str, error: rusqlite::Error) -> StoreError {
     match error {
         rusqlite::Error::SqliteFailure(..) => error.into(),
         other => StoreError::unreadable(row, other),

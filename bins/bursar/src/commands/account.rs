@@ -2,7 +2,6 @@
 
 use bursar_auth::{Directory, DisplayName, NewAccount};
 use bursar_execution::{Conditions, Journal};
-use bursar_keystore::Vault;
 use bursar_model::{AccountId, AccountMode, AccountRole, BrokerId, UserId};
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -128,7 +127,7 @@ async fn list(command: List, session: &mut Session<'_>) -> Result<Exit, Failure>
         None => opened.store.accounts().await?,
     };
     let connections = opened.store.connections().await?;
-    let keys = opened.store.list().await?;
+    let keys = opened.store.current_credentials().await?;
     let mut table = Table::new(&[
         "ACCOUNT",
         "USER",
@@ -171,7 +170,7 @@ async fn show(id: &AccountId, session: &mut Session<'_>) -> Result<Exit, Failure
     let owner = opened.store.user(account.owner()).await?;
     let connections = opened.store.connections().await?;
     let connection = view::connection_of(id, &connections);
-    let keys = opened.store.list().await?;
+    let keys = opened.store.current_credentials().await?;
     let key = view::key_of(id, &keys);
     let balances = opened.store.balances(id).await?;
     let unresolved = opened.store.unresolved(id).await?;
@@ -231,7 +230,7 @@ async fn close(id: &AccountId, session: &mut Session<'_>) -> Result<Exit, Failur
         &format!("Close account `{id}` for ever?"),
     )?;
     let before = opened.store.close_account(id, &session.act()).await?;
-    let keys = opened.store.list().await?;
+    let keys = opened.store.current_credentials().await?;
     let key_left = view::key_of(id, &keys).is_some();
 
     let mut page = Page::new();

@@ -24,7 +24,7 @@ use crate::render::{Cell, Page, Tone, moment};
 use crate::session::{Session, environment};
 use crate::sole::Sole;
 use crate::unlock::unlock_file;
-use crate::{Exit, Failure, Installation, tombstones};
+use crate::{Exit, Failure, Installation};
 
 const SUFFIX: &str = "bursar-backup";
 
@@ -114,7 +114,7 @@ impl Create {
         lies_apart(&file, &opened.installation, session)?;
         let act = session.act();
         let (keys, _) = session.unlocked(&opened).await?;
-        tombstones::fold(&opened).await?;
+        opened.list_erased_keys().await?;
 
         let scratch = Scratch::beside(&opened.installation.store)?;
         has_room(&opened.installation)?;

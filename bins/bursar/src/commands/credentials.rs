@@ -2,6 +2,7 @@
 //! what it may do, and one that can withdraw is refused.
 
 mod entered;
+mod rotate;
 
 pub use entered::EnteredKey;
 pub(crate) use entered::{Holder, NamedKey, PARTS, from_environment, in_variables};
@@ -10,14 +11,14 @@ use bursar_accounts::{AdmittedKey, KeyRefused, admit_key};
 use bursar_audit::{Action, Draft, Subject};
 use bursar_auth::{Account, AccountChange, Directory};
 use bursar_broker::KeyRights;
-use bursar_keystore::{CredentialFacts, CredentialMaterial, CredentialPlace, KeyStore, Vault};
+use bursar_keystore::{CredentialFacts, CredentialMaterial, CredentialPlace, KeyStore, StagedCredential};
 use bursar_model::{AccountId, AccountMode};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::render::{Cell, Page, Table, Tone, moment};
 use crate::session::{Opened, Session};
-use crate::{Exit, Failure, brokers, prompt, tombstones, view};
+use crate::{Exit, Failure, brokers, prompt, view};
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
@@ -26,6 +27,8 @@ The key store is unlocked with the unlock key that `bursar init` made, or with a
 pub enum Credentials {
     /// Enter a key; the exchange is asked what it may do before it is stored
     Set(Set),
+    /// Another key of the same exchange account takes over; the one before is kept for a day
+    Rotate(rotate::Rotate),
     /// Ask the exchange again what the stored key may do
     #[command(after_help = "Example:\n  bursar credentials check kraken-ilves")]
     Check(Named),
@@ -64,6 +67,7 @@ impl Credentials {
     pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
         match self {
             Self::Set(command) => set(&command, session).await,
+            Self::Rotate(command) => command.run(session).await,
             Self::Check(command) => check(&command.account, session).await,
             Self::Delete(command) => delete(&command.account, session).await,
             Self::List => list(session).await,
@@ -175,15 +179,11 @@ pub(crate) async fn store(
 ) -> Result<StoredKey, Failure> {
     let staged = keys.stage(&material)?;
     drop(material);
-    let settings = &opened.installation.settings;
-    let rights = brokers::key_rights(account, staged.signer(), settings, session.surroundings).await?;
-    let admitted = match admit_key(&rights) {
-        Ok(admitted) => admitted,
-        Err(refused) => {
-            record_refusal(account, &refused, opened, session).await?;
-            return Err(refusal(&refused, "nothing was stored"));
-        }
-    };
+    let Incoming {
+        staged,
+        rights,
+        admitted,
+    } = Incoming::asked(staged, account, opened, session).await?;
     let shown = shown_rights(&rights);
     let act = session.act();
     let record = match previous {
@@ -195,19 +195,57 @@ pub(crate) async fn store(
             };
             keys.seal(staged, place, &shown, act.at)?
         }
-        Some(previous) => keys.seal_next(staged, previous, &shown, act.at)?,
+        Some(previous) => keys.seal_successor(staged, previous, &shown, act.at)?,
     };
-    let expected = previous.map(|previous| previous.version);
     // Whose key it is, before it is kept: that of another account is none for this one.
     if let Some(id) = &admitted.venue_account_id {
         let change = AccountChange::VenueAccountId(id.clone());
         opened.store.update_account(account.id(), change, &act).await?;
     }
-    opened.store.put_credential(&record, expected, &act).await?;
+    match previous {
+        None => opened.store.put_credential(&record, None, &act).await?,
+        Some(previous) => {
+            opened
+                .store
+                .replace_credential(&record, previous, None, &act)
+                .await?;
+            opened.list_erased_keys().await?;
+        }
+    }
     Ok(StoredKey {
         facts: record.facts,
         admitted,
     })
+}
+
+/// A key that the exchange was asked about, and that may be stored.
+struct Incoming {
+    staged: StagedCredential,
+    rights: KeyRights,
+    admitted: AdmittedKey,
+}
+
+impl Incoming {
+    async fn asked(
+        staged: StagedCredential,
+        account: &Account,
+        opened: &Opened,
+        session: &Session<'_>,
+    ) -> Result<Self, Failure> {
+        let settings = &opened.installation.settings;
+        let rights = brokers::key_rights(account, staged.signer(), settings, session.surroundings).await?;
+        match admit_key(&rights) {
+            Ok(admitted) => Ok(Self {
+                staged,
+                rights,
+                admitted,
+            }),
+            Err(refused) => {
+                record_refusal(account, &refused, opened, session).await?;
+                Err(refusal(&refused, "nothing was stored"))
+            }
+        }
+    }
 }
 
 fn shown_rights(rights: &KeyRights) -> String {
@@ -288,17 +326,25 @@ async fn delete(id: &AccountId, session: &mut Session<'_>) -> Result<Exit, Failu
         session.global.yes,
         &format!("Erase the key of account `{id}` (…{})?", facts.public_key_hint),
     )?;
+    let before = opened.store.superseded_credentials().await?;
+    let before = before.iter().find(|old| old.facts.place.account == *id);
     opened
         .store
         .delete_credential(facts.id, facts.version, &session.act())
         .await?;
-    tombstones::fold(&opened).await?;
+    opened.list_erased_keys().await?;
     let backup = opened.store.last_backup().await?;
     let backup = backup.filter(|backup| backup.at >= facts.created_at);
     let mut page = Page::new();
     page.line(format!(
         "the key of `{id}` is erased here; delete it at the exchange too"
     ));
+    if let Some(before) = before {
+        page.line(format!(
+            "the one before it (…{}) is erased with it",
+            before.facts.public_key_hint
+        ));
+    }
     if let Some(backup) = &backup {
         page.line(format!(
             "a sealed copy of it is in the backup of {} and may be in older ones: it is gone when they are",
@@ -314,6 +360,7 @@ async fn delete(id: &AccountId, session: &mut Session<'_>) -> Result<Exit, Failu
         &page,
         &json!({
             "deleted": view::key_json(&facts),
+            "deleted_before_it": before.map(|old| view::key_json(&old.facts)),
             "last_backup_with_it": backup.map(|backup| backup.at),
         }),
     );
@@ -322,7 +369,8 @@ async fn delete(id: &AccountId, session: &mut Session<'_>) -> Result<Exit, Failu
 
 async fn list(session: &mut Session<'_>) -> Result<Exit, Failure> {
     let opened = session.open().await?;
-    let keys = opened.store.list().await?;
+    let keys = opened.store.current_credentials().await?;
+    let superseded = opened.store.superseded_credentials().await?;
     let accounts = opened.store.accounts().await?;
     let mut table = Table::new(&[
         "ACCOUNT",
@@ -353,6 +401,13 @@ async fn list(session: &mut Session<'_>) -> Result<Exit, Failure> {
         .collect();
     let mut page = Page::new();
     page.table(&table, "no key is stored");
+    if !superseded.is_empty() {
+        page.heading("Kept for a while, and not used");
+        page.facts(superseded.iter().map(|old| {
+            let text = format!("…{} until {}", old.facts.public_key_hint, moment(old.kept_until));
+            (old.facts.place.account.as_str(), Cell::new(text).tone(Tone::Dim))
+        }));
+    }
     if !missing.is_empty() {
         page.heading("Accounts without a key");
         for id in &missing {
@@ -364,6 +419,7 @@ async fn list(session: &mut Session<'_>) -> Result<Exit, Failure> {
     }
     let document = json!({
         "credentials": keys.iter().map(view::key_json).collect::<Vec<_>>(),
+        "superseded": superseded.iter().map(rotate::superseded_json).collect::<Vec<_>>(),
         "accounts_without_key": missing,
     });
     session.console.answer(&page, &document);

@@ -294,7 +294,7 @@ async fn unlocking(opened: &Opened, findings: &mut Findings, session: &Session<'
         }
         Err(error) => return findings.failed("slots", &error.into()),
     };
-    let keys = match session.sealed(opened).await {
+    let keys = match session.locked(opened).await {
         Ok(keys) => keys,
         Err(failure) => return findings.failed("slots", &failure),
     };

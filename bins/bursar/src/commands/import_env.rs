@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bursar_auth::{Account, Directory};
-use bursar_keystore::{KeyStore, Vault};
+use bursar_keystore::KeyStore;
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -173,7 +173,7 @@ async fn without_key<'a>(
     found: &[Found],
     opened: &Opened,
 ) -> Result<Vec<&'a Holder>, Failure> {
-    let keys = opened.store.list().await?;
+    let keys = opened.store.current_credentials().await?;
     Ok(holders
         .iter()
         .filter(|holder| view::key_of(&holder.account, &keys).is_none())

@@ -1,13 +1,14 @@
 //! `bursar keystore`: how the store is unlocked, and new keys in the place of old ones.
 
 mod rotate;
+pub(crate) mod seal;
 mod slot;
 
 use bursar_keystore::{Header, KeyId, Proof, SealedSlot, SlotKind, Vault};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::render::{Cell, Page, Table, Tone, count, moment};
+use crate::render::{Cell, Page, Table, Tone, bad, count, moment};
 use crate::session::{Opened, Session};
 use crate::unlock::{SYSTEMD_CREDENTIAL, UNLOCK_VARIABLE};
 use crate::{Exit, Failure};
@@ -22,6 +23,17 @@ pub enum Keystore {
     /// Replace keys of the store; a running daemon takes them over and goes on
     #[command(subcommand)]
     Rotate(rotate::Rotate),
+    /// Halt everything, and take the keys out of the daemon's memory
+    Seal(seal::Seal),
+    /// Let the store be unlocked again; the halt stays on
+    #[command(after_help = "\
+The store is unlocked once, which proves that it can be. A daemon that runs unlocks itself with what it was
+started with; one whose passphrase was typed has to be started anew. Nothing trades before the switch that
+sealing turned on is released.
+
+Example:
+  bursar keystore unseal --reason \"the machine was looked at\"")]
+    Unseal,
 }
 
 #[derive(Debug, Args)]
@@ -41,6 +53,8 @@ impl Keystore {
             Self::Status(command) => command.run(session).await,
             Self::Slot(command) => command.run(session).await,
             Self::Rotate(command) => command.run(session).await,
+            Self::Seal(command) => command.run(session).await,
+            Self::Unseal => seal::unseal(session).await,
         }
     }
 }
@@ -68,7 +82,11 @@ impl Status {
         } else {
             None
         };
+        let sealing = opened.store.sealing().await?;
         let mut page = Page::new();
+        if let Some(sealing) = &sealing {
+            page.line(bad(&seal::told(sealing)));
+        }
         page.facts([
             ("store id", Cell::new(header.store)),
             (
@@ -82,6 +100,7 @@ impl Status {
         }
         let document = json!({
             "store": header.store,
+            "sealed": sealing.as_ref().map(seal::sealing_json),
             "version": header.version,
             "root": header.root,
             "slots": header.slots.iter().map(slot_json).collect::<Vec<_>>(),

@@ -6,7 +6,6 @@ use bursar_auth::{Account, Directory, DisplayName, User};
 use bursar_config::Settings;
 use bursar_controls::{Latch, LatchMode};
 use bursar_execution::{Approvals as _, Conditions, ConnectionState, Journal, Reports, strictest};
-use bursar_keystore::Vault;
 use bursar_model::{AccountMode, IntentState, UserId};
 use bursar_notify::Deliveries;
 use clap::Args;
@@ -88,7 +87,7 @@ pub(crate) async fn of_user(id: &UserId, session: &mut Session<'_>) -> Result<Ex
     let ceiling = opened.installation.settings.tier(user.tier).ceiling;
     let accounts = store.accounts_of(id).await?;
     let connections = store.connections().await?;
-    let keys = store.list().await?;
+    let keys = store.current_credentials().await?;
     let latches = store.latches().await?;
     let stopping = view::latches_of_user(&latches, &user, &accounts);
     let day = store.user_day(id, now).await?;
@@ -192,7 +191,7 @@ async fn of_everything(session: &mut Session<'_>) -> Result<Exit, Failure> {
     let accounts = store.accounts().await?;
     let latches = store.latches().await?;
     let connections = store.connections().await?;
-    let keys = store.list().await?;
+    let keys = store.current_credentials().await?;
     let mut unresolved = Vec::new();
     for account in accounts.iter().filter(|account| account.is_open()) {
         unresolved.extend(store.unresolved(account.id()).await?);

@@ -1,5 +1,7 @@
 //! `bursar user`: the people whose accounts are traded.
 
+mod delete;
+
 use bursar_auth::{AccountType, Directory, DisplayName, Email, NewUser, UserChange};
 use bursar_execution::{Conditions, Journal};
 use bursar_model::{Tier, UserId, UserLimits};
@@ -32,6 +34,13 @@ pub enum User {
     Disable(Named),
     /// Move a user to another tier: its limits take the place of the user's
     SetTier(SetTier),
+    /// Close a user's accounts, erase the keys, and forget name and address, for good
+    #[command(after_help = "\
+Refused while an account has orders or positions. The id stays taken: orders, fills and the audit trail name it.
+
+Example:
+  bursar user delete mara_ilves --reason \"the contract ended\"")]
+    Delete(Named),
     /// Where a user is reached from now on
     #[command(after_help = "Example:\n  bursar user set-email mara_ilves mara.ilves@example.com")]
     SetEmail(SetEmail),
@@ -100,6 +109,7 @@ impl User {
             Self::Show(command) => status::of_user(&command.id, session).await,
             Self::Enable(command) => switch(&command.id, true, session).await,
             Self::Disable(command) => switch(&command.id, false, session).await,
+            Self::Delete(command) => delete::run(&command.id, session).await,
             Self::SetTier(command) => set_tier(command, session).await,
             Self::SetEmail(command) => set_email(command, session).await,
         }

@@ -12,6 +12,13 @@ use crate::render::{Cell, Tone, moment};
 use crate::view::{insert, or_dash, yes_no};
 
 pub(crate) fn user_facts(user: &User) -> Vec<(&'static str, Cell)> {
+    if let Some(at) = user.deleted_at {
+        return vec![
+            ("user", Cell::new(&user.id)),
+            ("created", Cell::new(moment(user.created_at))),
+            ("deleted", Cell::new(moment(at)).tone(Tone::Bad)),
+        ];
+    }
     vec![
         ("user", Cell::new(&user.id)),
         ("name", or_dash(user.name.as_ref())),
@@ -33,6 +40,7 @@ pub(crate) fn user_json(user: &User) -> Value {
         "enabled": user.enabled,
         "created_at": user.created_at,
         "default_account": user.default_account,
+        "deleted_at": user.deleted_at,
     })
 }
 

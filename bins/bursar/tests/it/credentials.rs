@@ -21,13 +21,16 @@ pub(crate) struct Venue {
 impl Venue {
     /// With three customers: one who may trade, one whose key can withdraw, one who may only read.
     pub(crate) async fn open(desk: &Desk) -> Self {
-        let withdrawing = Permission::TRADING.into_iter().chain([Permission::WithdrawFunds]);
-        let customers = Customers::new(vec![
+        let customers = vec![
             CustomerSpec::named("mara"),
-            CustomerSpec::named("careless").with_rights(withdrawing),
+            CustomerSpec::named("careless").with_rights(withdrawing()),
             CustomerSpec::named("reader").with_rights([Permission::QueryFunds]),
-        ])
-        .unwrap();
+        ];
+        Self::with(customers, desk).await
+    }
+
+    async fn with(customers: Vec<CustomerSpec>, desk: &Desk) -> Self {
+        let customers = Customers::new(customers).unwrap();
         let exchange =
             Exchange::new(ExchangeSettings::default(), Market::generated(1), customers, 1).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -65,6 +68,10 @@ impl Venue {
         self.shutdown.cancel();
         self.server.stopped().await;
     }
+}
+
+fn withdrawing() -> impl Iterator<Item = Permission> {
+    Permission::TRADING.into_iter().chain([Permission::WithdrawFunds])
 }
 
 async fn desk_with_live_account() -> Desk {
@@ -312,4 +319,134 @@ async fn an_exchange_that_cannot_be_reached_stores_nothing() {
 
     assert_eq!(ran.exit, Exit::Failed, "{}", ran.err);
     assert_eq!(desk.json("credentials list").await["credentials"], json!([]));
+}
+
+/// An account with a key, and more keys at the exchange: `second` and `greedy` are of the same account.
+async fn desk_with_more_keys() -> (Desk, Venue) {
+    let desk = desk_with_live_account().await;
+    let same = |name: &str| CustomerSpec::named(name).with_iban("AA12 N84G QRST UVWX");
+    let customers = vec![
+        same("mara"),
+        same("second"),
+        same("greedy").with_rights(withdrawing()),
+        CustomerSpec::named("stranger"),
+    ];
+    let venue = Venue::with(customers, &desk).await;
+    let set = desk
+        .run_with("credentials set kraken-ilves", &venue.document("mara"))
+        .await;
+    assert_eq!(set.exit, Exit::Done, "{}", set.err);
+    (desk, venue)
+}
+
+impl Venue {
+    fn ends_with(&self, customer: &str) -> Value {
+        let (key, _) = self.key(customer);
+        json!(&key[key.len() - 4..])
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_another_key_of_the_same_exchange_account_takes_over() {
+    let (desk, venue) = desk_with_more_keys().await;
+    let records = desk.json("audit verify").await["records"].clone();
+
+    for (key, rule) in [
+        ("mara", "rule another-key"),
+        ("stranger", "rule same-exchange-account"),
+        ("greedy", "rule key-rights"),
+    ] {
+        let ran = desk
+            .run_with("credentials rotate kraken-ilves", &venue.document(key))
+            .await;
+        assert_eq!(ran.exit, Exit::Refused, "{key}: {}", ran.err);
+        assert!(ran.err.contains(rule), "{key}: {}", ran.err);
+        assert!(ran.err.contains("hint: "), "{key}: {}", ran.err);
+    }
+
+    let listed = desk.json("credentials list").await;
+    assert_eq!(listed["credentials"][0]["ends_with"], venue.ends_with("mara"));
+    assert_eq!(listed["superseded"], json!([]));
+    // The refusal of what the exchange said is on record, and nothing else.
+    let after = desk.json("audit verify").await["records"].clone();
+    assert_eq!(after.as_u64(), records.as_u64().map(|records| records + 1));
+    desk.ends("credentials rotate kraken-ilves --undo", Exit::NotFound)
+        .await;
+    venue.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_takes_over_and_can_be_sent_back_within_a_day() {
+    let (desk, venue) = desk_with_more_keys().await;
+    desk.later(60);
+
+    let ran = desk
+        .run_with(
+            "credentials rotate kraken-ilves --json",
+            &venue.document("second"),
+        )
+        .await;
+
+    assert_eq!(ran.exit, Exit::Done, "{}", ran.err);
+    let rotated = document(&ran.out);
+    assert_eq!(rotated["credential"]["ends_with"], venue.ends_with("second"));
+    assert_eq!(rotated["superseded"]["ends_with"], venue.ends_with("mara"));
+    assert_eq!(rotated["superseded"]["kept_until"], json!("2026-11-21T12:01:00Z"));
+    let listed = desk.json("credentials list").await;
+    assert_eq!(listed["credentials"].as_array().map(Vec::len), Some(1));
+    assert_eq!(listed["credentials"][0]["ends_with"], venue.ends_with("second"));
+    let shown = desk.done("credentials list").await;
+    assert!(shown.contains("Kept for a while, and not used"), "{shown}");
+    desk.done("credentials check kraken-ilves").await;
+
+    desk.later(60);
+    let back = desk.json("credentials rotate kraken-ilves --undo").await;
+    assert_eq!(back["credential"]["ends_with"], venue.ends_with("mara"));
+    assert_eq!(back["superseded"]["ends_with"], venue.ends_with("second"));
+    desk.later(60);
+    desk.done("credentials check kraken-ilves").await;
+    desk.done("audit verify --deep").await;
+    desk.done("keystore status --prove").await;
+
+    // One key back is kept; a third key in its place is asked for first.
+    let asked = desk
+        .run_with("credentials rotate kraken-ilves", &venue.document("second"))
+        .await;
+    assert_ne!(asked.exit, Exit::Done);
+    let deleted = desk
+        .json("credentials delete kraken-ilves --yes --reason compromised")
+        .await;
+    assert_eq!(deleted["deleted"]["ends_with"], venue.ends_with("mara"));
+    assert_eq!(
+        deleted["deleted_before_it"]["ends_with"],
+        venue.ends_with("second")
+    );
+    let erased = std::fs::read_to_string(desk.path("bursar-data/erased-keys")).unwrap();
+    assert_eq!(erased.lines().count(), 3, "{erased}");
+    for customer in ["mara", "second"] {
+        let (_, secret) = venue.key(customer);
+        for text in [&ran.out, &ran.err, &shown] {
+            assert_eq!(
+                Canary::new("secret", &secret).find(text.as_bytes()),
+                None,
+                "{text}"
+            );
+        }
+    }
+    venue.close().await;
+}
+
+/// What is replaced after a backup does not come back with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn i17_a_key_that_is_replaced_is_on_the_list_of_erased_ones() {
+    let (desk, venue) = desk_with_more_keys().await;
+    let ran = desk
+        .run_with("credentials set kraken-ilves --yes", &venue.document("second"))
+        .await;
+
+    assert_eq!(ran.exit, Exit::Done, "{}", ran.err);
+    let erased = std::fs::read_to_string(desk.path("bursar-data/erased-keys")).unwrap();
+    assert_eq!(erased.lines().count(), 1, "{erased}");
+    assert!(erased.contains("kraken-ilves"), "{erased}");
+    venue.close().await;
 }

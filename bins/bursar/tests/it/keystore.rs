@@ -292,3 +292,64 @@ async fn an_exchange_key_signs_as_before_after_every_key_above_it_was_replaced()
     assert_eq!(rotations.count(), 3, "{told:?}");
     venue.close().await;
 }
+
+#[tokio::test]
+async fn a_sealed_store_is_unlocked_by_nobody_until_it_is_unsealed() {
+    let desk = Desk::made().await;
+    let no_daemon = desk
+        .run("keystore seal --cancel-first --reason 'somebody was on the machine'")
+        .await;
+    assert_eq!(no_daemon.exit, Exit::Refused, "{}", no_daemon.err);
+    desk.done("keystore status --prove").await;
+
+    let sealed = desk
+        .json("keystore seal --reason 'somebody was on the machine'")
+        .await;
+
+    assert_eq!(sealed["sealed"]["reason"], json!("somebody was on the machine"));
+    assert_eq!(sealed["latch"]["mode"], json!("halt"));
+    assert_eq!(sealed["latch"]["scope"], json!("global"));
+    for line in [
+        "keystore status --prove",
+        "keystore rotate wrapping-key --reason x",
+    ] {
+        let refused = desk.run(line).await;
+        assert_eq!(refused.exit, Exit::Unavailable, "{line}: {}", refused.err);
+        assert!(
+            refused.err.contains("somebody was on the machine"),
+            "{line}: {}",
+            refused.err
+        );
+        assert!(
+            refused.err.contains("bursar keystore unseal"),
+            "{line}: {}",
+            refused.err
+        );
+    }
+    let status = desk.done("keystore status").await;
+    assert!(status.contains("the key store is sealed since"), "{status}");
+
+    let unsealed = desk.json("keystore unseal --reason 'it was the cleaner'").await;
+    assert_eq!(unsealed["was_sealed"], json!(true));
+    desk.done("keystore status --prove").await;
+    let latches = desk.json("latches").await;
+    assert_eq!(latches["latches"].as_array().map(Vec::len), Some(1), "{latches}");
+    let tail = desk.done("audit tail").await;
+    for action in ["keystore.sealed", "keystore.unlocked"] {
+        assert!(tail.contains(action), "{tail}");
+    }
+}
+
+/// Whoever cannot unlock the store does not unseal it.
+#[tokio::test]
+async fn only_whoever_can_unlock_the_store_unseals_it() {
+    let desk = Desk::made().await;
+    desk.done("keystore seal --reason test").await;
+    std::fs::remove_file(desk.path("home/.config/bursar/unlock.key")).unwrap();
+
+    let ran = desk.run("keystore unseal --reason test").await;
+
+    assert_ne!(ran.exit, Exit::Done);
+    let status = desk.json("keystore status").await;
+    assert_eq!(status["sealed"]["reason"], json!("test"));
+}

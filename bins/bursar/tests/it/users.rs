@@ -170,3 +170,43 @@ async fn every_command_has_a_page_in_the_manual() {
     desk.ends(&format!("man --folder {}", nowhere.display()), Exit::Failed)
         .await;
 }
+
+#[tokio::test]
+async fn a_user_who_is_deleted_is_known_by_the_id_alone() {
+    let desk = Desk::with_mara().await;
+
+    let asked = desk
+        .run("user delete mara_ilves --reason 'the contract ended'")
+        .await;
+    assert_ne!(asked.exit, Exit::Done, "{}", asked.out);
+    let deleted = desk
+        .json("user delete mara_ilves --yes --reason 'the contract ended'")
+        .await;
+
+    assert_eq!(deleted["closed"], json!(["kraken-ilves"]));
+    let shown = desk.json("user show mara_ilves").await;
+    assert!(!shown.to_string().contains("mara@example.com"), "{shown}");
+    let listed = desk.json("user list").await;
+    assert_eq!(listed["total_count"], json!(0));
+    for line in [
+        "user enable mara_ilves",
+        "user set-email mara_ilves mara@example.com",
+        "account add kraken-again --user mara_ilves --broker kraken --role user --mode paper",
+    ] {
+        let refused = desk.run(line).await;
+        assert_eq!(refused.exit, Exit::Refused, "{line}: {}", refused.err);
+        assert!(
+            refused.err.contains("is deleted, for ever"),
+            "{line}: {}",
+            refused.err
+        );
+    }
+    // The address is free again, the id is not.
+    let taken = desk
+        .run("user add mara_ilves --email other@example.com --tier basic")
+        .await;
+    assert_ne!(taken.exit, Exit::Done);
+    desk.done("user add mara_again --email mara@example.com --tier basic")
+        .await;
+    desk.done("audit verify --deep").await;
+}

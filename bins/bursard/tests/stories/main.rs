@@ -2,6 +2,8 @@
 //! says of it.
 
 #[cfg(test)]
+mod custody;
+#[cfg(test)]
 mod masters_and_users;
 #[cfg(test)]
 mod telling;

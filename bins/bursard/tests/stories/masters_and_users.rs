@@ -27,13 +27,18 @@ impl Operator {
 
     /// With more settings than the story of everybody needs.
     pub(crate) async fn begin_with(settings: &str) -> Self {
-        let customers = ["ops_desk", "mara_ilves"].map(|user| CustomerSpec {
-            limit_tier: LimitTier::Pro,
-            ..CustomerSpec::named(user)
-        });
+        let customers = ["ops_desk", "mara_ilves"].map(CustomerSpec::named);
+        Self::begin_for(customers.to_vec(), settings).await
+    }
+
+    /// With these customers of the exchange.
+    pub(crate) async fn begin_for(mut customers: Vec<CustomerSpec>, settings: &str) -> Self {
+        for customer in &mut customers {
+            customer.limit_tier = LimitTier::Pro;
+        }
         let plan = Plan {
             market: Market::generated(20_261_120),
-            customers: customers.to_vec(),
+            customers,
             seed: 20_261_120,
             settings: format!("{SETTINGS}{settings}"),
             daemon: PathBuf::from(env!("CARGO_BIN_EXE_bursard")),
@@ -52,7 +57,7 @@ impl Operator {
         self.done_with(line, None).await
     }
 
-    async fn done_with(&mut self, line: &str, input: Option<String>) -> String {
+    pub(crate) async fn done_with(&mut self, line: &str, input: Option<String>) -> String {
         let words: Vec<&str> = line.split(' ').collect();
         let said = self.stage.bursar(&words, input).await;
         assert_eq!(said.exit, Exit::Done, "`{line}`:\n{}{}", said.out, said.err);
@@ -83,7 +88,7 @@ impl Operator {
         self.stage.log().get(skip..).unwrap_or_default().to_owned()
     }
 
-    fn log_length(&self) -> usize {
+    pub(crate) fn log_length(&self) -> usize {
         self.stage.log().len()
     }
 

@@ -311,6 +311,64 @@ async fn the_next_version_of_a_key_replaces_the_one_before() {
 }
 
 #[tokio::test]
+async fn a_successor_lies_beside_the_key_before_and_is_the_newer_one() {
+    let world = World::new(11);
+    let (store, _) = world.init().await;
+    let first = world.stored(&store, place("kraken-main")).await;
+    let next = CredentialMaterial::new(secret("AnotherPublicKeyId-5678"), secret("SmVmZQ=="));
+    let an_hour_earlier = now() - jiff::SignedDuration::from_hours(1);
+
+    let second = store
+        .seal_successor(
+            store.stage(&next).unwrap(),
+            &first.facts,
+            "trade",
+            an_hour_earlier,
+        )
+        .unwrap();
+    world.vault.put(&second, None).await.unwrap();
+
+    assert_ne!(second.facts.id, first.facts.id);
+    assert_eq!(
+        (second.facts.version, &second.facts.place),
+        (2, &first.facts.place)
+    );
+    assert!(second.facts.created_at > first.facts.created_at);
+    for (record, id) in [
+        (&first, "KrakenPublicKeyId"),
+        (&second, "AnotherPublicKeyId-5678"),
+    ] {
+        let signer = store
+            .load_signer(record.facts.id, &record.facts.place)
+            .await
+            .unwrap();
+        assert!(signer.public_key().starts_with(id), "{id}");
+    }
+}
+
+#[tokio::test]
+async fn a_stored_key_is_sealed_anew_without_being_entered_again() {
+    let world = World::new(11);
+    let (store, _) = world.init().await;
+    let first = world.stored(&store, place("kraken-main")).await;
+    let before = signed(store.signer(first.clone(), &first.facts.place).unwrap().as_ref()).unwrap();
+
+    let staged = store.stage_stored(&first).unwrap();
+    let again = store
+        .seal_successor(staged, &first.facts, "trade", now())
+        .unwrap();
+
+    assert_eq!(again.facts.public_key_hint, first.facts.public_key_hint);
+    assert_ne!(again.ciphertext, first.ciphertext);
+    let signer = store.signer(again.clone(), &again.facts.place).unwrap();
+    assert_eq!(signed(signer.as_ref()), Ok(before));
+    // What was moved opens nowhere.
+    let mut moved = first;
+    moved.facts.place = place("kraken-other");
+    assert_eq!(store.stage_stored(&moved).err(), Some(SignError::CannotOpen));
+}
+
+#[tokio::test]
 async fn a_locked_store_signs_and_seals_nothing() {
     let world = World::new(12);
     let (store, _) = world.init().await;

@@ -18,6 +18,8 @@ mod crash;
 #[cfg(test)]
 mod days;
 #[cfg(test)]
+mod deletion;
+#[cfg(test)]
 mod directory;
 #[cfg(test)]
 mod equity;
@@ -45,6 +47,8 @@ mod self_check;
 mod stopping;
 #[cfg(test)]
 mod stress;
+#[cfg(test)]
+mod superseded;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

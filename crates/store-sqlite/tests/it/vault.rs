@@ -36,7 +36,7 @@ fn header(version: u64) -> Header {
     }
 }
 
-fn record(number: u128, version: u64) -> SealedRecord {
+pub(crate) fn record(number: u128, version: u64) -> SealedRecord {
     SealedRecord {
         facts: CredentialFacts {
             id: CredentialId::from_uuid(uuid::Uuid::from_u128(number)),
@@ -57,7 +57,7 @@ fn record(number: u128, version: u64) -> SealedRecord {
     }
 }
 
-async fn with_account() -> World {
+pub(crate) async fn with_account() -> World {
     let world = world();
     world.add_user("mara_ilves").await;
     world

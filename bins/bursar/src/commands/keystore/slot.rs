@@ -254,7 +254,7 @@ async fn remove(slot: &SlotId, session: &mut Session<'_>) -> Result<Exit, Failur
 
 async fn prove(session: &mut Session<'_>) -> Result<Exit, Failure> {
     let opened = session.open().await?;
-    let store = session.sealed(&opened).await?;
+    let store = session.locked(&opened).await?;
     let material = session.stored_material(&opened).await?;
     let slot = store.prove_slot(&material).await?;
     let mut page = Page::new();

@@ -1,0 +1,153 @@
+//! A key in the place of another: which of an account's keys counts, and how long the one before is kept.
+
+use bursar_auth::Act;
+use bursar_keystore::{CredentialFacts, SealedRecord, VaultError};
+use bursar_model::{AccountId, CredentialId};
+use jiff::Timestamp;
+use rusqlite::{Connection, params};
+
+use crate::error::StoreError;
+use crate::store::SqliteStore;
+use crate::values::{Moment, Text, moment};
+use crate::vault::{self, Who};
+use crate::writer::Tx;
+
+/// A key that another took the place of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SupersededKey {
+    pub facts: CredentialFacts,
+    /// From then on the daemon erases it.
+    pub kept_until: Timestamp,
+}
+
+impl SqliteStore {
+    /// Puts a new key in the place of `previous`, which is kept, sealed and unused, until `kept_until`, or
+    /// erased now. A key that `previous` took the place of is erased.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError::Conflict`] when `previous` is not the key of its account any more.
+    pub async fn replace_credential(
+        &self,
+        record: &SealedRecord,
+        previous: &CredentialFacts,
+        kept_until: Option<Timestamp>,
+        act: &Act,
+    ) -> Result<(), VaultError> {
+        let (record, previous, who) = (record.clone(), previous.clone(), Who::Person(act.clone()));
+        self.write(move |tx| replace(tx, &who, &record, &previous, kept_until))
+            .await?;
+        self.forget_log().await;
+        Ok(())
+    }
+
+    /// The keys that accounts are traded with, oldest first: those of [`bursar_keystore::Vault::list`]
+    /// without the superseded ones.
+    ///
+    /// # Errors
+    ///
+    /// As [`bursar_keystore::Vault::list`].
+    pub async fn current_credentials(&self) -> Result<Vec<CredentialFacts>, VaultError> {
+        self.read(|connection| {
+            let superseded = superseded(connection)?;
+            let mut keys = vault::list(connection)?;
+            keys.retain(|facts| superseded.iter().all(|old| old.facts.id != facts.id));
+            Ok(keys)
+        })
+        .await
+    }
+
+    /// The keys that others took the place of and that are not erased yet, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// As [`bursar_keystore::Vault::list`].
+    pub async fn superseded_credentials(&self) -> Result<Vec<SupersededKey>, VaultError> {
+        self.read(|connection| Ok(superseded(connection)?)).await
+    }
+
+    /// Erases the superseded keys whose time is over, as the daemon, and returns them.
+    ///
+    /// # Errors
+    ///
+    /// As [`bursar_keystore::Vault::delete`].
+    pub async fn erase_superseded(&self, now: Timestamp) -> Result<Vec<CredentialFacts>, VaultError> {
+        let is_due = move |old: &SupersededKey| old.kept_until <= now;
+        if !self.superseded_credentials().await?.iter().any(is_due) {
+            return Ok(Vec::new());
+        }
+        let erased = self
+            .write(move |tx| -> Result<_, VaultError> {
+                let mut due = superseded(tx)?;
+                due.retain(is_due);
+                let mut erased = Vec::new();
+                for old in due {
+                    vault::delete(tx, &Who::Daemon, old.facts.id, old.facts.version)?;
+                    erased.push(old.facts);
+                }
+                Ok(erased)
+            })
+            .await?;
+        self.forget_log().await;
+        Ok(erased)
+    }
+}
+
+fn replace(
+    tx: &Tx<'_>,
+    who: &Who,
+    record: &SealedRecord,
+    previous: &CredentialFacts,
+    kept_until: Option<Timestamp>,
+) -> Result<(), VaultError> {
+    let account = &previous.place.account;
+    let current = vault::credential_of(tx, account)?;
+    vault::expect_version(
+        &previous.id.to_string(),
+        Some(previous.version),
+        current
+            .filter(|current| current.id == previous.id)
+            .map(|current| current.version),
+    )?;
+    erase_superseded_of(tx, who, account)?;
+    // What is erased goes first: where the same key was entered again, its request numbers go on.
+    match kept_until {
+        None => vault::delete(tx, who, previous.id, previous.version)?,
+        Some(until) => keep(tx, previous.id, until)?,
+    }
+    vault::put(tx, who, record, None, Some(previous.id))
+}
+
+fn keep(tx: &Tx<'_>, id: CredentialId, until: Timestamp) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO superseded_key (credential, kept_until) VALUES (?1, ?2)",
+        params![Text(&id), moment(until)?],
+    )?;
+    Ok(())
+}
+
+/// Without the key that counts, none before it is wanted.
+pub(crate) fn erase_superseded_of(tx: &Tx<'_>, who: &Who, account: &AccountId) -> Result<(), VaultError> {
+    for old in superseded(tx)? {
+        if old.facts.place.account == *account {
+            vault::delete(tx, who, old.facts.id, old.facts.version)?;
+        }
+    }
+    Ok(())
+}
+
+fn superseded(connection: &Connection) -> Result<Vec<SupersededKey>, StoreError> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {}, kept_until FROM credential JOIN superseded_key ON credential = id
+         ORDER BY created_at, id",
+        vault::FACTS
+    ))?;
+    let rows = statement.query_map([], |row| {
+        Ok(SupersededKey {
+            facts: vault::read_facts(row)?,
+            kept_until: row.get::<_, Moment>("kept_until")?.0,
+        })
+    })?;
+    rows.collect::<rusqlite::Result<_>>()
+        .map_err(|error| vault::unreadable("superseded keys", error))
+}
