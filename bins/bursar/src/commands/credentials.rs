@@ -14,6 +14,7 @@ use bursar_broker::KeyRights;
 use bursar_keystore::{CredentialFacts, CredentialMaterial, CredentialPlace, KeyStore, StagedCredential};
 use bursar_model::{AccountId, AccountMode};
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::render::{Cell, Page, Table, Tone, moment};
@@ -179,43 +180,12 @@ pub(crate) async fn store(
 ) -> Result<StoredKey, Failure> {
     let staged = keys.stage(&material)?;
     drop(material);
-    let Incoming {
-        staged,
-        rights,
-        admitted,
-    } = Incoming::asked(staged, account, opened, session).await?;
-    let shown = shown_rights(&rights);
-    let act = session.act();
-    let record = match previous {
-        None => {
-            let place = CredentialPlace {
-                account: account.id().clone(),
-                broker: account.broker().clone(),
-                mode: account.mode(),
-            };
-            keys.seal(staged, place, &shown, act.at)?
-        }
-        Some(previous) => keys.seal_successor(staged, previous, &shown, act.at)?,
-    };
-    // Whose key it is, before it is kept: that of another account is none for this one.
-    if let Some(id) = &admitted.venue_account_id {
-        let change = AccountChange::VenueAccountId(id.clone());
-        opened.store.update_account(account.id(), change, &act).await?;
-    }
-    match previous {
-        None => opened.store.put_credential(&record, None, &act).await?,
-        Some(previous) => {
-            opened
-                .store
-                .replace_credential(&record, previous, None, &act)
-                .await?;
-            opened.list_erased_keys().await?;
-        }
-    }
-    Ok(StoredKey {
-        facts: record.facts,
-        admitted,
-    })
+    let incoming = Incoming::asked(staged, account, opened, session).await?;
+    let stored = incoming
+        .store(account, previous, None, keys, opened, session)
+        .await?;
+    opened.list_erased_keys().await?;
+    Ok(stored)
 }
 
 /// A key that the exchange was asked about, and that may be stored.
@@ -245,6 +215,49 @@ impl Incoming {
                 Err(refusal(&refused, "nothing was stored"))
             }
         }
+    }
+
+    /// In the place of `previous`, if there is one, which is kept until then or erased now.
+    async fn store(
+        self,
+        account: &Account,
+        previous: Option<&CredentialFacts>,
+        kept_until: Option<Timestamp>,
+        keys: &KeyStore,
+        opened: &Opened,
+        session: &Session<'_>,
+    ) -> Result<StoredKey, Failure> {
+        let (staged, rights) = (self.staged, shown_rights(&self.rights));
+        let act = session.act();
+        let record = match previous {
+            None => {
+                let place = CredentialPlace {
+                    account: account.id().clone(),
+                    broker: account.broker().clone(),
+                    mode: account.mode(),
+                };
+                keys.seal(staged, place, &rights, act.at)?
+            }
+            Some(previous) => keys.seal_successor(staged, previous, &rights, act.at)?,
+        };
+        let store = &opened.store;
+        // Whose key it is, before it is kept: that of another account is none for this one.
+        if let Some(id) = &self.admitted.venue_account_id {
+            let change = AccountChange::VenueAccountId(id.clone());
+            store.update_account(account.id(), change, &act).await?;
+        }
+        match previous {
+            None => store.put_credential(&record, None, &act).await?,
+            Some(previous) => {
+                store
+                    .replace_credential(&record, previous, kept_until, &act)
+                    .await?;
+            }
+        }
+        Ok(StoredKey {
+            facts: record.facts,
+            admitted: self.admitted,
+        })
     }
 }
 

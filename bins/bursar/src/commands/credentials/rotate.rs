@@ -1,15 +1,14 @@
 //! `bursar credentials rotate`: another key of the same exchange account takes over, and can be sent back.
 
 use bursar_accounts::AdmittedKey;
-use bursar_auth::{Account, AccountChange, Directory};
-use bursar_keystore::{CredentialFacts, KeyStore, StagedCredential, Vault};
+use bursar_keystore::{KeyStore, StagedCredential, Vault};
 use bursar_model::AccountId;
 use bursar_store_sqlite::SupersededKey;
 use clap::Args;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use super::{Incoming, StoredKey, entered, from_environment, keyed_account, shown_rights, stored_key};
+use super::{Incoming, StoredKey, entered, from_environment, keyed_account, stored_key};
 use crate::render::{Page, moment};
 use crate::session::{Opened, Session};
 use crate::{Exit, Failure, brokers, prompt, view};
@@ -78,7 +77,15 @@ impl Rotate {
         };
         let incoming = Incoming::asked(staged, &account, &opened, session).await?;
         self.refuse_other_account(known.as_deref(), &incoming.admitted)?;
-        let (stored, kept) = replaced(incoming, &account, &current, &keys, &opened, session).await?;
+        let now = session.surroundings.now();
+        let kept = SupersededKey {
+            facts: current,
+            kept_until: now.saturating_add(KEPT).unwrap_or(now),
+        };
+        let (previous, until) = (Some(&kept.facts), Some(kept.kept_until));
+        let stored = incoming
+            .store(&account, previous, until, &keys, &opened, session)
+            .await?;
         opened.list_erased_keys().await?;
         self.tell(&stored, &kept, before.as_ref(), session);
         Ok(Exit::Done)
@@ -175,37 +182,6 @@ async fn stored_again(
         )
     })?;
     Ok(keys.stage_stored(&record)?)
-}
-
-async fn replaced(
-    incoming: Incoming,
-    account: &Account,
-    current: &CredentialFacts,
-    keys: &KeyStore,
-    opened: &Opened,
-    session: &Session<'_>,
-) -> Result<(StoredKey, SupersededKey), Failure> {
-    let Incoming {
-        staged,
-        rights,
-        admitted,
-    } = incoming;
-    let act = session.act();
-    let record = keys.seal_successor(staged, current, &shown_rights(&rights), act.at)?;
-    let kept = SupersededKey {
-        facts: current.clone(),
-        kept_until: act.at.saturating_add(KEPT).unwrap_or(act.at),
-    };
-    if let Some(id) = &admitted.venue_account_id {
-        let change = AccountChange::VenueAccountId(id.clone());
-        opened.store.update_account(account.id(), change, &act).await?;
-    }
-    opened
-        .store
-        .replace_credential(&record, current, Some(kept.kept_until), &act)
-        .await?;
-    let facts = record.facts;
-    Ok((StoredKey { facts, admitted }, kept))
 }
 
 pub(super) fn superseded_json(old: &SupersededKey) -> Value {
