@@ -91,6 +91,10 @@ corruption mutations="10000":
 restore-drills n="200":
     BURSAR_DRILLS={{n}} cargo test --profile proofs --locked -p bursar-store-sqlite --test it -- --nocapture i15_every_drill
 
+# Ends each command that changes keys, users or whole stores before each step by which it changes files.
+steps n="all":
+    BURSAR_STEPS={{n}} cargo test --profile proofs --locked -p bursar --test steps -- --nocapture
+
 # Searches all that an installation leaves behind for its secrets, so many images of its memory too.
 canaries images="1000":
     BURSAR_IMAGES={{images}} cargo test --profile proofs --locked -p bursard --test canaries -- --nocapture

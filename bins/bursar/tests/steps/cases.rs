@@ -1,0 +1,255 @@
+//! The commands, and what is to hold of each.
+
+use std::fs;
+use std::sync::Arc;
+
+use bursar::Surroundings;
+use bursar_auth::{Act, Principal};
+use bursar_keystore::{
+    CredentialMaterial, CredentialPlace, KeyFile, KeyStore, Secret, UnlockMaterial, Vault,
+};
+use bursar_model::AccountMode;
+use bursar_store_sqlite::{Environment, SqliteStore};
+use serde_json::{Value, json};
+
+use crate::trial::{Case, Place};
+
+const LIST: &str = r#"[
+  {"user_id": "mara_ilves", "email": "mara@example.com", "tier": "basic", "broker_type": "kraken",
+   "mode": "paper", "pairs": ["BTC-USD"], "max_size": 50, "max_positions": 2, "trade_only": true},
+  {"user_id": "tomas_brandt", "email": "tomas@example.com", "tier": "pro", "broker_type": "kraken",
+   "mode": "paper", "pairs": ["BTC-USD", "ETH-USD"], "max_size": 200, "max_positions": 3, "trade_only": true}
+]"#;
+
+const REFUSED: i32 = 3;
+const NOT_FOUND: i32 = 4;
+
+/// After `init`.
+fn made() -> Place {
+    let place = Place::empty();
+    place.done("init --yes --recovery-file home/recovery.txt");
+    place
+}
+
+/// With two users whose accounts have keys, which no exchange was asked about.
+async fn with_keys() -> Place {
+    let place = made();
+    for (user, account) in [("mara_ilves", "kraken-ilves"), ("tomas_brandt", "kraken-brandt")] {
+        place.done(&format!(
+            "user add {user} --email {user}@example.com --tier basic"
+        ));
+        place.done(&format!(
+            "account add {account} --user {user} --broker kraken --role user"
+        ));
+        seal(&place, account).await;
+    }
+    place
+}
+
+async fn seal(place: &Place, account: &str) {
+    let surroundings = Surroundings::of_process();
+    let environment = Environment::new(surroundings.clock.clone(), surroundings.entropy.clone(), "test");
+    let store = Arc::new(SqliteStore::open(&place.path("bursar-data/bursar.db"), environment).unwrap());
+    let vault: Arc<dyn Vault> = store.clone();
+    let keys = KeyStore::open(vault, surroundings.entropy.clone()).await.unwrap();
+    let file = KeyFile::new(place.path("home/.config/bursar/unlock.key"), vec![]);
+    keys.unlock(&UnlockMaterial::File(file)).await.unwrap();
+    let material = CredentialMaterial::new(
+        Secret::from_text(format!("ThePublicKeyIdOf-{account}")),
+        Secret::from_text("SmVmZQ==".to_owned()),
+    );
+    let credential = CredentialPlace {
+        account: account.parse().unwrap(),
+        broker: "kraken".parse().unwrap(),
+        mode: AccountMode::Live,
+    };
+    let act = Act::new(Principal::operator("ops_desk").unwrap(), surroundings.now());
+    let staged = keys.stage(&material).unwrap();
+    let record = keys.seal(staged, credential, "trade", act.at).unwrap();
+    store.put_credential(&record, None, &act).await.unwrap();
+}
+
+/// Users, accounts, keys and slots by name; and everything is whole and opens.
+fn store(place: &Place) -> Value {
+    place.done("audit verify --deep");
+    place.done("keystore status --prove");
+    let names = |document: Value, list: &str, key: &str| -> Vec<Value> {
+        let rows = document[list].as_array().unwrap();
+        rows.iter().map(|row| row[key].clone()).collect()
+    };
+    let permissions = |user: &Value| {
+        let user = user.as_str().unwrap();
+        place.json(&format!("permissions show {user}"))["permissions"].clone()
+    };
+    let users = names(place.json("user list"), "users", "user_id");
+    json!({
+        "permissions": users.iter().map(permissions).collect::<Vec<_>>(),
+        "users": users,
+        "accounts": place.json("account list")["accounts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|account| json!([account["account_id"], account["status"]]))
+            .collect::<Vec<_>>(),
+        "keys": names(place.json("credentials list"), "credentials", "account_id"),
+        "slots": names(place.json("keystore status"), "slots", "kind"),
+    })
+}
+
+/// The store, and which ROOT it has; the recovery code that was handed over with it opens it.
+fn store_and_root(place: &Place) -> Value {
+    let root = place.json("keystore status")["root"].clone();
+    let code = if root == json!("root#1") {
+        "recovery"
+    } else {
+        "new-recovery"
+    };
+    place.done(&format!(
+        "keystore slot prove --recovery-code-file home/{code}.txt"
+    ));
+    json!({ "root": root, "store": store(place) })
+}
+
+/// Nothing, or a store that opens with its file and its code.
+fn new_store(place: &Place) -> Value {
+    let is_there = place.path("bursar-data/bursar.db").exists();
+    if !is_there || !place.run("keystore status --prove").status.success() {
+        return Value::Null;
+    }
+    place.done("keystore slot prove --recovery-code-file home/recovery.txt");
+    store(place)
+}
+
+/// Whether there is a whole backup under its name.
+fn backup(place: &Place) -> Value {
+    let is_there = place.path("backups/one.bursar-backup").exists();
+    if is_there {
+        place.done("backup verify backups/one.bursar-backup");
+    }
+    json!({ "backup": is_there, "store": store(place) })
+}
+
+/// Nothing, or a whole store that halts everything.
+fn restored(place: &Place) -> Value {
+    if !place.path("bursar-data/bursar.db").exists() {
+        return Value::Null;
+    }
+    let latches = place.json("latches");
+    assert_eq!(latches["latches"][0]["cause"], json!("restored"), "{latches:#}");
+    assert_eq!(latches["latches"][0]["mode"], json!("halt"), "{latches:#}");
+    store(place)
+}
+
+#[tokio::test]
+async fn every_step_of_replacing_the_wrapping_key() {
+    Case {
+        line: "keystore rotate wrapping-key --reason yearly",
+        again: Some(&[]),
+        state: store,
+    }
+    .try_in(&with_keys().await);
+}
+
+#[tokio::test]
+async fn every_step_of_replacing_root() {
+    Case {
+        line: "keystore rotate root --recovery-file home/new-recovery.txt --yes --reason yearly",
+        again: None,
+        state: store_and_root,
+    }
+    .try_in(&with_keys().await);
+}
+
+#[tokio::test]
+async fn every_step_of_adding_a_slot() {
+    Case {
+        line: "keystore slot add file home/second.key",
+        again: None,
+        state: store,
+    }
+    .try_in(&with_keys().await);
+}
+
+#[tokio::test]
+async fn every_step_of_removing_a_slot() {
+    let place = with_keys().await;
+    place.done("keystore slot add file home/second.key");
+    Case {
+        line: "keystore slot remove file-4 --yes --reason test",
+        again: Some(&[NOT_FOUND]),
+        state: store,
+    }
+    .try_in(&place);
+}
+
+#[test]
+fn every_step_of_making_a_store() {
+    Case {
+        line: "init --yes --recovery-file home/recovery.txt",
+        // An unlock key that lies there may be another store's: a person has to say that it is not.
+        again: None,
+        state: new_store,
+    }
+    .try_in(&Place::empty());
+}
+
+#[tokio::test]
+async fn i17_every_step_of_erasing_a_key() {
+    Case {
+        line: "credentials delete kraken-ilves --yes --reason compromised",
+        again: Some(&[NOT_FOUND]),
+        state: store,
+    }
+    .try_in(&with_keys().await);
+}
+
+#[tokio::test]
+async fn every_step_of_deleting_a_user() {
+    Case {
+        line: "user delete mara_ilves --yes --reason gone",
+        again: Some(&[REFUSED]),
+        state: store,
+    }
+    .try_in(&with_keys().await);
+}
+
+#[tokio::test]
+async fn every_step_of_a_backup() {
+    let place = with_keys().await;
+    fs::create_dir(place.path("backups")).unwrap();
+    Case {
+        line: "backup create backups/one.bursar-backup",
+        again: Some(&[REFUSED]),
+        state: backup,
+    }
+    .try_in(&place);
+}
+
+#[tokio::test]
+async fn every_step_of_putting_a_backup_back() {
+    let place = with_keys().await;
+    fs::create_dir(place.path("backups")).unwrap();
+    place.done("backup create backups/one.bursar-backup");
+    place.done("credentials delete kraken-ilves --yes --reason compromised");
+    for name in ["bursar.db", "bursar.db-wal", "bursar.db-shm"] {
+        _ = fs::remove_file(place.path("bursar-data").join(name));
+    }
+    Case {
+        line: "backup restore backups/one.bursar-backup --yes --reason lost",
+        again: Some(&[REFUSED]),
+        state: restored,
+    }
+    .try_in(&place);
+}
+
+#[tokio::test]
+async fn every_step_of_a_list_of_users() {
+    let place = made();
+    fs::write(place.path("users.json"), LIST).unwrap();
+    Case {
+        line: "apply users.json --yes --exceed-tier --reason agreed",
+        again: Some(&[]),
+        state: store,
+    }
+    .try_in(&place);
+}
