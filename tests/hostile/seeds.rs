@@ -45,6 +45,38 @@ pub(crate) async fn written() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("audit_record", "cut", first_record(Data::new())[..40].to_vec()),
         ("key_containers", "written-header", header),
         ("key_containers", "written-record", record),
+        ("backup", "written", bursar_tests::hostile::backup::sealed().to_vec()),
+        (
+            "backup",
+            "cut",
+            bursar_tests::hostile::backup::sealed()[..100].to_vec(),
+        ),
+        (
+            "backup",
+            "lengthened",
+            [bursar_tests::hostile::backup::sealed(), b"x"].concat(),
+        ),
+        (
+            "user_lists",
+            "one.json",
+            br#"{"user_id": "mara_ilves", "email": "mara@example.com", "tier": "basic", "broker_type": "kraken",
+                "pairs": ["BTC-USD"], "max_size": 50, "max_positions": 2, "trade_only": true}"#
+                .to_vec(),
+        ),
+        (
+            "user_lists",
+            "two.toml",
+            b"[[user]]\nuser_id = \"mara_ilves\"\ntier = \"basic\"\nbroker_type = \"kraken\"\n\n[[user]]\n\
+              user_id = \"tomas_brandt\"\ntier = \"pro\"\nbroker_type = \"paper\"\nmax_daily_loss_usd = \"25.50\"\n"
+                .to_vec(),
+        ),
+        (
+            "user_lists",
+            "with-a-key.json",
+            br#"[{"user_id": "mara_ilves", "tier": "pro", "broker_type": "kraken",
+                "credentials": {"api_key": "public", "api_secret": "c2VjcmV0"}, "max_position_usd": 1e30}]"#
+                .to_vec(),
+        ),
         (
             "stored_rows",
             "written-intent",

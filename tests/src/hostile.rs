@@ -7,6 +7,7 @@
 //! A function returns when the rule holds and panics when it does not. None may take more than a
 //! second or 256 MB.
 
+pub mod backup;
 mod exchange;
 mod files;
 mod local_exchange;
@@ -25,6 +26,8 @@ pub const TARGETS: &[Target] = &[
     ("settings", files::settings),
     ("arguments", files::arguments),
     ("entered_key", files::entered_key),
+    ("user_lists", files::user_lists),
+    ("backup", backup::container),
     ("sandbox_files", files::sandbox),
     ("sandbox_requests", local_exchange::requests),
     ("audit_record", stored::audit_record),

@@ -1,10 +1,12 @@
 //! What people write: settings, command lines, keys on standard input, files of the local exchange.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use bursar::arguments;
 use bursar::commands::credentials::EnteredKey;
+use bursar::commands::setup::count_listed;
 use bursar_config::Settings;
 use bursar_keystore::{KeyStore, MemoryVault, NewSlot, PassphraseCost, Secret, SecretEncoding, SignError};
 use bursar_sandbox::{Customers, FaultPlan};
@@ -108,6 +110,23 @@ pub(super) fn entered_key(data: &[u8]) {
                     "{:?}",
                     signed.err()
                 );
+            }
+        }
+    }
+}
+
+/// A list names somebody or is a mistake, which cannot steer a terminal.
+pub(super) fn user_lists(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    for name in ["users.json", "users.toml"] {
+        match count_listed(text, Path::new(name)) {
+            Ok(users) => assert!(users > 0, "{name}"),
+            Err(failure) => {
+                let foreign = |c: char| c.is_control() && c != '\n';
+                assert!(!failure.message().contains(foreign), "{:?}", failure.message());
+                assert!(!failure.hint().is_empty());
             }
         }
     }

@@ -5,7 +5,7 @@ mod done;
 pub(crate) mod entry;
 pub(crate) mod plan;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bursar_auth::{Account, AccountChange, Directory, NewAccount, User, UserChange};
 use bursar_execution::Conditions;
@@ -21,6 +21,16 @@ use crate::commands::setup::plan::{Plan, new_user, user_changes};
 use crate::render::Page;
 use crate::session::{Opened, Session};
 use crate::{Exit, Failure, prompt};
+
+/// How many users a list names, for whoever searches for lists that cannot be read. `name` tells JSON from TOML.
+///
+/// # Errors
+///
+/// What is wrong with the list.
+#[doc(hidden)]
+pub fn count_listed(text: &str, name: &Path) -> Result<usize, Failure> {
+    Ok(read(text, name)?.len())
+}
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
