@@ -16,6 +16,8 @@ mod hints;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod log;
+#[cfg(test)]
 mod looking;
 #[cfg(test)]
 mod orders;

@@ -29,6 +29,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::changes::Changes;
 use crate::checkpoints::Checkpoints;
 use crate::connector::DeskConnector;
 use crate::custody::Custody;
@@ -252,6 +253,10 @@ impl Daemon {
             },
             async {
                 self.tell(&stop).await;
+                Ok(())
+            },
+            async {
+                Changes::new(Arc::clone(&self.store)).run(&stop).await;
                 Ok(())
             },
             async { self.breakers().run(stop.clone()).await.map_err(Failure::from) },

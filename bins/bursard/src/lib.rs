@@ -13,6 +13,7 @@
 //! - A missing or damaged store ends the start; nothing is ever made anew.
 //! - The daemon decides nothing: what may be sent is decided in the store's transactions.
 
+pub mod changes;
 pub mod checkpoints;
 pub mod connector;
 pub mod custody;

@@ -251,7 +251,12 @@ impl AccountManager {
                 }
                 (Some(one), true) => {
                     if one.key != key {
-                        tracing::info!("{}: the stored key changed; connecting anew", account.id());
+                        tracing::info!(
+                            account = %account.id(),
+                            user = %account.owner(),
+                            "{}: the stored key changed; connecting anew",
+                            account.id()
+                        );
                     }
                     one.stop.cancel();
                     Some(one.task)
@@ -294,7 +299,12 @@ impl AccountManager {
             if open.contains(&entry.account) {
                 continue;
             }
-            tracing::info!("{}: the account was closed", entry.account);
+            tracing::info!(
+                account = %entry.account,
+                user = %entry.owner(),
+                "{}: the account was closed",
+                entry.account
+            );
             if let Some(one) = running.get(&entry.account) {
                 one.stop.cancel();
             }
@@ -307,6 +317,8 @@ impl AccountManager {
         match self.shared.board.entry(&entry.account) {
             None if *self.reported.borrow() => {
                 tracing::info!(
+                    account = %entry.account,
+                    user = %entry.owner(),
                     "{}: {} account {} of {} was added",
                     entry.broker,
                     entry.role,
@@ -317,6 +329,8 @@ impl AccountManager {
             Some(before) if before.enabled != entry.enabled => {
                 let what = if entry.enabled { "enabled" } else { "disabled" };
                 tracing::info!(
+                    account = %entry.account,
+                    user = %entry.owner(),
                     "{}: account {} of {} was {what}",
                     entry.broker,
                     entry.account,
@@ -338,6 +352,8 @@ impl AccountManager {
             Ok(holds) => holds,
             Err(error) => {
                 tracing::error!(
+                    account = %account.id(),
+                    user = %account.owner(),
                     "{}: cannot tell whether it still holds anything: {error}",
                     account.id()
                 );

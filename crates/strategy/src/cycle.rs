@@ -101,7 +101,12 @@ impl CycleRunner {
     /// Runs cycle `number`. While `may_buy` is off, positions are still protected and sold.
     pub async fn cycle(&mut self, number: u64, may_buy: bool) -> CycleReport {
         let account = &self.account;
-        tracing::info!("cycle {number} for {account}");
+        tracing::info!(
+            account = %account.account,
+            user = %account.user,
+            cycle = number,
+            "cycle {number} for {account}"
+        );
         let mut cycle = Cycle {
             account,
             parts: &self.parts,
@@ -245,7 +250,13 @@ impl Cycle<'_> {
         let Some(request) = sale(position, state) else {
             return self.note(Step::Dust { pair });
         };
-        tracing::info!("sell signal: {}: {pair}: {reason}", self.account);
+        tracing::info!(
+            account = %self.account.account,
+            user = %self.account.user,
+            %pair,
+            "sell signal: {}: {pair}: {reason}",
+            self.account
+        );
         if let Some(outcome) = self.submit(request, reason.protective()).await {
             notes.sold_in.insert(pair.clone(), not_before_bar);
             self.note(Step::Sell {
@@ -279,6 +290,9 @@ impl Cycle<'_> {
         let is_full = u32::try_from(taken).is_ok_and(|taken| taken >= limits.max_positions);
         for candidate in candidates {
             tracing::info!(
+                account = %self.account.account,
+                user = %self.account.user,
+                pair = %candidate.pair,
                 "buy signal: {}: {}: {}",
                 self.account,
                 candidate.pair,
@@ -490,14 +504,18 @@ impl Cycle<'_> {
     }
 
     fn note(&mut self, step: Step) {
+        let (account, user) = (&self.account.account, &self.account.user);
+        let intent = step.intent().map(tracing::field::display);
         match &step {
-            Step::Held { .. } => tracing::debug!("{}: {step}", self.account),
-            Step::Failed { .. } => tracing::warn!("{}: {step}", self.account),
+            Step::Held { .. } => tracing::debug!(%account, %user, "{}: {step}", self.account),
+            Step::Failed { .. } => tracing::warn!(%account, %user, "{}: {step}", self.account),
             Step::NotReady { .. }
             | Step::NotBought { .. }
             | Step::Buy { .. }
             | Step::Sell { .. }
-            | Step::Dust { .. } => tracing::info!("{}: {step}", self.account),
+            | Step::Dust { .. } => {
+                tracing::info!(%account, %user, intent, "{}: {step}", self.account);
+            }
         }
         self.steps.push(step);
     }

@@ -35,6 +35,14 @@ pub enum Submitted {
     },
 }
 
+impl Submitted {
+    pub const fn intent(&self) -> IntentId {
+        match self {
+            Self::Approved { intent } | Self::Denied { intent, .. } => *intent,
+        }
+    }
+}
+
 /// The order could not be decided on. It may or may not be recorded: the next cycle sees it there.
 #[derive(Debug, thiserror::Error)]
 #[error("the order could not be handed to the gate")]

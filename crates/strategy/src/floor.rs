@@ -163,6 +163,8 @@ impl TradingFloor {
         for entry in entries {
             let trading = if entry.enabled { "enabled" } else { "disabled" };
             tracing::info!(
+                account = %entry.account.account,
+                user = %entry.account.user,
                 "{}: {} {trading}, {}",
                 entry.account,
                 entry.account.account,
@@ -175,10 +177,13 @@ impl TradingFloor {
 /// What an account may do, said before its first cycle.
 async fn introduce(account: &TradedAccount, parts: &CycleParts, enabled: bool) {
     let state = parts.source.state(account, parts.clock.now());
+    let (id, user) = (&account.account, &account.user);
     match tokio::time::timeout(parts.settings.timeout, state).await {
-        Ok(Ok(state)) => tracing::info!("{account}: {}", introduction(account, enabled, &state)),
-        Ok(Err(error)) => tracing::warn!("{account}: cannot be read: {error}"),
-        Err(_) => tracing::warn!("{account}: cannot be read in time"),
+        Ok(Ok(state)) => {
+            tracing::info!(account = %id, %user, "{account}: {}", introduction(account, enabled, &state));
+        }
+        Ok(Err(error)) => tracing::warn!(account = %id, %user, "{account}: cannot be read: {error}"),
+        Err(_) => tracing::warn!(account = %id, %user, "{account}: cannot be read in time"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use bursar_model::{Pair, Price};
+use bursar_model::{IntentId, Pair, Price};
 use serde::Serialize;
 
 use crate::{ExitReason, Size, Submitted, TradedAccount};
@@ -40,6 +40,20 @@ pub enum Step {
     Dust { pair: Pair },
     /// Something could not be read or written; the rest of the cycle went on, or was given up.
     Failed { reason: String },
+}
+
+impl Step {
+    /// The order that was asked for, whether the gate let it through or not.
+    pub(crate) const fn intent(&self) -> Option<IntentId> {
+        match self {
+            Self::Buy { outcome, .. } | Self::Sell { outcome, .. } => Some(outcome.intent()),
+            Self::NotReady { .. }
+            | Self::Held { .. }
+            | Self::NotBought { .. }
+            | Self::Dust { .. }
+            | Self::Failed { .. } => None,
+        }
+    }
 }
 
 impl fmt::Display for Step {

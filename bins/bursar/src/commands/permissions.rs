@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::arguments::{PairsArgument, pairs, usd, word};
-use crate::render::{Page, Table};
+use crate::render::{Page, Table, bad};
 use crate::session::{Opened, Session};
 use crate::{Exit, Failure, prompt, view};
 
@@ -187,11 +187,23 @@ async fn set(command: Set, session: &mut Session<'_>) -> Result<Exit, Failure> {
         user.id
     ));
     page.facts(view::limit_facts(&after, Some(&ceiling)));
+    let looser = after.above(&before.limits);
+    if before.limits != after.limits {
+        page.blank();
+        page.table(&view::limits_comparison(&before.limits, &after.limits), "");
+    }
+    for limit in &looser {
+        page.line(bad(&format!(
+            "looser: {} {} instead of {}",
+            limit.limit, limit.asked, limit.ceiling
+        )));
+    }
     let document = json!({
         "user_id": user.id,
         "before": view::permissions_json(&before, Some(&ceiling)),
         "permissions": view::permissions_json(&after, Some(&ceiling)),
         "changed": before != after,
+        "looser": looser.iter().map(|limit| &limit.limit).collect::<Vec<_>>(),
         "preferences_without_effect": without_effect,
     });
     session.console.answer(&page, &document);

@@ -4,7 +4,7 @@ mod delete;
 
 use bursar_auth::{AccountType, Directory, DisplayName, Email, NewUser, UserChange};
 use bursar_execution::{Conditions, Journal};
-use bursar_model::{Tier, UserId, UserLimits};
+use bursar_model::{Tier, UserId};
 use bursar_permissions::UserPermissions;
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -307,7 +307,7 @@ async fn set_tier(command: SetTier, session: &mut Session<'_>) -> Result<Exit, F
         "user `{}` is of tier {}; it was of tier {}",
         user.id, command.tier, user.tier
     ));
-    page.table(&comparison(&before.limits, &after.limits), "");
+    page.table(&view::limits_comparison(&before.limits, &after.limits), "");
     let without_effect = preferences_without_effect(&user.id, &after, &opened, session).await?;
     let document = json!({
         "user_id": user.id,
@@ -320,20 +320,6 @@ async fn set_tier(command: SetTier, session: &mut Session<'_>) -> Result<Exit, F
     });
     session.console.answer(&page, &document);
     Ok(Exit::Done)
-}
-
-fn comparison(before: &UserLimits, after: &UserLimits) -> Table {
-    let mut table = Table::new(&["LIMIT", "BEFORE", "FROM NOW ON"]).figures(&[1, 2]);
-    let mut row = |name: &str, shown: fn(&UserLimits) -> String| {
-        let (was, is) = (shown(before), shown(after));
-        let tone = if was == is { Tone::Dim } else { Tone::Plain };
-        table.row([Cell::new(name), Cell::new(was), Cell::new(is).tone(tone)]);
-    };
-    row("max position", |limits| limits.max_position.to_string());
-    row("max daily loss", |limits| limits.max_daily_loss.to_string());
-    row("max positions", |limits| limits.max_positions.to_string());
-    row("pairs", |limits| limits.pairs.to_string());
-    table
 }
 
 async fn set_email(command: SetEmail, session: &mut Session<'_>) -> Result<Exit, Failure> {

@@ -8,7 +8,7 @@ use bursar_permissions::UserPermissions;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-use crate::render::{Cell, Tone, moment};
+use crate::render::{Cell, Table, Tone, moment};
 use crate::view::{insert, or_dash, yes_no};
 
 pub(crate) fn user_facts(user: &User) -> Vec<(&'static str, Cell)> {
@@ -50,6 +50,21 @@ fn pair_count(rule: &PairRule) -> String {
         PairRule::Bases(bases) => format!("{} assets: {rule}", bases.len()),
         PairRule::Only(pairs) => format!("{}: {rule}", pairs.len()),
     }
+}
+
+/// Each limit before and after, with what is looser marked.
+pub(crate) fn limits_comparison(before: &UserLimits, after: &UserLimits) -> Table {
+    let mut table = Table::new(&["LIMIT", "BEFORE", "FROM NOW ON"]).figures(&[1, 2]);
+    let mut row = |name: &str, shown: fn(&UserLimits) -> String| {
+        let (was, is) = (shown(before), shown(after));
+        let tone = if was == is { Tone::Dim } else { Tone::Plain };
+        table.row([Cell::new(name), Cell::new(was), Cell::new(is).tone(tone)]);
+    };
+    row("max position", |limits| limits.max_position.to_string());
+    row("max daily loss", |limits| limits.max_daily_loss.to_string());
+    row("max positions", |limits| limits.max_positions.to_string());
+    row("pairs", |limits| limits.pairs.to_string());
+    table
 }
 
 /// The permission block. A value above the ceiling of the tier is always marked.

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod custody;
 #[cfg(test)]
+mod log;
+#[cfg(test)]
 mod masters_and_users;
 #[cfg(test)]
 mod telling;

@@ -178,6 +178,8 @@ impl Supervisor {
         let settings = &self.shared.settings;
         // Said first: the report that waits for this account comes after it in the log.
         tracing::info!(
+            account = %self.account.id(),
+            user = %self.account.owner(),
             "{}: {} account {} connected",
             self.account.broker(),
             self.account.role(),
@@ -201,7 +203,12 @@ impl Supervisor {
                 }
                 () = self.stop.cancelled() => {
                     if tokio::time::timeout(settings.stop_grace, &mut working).await.is_err() {
-                        tracing::warn!("{}: did not stop in time and was cut off", self.account.id());
+                        tracing::warn!(
+                            account = %self.account.id(),
+                            user = %self.account.owner(),
+                            "{}: did not stop in time and was cut off",
+                            self.account.id()
+                        );
                     }
                     return Ended::Stopped;
                 }
@@ -217,15 +224,15 @@ impl Supervisor {
     }
 
     async fn show_health(&self, health: &AccountHealth) {
-        let account = self.account.id();
+        let (account, user) = (self.account.id(), self.account.owner());
         match health {
             AccountHealth::Good => {
-                tracing::info!("{}: {account} is ready again", self.account.broker());
+                tracing::info!(%account, %user, "{}: {account} is ready again", self.account.broker());
                 self.record(ConnectionState::Ready, "", Phase::Tried).await;
             }
             AccountHealth::Degraded { cause } => {
                 let cause = one_line(cause);
-                tracing::warn!("{}: {account} is degraded: {cause}", self.account.broker());
+                tracing::warn!(%account, %user, "{}: {account} is degraded: {cause}", self.account.broker());
                 self.record(ConnectionState::Degraded, &cause, Phase::Tried).await;
             }
         }
@@ -234,11 +241,13 @@ impl Supervisor {
     /// Records the failure and waits for the next attempt; `false` when stopped meanwhile.
     async fn pause_after(&self, error: &ConnectError, failures: u32) -> bool {
         let settings = &self.shared.settings;
-        let (account, broker) = (self.account.id(), self.account.broker());
+        let (account, user, broker) = (self.account.id(), self.account.owner(), self.account.broker());
         let role = self.account.role();
         let pause = match error {
             ConnectError::NotConfigured => {
                 tracing::warn!(
+                    %account,
+                    %user,
                     "{broker}: {role} account {account} is not configured: no key is stored; run `bursar \
                      credentials set {account}`"
                 );
@@ -257,6 +266,8 @@ impl Supervisor {
         };
         let cause = one_line(&error.to_string());
         tracing::warn!(
+            %account,
+            %user,
             "{broker}: {role} account {account} failed to connect: {cause}; next attempt in {}.{:03} s",
             pause.as_secs(),
             pause.subsec_millis()
