@@ -56,6 +56,22 @@ drills n="10000":
     BURSAR_DRILL_TRIPS=1000 cargo test -p bursard --features points --test kills --locked -- --nocapture drill::
     cargo run --release --bin bursard --locked -- drill kill-switch --trips 20
 
+# What the gate's decision costs.
+gate-figures:
+    cargo bench -p bursar-controls --bench review --locked
+
+# What a signature with a stored key costs against the bare code, and sealing, opening and wrapping anew.
+key-figures:
+    cargo bench -p bursar-keystore --bench keys --locked
+
+# Orders admitted in a second by 1, 16 and 256 callers, against bare synced writes.
+admit-figures:
+    cargo bench -p bursar-store-sqlite --bench admit --locked
+
+# From a daemon's start to its last account of so many that may trade, and the memory of each.
+start-figures *accounts="1000 10000":
+    cargo bench -p bursard --bench start --locked -- {{accounts}}
+
 # From a switch on the disk to the last order that was still written, with 1 and with 10,000 in the queue.
 switch-figures:
     cargo bench -p bursar-store-sqlite --bench switch --locked

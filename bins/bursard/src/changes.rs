@@ -162,7 +162,7 @@ mod tests {
         );
         let environment = Environment::new(clock, Arc::new(SeededEntropy::new(5)), "test");
         let store =
-            Arc::new(SqliteStore::create(&folder.path().join("bursar.db"), environment, &act).unwrap());
+            Arc::new(SqliteStore::create(folder.path().join("bursar.db"), environment, &act).unwrap());
         let new = NewUser {
             id: "mara_ilves".parse().unwrap(),
             email: "mara@example.com".parse().unwrap(),

@@ -36,8 +36,8 @@ use crate::custody::Custody;
 use crate::notices::Notices;
 use crate::roster::StoreRoster;
 use crate::switchboard::Switchboard;
-use crate::watchlist;
 use crate::wiring::{Market, Wiring};
+use crate::{supervision, watchlist};
 
 /// How often the day's losses are looked at when nothing is filled.
 /// A trading day begins when an exchange's clock confirms it, seconds after its time. This is longer.
@@ -114,7 +114,9 @@ pub async fn run(session: &mut Session<'_>, stop: CancellationToken) -> Result<(
     daemon.record(Action::DaemonStarted).await?;
     // Before anything trades: a store that was put back halts.
     checkpoints.begin().await;
+    supervision::ready();
     let ended = daemon.work(&mut checkpoints, &mut custody, stop).await;
+    supervision::stopping();
     daemon.record(Action::DaemonStopped).await?;
     checkpoints.end().await;
     if let Some(notices) = &daemon.notices {
@@ -253,6 +255,10 @@ impl Daemon {
             },
             async {
                 self.tell(&stop).await;
+                Ok(())
+            },
+            async {
+                supervision::stay_alive(&self.store, &stop).await;
                 Ok(())
             },
             async {

@@ -29,6 +29,7 @@ pub mod rehearsal;
 mod roster;
 pub mod sandbox;
 mod start;
+pub mod supervision;
 pub mod switchboard;
 pub mod watchlist;
 pub mod wiring;

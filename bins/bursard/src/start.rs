@@ -83,6 +83,9 @@ async fn run_daemon(
     for missing in unprotected {
         tracing::warn!("{missing}");
     }
+    if let Err(swapped) = hardening::lock_memory() {
+        tracing::warn!(error = %swapped.source, "{swapped}: switch swap off, or encrypt it");
+    }
     let global = Global {
         config: options.config,
         data_dir: options.data_dir,

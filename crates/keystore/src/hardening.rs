@@ -23,6 +23,8 @@ pub enum Protection {
     /// No memory images by debuggers and crash handlers: a core limit alone does not stop a dump
     /// that is piped to a program.
     NotDumpable,
+    /// No page of memory on a disk that is swapped to.
+    Locked,
 }
 
 impl fmt::Display for Protection {
@@ -30,6 +32,7 @@ impl fmt::Display for Protection {
         f.write_str(match self {
             Self::CoreLimit => "the limit of core files",
             Self::NotDumpable => "the protection from memory dumps",
+            Self::Locked => "the protection of memory from being swapped out",
         })
     }
 }
@@ -66,6 +69,40 @@ fn refuse_dumps() -> std::io::Result<()> {
 
 #[cfg(not(target_os = "linux"))]
 fn refuse_dumps() -> std::io::Result<()> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}
+
+/// Keeps all memory of the process, what it takes later too, from being swapped out. For a process that holds
+/// keys for long.
+///
+/// # Errors
+///
+/// [`Unprotected`] where the limit of locked memory (`ulimit -l`, `LimitMEMLOCK=`) is not `infinity`: with a limit,
+/// the process would fail later, at whatever it does when it is reached.
+pub fn lock_memory() -> Result<(), Unprotected> {
+    lock_all().map_err(|source| Unprotected {
+        protection: Protection::Locked,
+        source,
+    })
+}
+
+#[cfg(target_os = "linux")]
+fn lock_all() -> std::io::Result<()> {
+    use rustix::mm::{MlockAllFlags, mlockall};
+
+    match rustix::process::getrlimit(Resource::Memlock).current {
+        // Of what is only reserved, as stacks are, nothing is taken before it is used.
+        None => Ok(mlockall(
+            MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT,
+        )?),
+        Some(limit) => Err(std::io::Error::other(format!(
+            "the limit of locked memory is {limit} bytes, and has to be infinity"
+        ))),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn lock_all() -> std::io::Result<()> {
     Err(std::io::ErrorKind::Unsupported.into())
 }
 

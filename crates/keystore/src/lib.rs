@@ -35,7 +35,7 @@
 //!
 //! # What is absent
 //!
-//! - Memory is wiped but not locked: it may be swapped out, so switch swap off or encrypt it. The
+//! - Memory is wiped; whether it is locked is the binary's to decide ([`hardening::lock_memory`]). The
 //!   cipher and the hashes may leave traces of a key on the stack.
 //! - Keys of backups that end: a backup opens with an unlock key for as long as there are both.
 //! - An unlock key that an external service wraps.

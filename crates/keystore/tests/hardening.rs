@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use bursar_keystore::hardening::{RunsAsRoot, harden, refuse_root};
+use bursar_keystore::hardening::{RunsAsRoot, harden, lock_memory, refuse_root};
 use rustix::process::{DumpableBehavior, Resource, dumpable_behavior, getrlimit};
 
 #[test]
@@ -29,4 +29,26 @@ fn root_is_told_from_others() {
     };
 
     assert_eq!(refuse_root(), expected);
+}
+
+#[test]
+fn memory_is_locked_where_no_limit_would_be_reached_later() {
+    let limit = getrlimit(Resource::Memlock).current;
+
+    let locked = lock_memory();
+
+    match limit {
+        None => {
+            locked.unwrap();
+            let status = std::fs::read_to_string("/proc/self/status").unwrap();
+            let line = status.lines().find(|line| line.starts_with("VmLck:")).unwrap();
+            let kilobytes: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+            assert!(kilobytes > 0, "{line}");
+        }
+        Some(_) => {
+            let told = locked.unwrap_err();
+            assert!(told.to_string().contains("swapped out"), "{told}");
+            assert!(told.source.to_string().contains("infinity"), "{}", told.source);
+        }
+    }
 }

@@ -8,4 +8,6 @@ mod log;
 #[cfg(test)]
 mod masters_and_users;
 #[cfg(test)]
+mod supervised;
+#[cfg(test)]
 mod telling;

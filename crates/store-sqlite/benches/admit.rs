@@ -1,0 +1,110 @@
+//! How many orders are admitted in a second by 1, 16 and 256 callers, against bare synced writes of as many
+//! bytes to the same disk, in groups as large: `just admit-figures`.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    reason = "a benchmark ends where its own world is wrong, and prints its figures"
+)]
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bursar_execution::Admission;
+
+use self::support::World;
+use self::support::trading::{buy, ready, wide};
+
+mod exchange;
+#[path = "../tests/it/support.rs"]
+#[expect(dead_code, reason = "a benchmark needs a part of what the tests do")]
+mod support;
+
+/// Long enough for a few hundred syncs of a slow disk.
+const SPAN: Duration = Duration::from_secs(8);
+/// So few that the log is not taken over into the store between them.
+const WEIGHED: usize = 100;
+
+fn main() {
+    let runtime = exchange::runtime();
+    for callers in [1, 16, 256] {
+        let (rate, bytes, folder) = runtime.block_on(admitted(callers));
+        let bare = bare(callers, bytes, &folder);
+        println!(
+            "{callers:>3} callers: {rate:.0} orders a second, {bytes} bytes of log each; bare synced writes of groups of \
+             {callers}: {bare:.0}; ratio {:.2}",
+            rate / bare
+        );
+    }
+}
+
+async fn world() -> World {
+    let world = ready().await;
+    world
+        .policy(&bursar_controls::Policy {
+            max_open_orders: u32::MAX,
+            max_entries_per_day: u32::MAX,
+            ..wide()
+        })
+        .await;
+    world
+}
+
+/// Orders a second, bytes of the log for each, and where the store lay.
+async fn admitted(callers: usize) -> (f64, u64, std::path::PathBuf) {
+    let world = Arc::new(world().await);
+    let log = world.folder().join("bursar.db-wal");
+    let length = || fs::metadata(&log).map_or(0, |file| file.len());
+    let before = length();
+    for _ in 0..WEIGHED {
+        admit(&world).await;
+    }
+    let bytes = length().saturating_sub(before) / u64::try_from(WEIGHED).unwrap();
+    let begun = Instant::now();
+    let tasks: Vec<_> = (0..callers)
+        .map(|_| {
+            let world = Arc::clone(&world);
+            tokio::spawn(async move {
+                let mut count = 0_u32;
+                while begun.elapsed() < SPAN {
+                    admit(&world).await;
+                    count += 1;
+                }
+                count
+            })
+        })
+        .collect();
+    let mut count = 0;
+    for task in tasks {
+        count += task.await.unwrap();
+    }
+    let rate = f64::from(count) / begun.elapsed().as_secs_f64();
+    (rate, bytes, std::env::temp_dir())
+}
+
+async fn admit(world: &World) {
+    let mut order = buy("1", "DOT-USD", "1");
+    order.allow_repeat = true;
+    match world.admit(order).await {
+        Admission::Approved(_) => {}
+        other => panic!("not approved: {}", other.intent().cause),
+    }
+}
+
+/// The same bytes for each order, appended and synced by groups.
+fn bare(group: usize, bytes: u64, folder: &std::path::Path) -> f64 {
+    let file = tempfile::NamedTempFile::new_in(folder).unwrap();
+    let mut target: &File = file.as_file();
+    let block = vec![0xA5; usize::try_from(bytes).unwrap() * group];
+    let begun = Instant::now();
+    let mut count = 0;
+    while begun.elapsed() < SPAN {
+        target.write_all(&block).unwrap();
+        target.sync_data().unwrap();
+        count += group;
+    }
+    count as f64 / begun.elapsed().as_secs_f64()
+}
