@@ -94,6 +94,15 @@ pub struct NotPositive {
     value: String,
 }
 
+/// A text that is no price or quantity.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotAnAmount {
+    #[error(transparent)]
+    NotADecimal(#[from] NotADecimal),
+    #[error(transparent)]
+    NotPositive(#[from] NotPositive),
+}
+
 macro_rules! positive {
     ($(#[$doc:meta])* $name:ident, $kind:literal) => {
         $(#[$doc])*
@@ -130,10 +139,9 @@ macro_rules! positive {
         }
 
         impl FromStr for $name {
-            type Err = NotPositive;
-            fn from_str(text: &str) -> Result<Self, NotPositive> {
-                let refuse = || NotPositive { kind: $kind, value: text.chars().take(40).collect() };
-                Self::new(decimal::parse(text).map_err(|_| refuse())?)
+            type Err = NotAnAmount;
+            fn from_str(text: &str) -> Result<Self, NotAnAmount> {
+                Ok(Self::new(decimal::parse(text)?)?)
             }
         }
 

@@ -4,6 +4,7 @@
 mod entered;
 
 pub use entered::EnteredKey;
+pub(crate) use entered::without_what_was_read;
 pub(crate) use entered::{Holder, NamedKey, PARTS, from_environment, in_variables};
 
 use bursar_accounts::{AdmittedKey, KeyRefused, admit_key};

@@ -2,12 +2,14 @@
 
 use bursar_auth::Directory;
 use bursar_model::UserId;
-use bursar_notify::{Channel, DeliveryId, Happened, Letter, Message, Notice, Outcome, Receiver, Told};
+use bursar_notify::{
+    Channel, ChannelKind, DeliveryId, Happened, Letter, Message, Notice, Outcome, Receiver, Told,
+};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::channels::{NoChannel, channels};
-use crate::render::{Cell, Page, Table, Tone};
+use crate::channels::channels;
+use crate::render::{self, Cell, Page, Table, Tone};
 use crate::session::Session;
 use crate::{Exit, Failure};
 
@@ -72,11 +74,19 @@ impl Test {
                         email: email.as_deref(),
                         now,
                     };
-                    said(channel.as_ref(), &letter).await
+                    Tried {
+                        channel: kind,
+                        why: said(channel.as_ref(), &letter).await,
+                        hint: None,
+                    }
                 }
-                Err(problem) => Err(not_made(&problem)),
+                Err(problem) => Tried {
+                    channel: kind,
+                    why: Some(crate::exit::chain(&problem)),
+                    hint: Some(problem.hint()),
+                },
             };
-            results.push((kind, outcome));
+            results.push(outcome);
         }
         if results.is_empty() {
             return Err(Failure::new(
@@ -86,27 +96,37 @@ impl Test {
             ));
         }
         let mut table = Table::new(&["CHANNEL", "RESULT"]);
-        for (kind, outcome) in &results {
+        for tried in &results {
             table.row([
-                Cell::new(kind),
-                match outcome {
-                    Ok(()) => Cell::new("delivered").tone(Tone::Good),
-                    Err(why) => Cell::new(why).tone(Tone::Bad),
+                Cell::new(tried.channel),
+                match &tried.why {
+                    None => Cell::new("delivered").tone(Tone::Good),
+                    Some(why) => Cell::new(why).tone(Tone::Bad),
                 },
             ]);
         }
         let mut page = Page::new();
         page.table(&table, "");
+        for tried in &results {
+            if let Some(hint) = &tried.hint {
+                page.line(format!("hint: {}: {}", tried.channel, render::harmless(hint)));
+            }
+        }
         let rows: Vec<_> = results
             .iter()
-            .map(|(kind, outcome)| {
-                json!({ "channel": kind, "delivered": outcome.is_ok(), "why": outcome.as_ref().err() })
+            .map(|tried| {
+                json!({
+                    "channel": tried.channel,
+                    "delivered": tried.why.is_none(),
+                    "why": tried.why,
+                    "hint": tried.hint,
+                })
             })
             .collect();
         session
             .console
             .answer(&page, &json!({ "receiver": receiver, "channels": rows }));
-        let delivered = results.iter().filter(|(_, outcome)| outcome.is_ok()).count();
+        let delivered = results.iter().filter(|tried| tried.why.is_none()).count();
         Ok(match delivered {
             0 => Exit::Failed,
             some if some < results.len() => Exit::Partial,
@@ -115,14 +135,20 @@ impl Test {
     }
 }
 
-async fn said(channel: &dyn Channel, letter: &Letter<'_>) -> Result<(), String> {
-    match channel.send(letter).await {
-        Outcome::Delivered => Ok(()),
-        Outcome::Later(why) => Err(format!("{why}; the daemon would try again")),
-        Outcome::Never(why) => Err(format!("{why}; the daemon would not try again")),
-    }
+/// What became of the message on one channel.
+struct Tried {
+    channel: ChannelKind,
+    /// Why it was not delivered.
+    why: Option<String>,
+    /// What to do about a channel that could not be set up.
+    hint: Option<String>,
 }
 
-fn not_made(problem: &NoChannel) -> String {
-    format!("{}; {}", crate::exit::chain(problem), problem.hint())
+/// Why it was not delivered, if it was not.
+async fn said(channel: &dyn Channel, letter: &Letter<'_>) -> Option<String> {
+    match channel.send(letter).await {
+        Outcome::Delivered => None,
+        Outcome::Later(why) => Some(format!("{why}; the daemon would try again")),
+        Outcome::Never(why) => Some(format!("{why}; the daemon would not try again")),
+    }
 }
