@@ -317,10 +317,11 @@ fn in_file(error: StoreError, path: &Path) -> StoreError {
 }
 
 fn damaged_or(error: rusqlite::Error, path: &Path) -> StoreError {
-    use rusqlite::ErrorCode::{CannotOpen, DatabaseCorrupt, NotADatabase};
+    use rusqlite::ErrorCode::{CannotOpen, DatabaseCorrupt, NotADatabase, SystemIoFailure};
     match error.sqlite_error_code() {
         // The engine makes files beside the store before it can read it.
         Some(CannotOpen) if takes_no_writes(path) => StoreError::NotWritable,
+        Some(SystemIoFailure) if has_no_room(path) => StoreError::Full,
         Some(DatabaseCorrupt | NotADatabase) => StoreError::Damaged {
             path: path.to_owned(),
             detail: error.to_string(),
@@ -331,6 +332,12 @@ fn damaged_or(error: rusqlite::Error, path: &Path) -> StoreError {
 
 fn takes_no_writes(path: &Path) -> bool {
     rustix::fs::statvfs(path).is_ok_and(|about| about.f_flag.contains(StatVfsMountFlags::RDONLY))
+}
+
+/// Whether there is no room for the least that the engine keeps beside a store that is in use.
+fn has_no_room(path: &Path) -> bool {
+    const BESIDE: u64 = 32 * 1024;
+    rustix::fs::statvfs(path).is_ok_and(|about| about.f_bavail.saturating_mul(about.f_frsize) < BESIDE)
 }
 
 /// Sets what the store relies on and reads each setting back.

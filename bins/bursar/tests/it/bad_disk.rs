@@ -39,6 +39,14 @@ cp -a bursar-data/. left/
 exit $code
 "#;
 
+/// What happens to the disk before a command runs.
+struct Disk {
+    /// As the script calls it.
+    is: &'static str,
+    /// Whether somebody has the store open meanwhile, as the daemon has.
+    in_use: bool,
+}
+
 struct Row {
     what: &'static str,
     line: &'static str,
@@ -92,8 +100,9 @@ fn can_mount() -> bool {
 }
 
 /// Runs a command line in a process of its own, on a disk like that.
-fn run(desk: &Desk, disk: &str, line: &str) -> Output {
+fn run(desk: &Desk, disk: &Disk, line: &str) -> Output {
     let place = |name: &str| desk.path(name);
+    let holder = disk.in_use.then(|| desk.store());
     fs::rename(place(DATA), place("kept")).unwrap();
     for name in [DATA, "left"] {
         fs::create_dir(place(name)).unwrap();
@@ -101,11 +110,13 @@ fn run(desk: &Desk, disk: &str, line: &str) -> Output {
     let output = namespace()
         .args([ON_A_DISK, "sh"])
         .args(words(line))
-        .env("DISK", disk)
+        .env("DISK", disk.is)
         .env("BURSAR", cargo_bin!("bursar"))
         .current_dir(place(""))
         .output()
         .unwrap();
+    // Its files are where nobody looks any more.
+    drop(holder);
     // From here on the store is the one that the command has left.
     fs::remove_dir(place(DATA)).unwrap();
     fs::remove_dir_all(place("kept")).unwrap();
@@ -125,7 +136,7 @@ fn names(folder: &Path) -> BTreeSet<PathBuf> {
     found
 }
 
-async fn on_a_disk_that_is(disk: &str) -> Option<String> {
+async fn on_a_disk_that(disk: Disk) -> Option<String> {
     if !can_mount() {
         return None;
     }
@@ -140,10 +151,10 @@ async fn on_a_disk_that_is(disk: &str) -> Option<String> {
         what: "a stop, which nobody may believe in",
         line: "kill global --mode halt --reason drill",
     };
-    for Row { what, line } in ROWS.into_iter().chain((disk == "read-only").then_some(stop)) {
+    for Row { what, line } in ROWS.into_iter().chain((disk.is == "read-only").then_some(stop)) {
         desk.leave_store();
         let before = names(&desk.path(""));
-        let output = run(&desk, disk, line);
+        let output = run(&desk, &disk, line);
 
         let shown = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         let code = output.status.code();
@@ -180,7 +191,17 @@ fn skipped() {
 
 #[tokio::test]
 async fn nothing_is_lost_on_a_full_disk() {
-    match on_a_disk_that_is("full").await {
+    let (is, in_use) = ("full", false);
+    match on_a_disk_that(Disk { is, in_use }).await {
+        Some(text) => insta::assert_snapshot!(text),
+        None => skipped(),
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_lost_on_a_disk_that_fills_up_while_the_store_is_in_use() {
+    let (is, in_use) = ("full", true);
+    match on_a_disk_that(Disk { is, in_use }).await {
         Some(text) => insta::assert_snapshot!(text),
         None => skipped(),
     }
@@ -188,7 +209,8 @@ async fn nothing_is_lost_on_a_full_disk() {
 
 #[tokio::test]
 async fn nothing_is_lost_on_a_read_only_file_system() {
-    match on_a_disk_that_is("read-only").await {
+    let (is, in_use) = ("read-only", false);
+    match on_a_disk_that(Disk { is, in_use }).await {
         Some(text) => insta::assert_snapshot!(text),
         None => skipped(),
     }
