@@ -1,8 +1,14 @@
 //! `bursar config`: the settings file.
 
+use std::borrow::Cow;
+use std::path::Path;
+
+use bursar_config::{Settings, Warning};
 use bursar_execution::{Conditions, Measure};
 use clap::Subcommand;
-use serde_json::json;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::commands::approvals;
 use crate::render::{Cell, Page};
@@ -38,14 +44,14 @@ impl Config {
                 let schema = bursar_config::schema();
                 let mut page = Page::new();
                 page.line(format!("{schema:#}"));
-                session.console.answer(&page, &schema);
+                session.console.answer(&page, &SchemaDocument(schema));
                 Ok(Exit::Done)
             }
             Self::Show => {
                 let settings = session.installation()?.settings;
                 let mut page = Page::new();
                 page.line(settings.to_toml().trim_end());
-                session.console.answer(&page, &json!(settings));
+                session.console.answer(&page, &Shown(&settings));
                 Ok(Exit::Done)
             }
             Self::Apply => apply(session).await,
@@ -68,11 +74,60 @@ fn check(session: &mut Session<'_>) -> Result<Exit, Failure> {
     for warning in &installation.warnings {
         page.line(format!("  {} {warning}", crate::render::caution("warning:")));
     }
-    session.console.answer(
-        &page,
-        &json!({ "file": installation.file, "store": installation.store, "warnings": installation.warnings }),
-    );
+    let document = Checked {
+        file: installation.file.as_deref(),
+        store: &installation.store,
+        warnings: &installation.warnings,
+    };
+    session.console.answer(&page, &document);
     Ok(Exit::Done)
+}
+
+/// Settings that can be used.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SettingsChecked")]
+pub(crate) struct Checked<'a> {
+    /// `null` when every value is the default.
+    file: Option<&'a Path>,
+    store: &'a Path,
+    /// What is allowed and hardly meant.
+    warnings: &'a [Warning],
+}
+
+/// All settings as they hold.
+#[derive(Serialize)]
+#[serde(transparent)]
+pub(crate) struct Shown<'a>(&'a Settings);
+
+impl JsonSchema for Shown<'_> {
+    fn schema_name() -> Cow<'static, str> {
+        "Settings".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let Value::Object(mut schema) = bursar_config::schema() else {
+            return Schema::default();
+        };
+        // The settings say which document they are of; that is for files by themselves.
+        schema.remove("$schema");
+        schema.remove("$id");
+        schema.into()
+    }
+}
+
+/// The schema of the settings file.
+#[derive(Serialize)]
+#[serde(transparent)]
+pub(crate) struct SchemaDocument(pub(crate) Value);
+
+impl JsonSchema for SchemaDocument {
+    fn schema_name() -> Cow<'static, str> {
+        "JsonSchema".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "$ref": "https://json-schema.org/draft/2020-12/schema" })
+    }
 }
 
 async fn apply(session: &mut Session<'_>) -> Result<Exit, Failure> {

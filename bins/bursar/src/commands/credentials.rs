@@ -14,10 +14,13 @@ use bursar_broker::KeyRights;
 use bursar_keystore::{CredentialFacts, CredentialMaterial, CredentialPlace, KeyStore, Vault};
 use bursar_model::{AccountId, AccountMode};
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::render::{Cell, Page, Table, Tone, moment};
 use crate::session::{Opened, Session};
+use crate::view::KeyDocument;
 use crate::{Exit, Failure, brokers, prompt, tombstones, view};
 
 #[derive(Debug, Subcommand)]
@@ -111,10 +114,45 @@ async fn set(command: &Set, session: &mut Session<'_>) -> Result<Exit, Failure> 
     if !owner.enabled {
         page.next_steps("Next", [(enable.as_str(), "the user is disabled")]);
     }
-    session
-        .console
-        .answer(&page, &json!({ "credential": stored.json() }));
+    let credential = stored.json();
+    session.console.answer(&page, &Stored { credential });
     Ok(Exit::Done)
+}
+
+/// A key that was stored, or checked again.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "KeyStored")]
+pub(crate) struct Stored<'a> {
+    credential: StoredKeyDocument<'a>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AdmittedKey")]
+struct StoredKeyDocument<'a> {
+    #[serde(flatten)]
+    key: KeyDocument<'a>,
+    /// When the exchange was asked what it may do.
+    checked_at: Timestamp,
+    /// What the exchange calls the account, where it says so.
+    broker_account_id: Option<&'a str>,
+    warnings: &'a [String],
+}
+
+/// A key that was erased.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "KeyDeleted")]
+pub(crate) struct Deleted<'a> {
+    deleted: KeyDocument<'a>,
+    /// The newest backup in which a sealed copy of it is.
+    last_backup_with_it: Option<Timestamp>,
+}
+
+/// Every sealed key.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Keys")]
+pub(crate) struct Listed<'a> {
+    credentials: Vec<KeyDocument<'a>>,
+    accounts_without_key: Vec<&'a AccountId>,
 }
 
 /// The account, if it is one that can have a key.
@@ -152,16 +190,13 @@ impl StoredKey {
         ]
     }
 
-    pub(crate) fn json(&self) -> Value {
-        let mut document = view::key_json(&self.facts);
-        view::insert(&mut document, "checked_at", json!(self.admitted.checked_at));
-        view::insert(
-            &mut document,
-            "broker_account_id",
-            json!(self.admitted.venue_account_id),
-        );
-        view::insert(&mut document, "warnings", json!(self.admitted.warnings));
-        document
+    fn json(&self) -> StoredKeyDocument<'_> {
+        StoredKeyDocument {
+            key: view::key_json(&self.facts),
+            checked_at: self.admitted.checked_at,
+            broker_account_id: self.admitted.venue_account_id.as_deref(),
+            warnings: &self.admitted.warnings,
+        }
     }
 }
 
@@ -263,9 +298,9 @@ async fn check(id: &AccountId, session: &mut Session<'_>) -> Result<Exit, Failur
                 "the key of `{id}` is fit for trading, and for nothing more"
             ));
             page.facts(checked.facts());
-            let mut document = checked.json();
-            view::insert(&mut document, "rights", json!(rights.rights.join(", ")));
-            session.console.answer(&page, &json!({ "credential": document }));
+            let mut credential = checked.json();
+            credential.key.rights = rights.rights.join(", ").into();
+            session.console.answer(&page, &Stored { credential });
             Ok(Exit::Done)
         }
     }
@@ -311,13 +346,11 @@ async fn delete(id: &AccountId, session: &mut Session<'_>) -> Result<Exit, Failu
         "Next",
         [(set.as_str(), "a new key; until then the account does not trade")],
     );
-    session.console.answer(
-        &page,
-        &json!({
-            "deleted": view::key_json(&facts),
-            "last_backup_with_it": backup.map(|backup| backup.at),
-        }),
-    );
+    let document = Deleted {
+        deleted: view::key_json(&facts),
+        last_backup_with_it: backup.map(|backup| backup.at),
+    };
+    session.console.answer(&page, &document);
     Ok(Exit::Done)
 }
 
@@ -363,10 +396,10 @@ async fn list(session: &mut Session<'_>) -> Result<Exit, Failure> {
             )]);
         }
     }
-    let document = json!({
-        "credentials": keys.iter().map(view::key_json).collect::<Vec<_>>(),
-        "accounts_without_key": missing,
-    });
+    let document = Listed {
+        credentials: keys.iter().map(view::key_json).collect(),
+        accounts_without_key: missing,
+    };
     session.console.answer(&page, &document);
     Ok(Exit::Done)
 }

@@ -6,7 +6,8 @@ use bursar_notify::{
     Channel, ChannelKind, DeliveryId, Happened, Letter, Message, Notice, Outcome, Receiver, Told,
 };
 use clap::{Args, Subcommand};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::channels::channels;
 use crate::render::{self, Cell, Page, Table, Tone};
@@ -112,20 +113,11 @@ impl Test {
                 page.line(format!("hint: {}: {}", tried.channel, render::harmless(hint)));
             }
         }
-        let rows: Vec<_> = results
-            .iter()
-            .map(|tried| {
-                json!({
-                    "channel": tried.channel,
-                    "delivered": tried.why.is_none(),
-                    "why": tried.why,
-                    "hint": tried.hint,
-                })
-            })
-            .collect();
-        session
-            .console
-            .answer(&page, &json!({ "receiver": receiver, "channels": rows }));
+        let document = TriedOut {
+            receiver: &receiver,
+            channels: results.iter().map(Tried::json).collect(),
+        };
+        session.console.answer(&page, &document);
         let delivered = results.iter().filter(|tried| tried.why.is_none()).count();
         Ok(match delivered {
             0 => Exit::Failed,
@@ -142,6 +134,36 @@ struct Tried {
     why: Option<String>,
     /// What to do about a channel that could not be set up.
     hint: Option<String>,
+}
+
+impl Tried {
+    fn json(&self) -> TriedDocument<'_> {
+        TriedDocument {
+            channel: self.channel,
+            delivered: self.why.is_none(),
+            why: self.why.as_deref(),
+            hint: self.hint.as_deref(),
+        }
+    }
+}
+
+/// What became of one message on each channel.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ChannelsTried")]
+pub(crate) struct TriedOut<'a> {
+    receiver: &'a Receiver,
+    channels: Vec<TriedDocument<'a>>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ChannelTried")]
+struct TriedDocument<'a> {
+    channel: ChannelKind,
+    delivered: bool,
+    /// Why it was not delivered.
+    why: Option<&'a str>,
+    /// What to do about a channel that could not be set up.
+    hint: Option<&'a str>,
 }
 
 /// Why it was not delivered, if it was not.

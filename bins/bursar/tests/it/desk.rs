@@ -182,11 +182,13 @@ impl Desk {
         let arguments = std::iter::once("bursar".to_owned()).chain(words.iter().cloned());
         let exit = bursar::execute(arguments.map(Into::into), &self.surroundings, &mut console).await;
         drop(console);
-        Ran {
+        let ran = Ran {
             exit,
             out: self.without_folder(&out.text()),
             err: self.without_folder(&err.text()),
-        }
+        };
+        crate::schemas::check(words, &ran);
+        ran
     }
 
     /// Runs a command that must succeed, and returns what it printed.

@@ -37,6 +37,8 @@ mod process;
 #[cfg(test)]
 mod reasons;
 #[cfg(test)]
+mod schemas;
+#[cfg(test)]
 mod setup;
 #[cfg(test)]
 mod stats;
