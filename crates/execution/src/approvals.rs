@@ -96,6 +96,7 @@ pub enum Measure {
 
 /// How much more a user is to be allowed to lose, and of what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
 pub struct MoreLoss {
     pub user: UserId,
     pub day: DayKey,

@@ -105,13 +105,33 @@ impl JsonSchema for Shown<'_> {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let Value::Object(mut schema) = bursar_config::schema() else {
-            return Schema::default();
-        };
-        // The settings say which document they are of; that is for files by themselves.
-        schema.remove("$schema");
-        schema.remove("$id");
-        schema.into()
+        let mut schema = bursar_config::schema();
+        as_shown(&mut schema);
+        Schema::try_from(schema).unwrap_or_default()
+    }
+}
+
+/// From what may stand in the file to what is shown of it: every setting, and `null` for one without a value.
+fn as_shown(schema: &mut Value) {
+    let Value::Object(fields) = schema else {
+        return;
+    };
+    if let Some(Value::Object(settings)) = fields.get_mut("properties") {
+        settings.values_mut().for_each(as_shown);
+        let names = settings.keys().map(|name| Value::String(name.clone())).collect();
+        fields.insert("required".to_owned(), Value::Array(names));
+    }
+    if let Some(each) = fields.get_mut("additionalProperties") {
+        as_shown(each);
+    }
+    let is_none = |value: &Value| value.get("const").is_some_and(|word| word == "none");
+    let kinds = fields.get("anyOf").and_then(Value::as_array);
+    let may_be_none = kinds.is_some_and(|kinds| kinds.iter().any(is_none));
+    if may_be_none || fields.get("default").is_some_and(Value::is_null) {
+        let kept = ["description", "default"].map(|word| (word.to_owned(), fields.remove(word)));
+        let value = Value::Object(std::mem::take(fields));
+        fields.insert("anyOf".to_owned(), serde_json::json!([value, { "type": "null" }]));
+        fields.extend(kept.into_iter().filter_map(|(word, value)| Some((word, value?))));
     }
 }
 

@@ -296,14 +296,17 @@ async fn every_document_was_read_against_its_schema() {
     let allow = "loss allow mara_ilves --extra-usd 5 --reason agreed";
     let second = proposal(&printed(&desk, &mut seen, allow, "").await);
     printed(&desk, &mut seen, "approvals", "").await;
-    let kill = "kill user mara_ilves --mode reduce-only --reason drill";
+    let bystander = "user add dora_kern --email dora@example.com --tier basic";
+    printed(&desk, &mut seen, bystander, "").await;
+    let kill = "kill user dora_kern --mode reduce-only --reason drill";
     let on = printed(&desk, &mut seen, kill, "").await;
     let halt = "kill global --mode halt --reason drill";
     let halted = printed(&desk, &mut seen, halt, "").await;
     printed(&desk, &mut seen, "latches", "").await;
-    for document in [&on, &halted] {
+    for (document, insisting) in [(&on, ""), (&halted, "--unreconciled")] {
         let id = document["latch"]["latch_id"].as_str().unwrap();
-        printed(&desk, &mut seen, &format!("release {id} --reason over"), "").await;
+        let release = format!("release {id} --reason over {insisting}");
+        printed(&desk, &mut seen, &release, "").await;
     }
     printed(&desk, &mut seen, "latches --all", "").await;
     desk.taken_by("night_desk");
