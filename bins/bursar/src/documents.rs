@@ -74,6 +74,16 @@ pub const ERROR: &str = "error";
 
 /// Every command that prints a document, with the schema of it, in the order of their names.
 pub fn schemas() -> Vec<(&'static str, Value)> {
+    let mut all = of_all();
+    for (command, schema) in &mut all {
+        if let Value::Object(fields) = schema {
+            fields.insert("title".to_owned(), json!(format!("bursar {command}")));
+        }
+    }
+    all
+}
+
+fn of_all() -> Vec<(&'static str, Value)> {
     use approvals::Decided;
     vec![
         ("account add", of::<account::Added<'_>>()),

@@ -9,8 +9,7 @@ use std::sync::Arc;
 
 use bursar_audit::{Hash, Head, SignedCheckpoint};
 use bursar_keystore::{
-    BackupHeader, CredentialFacts, KeyId, KeyStore, OpenBackup, SealedBackup, SlotId, StoreId,
-    Vault,
+    BackupHeader, CredentialFacts, KeyId, KeyStore, OpenBackup, SealedBackup, SlotId, StoreId, Vault,
 };
 use bursar_store_sqlite::{
     KnownBackup, SqliteStore, StoreCopy, Verification, Verified, discard_copy, free_bytes,

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::commands::config::SchemaDocument;
-use crate::documents::{self, ERROR};
+use crate::documents;
 use crate::render::Page;
 use crate::session::Session;
 use crate::{Exit, Failure};
@@ -47,10 +47,14 @@ impl SchemaOf {
         let found = schemas.iter().find(|(command, _)| *command == typed);
         let Some((_, schema)) = found else {
             let names = schemas.iter().map(|(command, _)| *command);
-            let meant = bursar_config::nearest(&typed, names).unwrap_or(ERROR);
+            let meant = bursar_config::nearest(&typed, names);
+            let meant = meant.map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
             return Err(Failure::not_found(
-                format!("no document of `{}` is described", crate::named::shown(&typed)),
-                format!("list them with `bursar schema`; did you mean `bursar schema {meant}`?"),
+                format!(
+                    "no document of `{}` is described{meant}",
+                    crate::named::shown(&typed)
+                ),
+                "list them with `bursar schema`",
             ));
         };
         page.line(format!("{schema:#}"));

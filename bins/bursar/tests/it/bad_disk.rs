@@ -183,35 +183,25 @@ fn without_size(text: &str) -> String {
     text.replace(size, "[size]")
 }
 
-/// Nobody is told a test was skipped but by its output.
-#[expect(clippy::print_stderr, reason = "a test that was skipped has to be seen")]
-fn skipped() {
-    eprintln!("skipped: this machine does not let a process mount a file system of its own");
+async fn nothing_is_lost_on(name: &str, is: &'static str, in_use: bool) {
+    match on_a_disk_that(Disk { is, in_use }).await {
+        Some(text) => insta::assert_snapshot!(name, text),
+        // Nobody is told that a test was skipped but by its output.
+        None => eprintln!("skipped: this machine does not let a process mount a file system of its own"),
+    }
 }
 
 #[tokio::test]
 async fn nothing_is_lost_on_a_full_disk() {
-    let (is, in_use) = ("full", false);
-    match on_a_disk_that(Disk { is, in_use }).await {
-        Some(text) => insta::assert_snapshot!(text),
-        None => skipped(),
-    }
+    nothing_is_lost_on("full", "full", false).await;
 }
 
 #[tokio::test]
 async fn nothing_is_lost_on_a_disk_that_fills_up_while_the_store_is_in_use() {
-    let (is, in_use) = ("full", true);
-    match on_a_disk_that(Disk { is, in_use }).await {
-        Some(text) => insta::assert_snapshot!(text),
-        None => skipped(),
-    }
+    nothing_is_lost_on("full_in_use", "full", true).await;
 }
 
 #[tokio::test]
 async fn nothing_is_lost_on_a_read_only_file_system() {
-    let (is, in_use) = ("read-only", false);
-    match on_a_disk_that(Disk { is, in_use }).await {
-        Some(text) => insta::assert_snapshot!(text),
-        None => skipped(),
-    }
+    nothing_is_lost_on("read_only", "read-only", false).await;
 }

@@ -86,7 +86,10 @@ fn leaves(command: &clap::Command, path: &str) -> Vec<String> {
 fn every_document_is_described_and_nothing_else_is() {
     let mut commands: BTreeSet<String> = leaves(&command_tree(), "").into_iter().collect();
     for (command, what) in WITHOUT_DOCUMENT {
-        assert!(commands.remove(command), "there is no `{command}`, which prints {what}");
+        assert!(
+            commands.remove(command),
+            "there is no `{command}`, which prints {what}"
+        );
     }
     commands.insert(ERROR.to_owned());
 
@@ -152,6 +155,15 @@ fn objects<'a>(schema: &'a Value, place: &str, found: &mut Vec<(String, &'a Valu
     }
 }
 
+#[tokio::test]
+async fn a_command_without_a_document_is_told_apart() {
+    let desk = Desk::bare();
+
+    let said = desk.ends("schema user lst", Exit::NotFound).await;
+
+    assert!(said.contains("did you mean `user list`?"), "{said}");
+}
+
 #[test]
 fn no_schema_leaves_room_for_a_field_that_nobody_described() {
     for (command, schema) in schemas() {
@@ -209,7 +221,10 @@ async fn every_document_was_read_against_its_schema() {
     std::fs::create_dir(desk.path("safe")).unwrap();
     for (line, input) in [
         ("user add mara_ilves --email mara@example.com --tier basic", ""),
-        ("account add kraken-ilves --user mara_ilves --broker kraken --role user --mode paper", ""),
+        (
+            "account add kraken-ilves --user mara_ilves --broker kraken --role user --mode paper",
+            "",
+        ),
         ("user enable mara_ilves", ""),
         ("user set-email mara_ilves mara.ilves@example.com", ""),
         ("user set-tier mara_ilves pro --yes", ""),
@@ -219,7 +234,10 @@ async fn every_document_was_read_against_its_schema() {
         ("apply - --plan", &more),
         ("apply - --yes", &more),
         ("user add tomas_lind --email tomas@example.com --tier basic", ""),
-        ("account add kraken-lind --user tomas_lind --broker kraken --role user", ""),
+        (
+            "account add kraken-lind --user tomas_lind --broker kraken --role user",
+            "",
+        ),
         ("credentials set kraken-lind", &key),
         ("credentials check kraken-lind", ""),
         ("credentials list", ""),
@@ -331,11 +349,15 @@ async fn every_document_was_read_against_its_schema() {
     .await;
     printed(&desk, &mut seen, "import-env", "").await;
     let looser = std::fs::read_to_string(desk.path("bursar.toml")).unwrap();
-    desk.write("bursar.toml", &format!("[caps]\norder_usd = \"20000\"\n\n{looser}"));
+    desk.write(
+        "bursar.toml",
+        &format!("[caps]\norder_usd = \"20000\"\n\n{looser}"),
+    );
     printed(&desk, &mut seen, "config apply --reason agreed", "").await;
     desk.leave_store();
     std::fs::remove_file(desk.path("bursar-data/bursar.db")).unwrap();
-    let restore = "backup restore backups/one.bursar-backup --yes --reason drill --recovery-code-file recovery.txt";
+    let restore =
+        "backup restore backups/one.bursar-backup --yes --reason drill --recovery-code-file recovery.txt";
     printed(&desk, &mut seen, restore, "").await;
     venue.close().await;
 

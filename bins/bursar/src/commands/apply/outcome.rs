@@ -160,6 +160,7 @@ pub(super) fn answer_done(rows: &[Row], outcomes: &[KeyOutcome], session: &mut S
 
 /// What a file would change, or has changed.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Applied{K}")]
 pub(crate) struct Applied<'a, K> {
     users: Vec<AppliedUser<'a, K>>,
     /// What lets more be done than before, a line each.
@@ -169,6 +170,7 @@ pub(crate) struct Applied<'a, K> {
 }
 
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AppliedUser{K}")]
 struct AppliedUser<'a, K> {
     user_id: &'a UserId,
     account_id: &'a AccountId,
