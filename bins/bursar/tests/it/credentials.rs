@@ -125,6 +125,22 @@ async fn d12_a_trading_key_is_admitted_sealed_and_checked_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_line_that_a_local_exchange_prints_is_taken_as_it_is() {
+    let desk = desk_with_live_account().await;
+    let venue = Venue::open(&desk).await;
+    let url = venue.server.url();
+    let lines = venue.server.with(|exchange| exchange.announcements(&url));
+    let line = lines.iter().find(|line| line.customer == "mara").unwrap();
+
+    let set = desk
+        .run_with("credentials set kraken-ilves", &line.to_line())
+        .await;
+
+    assert_eq!(set.exit, Exit::Done, "{}", set.err);
+    venue.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn d13_a_key_that_can_withdraw_is_refused_and_not_stored() {
     let desk = desk_with_live_account().await;
     let venue = Venue::open(&desk).await;

@@ -4,6 +4,7 @@ use bursar_auth::{Account, Directory, NewAccount};
 use bursar_keystore::{CredentialMaterial, Secret};
 use bursar_model::{AccountId, AccountMode, AccountRole, BrokerId, UserId};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::session::{Opened, Session};
 use crate::{Failure, prompt};
@@ -18,6 +19,15 @@ pub struct EnteredKey {
     api_secret: Secret,
     #[serde(default)]
     passphrase: Option<Secret>,
+    /// What `bursard sandbox` prints beside a key: its line is taken as it is.
+    #[serde(default, rename = "customer")]
+    _customer: IgnoredAny,
+    #[serde(default, rename = "balances")]
+    _balances: IgnoredAny,
+    #[serde(default, rename = "rights")]
+    _rights: IgnoredAny,
+    #[serde(default, rename = "url")]
+    _url: IgnoredAny,
 }
 
 impl EnteredKey {
