@@ -26,6 +26,7 @@ pub mod order;
 pub mod permissions;
 pub mod preferences;
 pub mod replay;
+pub mod schema;
 pub mod setup;
 pub mod shell;
 pub mod stats;
@@ -125,6 +126,8 @@ pub enum Command {
     Config(config::Config),
     /// Completion of commands and options for a shell
     Completions(shell::Completions),
+    /// What the JSON document of a command looks like, for programs that read it
+    Schema(schema::SchemaOf),
     /// Manual pages
     Man(shell::Man),
 }
@@ -169,6 +172,7 @@ impl Command {
             Self::Config(command) => command.run(session).await,
             Self::Completions(command) => Ok(command.run(session)),
             Self::Man(command) => command.run(session),
+            Self::Schema(command) => command.run(session),
         }
     }
 }

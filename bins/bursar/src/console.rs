@@ -3,9 +3,11 @@
 use std::io::{self, IsTerminal, Read, Write};
 
 use anstream::adapter::strip_str;
-use serde_json::Value;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::Failure;
+use crate::documents::{ErrorDocument, ErrorFacts};
 use crate::render::{self, Page};
 
 /// The streams of one command, and how they want to be written.
@@ -137,8 +139,11 @@ impl Console {
     }
 
     /// What the command found, in the form that was asked for.
-    pub fn answer(&mut self, page: &Page, document: &Value) {
+    ///
+    /// Only what has a schema is an answer: it stands in [`crate::documents`] with its command.
+    pub fn answer<D: Serialize + JsonSchema>(&mut self, page: &Page, document: &D) {
         if self.json {
+            let document = serde_json::json!(document);
             self.out.write(&format!("{document:#}\n"));
         } else {
             self.out.write(page.as_str());
@@ -148,12 +153,14 @@ impl Console {
     /// What failed, and what to do. With JSON, also as a document, so that there always is one.
     pub fn fail(&mut self, failure: &Failure) {
         if self.json {
-            let document = serde_json::json!({ "error": {
-                "code": failure.exit().to_string(),
-                "exit": failure.exit().code(),
-                "message": failure.message(),
-                "hint": failure.hint(),
-            }});
+            let document = serde_json::json!(ErrorDocument {
+                error: ErrorFacts {
+                    code: failure.exit().into(),
+                    exit: failure.exit().code(),
+                    message: failure.message(),
+                    hint: failure.hint(),
+                }
+            });
             self.out.write(&format!("{document:#}\n"));
         }
         let lines: Vec<String> = failure.message().lines().map(render::harmless).collect();

@@ -139,16 +139,19 @@ impl fmt::Display for Failure {
 
 impl Error for Failure {}
 
-/// An error and its causes in one line; a cause that the line already tells is left out.
+/// An error and its causes in one line; a cause that the line already tells is left out, with or without
+/// words in front of it.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
+    let mut last = text.clone();
     let mut cause = error.source();
     while let Some(error) = cause {
         let said = error.to_string();
-        if !text.ends_with(&said) {
+        if !text.ends_with(&said) && !said.ends_with(&last) {
             text.push_str(": ");
             text.push_str(&said);
         }
+        last = said;
         cause = error.source();
     }
     text
@@ -163,28 +166,43 @@ fn of_store(source: &(dyn Error + Send + Sync + 'static)) -> Exit {
     }
 }
 
+/// What to do about a store that could not serve: it knows better than whoever asked it.
+fn hint_of_store(source: &(dyn Error + Send + Sync + 'static), otherwise: String) -> String {
+    source
+        .downcast_ref::<StoreError>()
+        .map_or(otherwise, StoreError::hint)
+}
+
 impl From<DirectoryError> for Failure {
     fn from(error: DirectoryError) -> Self {
+        let mut hint = error.hint();
         let exit = match &error {
             DirectoryError::Exists { .. } | DirectoryError::Conflict { .. } => Exit::Refused,
             DirectoryError::NotFound { .. } => Exit::NotFound,
-            DirectoryError::Unavailable { source } => of_store(source.as_ref()),
+            DirectoryError::Unavailable { source } => {
+                hint = hint_of_store(source.as_ref(), hint);
+                of_store(source.as_ref())
+            }
         };
-        Self::of(exit, &error, error.hint())
+        Self::of(exit, &error, hint)
     }
 }
 
 impl From<JournalError> for Failure {
     fn from(error: JournalError) -> Self {
+        let mut hint = error.hint().to_owned();
         let exit = match &error {
             JournalError::NotFound { .. } => Exit::NotFound,
             JournalError::KeyReused { .. }
             | JournalError::EndsWithDay { .. }
             | JournalError::Refused { .. } => Exit::Refused,
             JournalError::Stale { .. } => Exit::Failed,
-            JournalError::Unavailable { source } => of_store(source.as_ref()),
+            JournalError::Unavailable { source } => {
+                hint = hint_of_store(source.as_ref(), hint);
+                of_store(source.as_ref())
+            }
         };
-        Self::of(exit, &error, error.hint())
+        Self::of(exit, &error, hint)
     }
 }
 
@@ -219,15 +237,19 @@ impl From<GatewayError> for Failure {
 
 impl From<VaultError> for Failure {
     fn from(error: VaultError) -> Self {
+        let mut hint = error.hint().to_owned();
         let exit = match &error {
             VaultError::Conflict { .. } | VaultError::InUse { .. } | VaultError::Retired { .. } => {
                 Exit::Failed
             }
             VaultError::HoldsCiphertext => Exit::Refused,
             VaultError::Damaged { .. } => Exit::Unavailable,
-            VaultError::Unavailable { source } => of_store(source.as_ref()),
+            VaultError::Unavailable { source } => {
+                hint = hint_of_store(source.as_ref(), hint);
+                of_store(source.as_ref())
+            }
         };
-        Self::of(exit, &error, error.hint())
+        Self::of(exit, &error, hint)
     }
 }
 

@@ -156,10 +156,16 @@ fn places(settings: &Settings, data_dir: Option<&Path>, surroundings: &Surroundi
 
 fn read(file: &Path) -> Result<(Settings, Vec<Warning>), Failure> {
     let text = std::fs::read_to_string(file).map_err(|error| {
+        let hint = match error.kind() {
+            std::io::ErrorKind::InvalidData => {
+                "it is not text: put it back from a copy; `bursar config schema` says what belongs there"
+            }
+            _ => "name an existing file with `--config`, or leave it out to use the defaults",
+        };
         Failure::new(
             Exit::Failed,
             format!("the settings `{}` cannot be read: {error}", file.display()),
-            "name an existing file with `--config`, or leave it out to use the defaults",
+            hint,
         )
     })?;
     bursar_config::settings::check(&text, &file.display().to_string())

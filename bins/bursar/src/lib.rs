@@ -22,6 +22,7 @@ mod chart;
 pub mod checkpoint_file;
 pub mod commands;
 pub mod console;
+pub mod documents;
 pub mod exit;
 pub mod installation;
 mod named;

@@ -195,6 +195,8 @@ impl From<StoreError> for Failure {
             | StoreError::Setting { .. }
             | StoreError::File { .. }
             | StoreError::Engine(_)
+            | StoreError::Full
+            | StoreError::NotWritable
             | StoreError::Unreadable { .. }
             | StoreError::AuditFull
             | StoreError::TakenBack { .. }

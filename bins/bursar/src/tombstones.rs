@@ -52,7 +52,16 @@ pub async fn fold(store: &SqliteStore, path: &Path) -> Result<(), Failure> {
         }
     }
     // Also without a line: a list that is there and empty says that nothing was erased.
-    append(path, &lines).map_err(|error| unusable(path, &error))
+    append(path, &lines).map_err(|error| {
+        Failure::new(
+            Exit::Failed,
+            format!(
+                "the list of erased keys `{}` cannot be written: {error}",
+                path.display()
+            ),
+            "make room in the data folder, or make it writable, then try again",
+        )
+    })
 }
 
 /// Every line of a list; none where there is no list. A last line that was cut when a process ended is as

@@ -17,18 +17,10 @@ pub(crate) use switches::*;
 use bursar_execution::holdings::{Unmanaged, unmanaged};
 use bursar_execution::{Conditions, Journal};
 use bursar_model::AccountId;
-use serde_json::Value;
 
 use crate::Failure;
 use crate::render::{Cell, Tone};
 use crate::session::Opened;
-
-/// Adds a field to a JSON object.
-pub(crate) fn insert(object: &mut Value, name: &str, value: Value) {
-    if let Value::Object(fields) = object {
-        fields.insert(name.to_owned(), value);
-    }
-}
 
 pub(crate) fn yes_no(yes: bool) -> Cell {
     if yes {

@@ -2,10 +2,11 @@
 
 use bursar_broker::KeyRights;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// A key that the exchange says is fit for trading, and nothing more.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct AdmittedKey {
     pub checked_at: Timestamp,
     /// The account at the exchange that the key belongs to, when the exchange tells.

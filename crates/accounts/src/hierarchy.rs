@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bursar_config::MasterPolicy;
 use bursar_execution::ConnectionState;
 use bursar_model::{AccountId, AccountRole, BrokerId, UserId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use notice::{ConnectNotice, connect_header};
@@ -22,7 +23,7 @@ pub const PRINCIPLE: &str =
     "Masters are primary (the main trading accounts); users are secondary (additional accounts).";
 
 /// One account, as far as the hierarchy is concerned.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AccountEntry {
     pub account: AccountId,
     pub broker: BrokerId,
@@ -109,7 +110,7 @@ pub fn users_without_master(accounts: &[AccountEntry]) -> BTreeMap<BrokerId, Vec
 }
 
 /// The whole picture at one moment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HierarchyReport {
     /// One per broker that has an account, by name.
     pub masters: Vec<BrokerMasters>,
@@ -122,7 +123,7 @@ pub struct HierarchyReport {
 }
 
 /// The masters of one broker.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BrokerMasters {
     pub broker: BrokerId,
     pub connected: bool,
@@ -131,7 +132,7 @@ pub struct BrokerMasters {
 }
 
 /// The user accounts of all brokers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UserAccounts {
     pub total: usize,
     pub connected: usize,
@@ -142,7 +143,7 @@ pub struct UserAccounts {
 }
 
 /// A broker at which users stand without their master.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PriorityWarning {
     pub broker: BrokerId,
     /// Connected, so that they trade alone.
@@ -153,7 +154,7 @@ pub struct PriorityWarning {
 }
 
 /// What the picture comes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum HierarchyVerdict {
     NoUsers,

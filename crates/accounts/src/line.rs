@@ -1,15 +1,16 @@
 //! Lines for people, each with the level at which it is logged.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// One line of a report.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Line {
     pub level: LineLevel,
     pub text: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LineLevel {
     Info,

@@ -3,6 +3,7 @@
 use bursar_config::Balance as Thresholds;
 use bursar_model::{AccountId, Asset, Balance, BrokerId, InexactError, Usd, UserId, decimal};
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, IntoStaticStr};
 
@@ -18,6 +19,7 @@ use strum::{Display, EnumIter, IntoStaticStr};
     Hash,
     Serialize,
     Deserialize,
+    JsonSchema,
     Display,
     EnumIter,
     IntoStaticStr,
@@ -58,7 +60,7 @@ impl ReadinessLevel {
 }
 
 /// Whose money it is, for the head of a report.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BalanceOwner {
     pub user: UserId,
     pub name: String,
@@ -68,7 +70,7 @@ pub struct BalanceOwner {
 }
 
 /// What is available for trading, and what that means.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BalanceReport {
     pub owner: BalanceOwner,
     /// Free US dollars.

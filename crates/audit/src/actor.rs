@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
@@ -19,6 +20,7 @@ use crate::data::outside;
     Hash,
     Serialize,
     Deserialize,
+    JsonSchema,
     Display,
     EnumString,
     EnumIter,
@@ -40,7 +42,7 @@ pub enum ActorKind {
 }
 
 /// Who acted. Made with [`Actor::new`], so that no text of a caller comes in unchecked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Actor {
     pub(crate) kind: ActorKind,
     pub(crate) id: Option<String>,

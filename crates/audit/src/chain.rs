@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use bursar_model::Entropy;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -12,7 +13,7 @@ use crate::data::outside;
 use crate::{Draft, Entry, Hash, Record};
 
 /// Which store a record belongs to: 122 random bits, made once when the store is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct StoreId(Uuid);
 
 impl StoreId {
@@ -44,7 +45,7 @@ impl FromStr for StoreId {
 
 /// The end of a chain: how many records it has, and the hash of the last. Also what somebody notes
 /// elsewhere, to prove later that nothing before it was changed. Written `41:9f86d0…` in text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Head {
     pub seq: u64,
     pub hash: Hash,

@@ -1,7 +1,9 @@
 //! The small object that a record carries: figures, words and ids, never a document.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, Serializer};
 
 /// How many characters of a text from outside are kept.
@@ -11,7 +13,7 @@ pub const TEXT_LIMIT: usize = 200;
 pub const ENTRY_LIMIT: usize = 40;
 
 /// One value in a record's data. Decimals are texts, exact as they are.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Value {
     Text(String),
@@ -126,6 +128,16 @@ impl Data {
         if let Value::Integer(count) = cut {
             *count = count.saturating_add(1);
         }
+    }
+}
+
+impl JsonSchema for Data {
+    fn schema_name() -> Cow<'static, str> {
+        "Data".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        BTreeMap::<String, Value>::json_schema(generator)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a caller knows of a decision before it is recorded.
 
 use bursar_model::{AccountId, BrokerId, CredentialId, FillId, IntentId, LatchId, UserId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
@@ -19,6 +20,7 @@ use crate::{Action, Actor, Data, Hash};
     Hash,
     Serialize,
     Deserialize,
+    JsonSchema,
     Display,
     EnumString,
     EnumIter,
@@ -36,7 +38,7 @@ pub enum Outcome {
 }
 
 /// What a decision is about. Ids only.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Subject {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<AccountId>,

@@ -3,6 +3,7 @@
 use std::ops::Deref;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::encoding::{self, DecodeError};
@@ -12,7 +13,7 @@ use crate::{Action, Actor, Data, Hash, Outcome, StoreId, Subject};
 pub const VERSION: u64 = 1;
 
 /// Everything that a record says, and the hash covers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Entry {
     pub store: StoreId,
     /// From 1, without a gap.
@@ -45,7 +46,7 @@ pub struct Entry {
 /// let forged = bursar_audit::Record { entry, hash: bursar_audit::Hash::ZERO };
 /// # }
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Record {
     #[serde(flatten)]
     entry: Entry,

@@ -2,6 +2,7 @@
 
 use bursar_model::{AccountId, AccountMode, AccountRole, AccountStatus, BrokerId, UserId};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::DisplayName;
@@ -15,7 +16,7 @@ use crate::DisplayName;
 /// account.mode = bursar_model::AccountMode::Live;
 /// # }
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Account {
     id: AccountId,
     owner: UserId,
@@ -84,7 +85,7 @@ impl Account {
 }
 
 /// What is known of an account that is about to be added.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewAccount {
     pub id: AccountId,

@@ -2,12 +2,13 @@
 
 use bursar_model::{AccountId, Right, UserId};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Account, Membership, rights_on};
 
 /// Why an account is the default.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ChosenBy {
     /// The user set it.
@@ -19,7 +20,7 @@ pub enum ChosenBy {
 }
 
 /// The account a caller gets who names none.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DefaultAccount {
     pub account: AccountId,
     pub chosen_by: ChosenBy,

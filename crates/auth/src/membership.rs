@@ -2,6 +2,7 @@
 
 use bursar_model::{AccountId, Rights, UserId};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
@@ -19,6 +20,7 @@ use crate::Account;
     Hash,
     Serialize,
     Deserialize,
+    JsonSchema,
     Display,
     EnumString,
     EnumIter,
@@ -33,7 +35,7 @@ pub enum MembershipStatus {
 }
 
 /// The rights of one user on one account of somebody else.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Membership {
     pub account: AccountId,
     pub user: UserId,

@@ -5,10 +5,11 @@ use std::str::FromStr;
 
 use bursar_model::{InvalidId, UserId};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The name of an operator or a strategy: 1 to 64 of `A-Z`, `a-z`, `0-9`, `.`, `_` and `-`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct PrincipalName(Box<str>);
 
@@ -55,7 +56,7 @@ impl fmt::Display for PrincipalName {
 ///
 /// The text form (`operator:ops_desk`, `user:mara_ilves`, `strategy:apex`, `daemon`, `recovery`) is
 /// stored and audited, and never changes its meaning.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub enum Principal {
     /// Somebody on the machine who may open the store, by the name of their login there.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use bursar_model::UserId;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A text that cannot be what it should be.
@@ -30,7 +31,7 @@ impl InvalidText {
 macro_rules! checked_text {
     ($(#[$doc:meta])* $name:ident, $kind:literal, $rule:expr, $fits:expr) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(Box<str>);
 

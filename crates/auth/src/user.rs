@@ -2,6 +2,7 @@
 
 use bursar_model::{AccountId, Tier, UserId};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
@@ -20,6 +21,7 @@ use crate::{DisplayName, Email};
     Hash,
     Serialize,
     Deserialize,
+    JsonSchema,
     Display,
     EnumString,
     EnumIter,
@@ -34,7 +36,7 @@ pub enum AccountType {
 }
 
 /// A user as the directory knows them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct User {
     pub id: UserId,
     pub email: Email,
@@ -83,7 +85,7 @@ impl User {
 }
 
 /// What is known of a user who is about to be added.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewUser {
     pub id: UserId,

@@ -1,6 +1,7 @@
 use async_trait::async_trait;
 use bursar_model::{Candle, Instrument, Pair, Quote};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
@@ -16,6 +17,7 @@ use crate::ReadError;
     Hash,
     Serialize,
     Deserialize,
+    JsonSchema,
     Display,
     EnumString,
     EnumIter,

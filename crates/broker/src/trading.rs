@@ -5,6 +5,7 @@ use bursar_controls::ApprovedOrder;
 use bursar_model::{Balance, ClientOrderId, Fill, IntentId, OrderKind, Pair, Quantity, Side, VenueOrderId};
 use jiff::Timestamp;
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
@@ -37,6 +38,7 @@ pub struct Placed {
     Hash,
     Serialize,
     Deserialize,
+    JsonSchema,
     Display,
     EnumString,
     EnumIter,
@@ -59,7 +61,7 @@ impl VenueOrderStatus {
 }
 
 /// An order as the venue reports it, ours or not.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct VenueOrder {
     pub id: VenueOrderId,
     pub client_order_id: Option<ClientOrderId>,
@@ -86,7 +88,7 @@ pub enum CancelOutcome {
 }
 
 /// What an exchange key may do, as the exchange says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KeyRights {
     pub can_trade: bool,
     pub can_read: bool,

@@ -2,11 +2,12 @@
 
 use bursar_model::{RiskLevel, Usd, UserLimits};
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A user's own settings. They tighten and never loosen: what they leave out, and what is looser
 /// than the user's permissions, has no effect on any limit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Preferences {
     /// The most a position should cost.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use bursar_model::{Tier, Usd};
 use rust_decimal::{Decimal, dec};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::reader::Reader;
@@ -14,7 +15,7 @@ use crate::settings::Settings;
 use crate::values::WebhookUrl;
 
 /// Something that is allowed, and that somebody should look at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Warning {
     pub line: Option<usize>,
     /// The full name of the setting.

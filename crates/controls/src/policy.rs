@@ -1,10 +1,11 @@
 use bursar_model::Usd;
 use rust_decimal::{Decimal, dec};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The installation's own limits and tolerances. Kept in the daemon's settings and in the store,
 /// never in a user's reach.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
     /// No order is worth more than this share of the account's equity.

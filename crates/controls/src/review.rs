@@ -4,6 +4,7 @@ use bursar_model::{AccountId, Check, OrderRequest, OrderTerms, Side, Usd, UserId
 use bursar_permissions::{Caller, PermittedOrder};
 use jiff::{SignedDuration, Timestamp};
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
@@ -87,6 +88,7 @@ impl ApprovedOrder {
     Hash,
     Serialize,
     Deserialize,
+    JsonSchema,
     Display,
     EnumString,
     EnumIter,
@@ -126,7 +128,7 @@ pub enum LimitKind {
 }
 
 /// What an order takes of one limit until it is resolved.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Claim {
     pub kind: LimitKind,
     /// In the unit of the kind.
@@ -136,7 +138,7 @@ pub struct Claim {
 }
 
 /// An order that broke rules, and what every rule said of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 pub struct Refused {
     pub account: AccountId,
     pub order: String,

@@ -4,6 +4,7 @@ use bursar_model::{
 };
 use jiff::Timestamp;
 use rust_decimal::{Decimal, RoundingStrategy};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::rules::{broken, fresh_reference, instrument_known};
@@ -11,7 +12,7 @@ use crate::{Policy, Snapshot, bound};
 
 /// An order's exact terms and what they can cost at worst. Recorded with the order, so that the
 /// last look before sending judges the same figures as the first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Sizing {
     pub terms: OrderTerms,
     /// The price all figures are based on, when one was known.
@@ -29,7 +30,7 @@ pub struct Sizing {
 }
 
 /// The price that sized an order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reference {
     /// In the quote asset.
     pub price: Price,

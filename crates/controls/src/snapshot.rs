@@ -4,12 +4,13 @@ use bursar_model::{
 };
 use jiff::Timestamp;
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Latch, Policy};
 
 /// A value, when we learned it, and from where.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Observed<T> {
     pub value: T,
     pub at: Timestamp,
@@ -17,7 +18,7 @@ pub struct Observed<T> {
 }
 
 /// Whether an account may trade at all: only after a complete look at its venue.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Readiness {
     Ready,
@@ -25,7 +26,7 @@ pub enum Readiness {
 }
 
 /// What is known of the account's exchange key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeyState {
     /// The venue was asked for the key's rights and they are fit for trading.
@@ -41,7 +42,7 @@ pub enum KeyState {
 }
 
 /// The account and what stands between it and its venue.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AccountState {
     pub id: AccountId,
     pub user: UserId,
@@ -52,7 +53,7 @@ pub struct AccountState {
 }
 
 /// What the gateway's own ledger holds of the order's pair in this account.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Holding {
     /// In the base asset.
     pub quantity: Decimal,
@@ -75,7 +76,7 @@ impl Holding {
 }
 
 /// Open positions of the user, over all accounts, counting those that buys may still open.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PositionCount {
     pub open: u32,
     /// Whether the order's account and pair is already one of them.
@@ -83,7 +84,7 @@ pub struct PositionCount {
 }
 
 /// Whether the open positions can be valued.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum MarkHealth {
     /// Every open position has a fresh mark; the age of the oldest.
@@ -102,7 +103,7 @@ pub enum MarkHealth {
 }
 
 /// The user's trading day so far.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DayState {
     /// Names the day, for example `2026-11-20`.
     pub key: String,
@@ -117,7 +118,7 @@ pub struct DayState {
 
 /// What counts against the limits of the account, its owner and the installation, without the order
 /// itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Usage {
     pub exposure: Exposure,
     pub turnover: Turnover,
@@ -131,7 +132,7 @@ pub struct Usage {
 
 /// Dollars that positions have cost and that working orders may cost at worst, those placed by hand
 /// included.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Exposure {
     pub account: Usd,
     pub user: Usd,
@@ -141,14 +142,14 @@ pub struct Exposure {
 }
 
 /// Dollars that the trading day's entries have cost, and may cost where they are not over.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Turnover {
     pub account: Usd,
     pub user: Usd,
 }
 
 /// The trading day of more or less than one user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WiderDay {
     /// Never negative.
     pub loss: Usd,
@@ -159,7 +160,7 @@ pub struct WiderDay {
 }
 
 /// What the account's last balance says is free, of the assets that the order would spend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Funds {
     /// In the quote asset. Orders that the venue has not seen yet may take of it too: the venue has
     /// the last word.
@@ -169,7 +170,7 @@ pub struct Funds {
 }
 
 /// An order of the same account admitted a short while ago.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RecentOrder {
     pub pair: Pair,
     pub side: Side,
@@ -181,7 +182,7 @@ pub struct RecentOrder {
 }
 
 /// Everything that decides on one order, at one moment, read in one transaction.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Snapshot {
     pub now: Timestamp,
     pub policy: Policy,

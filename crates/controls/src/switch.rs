@@ -5,11 +5,12 @@ use std::str::FromStr;
 
 use bursar_model::{AccountId, BrokerId, LatchId, UserId};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
 /// What a switch stops.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(into = "String", try_from = "String")]
 pub enum Scope {
     Global,
@@ -98,6 +99,7 @@ impl TryFrom<String> for Scope {
     Hash,
     Serialize,
     Deserialize,
+    JsonSchema,
     Display,
     EnumString,
     EnumIter,
@@ -136,6 +138,7 @@ impl LatchMode {
     Hash,
     Serialize,
     Deserialize,
+    JsonSchema,
     Display,
     EnumString,
     EnumIter,
@@ -161,7 +164,7 @@ pub enum LatchCause {
 }
 
 /// What turns a switch off.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClearRule {
     /// A person, with a reason.
@@ -175,7 +178,7 @@ pub enum ClearRule {
 }
 
 /// One trip of a switch. Never overwritten; "on" means that nobody cleared it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Latch {
     pub id: LatchId,
     pub scope: Scope,

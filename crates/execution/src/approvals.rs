@@ -12,6 +12,7 @@ use bursar_ledger::DayKey;
 use bursar_model::{ApprovalId, IntentId, IntentState, LatchId, Usd, UserId, VenueOrderId};
 use jiff::{SignedDuration, Timestamp};
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
@@ -31,6 +32,7 @@ pub const GOOD_FOR: SignedDuration = SignedDuration::from_hours(24);
     Hash,
     Serialize,
     Deserialize,
+    JsonSchema,
     Display,
     EnumString,
     EnumIter,
@@ -65,7 +67,7 @@ impl Resolution {
 }
 
 /// What is to be done. Its JSON is what is hashed and shown to the second person.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "measure", rename_all = "kebab-case")]
 pub enum Measure {
     /// End an order that is unknown or an incident.
@@ -93,7 +95,8 @@ pub enum Measure {
 }
 
 /// How much more a user is to be allowed to lose, and of what.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
 pub struct MoreLoss {
     pub user: UserId,
     pub day: DayKey,
@@ -162,7 +165,7 @@ impl Measure {
 }
 
 /// A proposal and what became of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Approval {
     #[serde(serialize_with = "shown")]
     pub id: ApprovalId,
@@ -183,7 +186,7 @@ fn shown<S: serde::Serializer>(id: &ApprovalId, serializer: S) -> Result<S::Ok, 
 }
 
 /// What the second person said.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ApprovalVerdict {
     pub by: Principal,
     pub at: Timestamp,

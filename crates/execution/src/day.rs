@@ -6,12 +6,13 @@ use bursar_model::{InexactError, LossPolicy, Pair, Usd, UserId};
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::NewLatch;
 
 /// The local time at which trading days change, as it is written down.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DayBoundary {
     /// A zone by its name, for example `Europe/Helsinki`.
@@ -44,7 +45,7 @@ impl DayBoundary {
 }
 
 /// A user's trading day, as a status line shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UserDay {
     pub user: UserId,
     pub day: TradingDay,
@@ -66,7 +67,7 @@ pub struct UserDay {
 }
 
 /// How a day's loss came to stop somebody. What was recorded is never taken back within the day.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TripFigures {
     pub at: Timestamp,
     pub loss: Usd,
@@ -77,7 +78,7 @@ pub struct TripFigures {
 }
 
 /// What a day's loss leads to, and how that ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LossTerms {
     pub policy: LossPolicy,
     /// Whether a person has to clear the switch once the day has ended.

@@ -84,7 +84,7 @@ pub enum Decision {
 }
 
 /// What a dry run shows.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct Preview {
     pub allowed: bool,
     pub order: String,

@@ -2,12 +2,13 @@
 
 use bursar_model::{Asset, Balance, BalanceKind, IntentState, Position, Side, decimal};
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::Intent;
 
 /// An asset, and how much of it nobody bought through the gateway.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Unmanaged {
     pub asset: Asset,
     pub quantity: Decimal,

@@ -8,6 +8,7 @@ use bursar_model::{
 use bursar_permissions::Caller;
 use jiff::Timestamp;
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
@@ -27,7 +28,7 @@ pub struct Proposal {
 }
 
 /// One order that somebody wanted, and what became of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Intent {
     pub id: IntentId,
     pub account: AccountId,
@@ -111,6 +112,7 @@ pub enum Dispatch {
     Hash,
     Serialize,
     Deserialize,
+    JsonSchema,
     Display,
     EnumString,
     EnumIter,
@@ -128,7 +130,7 @@ pub enum CancelState {
 }
 
 /// A durable request to cancel an order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Cancel {
     pub intent: IntentId,
     pub account: AccountId,
@@ -140,7 +142,7 @@ pub struct Cancel {
 }
 
 /// A working order at the venue that did not go through the gate: known, counted, never touched.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExternalOrder {
     pub account: AccountId,
     pub order: VenueOrder,

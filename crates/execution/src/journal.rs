@@ -269,7 +269,7 @@ pub trait Journal: Send + Sync {
 }
 
 /// A complete comparison of an account with its venue.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 pub struct Reconciliation {
     pub at: Timestamp,
     /// In words; empty when everything agreed.
@@ -382,7 +382,7 @@ pub struct AccountBalances {
 }
 
 /// Where an account's connection to its venue stands.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 pub struct Connection {
     pub state: ConnectionState,
     /// Why it failed or is degraded; empty otherwise.
@@ -399,6 +399,7 @@ pub struct Connection {
     Hash,
     serde::Serialize,
     serde::Deserialize,
+    schemars::JsonSchema,
     strum::Display,
     strum::EnumString,
     strum::EnumIter,

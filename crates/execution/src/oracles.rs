@@ -14,6 +14,7 @@ use bursar_model::{AccountId, BrokerId, FillId, IntentId, IntentState, Pair, Use
 use bursar_permissions::Caller;
 use jiff::Timestamp;
 use rust_decimal::{Decimal, dec};
+use schemars::JsonSchema;
 use serde::Serialize;
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
@@ -30,6 +31,7 @@ use crate::{Approval, BookedFill, Intent, JournalError, machine};
     Ord,
     Hash,
     Serialize,
+    JsonSchema,
     Display,
     EnumString,
     EnumIter,
@@ -57,7 +59,7 @@ pub enum Promise {
 }
 
 /// A promise that does not hold, and of what.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct Violation {
     pub promise: Promise,
     /// An order, an account with its pair, or a user.
@@ -418,7 +420,7 @@ pub enum Reach {
 }
 
 /// What a self-check found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CheckReport {
     pub at: Timestamp,
     pub orders: usize,

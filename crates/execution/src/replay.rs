@@ -6,6 +6,7 @@
 
 use bursar_controls::{Policy, Snapshot};
 use bursar_model::{Check, InexactError, IntentId, IntentState, Level, PairRule, Usd, UserLimits, Verdict};
+use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -118,7 +119,7 @@ impl OtherPolicy {
 }
 
 /// What other limits would have made of one order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Redecision {
     #[serde(serialize_with = "shown")]
     pub intent: IntentId,
@@ -211,7 +212,7 @@ fn permission_checks(recorded: &Recorded, snapshot: &Snapshot, reducing: bool) -
 }
 
 /// The whole of a replay.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Totals {
     pub orders: u64,
     pub allowed_then: u64,

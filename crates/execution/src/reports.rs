@@ -7,6 +7,7 @@ use bursar_ledger::{ClosedLot, DayKey, Entry, LedgerFill, Lot, OpenPosition};
 use bursar_model::{AccountId, Fill, FillId, IntentId, IntentState, LatchId, Pair, UserId};
 use jiff::Timestamp;
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Intent, JournalError, UserDay};
@@ -24,7 +25,7 @@ pub struct IntentFilter {
 }
 
 /// An execution with the order it belongs to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct BookedFill {
     pub intent: IntentId,
     pub booked_at: Timestamp,
@@ -32,7 +33,7 @@ pub struct BookedFill {
 }
 
 /// An execution of an order that is not known to be ours.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct StrayFill {
     pub account: AccountId,
     pub seen_at: Timestamp,
@@ -40,7 +41,7 @@ pub struct StrayFill {
 }
 
 /// How often an account met an error of a class.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ErrorCount {
     pub account: AccountId,
     pub class: ErrorClass,
@@ -57,7 +58,7 @@ pub struct ErrorCount {
 }
 
 /// What an unresolved order holds of a limit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ReservationRow {
     pub intent: IntentId,
     pub account: AccountId,
@@ -71,7 +72,7 @@ pub struct ReservationRow {
 }
 
 /// An order with what was known when it was decided on, so that the decision can be replayed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Recorded {
     pub intent: Intent,
     pub snapshot: Snapshot,
@@ -83,7 +84,7 @@ pub struct Recorded {
 }
 
 /// Something that happened, in the order in which it was committed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OutboxEvent {
     /// Rises; may skip.
     pub number: u64,

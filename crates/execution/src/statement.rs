@@ -14,6 +14,7 @@ use bursar_model::{
 };
 use jiff::{SignedDuration, Timestamp};
 use rust_decimal::{Decimal, RoundingStrategy};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString};
 
@@ -93,7 +94,7 @@ pub struct Reading {
 }
 
 /// Something that came to an account or left it from outside.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Flow {
     #[serde(rename = "account_id")]
     pub account: AccountId,
@@ -110,7 +111,7 @@ pub struct Flow {
 }
 
 /// How something came into an account's equity or left it without being a result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Display, EnumString)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Display, EnumString)]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum FlowKind {
@@ -120,7 +121,7 @@ pub enum FlowKind {
 }
 
 /// A difference between balances and executions that has not lasted yet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Unsettled {
     #[serde(rename = "account_id")]
     pub account: AccountId,

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use bursar_model::Entropy;
 use data_encoding::HEXLOWER;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -17,7 +18,7 @@ pub struct InvalidName {
 }
 
 /// One store, from its making to its end. Random, so that no two stores share sealed bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct StoreId(Uuid);
 
 impl StoreId {
@@ -96,7 +97,7 @@ impl KeyPurpose {
 }
 
 /// A purpose and a generation, written `kek#1`. Rotation counts the generation up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct KeyId {
     pub purpose: KeyPurpose,
@@ -150,7 +151,7 @@ impl From<KeyId> for String {
 }
 
 /// One way to unlock the store, for example `file-1`. Unique in its store, never used again.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct SlotId(Box<str>);
 
@@ -201,7 +202,7 @@ impl fmt::Display for SlotId {
 
 /// Names an unlock key without telling anything of it: 16 hex digits derived from the key, the
 /// store and the slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct Fingerprint([u8; 8]);
 

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use bursar_model::{Fill, FillId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How the fills of one account differ from the venue's executions of our orders. Empty lists: no
 /// fill was lost, invented or counted twice.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Differences {
     /// The venue has them, we do not.
     pub missing: Vec<FillId>,

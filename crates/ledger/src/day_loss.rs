@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bursar_model::{InexactError, Pair, Usd};
 use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{ClosedLot, DayKey, Lot, Mark, MarkState, OpeningMark};
@@ -33,7 +34,7 @@ pub struct DayInputs<'a> {
 /// Both results count from the day's basis: what a lot cost when it was bought today, what it was
 /// worth at the boundary when it was carried in. So yesterday's loss is not lost again today, and a
 /// sale at the mark changes nothing. The total does not depend on which lot a sale closed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DayLoss {
     /// Of what was closed today, without fees.
     pub realised: Usd,
@@ -50,7 +51,7 @@ pub struct DayLoss {
 }
 
 /// One pair's part of the day.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PairLoss {
     pub pair: Pair,
     pub realised: Usd,

@@ -5,6 +5,7 @@ use bursar_model::{
 };
 use jiff::Timestamp;
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::rounding::{usd_down, usd_up};
@@ -12,7 +13,7 @@ use crate::{DayKey, LedgerError};
 
 /// One execution of an order of the gateway, ready to be booked: whose it is, the day it counts
 /// in, and its value in dollars.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LedgerFill {
     pub account: AccountId,
     /// Whose money it is: the owner of the account, whoever gave the order.
@@ -41,7 +42,7 @@ pub struct Valuation {
 }
 
 /// A fee in dollars, and whether it had to be estimated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FeeInUsd {
     pub usd: Usd,
     pub is_estimated: bool,

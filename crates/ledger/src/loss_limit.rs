@@ -2,6 +2,7 @@
 
 use bursar_model::{InexactError, Usd, decimal};
 use rust_decimal::{Decimal, RoundingStrategy};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A warning is given from this part of the limit on.
@@ -12,7 +13,7 @@ pub const WARN_PERCENT: Decimal = Decimal::from_parts(80, 0, 0, false, 0);
 pub const STRESS_PERCENT: Decimal = Decimal::from_parts(5, 0, 0, false, 0);
 
 /// What the day's loss means for an account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DayVerdict {
     Fine,

@@ -3,6 +3,7 @@
 use bursar_model::{InexactError, Price, Quantity, Quote, Usd, decimal};
 use jiff::{SignedDuration, Timestamp};
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::rounding::{usd_down, usd_up};
@@ -14,7 +15,7 @@ pub const STALE_AFTER: SignedDuration = SignedDuration::from_secs(30);
 pub const WIDE_SPREAD_PERCENT: Decimal = Decimal::ONE;
 
 /// What one unit of a pair's base asset is worth now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Mark {
     /// In the quote asset.
     pub price: Price,
@@ -25,7 +26,7 @@ pub struct Mark {
 }
 
 /// The mark of a pair at the beginning of a trading day.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OpeningMark {
     /// In the quote asset.
     pub price: Price,
@@ -37,7 +38,9 @@ pub struct OpeningMark {
 }
 
 /// What is known about the value of open positions. The worst of several counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum MarkState {
     /// Every open position has a fresh mark, or there is none.

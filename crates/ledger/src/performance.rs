@@ -3,6 +3,7 @@
 use bursar_model::{InexactError, Price, Usd, decimal};
 use jiff::Timestamp;
 use rust_decimal::{Decimal, RoundingStrategy};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::rounding::{quotient_down, sum_usd, usd_down};
@@ -10,7 +11,7 @@ use crate::statistics::{fall, with_peaks};
 use crate::{Drawdown, EquityPoint};
 
 /// What an account was worth at a moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EquityReading {
     pub at: Timestamp,
     /// With `flows` in it.
@@ -20,7 +21,7 @@ pub struct EquityReading {
 }
 
 /// How an account has done between its first and its last reading.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Performance {
     pub first: EquityReading,
     pub last: EquityReading,

@@ -6,13 +6,14 @@ use std::fmt;
 use bursar_model::{AccountId, InexactError, Pair, Usd, VenueOrderId, decimal};
 use jiff::Timestamp;
 use rust_decimal::{Decimal, RoundingStrategy};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{ClosedLot, DayKey};
 
 /// Trades and what they brought. A trade is everything that one order closed, however many fills and
 /// lots that took; it is won when it gained after the fees of both purchase and sale.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Tally {
     pub trades: u64,
     pub wins: u64,
@@ -25,7 +26,7 @@ pub struct Tally {
 }
 
 /// Results of closed lots, in total, by pair and by trading day.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Statistics {
     pub total: Tally,
     pub by_pair: BTreeMap<Pair, Tally>,
@@ -39,7 +40,7 @@ pub struct Statistics {
 }
 
 /// Won trades out of all, exactly.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WinRate {
     pub wins: u64,
     /// Never zero.
@@ -47,14 +48,14 @@ pub struct WinRate {
 }
 
 /// The value of an account at a moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EquityPoint {
     pub at: Timestamp,
     pub equity: Usd,
 }
 
 /// The deepest fall from a peak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Drawdown {
     pub peak: EquityPoint,
     pub trough: EquityPoint,

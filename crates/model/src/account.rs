@@ -1,5 +1,6 @@
 //! What an account is, apart from what it holds.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
@@ -8,7 +9,7 @@ macro_rules! word {
         $(#[$doc])*
         #[derive(
             Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-            Display, EnumString, EnumIter, IntoStaticStr,
+            schemars::JsonSchema, Display, EnumString, EnumIter, IntoStaticStr,
         )]
         #[serde(rename_all = "kebab-case")]
         #[strum(serialize_all = "kebab-case")]
@@ -50,7 +51,7 @@ word! {
 }
 
 /// What somebody may do with an account. Trade includes view; manage includes view, not trade.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Rights {
     pub view: bool,
     pub trade: bool,
@@ -84,6 +85,7 @@ impl Rights {
     Hash,
     Serialize,
     Deserialize,
+    JsonSchema,
     Display,
     EnumString,
     EnumIter,

@@ -4,13 +4,14 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::civil::{Date, date};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A currency or coin, by its canonical code: `BTC`, never `XBT`; `POL`, never `MATIC`.
 ///
 /// Parsing folds the names that venues use or used into one identity. Names that are only
 /// spellings of one venue's interface (`XXBT`, `ZUSD`) belong to that venue's adapter.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct Asset(Box<str>);
 

@@ -1,6 +1,7 @@
 //! What an account has at its venue.
 
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Asset;
@@ -17,7 +18,7 @@ word! {
 }
 
 /// The holding of one asset, as the venue reports it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Balance {
     pub asset: Asset,
     pub kind: BalanceKind,

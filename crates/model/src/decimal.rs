@@ -9,24 +9,37 @@ pub struct InexactError;
 
 /// A text that is not a plain decimal number.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a plain decimal number such as 1250.75")]
+#[error("`{text}` is not a plain decimal number such as 1250.75{}", limits(*is_too_long))]
 pub struct NotADecimal {
     text: String,
+    is_too_long: bool,
+}
+
+const fn limits(is_too_long: bool) -> &'static str {
+    if is_too_long {
+        ": at most 15 digits, and 12 after the dot"
+    } else {
+        ""
+    }
 }
 
 /// Reads a plain decimal: digits, one dot, a leading minus. No exponent, no thousands marks, no
 /// `NaN`; at most 12 decimals and 15 digits before the dot, far beyond any venue's grid.
 pub fn parse(text: &str) -> Result<Decimal, NotADecimal> {
-    let refuse = || NotADecimal {
+    let refuse = |is_too_long| NotADecimal {
         text: text.chars().take(40).collect(),
+        is_too_long,
     };
     let digits = text.strip_prefix('-').unwrap_or(text);
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
     let all_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    if !all_digits(whole) || !all_digits(fraction) || whole.len() > 15 || fraction.len() > 12 {
-        return Err(refuse());
+    if !all_digits(whole) || !all_digits(fraction) {
+        return Err(refuse(false));
     }
-    Decimal::from_str_exact(text).map_err(|_| refuse())
+    if whole.len() > 15 || fraction.len() > 12 {
+        return Err(refuse(true));
+    }
+    Decimal::from_str_exact(text).map_err(|_| refuse(true))
 }
 
 /// `a + b`, or an error where that does not fit exactly.

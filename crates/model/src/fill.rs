@@ -1,6 +1,7 @@
 //! One execution of an order.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
@@ -13,7 +14,7 @@ word! {
 }
 
 /// One execution, as the venue reports it. `(account, id)` names it for ever.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Fill {
     pub id: FillId,
     pub venue_order_id: VenueOrderId,

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
@@ -26,7 +27,7 @@ word! {
 }
 
 /// A venue's rules for a pair.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Instrument {
     pub pair: Pair,
     pub status: InstrumentStatus,
@@ -45,7 +46,7 @@ pub struct Instrument {
 }
 
 /// The best prices of a pair at a moment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Quote {
     pub pair: Pair,
     pub bid: Price,
@@ -65,7 +66,7 @@ impl Quote {
 }
 
 /// One bar of a price chart.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Candle {
     /// The beginning of the bar.
     pub start: Timestamp,

@@ -47,7 +47,7 @@ pub use ids::{
 };
 pub use instrument::{Candle, Instrument, InstrumentStatus, Quote};
 pub use limits::{LossPolicy, PairRule, UserLimits};
-pub use money::{Amount, Price, Quantity, Usd};
+pub use money::{Amount, NotAnAmount, Price, Quantity, Usd};
 pub use order::{IntentState, OrderKind, OrderRequest, OrderSize, OrderTerms, Side, TimeInForce};
 pub use pair::Pair;
 pub use position::Position;

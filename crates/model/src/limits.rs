@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
@@ -11,7 +12,7 @@ use crate::account::word;
 use crate::{Asset, Pair, Usd};
 
 /// Which pairs may be traded. A list that is empty allows none.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum PairRule {
     /// Every pair that the venue offers.
@@ -61,7 +62,7 @@ impl fmt::Display for PairRule {
 }
 
 /// Limits on what a user's accounts may do, each on its own account.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UserLimits {
     /// The most an order may cost, and the most a position may have cost.
     pub max_position: Usd,

@@ -4,13 +4,16 @@ use std::fmt;
 use std::str::FromStr;
 
 use rust_decimal::{Decimal, RoundingStrategy};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Asset;
 use crate::decimal::{self, InexactError, NotADecimal};
 
 /// US dollars, exact; the currency of every limit. Negative means lost or owed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(transparent)]
 pub struct Usd(Decimal);
 
@@ -94,10 +97,19 @@ pub struct NotPositive {
     value: String,
 }
 
+/// A text that is no price or quantity.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotAnAmount {
+    #[error(transparent)]
+    NotADecimal(#[from] NotADecimal),
+    #[error(transparent)]
+    NotPositive(#[from] NotPositive),
+}
+
 macro_rules! positive {
     ($(#[$doc:meta])* $name:ident, $kind:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(try_from = "Decimal", into = "Decimal")]
         pub struct $name(Decimal);
 
@@ -130,10 +142,9 @@ macro_rules! positive {
         }
 
         impl FromStr for $name {
-            type Err = NotPositive;
-            fn from_str(text: &str) -> Result<Self, NotPositive> {
-                let refuse = || NotPositive { kind: $kind, value: text.chars().take(40).collect() };
-                Self::new(decimal::parse(text).map_err(|_| refuse())?)
+            type Err = NotAnAmount;
+            fn from_str(text: &str) -> Result<Self, NotAnAmount> {
+                Ok(Self::new(decimal::parse(text)?)?)
             }
         }
 
@@ -162,7 +173,7 @@ impl Price {
 }
 
 /// So much of an asset. Signed: a negative amount is owed or lost.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Amount {
     pub asset: Asset,
     pub value: Decimal,

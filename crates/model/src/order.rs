@@ -4,6 +4,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
@@ -16,7 +17,7 @@ word! {
 }
 
 /// How an order meets the market.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum OrderKind {
     /// Takes the best prices at once.
@@ -68,7 +69,7 @@ impl OrderKind {
 }
 
 /// How long an order works.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TimeInForce {
     /// Until it is filled or cancelled.
@@ -91,7 +92,7 @@ impl fmt::Display for TimeInForce {
 }
 
 /// How much is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OrderSize {
     /// So much of the base asset.
@@ -110,7 +111,7 @@ impl fmt::Display for OrderSize {
 }
 
 /// What a caller asks for. Nothing in it can loosen a rule.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct OrderRequest {
     pub pair: Pair,
     pub side: Side,
@@ -155,7 +156,7 @@ impl fmt::Display for OrderRequest {
 }
 
 /// The terms that determine an order at a venue. Stored before it is sent, never changed after.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct OrderTerms {
     pub pair: Pair,
     pub side: Side,

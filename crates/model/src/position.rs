@@ -1,12 +1,13 @@
 //! What an account holds because of orders that went through the gate.
 
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{InexactError, Pair, Quantity, decimal};
 
 /// An open position: bought through the gate and not sold yet. Spot, so never short.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Position {
     pub pair: Pair,
     /// In the base asset.

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use async_trait::async_trait;
 use bursar_model::Entropy;
 use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 use uuid::Uuid;
@@ -31,6 +32,7 @@ pub const ATTEMPTS: u32 = 8;
     Hash,
     Serialize,
     Deserialize,
+    JsonSchema,
     Display,
     EnumString,
     EnumIter,
@@ -45,7 +47,7 @@ pub enum ChannelKind {
 }
 
 /// One message on one channel. The same on every attempt, so that who gets it twice can tell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct DeliveryId(Uuid);
 
 impl DeliveryId {
@@ -147,7 +149,7 @@ pub struct Attempt {
 }
 
 /// One channel at a glance.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ChannelState {
     pub channel: ChannelKind,
     pub waiting: u64,
@@ -159,7 +161,7 @@ pub struct ChannelState {
 }
 
 /// An attempt that failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Failure {
     pub at: Timestamp,
     pub why: String,

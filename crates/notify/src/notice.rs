@@ -7,11 +7,12 @@ use bursar_config::Preferences;
 use bursar_model::{AccountId, IntentId, LatchId, Pair, Side, Usd, UserId};
 use jiff::Timestamp;
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, IntoStaticStr};
 
 /// Who is told.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(into = "String", try_from = "String")]
 pub enum Receiver {
     /// Whoever runs the installation.
@@ -62,7 +63,7 @@ impl TryFrom<String> for Receiver {
 
 /// A word of the gateway itself, such as a mode or a scope. Too narrow for a secret, a line break or
 /// markup: whatever came from outside does not get into a message by way of it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(into = "String", try_from = "String")]
 pub struct Word(Box<str>);
 
@@ -109,7 +110,7 @@ impl fmt::Display for Word {
 }
 
 /// What a sale was for, when no signal asked for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Trigger {
     ProfitTarget,
@@ -118,7 +119,7 @@ pub enum Trigger {
 }
 
 /// What the gateway itself did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Display)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Display)]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum DaemonState {
@@ -127,7 +128,7 @@ pub enum DaemonState {
 }
 
 /// A loss and its limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LossAmounts {
     pub loss_usd: Usd,
     pub limit_usd: Usd,
@@ -135,7 +136,7 @@ pub struct LossAmounts {
 
 /// What happened, in ids and states. Amounts are in fields of their own, which are empty unless the
 /// receiver asked for them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "what", rename_all = "kebab-case")]
 pub enum Happened {
     /// An order ended, and something was bought or sold by it.
@@ -203,6 +204,7 @@ pub enum Happened {
     Hash,
     Serialize,
     Deserialize,
+    JsonSchema,
     Display,
     EnumIter,
     IntoStaticStr,
@@ -333,7 +335,7 @@ impl Happened {
 }
 
 /// One thing that happened, for one receiver.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Notice {
     pub at: Timestamp,
     pub happened: Happened,

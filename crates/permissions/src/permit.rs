@@ -1,10 +1,11 @@
 use bursar_model::{AccountId, AccountStatus, Check, Level, OrderRequest, Rights, UserId, Verdict};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::UserPermissions;
 
 /// On whose word an order is given.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Caller {
     /// A person at the machine, who can open the store. Orders from before logins were recorded say
@@ -26,7 +27,7 @@ pub enum Caller {
 }
 
 /// A sale that protects what a position has gained, or what is left of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProtectiveExit {
     /// The price fell to a stop, trailing or not.

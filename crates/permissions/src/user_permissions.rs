@@ -1,10 +1,11 @@
 use std::fmt;
 
 use bursar_model::{LossPolicy, UserLimits};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What one user's accounts may do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UserPermissions {
     pub limits: UserLimits,
     /// The user may not change strategy settings. Says nothing about the rights of an exchange key.
@@ -79,7 +80,7 @@ impl UserPermissions {
 }
 
 /// A limit that somebody wants above the ceiling of the user's tier.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CeilingExceeded {
     pub limit: String,
     pub asked: String,

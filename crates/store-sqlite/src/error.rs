@@ -5,6 +5,7 @@ use bursar_auth::DirectoryError;
 use bursar_execution::{ApprovalError, JournalError};
 use bursar_keystore::VaultError;
 use bursar_model::InexactError;
+use rusqlite::ErrorCode;
 
 /// Why the store could not be opened or used.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +41,13 @@ pub enum StoreError {
     },
     /// Nothing was changed.
     #[error("the engine failed")]
-    Engine(#[from] rusqlite::Error),
+    Engine(#[source] rusqlite::Error),
+    /// Nothing was changed.
+    #[error("the disk of the store is full")]
+    Full,
+    /// Nothing was changed.
+    #[error("the file system of the store takes no writes")]
+    NotWritable,
     /// Nothing was changed.
     #[error("what is stored as {row} cannot be read: {detail}")]
     Unreadable { row: String, detail: String },
@@ -90,6 +97,11 @@ impl StoreError {
             Self::Engine(_) | Self::TakenBack { .. } => {
                 "check the disk and the store's place, then try again".to_owned()
             }
+            Self::Full => "nothing was changed: make room there, then try again".to_owned(),
+            Self::NotWritable => {
+                "nothing was changed: find out why (`mount`, the log of the kernel), make it writable, then try again"
+                    .to_owned()
+            }
             Self::Unreadable { .. } => "put the store back from a backup, then run `bursar audit verify --deep`".to_owned(),
             Self::Inexact(_) | Self::OutOfCalendar { .. } => {
                 "look at the amounts and times that were given".to_owned()
@@ -100,11 +112,33 @@ impl StoreError {
         }
     }
 
+    /// What the engine refused within a transaction that it took back.
+    pub(crate) fn taken_back(error: &rusqlite::Error) -> Self {
+        Self::of_disk(error).unwrap_or_else(|| Self::TakenBack {
+            detail: error.to_string(),
+        })
+    }
+
+    /// Where the disk is to blame and everybody can see how.
+    fn of_disk(error: &rusqlite::Error) -> Option<Self> {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Some(Self::Full),
+            Some(ErrorCode::ReadOnly) => Some(Self::NotWritable),
+            _ => None,
+        }
+    }
+
     pub(crate) fn unreadable(row: impl Into<String>, detail: impl ToString) -> Self {
         Self::Unreadable {
             row: row.into(),
             detail: detail.to_string(),
         }
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::of_disk(&error).unwrap_or(Self::Engine(error))
     }
 }
 

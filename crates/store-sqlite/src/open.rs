@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use bursar_audit::{Action, Data, Draft, StoreId};
 use bursar_auth::Act;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, params};
+use rustix::fs::StatVfsMountFlags;
 
 use crate::audit::{act_draft, append};
 use crate::decimals;
@@ -130,6 +132,8 @@ pub(crate) fn open_writing(
         Look::EveryPage | Look::EveryPageUpTo { .. } => BUSY,
         Look::Head { patience } => patience,
     })?;
+    // A file that is refused is left as it is for whoever puts it right: not even its log is written back.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     check_application(&connection, path)?;
     secure(&connection, true).map_err(|error| in_file(error, path))?;
     let looks = match look {
@@ -145,6 +149,7 @@ pub(crate) fn open_writing(
         record_migration(&connection, environment, from)?;
     }
     prepare(&connection)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     Ok(connection)
 }
 
@@ -312,14 +317,27 @@ fn in_file(error: StoreError, path: &Path) -> StoreError {
 }
 
 fn damaged_or(error: rusqlite::Error, path: &Path) -> StoreError {
-    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    use rusqlite::ErrorCode::{CannotOpen, DatabaseCorrupt, NotADatabase, SystemIoFailure};
     match error.sqlite_error_code() {
+        // The engine makes files beside the store before it can read it.
+        Some(CannotOpen) if takes_no_writes(path) => StoreError::NotWritable,
+        Some(SystemIoFailure) if has_no_room(path) => StoreError::Full,
         Some(DatabaseCorrupt | NotADatabase) => StoreError::Damaged {
             path: path.to_owned(),
             detail: error.to_string(),
         },
         _ => error.into(),
     }
+}
+
+fn takes_no_writes(path: &Path) -> bool {
+    rustix::fs::statvfs(path).is_ok_and(|about| about.f_flag.contains(StatVfsMountFlags::RDONLY))
+}
+
+/// Whether there is no room for the least that the engine keeps beside a store that is in use.
+fn has_no_room(path: &Path) -> bool {
+    const BESIDE: u64 = 32 * 1024;
+    rustix::fs::statvfs(path).is_ok_and(|about| about.f_bavail.saturating_mul(about.f_frsize) < BESIDE)
 }
 
 /// Sets what the store relies on and reads each setting back.

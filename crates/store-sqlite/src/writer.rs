@@ -221,10 +221,7 @@ impl Writer {
 
     fn commit_batch(&self, connection: &Connection, mut jobs: Vec<Box<dyn Job>>) -> Result<(), Stopped> {
         if let Err(error) = control(connection, "BEGIN IMMEDIATE") {
-            let detail = error.to_string();
-            answer_all(jobs, || StoreError::TakenBack {
-                detail: detail.clone(),
-            });
+            answer_all(jobs, || StoreError::taken_back(&error));
             return Ok(());
         }
         let tx = Tx {
@@ -238,10 +235,7 @@ impl Writer {
                 drop(connection.execute_batch("ROLLBACK"));
                 bursar_points::settle("taken-back", true);
                 self.make_room_after(&error);
-                let detail = error.to_string();
-                answer_all(jobs, || StoreError::TakenBack {
-                    detail: detail.clone(),
-                });
+                answer_all(jobs, || StoreError::taken_back(&error));
                 return Ok(());
             }
         }
@@ -271,9 +265,7 @@ impl Writer {
                 // A full disk is found before anything is promised; after anything else nobody knows.
                 self.make_room_after(&error);
                 if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
-                    answer_all(jobs, || StoreError::TakenBack {
-                        detail: detail.clone(),
-                    });
+                    answer_all(jobs, || StoreError::taken_back(&error));
                     return Ok(());
                 }
                 // First of all, so that nobody who is told goes on.

@@ -2,13 +2,15 @@
 
 use bursar_auth::{Directory, DisplayName, NewAccount};
 use bursar_execution::{Conditions, Journal};
-use bursar_model::{AccountId, AccountMode, AccountRole, BrokerId, UserId};
+use bursar_model::{AccountId, AccountMode, AccountRole, AccountStatus, BrokerId, UserId};
 use clap::{Args, Subcommand};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::arguments::word;
 use crate::render::{Cell, Page, Table};
 use crate::session::Session;
+use crate::view::{AccountDocument, AccountRow, BalancesDocument, LatchDocument, OrderDocument};
 use crate::{Exit, Failure, brokers, prompt, view};
 
 #[derive(Debug, Subcommand)]
@@ -111,10 +113,57 @@ async fn add(command: Add, session: &mut Session<'_>) -> Result<Exit, Failure> {
         ),
         AccountMode::Paper => page.next_steps("Next", [start]),
     };
-    session
-        .console
-        .answer(&page, &json!({ "account": view::account_json(&account) }));
+    let document = Added {
+        account: view::account_json(&account),
+    };
+    session.console.answer(&page, &document);
     Ok(Exit::Done)
+}
+
+/// An account that was added.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AccountAdded")]
+pub(crate) struct Added<'a> {
+    account: AccountDocument<'a>,
+}
+
+/// All accounts, or those of a user.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Accounts")]
+pub(crate) struct Listed<'a> {
+    accounts: Vec<AccountRow<'a>>,
+    total_count: usize,
+}
+
+/// Everything about an account.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AccountShown")]
+pub(crate) struct Shown<'a> {
+    account: Whole<'a>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AccountWhole")]
+struct Whole<'a> {
+    #[serde(flatten)]
+    row: AccountRow<'a>,
+    /// The orders that are not over.
+    orders: Vec<OrderDocument<'a>>,
+    /// The switches that stop it.
+    latches: Vec<LatchDocument<'a>>,
+    /// `null` while nobody has read them.
+    balances: Option<BalancesDocument<'a>>,
+}
+
+/// An account that was closed.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AccountClosed")]
+pub(crate) struct Closed<'a> {
+    account: &'a AccountId,
+    status_before: AccountStatus,
+    status: AccountStatus,
+    /// Whether its exchange key is still sealed in the store.
+    key_left: bool,
 }
 
 async fn list(command: List, session: &mut Session<'_>) -> Result<Exit, Failure> {
@@ -158,9 +207,11 @@ async fn list(command: List, session: &mut Session<'_>) -> Result<Exit, Failure>
     }
     let mut page = Page::new();
     page.table(&table, "there are no accounts; add one with `bursar account add`");
-    session
-        .console
-        .answer(&page, &json!({ "accounts": rows, "total_count": accounts.len() }));
+    let document = Listed {
+        accounts: rows,
+        total_count: accounts.len(),
+    };
+    session.console.answer(&page, &document);
     Ok(Exit::Done)
 }
 
@@ -200,24 +251,13 @@ async fn show(id: &AccountId, session: &mut Session<'_>) -> Result<Exit, Failure
             page.line("never read; the daemon reads them when it has connected the account");
         }
     }
-    let mut document = view::account_row_json(&account, connection, key);
-    view::insert(
-        &mut document,
-        "orders",
-        json!(unresolved.iter().map(view::order_json).collect::<Vec<_>>()),
-    );
-    view::insert(
-        &mut document,
-        "latches",
-        json!(
-            stopping
-                .iter()
-                .map(|latch| view::latch_json(latch))
-                .collect::<Vec<_>>()
-        ),
-    );
-    view::insert(&mut document, "balances", view::balances_json(balances.as_ref()));
-    session.console.answer(&page, &json!({ "account": document }));
+    let account = Whole {
+        row: view::account_row_json(&account, connection, key),
+        orders: unresolved.iter().map(view::order_json).collect(),
+        latches: view::latches_json(stopping),
+        balances: balances.as_ref().map(view::balances_json),
+    };
+    session.console.answer(&page, &Shown { account });
     Ok(Exit::Done)
 }
 
@@ -244,9 +284,12 @@ async fn close(id: &AccountId, session: &mut Session<'_>) -> Result<Exit, Failur
             [(delete.as_str(), "its exchange key is still sealed in the store")],
         );
     }
-    session.console.answer(
-        &page,
-        &json!({ "account": id, "status_before": before.status, "status": "closed", "key_left": key_left }),
-    );
+    let document = Closed {
+        account: id,
+        status_before: before.status,
+        status: AccountStatus::Closed,
+        key_left,
+    };
+    session.console.answer(&page, &document);
     Ok(Exit::Done)
 }

@@ -2,7 +2,7 @@
 //! transaction, and then each key is shown to its exchange.
 
 mod changes;
-mod outcome;
+pub(crate) mod outcome;
 
 use std::path::{Path, PathBuf};
 

@@ -1,14 +1,17 @@
 //! `bursar approvals`, `approve` and `reject`: what takes two people.
 
+use bursar_controls::Policy;
 use bursar_execution::{Approval, Approvals as _, Effect, Measure, Proposed};
 use bursar_model::ApprovalId;
 use clap::Args;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use super::loss;
+use super::loss::{self, AllowedLoss};
 use crate::render::{self, Cell, Page, Table, Tone, moment};
 use crate::session::{Opened, Session};
+use crate::view::{LatchDocument, OrderDocument};
 use crate::{Exit, Failure, named, prompt, view};
 
 #[derive(Debug, Args)]
@@ -62,7 +65,11 @@ pub(crate) async fn propose(
                 approval.id,
                 moment(approval.expires_at)
             ));
-            let document = json!({ "approval": approval_json(&approval, now), "done": false });
+            let document = Decided {
+                approval: approval_json(&approval, now),
+                done: false,
+                effect: EffectDocument::default(),
+            };
             session.console.answer(&page, &document);
             Ok(Exit::Partial)
         }
@@ -104,7 +111,9 @@ impl Reject {
         let mut page = Page::new();
         page.line(format!("rejected: {}", approval.measure.describe()));
         facts(&mut page, &approval, now);
-        let document = json!({ "approval": approval_json(&approval, now) });
+        let document = Rejected {
+            approval: approval_json(&approval, now),
+        };
         session.console.answer(&page, &document);
         Ok(Exit::Done)
     }
@@ -155,11 +164,14 @@ impl Approvals {
         let mut page = Page::new();
         page.table(&table, "nothing waits for a second person");
         view::works_alone(&mut page, alone);
-        let document = json!({
-            "approvals": approvals.iter().map(|approval| approval_json(approval, now)).collect::<Vec<_>>(),
-            "total_count": approvals.len(),
-            "works_alone": alone,
-        });
+        let document = Listed {
+            approvals: approvals
+                .iter()
+                .map(|approval| approval_json(approval, now))
+                .collect(),
+            total_count: approvals.len(),
+            works_alone: alone,
+        };
         session.console.answer(&page, &document);
         Ok(Exit::Done)
     }
@@ -186,11 +198,72 @@ fn facts(page: &mut Page, approval: &Approval, now: Timestamp) {
     page.facts(facts);
 }
 
-pub(crate) fn approval_json(approval: &Approval, now: Timestamp) -> Value {
-    let mut document = json!(approval);
-    view::insert(&mut document, "state", json!(approval.state(now)));
-    view::insert(&mut document, "describes", json!(approval.measure.describe()));
-    document
+/// What takes two people, and how far it is.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Proposal")]
+pub(crate) struct ApprovalDocument<'a> {
+    #[serde(flatten)]
+    approval: &'a Approval,
+    /// open, approved, rejected or expired.
+    state: &'static str,
+    /// What is proposed, in words.
+    describes: String,
+}
+
+pub(crate) fn approval_json(approval: &Approval, now: Timestamp) -> ApprovalDocument<'_> {
+    ApprovalDocument {
+        approval,
+        state: approval.state(now),
+        describes: approval.measure.describe(),
+    }
+}
+
+/// What waits for a second person; with `--all` what is decided or too old too.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Proposals")]
+pub(crate) struct Listed<'a> {
+    approvals: Vec<ApprovalDocument<'a>>,
+    total_count: usize,
+    /// Whether one person may do what takes two.
+    works_alone: bool,
+}
+
+/// A proposal that somebody rejected.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ProposalRejected")]
+pub(crate) struct Rejected<'a> {
+    approval: ApprovalDocument<'a>,
+}
+
+/// A proposal that was made or approved, and what was done if it was.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ProposalDecided")]
+pub(crate) struct Decided<'a> {
+    approval: ApprovalDocument<'a>,
+    /// Whether it is done; otherwise a second person has to approve it.
+    done: bool,
+    #[serde(flatten)]
+    effect: EffectDocument<'a>,
+}
+
+/// What was done: the fields of what was proposed are there, the others are left out.
+#[derive(Default, Serialize, JsonSchema)]
+struct EffectDocument<'a> {
+    /// The order that was ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order: Option<OrderDocument<'a>>,
+    /// The switch that was turned off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    released: Option<LatchDocument<'a>>,
+    /// The gentler switch in its place; `null` where none is needed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instead: Option<Option<LatchDocument<'a>>>,
+    /// The limits that hold for everybody from now on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<&'a Policy>,
+    /// The day in which more loss is allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loss: Option<AllowedLoss<'a>>,
 }
 
 /// What was done, to the person whose word made it happen.
@@ -201,34 +274,37 @@ fn tell(
     session: &mut Session<'_>,
 ) -> Result<Exit, Failure> {
     let mut page = Page::new();
-    let mut document = json!({ "approval": approval_json(approval, now), "done": true });
+    let mut done = EffectDocument::default();
     let mut exit = Exit::Done;
     match effect {
         Effect::Resolved(intent) => {
             page.line(format!("order {} is {}", intent.id, intent.state));
-            view::insert(&mut document, "order", view::order_json(intent));
+            done.order = Some(view::order_json(intent));
         }
         Effect::Released { latch, instead } => {
             page.line(format!("switch {} on {} is off", latch.id, latch.scope));
             if let Some(instead) = instead {
                 page.line(view::instead_line(instead));
             }
-            view::insert(&mut document, "released", view::latch_json(latch));
-            view::insert(
-                &mut document,
-                "instead",
-                json!(instead.as_deref().map(view::latch_json)),
-            );
+            done.released = Some(view::latch_json(latch));
+            done.instead = Some(instead.as_deref().map(view::latch_json));
         }
         Effect::PolicySet(policy) => {
             page.line("the looser limits are in force");
-            view::insert(&mut document, "policy", json!(policy));
+            done.policy = Some(policy);
         }
         Effect::LossAllowed { day, still_on } => {
-            exit = loss::allowed_more(&mut page, &mut document, day, still_on, now)?;
+            let (ends, loss) = loss::allowed_more(&mut page, day, still_on, now)?;
+            exit = ends;
+            done.loss = Some(loss);
         }
     }
     facts(&mut page, approval, now);
+    let document = Decided {
+        approval: approval_json(approval, now),
+        done: true,
+        effect: done,
+    };
     session.console.answer(&page, &document);
     Ok(exit)
 }

@@ -1,15 +1,18 @@
 //! `bursar audit`: the record of every decision, and the proof that it is whole.
 
-mod export;
+pub(crate) mod export;
 
 use std::path::PathBuf;
 
 use bursar_audit::{
-    Action, Data, DecodeError, Draft, Head, Log, Outcome, Record, StoredRecord, VerifierKey, VerifyReport,
+    Action, Broken, Data, DecodeError, Draft, Head, Log, Outcome, Record, StoredRecord, VerifierKey,
+    VerifyReport,
 };
 use bursar_model::{AccountId, UserId};
 use bursar_store_sqlite::{SqliteStore, Verification, Verified};
 use clap::{Args, Subcommand};
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::render::{self, Cell, Page, Table, Tone, moment};
@@ -137,19 +140,61 @@ impl Verify {
         if kept_elsewhere.is_none() {
             page.line(format!("  {}", render::caution(WITHOUT_COPY)));
         }
-        let mut document = json!(report);
-        crate::view::insert(&mut document, "whole", json!(report.is_whole()));
-        crate::view::insert(&mut document, "head_text", json!(report.head.to_string()));
-        crate::view::insert(&mut document, "deep", json!(self.deep));
-        crate::view::insert(&mut document, "orphan_changes", json!(orphans));
-        crate::view::insert(&mut document, "checkpoints_elsewhere", json!(kept_elsewhere));
-        session.console.answer(&page, &json!({ "audit": document }));
+        let audit = VerifiedTrail {
+            report: &report,
+            whole: report.is_whole(),
+            head_text: report.head.to_string(),
+            deep: self.deep,
+            orphan_changes: &orphans,
+            checkpoints_elsewhere: kept_elsewhere,
+        };
+        session.console.answer(&page, &Proof { audit });
         Ok(if report.is_whole() {
             Exit::Done
         } else {
             Exit::Failed
         })
     }
+}
+
+/// What a verification of the audit trail found.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TrailVerified")]
+pub(crate) struct Proof<'a> {
+    audit: VerifiedTrail<'a>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct VerifiedTrail<'a> {
+    #[serde(flatten)]
+    report: &'a VerifyReport,
+    whole: bool,
+    /// The head as it is noted elsewhere, for `--head`.
+    head_text: String,
+    /// Whether every change in the store was compared with the trail.
+    deep: bool,
+    orphan_changes: &'a [Broken],
+    /// How many checkpoints the outside copy has; `null` without one.
+    checkpoints_elsewhere: Option<usize>,
+}
+
+/// The newest records of the audit trail.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TrailTail")]
+pub(crate) struct Newest {
+    records: Vec<TrailRow>,
+}
+
+/// A record, or the number of one that cannot be read.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+enum TrailRow {
+    Read(Box<Record>),
+    Unreadable {
+        seq: u64,
+        /// Why.
+        unreadable: String,
+    },
 }
 
 /// So many contradictions are shown; with `--json` all are.
@@ -184,7 +229,7 @@ impl Tail {
                 Ok(record) => {
                     if is_about(&record, self.user.as_ref(), self.account.as_ref()) {
                         table.row(row(&record));
-                        rows.push(json!(record));
+                        rows.push(TrailRow::Read(Box::new(record)));
                     }
                 }
                 Err(error) => {
@@ -192,13 +237,16 @@ impl Tail {
                         Cell::new(stored.seq),
                         Cell::new(format!("unreadable: {error}")).tone(Tone::Bad),
                     ]);
-                    rows.push(json!({ "seq": stored.seq, "unreadable": error.to_string() }));
+                    rows.push(TrailRow::Unreadable {
+                        seq: stored.seq,
+                        unreadable: error.to_string(),
+                    });
                 }
             }
         }
         let mut page = Page::new();
         page.table(&table, "no record");
-        session.console.answer(&page, &json!({ "records": rows }));
+        session.console.answer(&page, &Newest { records: rows });
         Ok(Exit::Done)
     }
 }

@@ -1,6 +1,6 @@
 //! `bursar backup`: sealed copies of the store, and a store in the place of one that is lost.
 
-mod restore;
+pub(crate) mod restore;
 
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter};
@@ -8,13 +8,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bursar_audit::{Hash, Head, SignedCheckpoint};
-use bursar_keystore::{BackupHeader, CredentialFacts, KeyStore, OpenBackup, SealedBackup, SlotId, Vault};
+use bursar_keystore::{
+    BackupHeader, CredentialFacts, KeyId, KeyStore, OpenBackup, SealedBackup, SlotId, StoreId, Vault,
+};
 use bursar_store_sqlite::{
     KnownBackup, SqliteStore, StoreCopy, Verification, Verified, discard_copy, free_bytes,
 };
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::installation::beside;
@@ -71,7 +74,7 @@ impl Backup {
 }
 
 /// What a backup says of its contents, to everybody.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct About {
     /// How often the store was put back before.
@@ -137,10 +140,10 @@ impl Create {
         page.facts(facts_of(&header, &about));
         page.blank();
         page.line(format!("prove it: bursar backup verify {}", file.display()));
-        let mut document = backup_json(&header, &about);
-        if let Some(fields) = document.as_object_mut() {
-            fields.insert("file".to_owned(), json!(file));
-        }
+        let document = Created {
+            backup: backup_json(&header, &about),
+            file: &file,
+        };
         session.console.answer(&page, &document);
         Ok(Exit::Done)
     }
@@ -397,17 +400,14 @@ async fn verify(file: &Path, session: &mut Session<'_>) -> Result<Exit, Failure>
             .into_iter()
             .chain(found),
     );
-    let mut document = backup_json(&unsealed.header, &unsealed.about);
-    if let Some(fields) = document.as_object_mut() {
-        fields.insert("slot".to_owned(), json!(unsealed.slot));
-        fields.insert(
-            "whole".to_owned(),
-            json!(report.is_whole() && unsealed.damaged.is_empty()),
-        );
-        fields.insert("audit".to_owned(), json!(report.to_string()));
-    }
-    session.console.answer(&page, &document);
     let is_whole = report.is_whole() && unsealed.damaged.is_empty();
+    let document = Proved {
+        backup: backup_json(&unsealed.header, &unsealed.about),
+        slot: &unsealed.slot,
+        whole: is_whole,
+        audit: report.to_string(),
+    };
+    session.console.answer(&page, &document);
     Ok(if is_whole { Exit::Done } else { Exit::Failed })
 }
 
@@ -434,15 +434,51 @@ fn facts_of(header: &BackupHeader, about: &About) -> Vec<(&'static str, Cell)> {
     ]
 }
 
-fn backup_json(header: &BackupHeader, about: &About) -> Value {
-    json!({
-        "id": header.id,
-        "store": header.store,
-        "created_at": header.created_at,
-        "key": header.key,
-        "slots": header.keys.slots.iter().map(|slot| &slot.id).collect::<Vec<_>>(),
-        "about": about,
-    })
+/// A sealed copy of the store.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Backup")]
+struct BackupDocument<'a> {
+    id: String,
+    store: StoreId,
+    created_at: Timestamp,
+    key: KeyId,
+    /// What it opens with.
+    slots: Vec<&'a SlotId>,
+    about: &'a About,
+}
+
+fn backup_json<'a>(header: &'a BackupHeader, about: &'a About) -> BackupDocument<'a> {
+    BackupDocument {
+        id: header.id.to_string(),
+        store: header.store,
+        created_at: header.created_at,
+        key: header.key,
+        slots: header.keys.slots.iter().map(|slot| &slot.id).collect(),
+        about,
+    }
+}
+
+/// A backup that was made.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "BackupCreated")]
+pub(crate) struct Created<'a> {
+    #[serde(flatten)]
+    backup: BackupDocument<'a>,
+    file: &'a Path,
+}
+
+/// A backup that was opened and looked at.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "BackupProved")]
+pub(crate) struct Proved<'a> {
+    #[serde(flatten)]
+    backup: BackupDocument<'a>,
+    /// The slot that opened it.
+    slot: &'a SlotId,
+    /// Whether its audit trail is whole and every credential opens.
+    whole: bool,
+    /// What was found of its audit trail, in words.
+    audit: String,
 }
 
 fn unwritten(file: &Path, error: &(dyn std::error::Error + 'static)) -> Failure {

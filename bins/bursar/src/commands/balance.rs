@@ -3,12 +3,15 @@
 use bursar_accounts::{BalanceOwner, BalanceReport, ReadinessLevel};
 use bursar_auth::{Directory, DisplayName};
 use bursar_execution::Conditions;
-use bursar_model::AccountId;
+use bursar_execution::holdings::Unmanaged;
+use bursar_model::{AccountId, Usd};
 use clap::Args;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::render::{Cell, Page, Tone, age, moment};
 use crate::session::Session;
+use crate::view::BalancesDocument;
 use crate::{Exit, Failure, view};
 
 #[derive(Debug, Args)]
@@ -91,17 +94,35 @@ impl Balance {
                 page.line(format!("  {} {}", holding.quantity, holding.asset));
             }
         }
-        let document = json!({
-            "readiness": report,
-            "thresholds_usd": {
-                "limited": thresholds.limited_usd,
-                "recommended": thresholds.recommended_usd,
-                "excellent": thresholds.excellent_usd,
+        let document = Readiness {
+            readiness: &report,
+            thresholds_usd: Thresholds {
+                limited: thresholds.limited_usd,
+                recommended: thresholds.recommended_usd,
+                excellent: thresholds.excellent_usd,
             },
-            "balances": view::balances_json(Some(&known)),
-            "unmanaged": unmanaged,
-        });
+            balances: view::balances_json(&known),
+            unmanaged: &unmanaged,
+        };
         session.console.answer(&page, &document);
         Ok(Exit::Done)
     }
+}
+
+/// Whether an account has enough money to trade.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Readiness<'a> {
+    readiness: &'a BalanceReport,
+    /// From which amount on each level is reached.
+    thresholds_usd: Thresholds,
+    balances: BalancesDocument<'a>,
+    /// What was not bought through Bursar, and is never sold by it.
+    unmanaged: &'a [Unmanaged],
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Thresholds {
+    limited: Usd,
+    recommended: Usd,
+    excellent: Usd,
 }

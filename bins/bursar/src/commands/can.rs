@@ -4,9 +4,11 @@ use bursar_auth::Directory;
 use bursar_controls::Sizing;
 use bursar_execution::OrderIntent;
 use bursar_execution::Preview;
-use bursar_model::{AccountId, OrderRequest, OrderSize, Pair, Side, Usd, UserId};
+use bursar_model::{AccountId, Check, OrderRequest, OrderSize, Pair, Price, Quantity, Side, Usd, UserId};
 use clap::Args;
-use serde_json::{Value, json};
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::arguments::{pair, usd_above_zero, word};
 use crate::render::{self, Cell, Page, age};
@@ -62,9 +64,18 @@ impl Can {
                 cycle: None,
             })
             .await?;
-        let mut document = preview_json(&preview);
-        view::insert(&mut document, "user_id", json!(self.user));
-        view::insert(&mut document, "account_id", json!(self.account));
+        let document = Answer {
+            user_id: &self.user,
+            account_id: &self.account,
+            allowed: preview.allowed,
+            order: &preview.order,
+            reducing: preview.reducing,
+            sizing: preview.sizing.as_ref().map(sizing_json),
+            trace: &preview.trace,
+            broken_rules: view::broken(&preview.trace)
+                .map(|check| check.rule.as_str())
+                .collect(),
+        };
         session.console.answer(
             &page(&preview, &self.account, session.surroundings.now()),
             &document,
@@ -128,25 +139,47 @@ pub(crate) fn sizing_facts(sizing: &Sizing, now: jiff::Timestamp) -> Vec<(&'stat
     facts
 }
 
-fn preview_json(preview: &Preview) -> Value {
-    json!({
-        "allowed": preview.allowed,
-        "order": preview.order,
-        "reducing": preview.reducing,
-        "sizing": preview.sizing.as_ref().map(sizing_json),
-        "trace": preview.trace,
-        "broken_rules": view::broken(&preview.trace).map(|check| check.rule.as_str()).collect::<Vec<_>>(),
-    })
+/// What the rules say of an order that is not placed.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DryRun")]
+pub(crate) struct Answer<'a> {
+    user_id: &'a UserId,
+    account_id: &'a AccountId,
+    allowed: bool,
+    /// The order in words.
+    order: &'a str,
+    /// Whether it would lower a position.
+    reducing: bool,
+    /// `null` for an order that cannot be sized.
+    sizing: Option<SizingDocument>,
+    /// What every rule says.
+    trace: &'a [Check],
+    /// The names of those that refuse it.
+    broken_rules: Vec<&'a str>,
 }
 
-pub(crate) fn sizing_json(sizing: &Sizing) -> Value {
-    json!({
-        "quantity": sizing.terms.quantity,
-        "notional_usd": sizing.notional,
-        "worst_cost_usd": sizing.worst_cost,
-        "worst_fee_usd": sizing.worst_fee,
-        "rounded_off_usd": sizing.rounded_off,
-        "reference_price": sizing.reference.map(|reference| reference.price),
-        "reference_at": sizing.reference.map(|reference| reference.at),
-    })
+/// The figures of an order.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "OrderFigures")]
+pub(crate) struct SizingDocument {
+    quantity: Quantity,
+    notional_usd: Usd,
+    worst_cost_usd: Usd,
+    worst_fee_usd: Usd,
+    /// What the exchange's smallest step leaves of the amount.
+    rounded_off_usd: Usd,
+    reference_price: Option<Price>,
+    reference_at: Option<Timestamp>,
+}
+
+pub(crate) fn sizing_json(sizing: &Sizing) -> SizingDocument {
+    SizingDocument {
+        quantity: sizing.terms.quantity,
+        notional_usd: sizing.notional,
+        worst_cost_usd: sizing.worst_cost,
+        worst_fee_usd: sizing.worst_fee,
+        rounded_off_usd: sizing.rounded_off,
+        reference_price: sizing.reference.map(|reference| reference.price),
+        reference_at: sizing.reference.map(|reference| reference.at),
+    }
 }

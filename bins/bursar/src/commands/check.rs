@@ -1,8 +1,9 @@
 //! `bursar check`: the gateway's own promises, asked of the store.
 
-use bursar_execution::{Reach, SelfCheck};
+use bursar_execution::{CheckReport, Reach, SelfCheck};
 use clap::Args;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::render::{self, Cell, Page, Table, Tone, count};
 use crate::session::Session;
@@ -16,6 +17,14 @@ found broken for the first time turns the global switch on. Exits with 1 when on
 Example:
   bursar check")]
 pub struct Check {}
+
+/// Whether the gateway's own promises hold.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Promises")]
+pub(crate) struct Checked {
+    holds: bool,
+    check: CheckReport,
+}
 
 impl Check {
     pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
@@ -51,9 +60,8 @@ impl Check {
             page.table(&table, "");
         }
         let holds = report.violations.is_empty();
-        session
-            .console
-            .answer(&page, &json!({ "holds": holds, "check": report }));
+        let check = report;
+        session.console.answer(&page, &Checked { holds, check });
         Ok(if holds { Exit::Done } else { Exit::Failed })
     }
 }

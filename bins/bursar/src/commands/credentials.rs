@@ -2,9 +2,10 @@
 //! what it may do, and one that can withdraw is refused.
 
 mod entered;
-mod rotate;
+pub(crate) mod rotate;
 
 pub use entered::EnteredKey;
+pub(crate) use entered::without_what_was_read;
 pub(crate) use entered::{Holder, NamedKey, PARTS, from_environment, in_variables};
 
 use bursar_accounts::{AdmittedKey, KeyRefused, admit_key};
@@ -15,10 +16,13 @@ use bursar_keystore::{CredentialFacts, CredentialMaterial, CredentialPlace, KeyS
 use bursar_model::{AccountId, AccountMode};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
+use crate::commands::credentials::rotate::SupersededDocument;
 use crate::render::{Cell, Page, Table, Tone, moment};
 use crate::session::{Opened, Session};
+use crate::view::KeyDocument;
 use crate::{Exit, Failure, brokers, prompt, view};
 
 #[derive(Debug, Subcommand)]
@@ -115,10 +119,49 @@ async fn set(command: &Set, session: &mut Session<'_>) -> Result<Exit, Failure> 
     if !owner.enabled {
         page.next_steps("Next", [(enable.as_str(), "the user is disabled")]);
     }
-    session
-        .console
-        .answer(&page, &json!({ "credential": stored.json() }));
+    let credential = stored.json();
+    session.console.answer(&page, &Stored { credential });
     Ok(Exit::Done)
+}
+
+/// A key that was stored, or checked again.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "KeyStored")]
+pub(crate) struct Stored<'a> {
+    credential: StoredKeyDocument<'a>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AdmittedKey")]
+pub(crate) struct StoredKeyDocument<'a> {
+    #[serde(flatten)]
+    key: KeyDocument<'a>,
+    /// When the exchange was asked what it may do.
+    checked_at: Timestamp,
+    /// What the exchange calls the account, where it says so.
+    broker_account_id: Option<&'a str>,
+    warnings: &'a [String],
+}
+
+/// A key that was erased.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "KeyDeleted")]
+pub(crate) struct Deleted<'a> {
+    deleted: KeyDocument<'a>,
+    /// The key that it had taken the place of, where that was still kept.
+    deleted_before_it: Option<KeyDocument<'a>>,
+    /// The newest backup in which a sealed copy of it is.
+    last_backup_with_it: Option<Timestamp>,
+}
+
+/// Every sealed key.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Keys")]
+pub(crate) struct Listed<'a> {
+    credentials: Vec<KeyDocument<'a>>,
+    /// Keys that others took the place of, kept for a while and not used.
+    superseded: Vec<SupersededDocument<'a>>,
+    accounts_without_key: Vec<&'a AccountId>,
 }
 
 /// The account, if it is one that can have a key.
@@ -156,16 +199,13 @@ impl StoredKey {
         ]
     }
 
-    pub(crate) fn json(&self) -> Value {
-        let mut document = view::key_json(&self.facts);
-        view::insert(&mut document, "checked_at", json!(self.admitted.checked_at));
-        view::insert(
-            &mut document,
-            "broker_account_id",
-            json!(self.admitted.venue_account_id),
-        );
-        view::insert(&mut document, "warnings", json!(self.admitted.warnings));
-        document
+    fn json(&self) -> StoredKeyDocument<'_> {
+        StoredKeyDocument {
+            key: view::key_json(&self.facts),
+            checked_at: self.admitted.checked_at,
+            broker_account_id: self.admitted.venue_account_id.as_deref(),
+            warnings: &self.admitted.warnings,
+        }
     }
 }
 
@@ -313,9 +353,9 @@ async fn check(id: &AccountId, session: &mut Session<'_>) -> Result<Exit, Failur
                 "the key of `{id}` is fit for trading, and for nothing more"
             ));
             page.facts(checked.facts());
-            let mut document = checked.json();
-            view::insert(&mut document, "rights", json!(rights.rights.join(", ")));
-            session.console.answer(&page, &json!({ "credential": document }));
+            let mut credential = checked.json();
+            credential.key.rights = rights.rights.join(", ").into();
+            session.console.answer(&page, &Stored { credential });
             Ok(Exit::Done)
         }
     }
@@ -369,14 +409,12 @@ async fn delete(id: &AccountId, session: &mut Session<'_>) -> Result<Exit, Failu
         "Next",
         [(set.as_str(), "a new key; until then the account does not trade")],
     );
-    session.console.answer(
-        &page,
-        &json!({
-            "deleted": view::key_json(&facts),
-            "deleted_before_it": before.map(|old| view::key_json(&old.facts)),
-            "last_backup_with_it": backup.map(|backup| backup.at),
-        }),
-    );
+    let document = Deleted {
+        deleted: view::key_json(&facts),
+        deleted_before_it: before.map(|old| view::key_json(&old.facts)),
+        last_backup_with_it: backup.map(|backup| backup.at),
+    };
+    session.console.answer(&page, &document);
     Ok(Exit::Done)
 }
 
@@ -430,11 +468,11 @@ async fn list(session: &mut Session<'_>) -> Result<Exit, Failure> {
             )]);
         }
     }
-    let document = json!({
-        "credentials": keys.iter().map(view::key_json).collect::<Vec<_>>(),
-        "superseded": superseded.iter().map(rotate::superseded_json).collect::<Vec<_>>(),
-        "accounts_without_key": missing,
-    });
+    let document = Listed {
+        credentials: keys.iter().map(view::key_json).collect(),
+        superseded: superseded.iter().map(SupersededDocument::of).collect(),
+        accounts_without_key: missing,
+    };
     session.console.answer(&page, &document);
     Ok(Exit::Done)
 }

@@ -11,7 +11,8 @@ use bursar_model::AccountMode;
 use bursar_store_sqlite::{SqliteStore, free_bytes};
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::checkpoint_file::OutsideCopy;
 use crate::commands::audit::WITHOUT_COPY;
@@ -74,6 +75,38 @@ struct Finding {
     found: String,
     /// What to do; empty where all is well.
     hint: String,
+}
+
+impl Finding {
+    fn json(&self) -> FindingDocument<'_> {
+        FindingDocument {
+            check: self.check,
+            verdict: self.verdict.name(),
+            found: &self.found,
+            hint: &self.hint,
+        }
+    }
+}
+
+/// Whether everything that has to be there is there.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Examination")]
+pub(crate) struct Examined<'a> {
+    checks: Vec<FindingDocument<'a>>,
+    /// How many are bad.
+    bad: usize,
+    /// How many somebody should look at.
+    look: usize,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Finding")]
+struct FindingDocument<'a> {
+    check: &'a str,
+    verdict: &'a str,
+    found: &'a str,
+    /// What to do; empty where all is well.
+    hint: &'a str,
 }
 
 /// What was found so far.
@@ -142,16 +175,11 @@ impl Doctor {
                 .filter(|finding| finding.verdict == verdict)
                 .count()
         };
-        let document = json!({
-            "checks": findings.iter().map(|finding| json!({
-                "check": finding.check,
-                "verdict": finding.verdict.name(),
-                "found": finding.found,
-                "hint": finding.hint,
-            })).collect::<Vec<_>>(),
-            "bad": count_of(Verdict::Bad),
-            "look": count_of(Verdict::Caution),
-        });
+        let document = Examined {
+            checks: findings.iter().map(Finding::json).collect(),
+            bad: count_of(Verdict::Bad),
+            look: count_of(Verdict::Caution),
+        };
         session.console.answer(&page, &document);
         Ok(if count_of(Verdict::Bad) == 0 {
             Exit::Done

@@ -3,12 +3,14 @@
 use bursar_auth::{Account, Directory};
 use bursar_controls::{Latch, LatchCause};
 use bursar_execution::{ErrorCount, Journal, Reports};
-use bursar_model::UserId;
+use bursar_model::{AccountId, UserId};
 use clap::{Args, Subcommand};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::render::{Cell, Page, Table, Tone, count, moment};
 use crate::session::{Opened, Session};
+use crate::view::LatchDocument;
 use crate::{Exit, Failure, prompt, view};
 
 #[derive(Debug, Subcommand)]
@@ -50,14 +52,37 @@ async fn show(id: &UserId, session: &mut Session<'_>) -> Result<Exit, Failure> {
     let mut page = Page::new();
     page.table(&table(&errors), "no error was counted");
     tell_stopped(&mut page, &stopped);
-    let document = json!({
-        "user_id": id,
-        "errors": errors,
-        "total_count": errors.len(),
-        "latches": stopped.iter().map(view::latch_json).collect::<Vec<_>>(),
-    });
+    let document = Shown {
+        user_id: id,
+        errors: &errors,
+        total_count: errors.len(),
+        latches: view::latches_json(&stopped),
+    };
     session.console.answer(&page, &document);
     Ok(Exit::Done)
+}
+
+/// The errors of each account of a user, by kind.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Errors")]
+pub(crate) struct Shown<'a> {
+    user_id: &'a UserId,
+    errors: &'a [ErrorCount],
+    total_count: usize,
+    /// The switches that errors turned on.
+    latches: Vec<LatchDocument<'a>>,
+}
+
+/// Errors that are counted from zero again.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ErrorsReset")]
+pub(crate) struct Forgotten<'a> {
+    user_id: &'a UserId,
+    accounts: Vec<&'a AccountId>,
+    /// How many counted until now.
+    forgotten: u64,
+    /// The switches that errors turned on: none was turned off.
+    latches: Vec<LatchDocument<'a>>,
 }
 
 async fn reset(id: &UserId, session: &mut Session<'_>) -> Result<Exit, Failure> {
@@ -83,12 +108,12 @@ async fn reset(id: &UserId, session: &mut Session<'_>) -> Result<Exit, Failure> 
         count(accounts.len(), "account", "accounts")
     ));
     tell_stopped(&mut page, &stopped);
-    let document = json!({
-        "user_id": id,
-        "accounts": accounts.iter().map(Account::id).collect::<Vec<_>>(),
-        "forgotten": counted,
-        "latches": stopped.iter().map(view::latch_json).collect::<Vec<_>>(),
-    });
+    let document = Forgotten {
+        user_id: id,
+        accounts: accounts.iter().map(Account::id).collect(),
+        forgotten: counted,
+        latches: view::latches_json(&stopped),
+    };
     session.console.answer(&page, &document);
     Ok(Exit::Done)
 }

@@ -2,17 +2,20 @@
 //! became of it. Read from the journal and the audit trail, however long ago it was.
 
 use bursar_audit::{Record, Value as DataValue};
-use bursar_controls::Snapshot;
+use bursar_controls::{Sizing, Snapshot};
 use bursar_execution::{Approval, BookedFill, Recorded, Reports, SelfCheck};
-use bursar_model::Quote;
+use bursar_ledger::DayKey;
+use bursar_model::{Check, Quote};
 use clap::Args;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use crate::commands::approvals::approval_json;
+use crate::commands::approvals::{ApprovalDocument, approval_json};
 use crate::named::OrderId;
 use crate::render::{Cell, Page, Table, age, harmless, moment};
 use crate::session::Session;
+use crate::view::OrderDocument;
 use crate::{Exit, Failure, view};
 
 #[derive(Debug, Args)]
@@ -224,23 +227,47 @@ fn why(record: &Record) -> String {
     record.reason.clone().unwrap_or_else(|| text(record, "cause"))
 }
 
-fn document(
-    recorded: &Recorded,
-    records: &[Record],
-    approvals: &[Approval],
-    fills: &[BookedFill],
+/// Why an order was allowed or refused, and what became of it.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Explanation<'a> {
+    order: OrderDocument<'a>,
+    /// The trading day in which it was decided on.
+    day: DayKey,
+    /// The trading cycle that asked, when one did.
+    cycle: Option<u64>,
+    /// How often it was sent.
+    attempts: u32,
+    /// What was known when it was decided on.
+    snapshot: &'a Snapshot,
+    sizing: Option<&'a Sizing>,
+    /// What every rule said.
+    trace: &'a [Check],
+    /// What the audit trail has about it.
+    records: &'a [Record],
+    executions: &'a [BookedFill],
+    approvals: Vec<ApprovalDocument<'a>>,
+}
+
+fn document<'a>(
+    recorded: &'a Recorded,
+    records: &'a [Record],
+    approvals: &'a [Approval],
+    fills: &'a [BookedFill],
     now: Timestamp,
-) -> Value {
-    json!({
-        "order": view::order_json(&recorded.intent),
-        "day": recorded.day.to_string(),
-        "cycle": recorded.cycle,
-        "attempts": recorded.attempts,
-        "snapshot": recorded.snapshot,
-        "sizing": recorded.intent.sizing,
-        "trace": recorded.intent.trace,
-        "records": records,
-        "executions": fills,
-        "approvals": approvals.iter().map(|approval| approval_json(approval, now)).collect::<Vec<_>>(),
-    })
+) -> Explanation<'a> {
+    Explanation {
+        order: view::order_json(&recorded.intent),
+        day: recorded.day,
+        cycle: recorded.cycle,
+        attempts: recorded.attempts,
+        snapshot: &recorded.snapshot,
+        sizing: recorded.intent.sizing.as_ref(),
+        trace: &recorded.intent.trace,
+        records,
+        executions: fills,
+        approvals: approvals
+            .iter()
+            .map(|approval| approval_json(approval, now))
+            .collect(),
+    }
 }

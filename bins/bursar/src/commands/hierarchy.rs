@@ -5,7 +5,8 @@ use bursar_auth::{Account, Directory, User};
 use bursar_execution::{Conditions, Connection, ConnectionState};
 use bursar_model::{AccountId, AccountStatus};
 use clap::Args;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::render::{self, Page};
 use crate::session::{Opened, Session};
@@ -21,11 +22,17 @@ impl Hierarchy {
     pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
         let opened = session.open().await?;
         let report = report(&opened).await?;
-        session
-            .console
-            .answer(&page(&report), &json!({ "hierarchy": report }));
+        let page = page(&report);
+        session.console.answer(&page, &Reported { hierarchy: report });
         Ok(Exit::Done)
     }
+}
+
+/// Who is connected, and who trades without a master.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Hierarchy")]
+pub(crate) struct Reported {
+    hierarchy: HierarchyReport,
 }
 
 /// The hierarchy as the store knows it.

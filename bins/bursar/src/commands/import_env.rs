@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 
 use bursar_auth::{Account, Directory};
 use bursar_keystore::KeyStore;
+use bursar_model::{AccountId, UserId};
 use clap::Args;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::commands::credentials::{self, Holder, NamedKey, PARTS, in_variables};
+use crate::documents::FailureDocument;
 use crate::render::{Cell, Page, Table, Tone, count};
 use crate::session::{Opened, Session};
 use crate::{Exit, Failure, brokers, view};
@@ -246,23 +249,32 @@ fn answer(rows: &[(Found, Outcome)], without: &[&Holder], session: &mut Session<
         page.blank();
         page.line("The keys are sealed here now: remove the variables from wherever they are written.");
     }
-    let documents: Vec<Value> = rows
-        .iter()
-        .map(|(found, outcome)| {
-            let mut document = json!({
-                "variable": found.key.variable(),
-                "account_id": found.account.id(),
-                "user_id": found.account.owner(),
-            });
-            outcome.insert_into(&mut document);
-            document
-        })
-        .collect();
-    let document = json!({
-        "keys": documents,
-        "accounts_without_key": without.iter().map(|holder| &holder.account).collect::<Vec<_>>(),
-    });
+    let document = Imported {
+        keys: rows.iter().map(|(found, outcome)| outcome.json(found)).collect(),
+        accounts_without_key: without.iter().map(|holder| &holder.account).collect(),
+    };
     session.console.answer(&page, &document);
+}
+
+/// The exchange keys that the environment holds, and what became of each.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "KeysImported")]
+pub(crate) struct Imported<'a> {
+    keys: Vec<ImportedKey<'a>>,
+    accounts_without_key: Vec<&'a AccountId>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct ImportedKey<'a> {
+    variable: String,
+    account_id: &'a AccountId,
+    user_id: &'a UserId,
+    /// planned, kept, stored or failed.
+    outcome: &'static str,
+    ends_with: Option<&'a str>,
+    /// Why it was not stored; left out otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<FailureDocument<'a>>,
 }
 
 impl Outcome {
@@ -278,18 +290,20 @@ impl Outcome {
         }
     }
 
-    fn insert_into(&self, document: &mut Value) {
+    fn json<'a>(&'a self, found: &'a Found) -> ImportedKey<'a> {
         let (outcome, ends_with, failure) = match self {
             Self::Planned => ("planned", None, None),
-            Self::Kept { hint } => ("kept", Some(hint), None),
-            Self::Stored { hint } => ("stored", Some(hint), None),
+            Self::Kept { hint } => ("kept", Some(hint.as_str()), None),
+            Self::Stored { hint } => ("stored", Some(hint.as_str()), None),
             Self::Failed(failure) => ("failed", None, Some(failure)),
         };
-        view::insert(document, "outcome", json!(outcome));
-        view::insert(document, "ends_with", json!(ends_with));
-        if let Some(failure) = failure {
-            let error = json!({ "message": failure.message(), "hint": failure.hint() });
-            view::insert(document, "error", error);
+        ImportedKey {
+            variable: found.key.variable(),
+            account_id: found.account.id(),
+            user_id: found.account.owner(),
+            outcome,
+            ends_with,
+            error: failure.map(FailureDocument::of),
         }
     }
 }

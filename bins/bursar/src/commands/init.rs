@@ -12,7 +12,8 @@ use bursar_keystore::{InitError, KeyStore, NewSlot, PassphraseCost, Secret, Vaul
 use bursar_model::Tier;
 use bursar_store_sqlite::SqliteStore;
 use clap::Args;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::installation::beside;
 use crate::recovery::{Recovery, hand_over, keys_apart};
@@ -51,6 +52,30 @@ impl Way {
             Self::Passphrase(_) => "passphrase",
         }
     }
+}
+
+/// A new store.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "StoreMade")]
+pub(crate) struct Made<'a> {
+    store: &'a Path,
+    unlock: MadeUnlock<'a>,
+    /// Where the recovery code was written; `null` when it was shown.
+    recovery_file: Option<&'a Path>,
+    settings_file: &'a Path,
+    /// Whether the settings file is new.
+    settings_written: bool,
+    /// The commands to run next.
+    next: Vec<&'static str>,
+}
+
+/// How the store is unlocked.
+#[derive(Serialize, JsonSchema)]
+struct MadeUnlock<'a> {
+    /// file or passphrase.
+    kind: &'static str,
+    file: Option<&'a Path>,
+    slots: Vec<String>,
 }
 
 impl Init {
@@ -93,14 +118,18 @@ impl Init {
         )?;
 
         let page = finish(&opened.installation);
-        let document = json!({
-            "store": opened.installation.store,
-            "unlock": { "kind": kind, "file": unlock_file, "slots": slots },
-            "recovery_file": recovery.file(),
-            "settings_file": settings_file,
-            "settings_written": written,
-            "next": NEXT.iter().map(|(command, _)| command).collect::<Vec<_>>(),
-        });
+        let document = Made {
+            store: &opened.installation.store,
+            unlock: MadeUnlock {
+                kind,
+                file: unlock_file.as_deref(),
+                slots,
+            },
+            recovery_file: recovery.file(),
+            settings_file: &settings_file,
+            settings_written: written,
+            next: NEXT.iter().map(|(command, _)| *command).collect(),
+        };
         session.console.answer(&page, &document);
         Ok(Exit::Done)
     }

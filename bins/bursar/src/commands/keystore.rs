@@ -1,12 +1,15 @@
 //! `bursar keystore`: how the store is unlocked, and new keys in the place of old ones.
 
-mod rotate;
+pub(crate) mod rotate;
 pub(crate) mod seal;
-mod slot;
+pub(crate) mod slot;
 
-use bursar_keystore::{Header, KeyId, Proof, SealedSlot, SlotKind, Vault};
+use bursar_keystore::{Fingerprint, Header, KeyId, Proof, SealedSlot, SlotId, SlotKind, StoreId, Vault};
+use bursar_model::CredentialId;
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::render::{Cell, Page, Table, Tone, bad, count, moment};
 use crate::session::{Opened, Session};
@@ -98,18 +101,18 @@ impl Status {
         if let Some(proved) = &proved {
             tell(&mut page, proved);
         }
-        let document = json!({
-            "store": header.store,
-            "sealed": sealing.as_ref().map(seal::sealing_json),
-            "version": header.version,
-            "root": header.root,
-            "slots": header.slots.iter().map(slot_json).collect::<Vec<_>>(),
-            "keys": proved.as_ref().map(|proved| &proved.keys),
-            "proof": proved.as_ref().map(|proved| json!({
-                "opened": proved.proof.opened,
-                "damaged": proved.proof.damaged.iter().map(|facts| facts.id).collect::<Vec<_>>(),
-            })),
-        });
+        let document = Shown {
+            store: header.store,
+            sealed: sealing.as_ref().map(seal::SealingDocument::of),
+            version: header.version,
+            root: header.root,
+            slots: slots_json(&header),
+            keys: proved.as_ref().map(|proved| proved.keys.as_slice()),
+            proof: proved.as_ref().map(|proved| ProofDocument {
+                opened: proved.proof.opened,
+                damaged: proved.proof.damaged.iter().map(|facts| facts.id).collect(),
+            }),
+        };
         session.console.answer(&page, &document);
         let is_whole = proved.is_none_or(|proved| proved.proof.damaged.is_empty());
         Ok(if is_whole { Exit::Done } else { Exit::Failed })
@@ -160,11 +163,49 @@ fn unlocked_by(kind: &SlotKind) -> String {
     }
 }
 
-fn slot_json(slot: &SealedSlot) -> Value {
-    json!({
-        "id": slot.id,
-        "kind": slot.kind.name(),
-        "created_at": slot.created_at,
-        "fingerprint": slot.fingerprint,
-    })
+/// How the store is unlocked.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "KeyStore")]
+pub(crate) struct Shown<'a> {
+    store: StoreId,
+    /// Who sealed it; `null` while it may be unlocked.
+    sealed: Option<seal::SealingDocument<'a>>,
+    version: u64,
+    root: KeyId,
+    slots: Vec<SlotDocument<'a>>,
+    /// The keys of the store; `null` without `--prove`.
+    keys: Option<&'a [KeyId]>,
+    /// What opened with them; `null` without `--prove`.
+    proof: Option<ProofDocument>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "KeyStoreProof")]
+struct ProofDocument {
+    /// How many credentials opened.
+    opened: usize,
+    damaged: Vec<CredentialId>,
+}
+
+/// A way to unlock the store.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Slot")]
+pub(crate) struct SlotDocument<'a> {
+    id: &'a SlotId,
+    kind: &'static str,
+    created_at: Timestamp,
+    fingerprint: Fingerprint,
+}
+
+fn slot_json(slot: &SealedSlot) -> SlotDocument<'_> {
+    SlotDocument {
+        id: &slot.id,
+        kind: slot.kind.name(),
+        created_at: slot.created_at,
+        fingerprint: slot.fingerprint,
+    }
+}
+
+fn slots_json(header: &Header) -> Vec<SlotDocument<'_>> {
+    header.slots.iter().map(slot_json).collect()
 }

@@ -11,14 +11,16 @@ use bursar_auth::{Account, Directory};
 use bursar_controls::{Latch, LatchMode, Scope};
 use bursar_execution::emergency::EmergencyStop;
 use bursar_execution::{Conditions, ConnectionState, FLATTEN_TRIES, Intent, Journal};
-use bursar_model::{AccountId, BrokerId, IntentId, IntentState, Position, UserId};
+use bursar_model::{AccountId, BrokerId, IntentId, IntentState, Pair, Position, Quantity, UserId};
 use bursar_store_sqlite::{Environment, SqliteStore};
 use clap::{Args, ValueEnum};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::arguments::{shortened, word};
 use crate::render::{self, Cell, Page, Tone};
 use crate::session::{self, Opened, Session};
+use crate::view::{LatchDocument, LatchWithStandings};
 use crate::{Exit, Failure, Installation, prompt, view};
 
 /// How long the store has for it before the emergency file takes the stop.
@@ -271,13 +273,13 @@ async fn emergency(
         "not verified: whether a daemon runs there, which accounts are concerned, and what works at the exchange; look with `bursar latches` when the store works",
     ));
     page.line(format!("hint: {}", why.hint()));
-    let document = json!({
-        "latch": view::latch_json(&latch),
-        "recorded": false,
-        "emergency_file": shown,
-        "store_error": why.message(),
-        "hint": why.hint(),
-    });
+    let document = Emergency {
+        latch: view::latch_json(&latch),
+        recorded: false,
+        emergency_file: &shown,
+        store_error: why.message(),
+        hint: why.hint(),
+    };
     session.console.answer(&page, &document);
     Ok(Exit::Partial)
 }
@@ -321,14 +323,56 @@ struct Held {
 }
 
 impl Held {
-    fn json(&self) -> serde_json::Value {
-        json!({
-            "account": self.account.as_str(),
-            "pair": self.position.pair.to_string(),
-            "quantity": self.position.quantity.to_string(),
-            "connected": self.connected,
-        })
+    const fn json(&self) -> HeldDocument<'_> {
+        HeldDocument {
+            account: &self.account,
+            pair: &self.position.pair,
+            quantity: self.position.quantity,
+            connected: self.connected,
+        }
     }
+}
+
+/// A switch that is on in the store, and what it stopped.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Stopped")]
+pub(crate) struct Stopped<'a> {
+    latch: LatchWithStandings<'a>,
+    /// Always true: the store has it.
+    recorded: bool,
+    /// The open accounts in its scope.
+    accounts: Vec<&'a AccountId>,
+    /// Orders that were taken back before they were sent.
+    withdrawn: Vec<IntentId>,
+    /// Orders whose cancel was asked for.
+    cancel_requested: BTreeSet<IntentId>,
+    /// Orders that work at the exchange or are about to be sent.
+    working: Vec<IntentId>,
+    /// Orders of which nobody knows.
+    may_be_at_exchange: Vec<IntentId>,
+    positions_to_close: Vec<HeldDocument<'a>>,
+}
+
+/// A switch that the store could not take: it is in the file beside it, which a daemon obeys.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "StoppedByFile")]
+pub(crate) struct Emergency<'a> {
+    latch: LatchDocument<'a>,
+    /// Always false: the store does not have it yet.
+    recorded: bool,
+    emergency_file: &'a str,
+    store_error: &'a str,
+    hint: &'a str,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PositionToClose")]
+struct HeldDocument<'a> {
+    account: &'a AccountId,
+    pair: &'a Pair,
+    quantity: Quantity,
+    /// Whether the account is connected, so that it can be sold now.
+    connected: bool,
 }
 
 async fn positions(accounts: &[Account], opened: &Opened) -> Result<Vec<Held>, Failure> {
@@ -433,22 +477,17 @@ async fn report(
     view::standing_lines(&mut page, std::slice::from_ref(latch), &standings);
     page.heading("To turn it off");
     page.line(format!("  bursar release {} --reason \"…\"", latch.id));
-    let ids = |intents: &[Intent]| {
-        intents
-            .iter()
-            .map(|intent| intent.id.to_string())
-            .collect::<Vec<_>>()
+    let ids = |intents: &[Intent]| intents.iter().map(|intent| intent.id).collect();
+    let document = Stopped {
+        latch: view::latch_with_standings_json(latch, &standings),
+        recorded: true,
+        accounts: accounts.iter().map(Account::id).collect(),
+        withdrawn: ids(&withdrawn),
+        cancel_requested: cancels,
+        working: ids(&working),
+        may_be_at_exchange: ids(&unknown),
+        positions_to_close: to_close.iter().map(Held::json).collect(),
     };
-    let document = json!({
-        "latch": view::latch_with_standings_json(latch, &standings),
-        "recorded": true,
-        "accounts": accounts.iter().map(|account| account.id().as_str()).collect::<Vec<_>>(),
-        "withdrawn": ids(&withdrawn),
-        "cancel_requested": cancels.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "working": ids(&working),
-        "may_be_at_exchange": ids(&unknown),
-        "positions_to_close": to_close.iter().map(Held::json).collect::<Vec<_>>(),
-    });
     session.console.answer(&page, &document);
     Ok(Exit::Done)
 }

@@ -3,11 +3,14 @@
 use bursar_controls::{ClearRule, Latch, Scope};
 use bursar_execution::{Approvals as _, Journal, Measure};
 use clap::Args;
-use serde_json::json;
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::commands::approvals;
 use crate::render::{Cell, Page, Table, Tone, moment};
 use crate::session::{Opened, Session};
+use crate::view::{LatchDocument, LatchWithStandings};
 use crate::{Exit, Failure, named, prompt, view};
 
 #[derive(Debug, Args)]
@@ -95,12 +98,12 @@ impl Release {
             page.table(&view::latch_table(still.iter().copied()), "");
             view::release_hints(&mut page, still.iter().copied());
         }
-        let document = json!({
-            "released": view::latch_json(&released),
-            "reason": reason,
-            "instead": instead.map(view::latch_json),
-            "still_on": still.iter().map(|latch| view::latch_json(latch)).collect::<Vec<_>>(),
-        });
+        let document = Released {
+            released: view::latch_json(&released),
+            reason: &reason,
+            instead: instead.map(view::latch_json),
+            still_on: view::latches_json(still),
+        };
         session.console.answer(&page, &document);
         Ok(Exit::Done)
     }
@@ -137,6 +140,51 @@ impl Release {
     }
 }
 
+/// A switch that was released.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SwitchReleased")]
+pub(crate) struct Released<'a> {
+    released: LatchDocument<'a>,
+    reason: &'a str,
+    /// The gentler switch that is on in its place while something is held or unknown.
+    instead: Option<LatchDocument<'a>>,
+    /// Other switches that are on there.
+    still_on: Vec<LatchDocument<'a>>,
+}
+
+/// The switches that are on.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SwitchesOn")]
+pub(crate) struct On<'a> {
+    latches: Vec<LatchWithStandings<'a>>,
+    total_count: usize,
+}
+
+/// With `--all`: those that were turned off too, newest first.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SwitchHistory")]
+pub(crate) struct History<'a> {
+    latches: Vec<Past<'a>>,
+    total_count: usize,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PastSwitch")]
+struct Past<'a> {
+    #[serde(flatten)]
+    latch: LatchDocument<'a>,
+    /// `null` for one that is on.
+    cleared: Option<Cleared<'a>>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SwitchCleared")]
+struct Cleared<'a> {
+    by: &'a str,
+    at: Timestamp,
+    reason: &'a str,
+}
+
 /// Whether a switch of one scope may stop something that the other stops.
 fn overlap(one: &Scope, other: &Scope) -> bool {
     one == other || matches!(one, Scope::Global) || matches!(other, Scope::Global)
@@ -161,10 +209,10 @@ impl Latches {
             .iter()
             .map(|latch| view::latch_with_standings_json(latch, &standings))
             .collect();
-        let document = json!({
-            "latches": rows,
-            "total_count": latches.len(),
-        });
+        let document = On {
+            latches: rows,
+            total_count: latches.len(),
+        };
         session.console.answer(&page, &document);
         Ok(Exit::Done)
     }
@@ -202,22 +250,22 @@ impl Latches {
                 Cell::new(cleared.map_or("", |cleared| cleared.by.as_str())),
                 Cell::new(cleared.map_or("", |cleared| cleared.note.as_str())),
             ]);
-            let mut row = view::latch_json(latch);
-            view::insert(
-                &mut row,
-                "cleared",
-                cleared.map_or(
-                    serde_json::Value::Null,
-                    |cleared| json!({ "by": cleared.by, "at": cleared.at, "reason": cleared.note }),
-                ),
-            );
-            rows.push(row);
+            rows.push(Past {
+                latch: view::latch_json(latch),
+                cleared: cleared.map(|cleared| Cleared {
+                    by: &cleared.by,
+                    at: cleared.at,
+                    reason: &cleared.note,
+                }),
+            });
         }
         let mut page = Page::new();
         page.table(&table, "there never was a switch");
-        session
-            .console
-            .answer(&page, &json!({ "latches": rows, "total_count": records.len() }));
+        let document = History {
+            latches: rows,
+            total_count: records.len(),
+        };
+        session.console.answer(&page, &document);
         Ok(Exit::Done)
     }
 }

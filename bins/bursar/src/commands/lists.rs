@@ -3,15 +3,23 @@
 use std::collections::BTreeMap;
 
 use bursar_auth::Directory;
+use bursar_broker::VenueOrderStatus;
 use bursar_execution::{BookedFill, Conditions, IntentFilter, Journal, Reports, usd_rate};
-use bursar_ledger::OpenPosition;
-use bursar_model::{AccountId, BrokerId, IntentId, IntentState, Pair, Quote, Usd, UserId, decimal};
+use bursar_ledger::{DayKey, OpenPosition};
+use bursar_model::{
+    AccountId, Amount, Asset, BrokerId, FillId, IntentId, IntentState, Liquidity, Pair, Price, Quantity,
+    Quote, Side, Usd, UserId, VenueOrderId, decimal,
+};
 use clap::Args;
-use serde_json::{Value, json};
+use jiff::Timestamp;
+use rust_decimal::Decimal;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::arguments::{pair, word};
 use crate::render::{Cell, Page, Table, Tone, age, moment};
 use crate::session::{Opened, Session};
+use crate::view::OrderDocument;
 use crate::{Exit, Failure, view};
 
 #[derive(Debug, Args)]
@@ -142,17 +150,17 @@ impl Positions {
                 worth.map_or_else(|| Cell::new(""), |worth| Cell::new(age(worth.age_ms))),
                 Cell::new(moment(position.opened_at)),
             ]);
-            rows.push(json!({
-                "user_id": position.user,
-                "account_id": position.account,
-                "pair": position.pair,
-                "quantity": position.quantity,
-                "cost_usd": position.cost_usd,
-                "worth_usd": worth.map(|worth| worth.value),
-                "unrealised_usd": worth.map(|worth| worth.result),
-                "price_age_ms": worth.map(|worth| worth.age_ms),
-                "opened_at": position.opened_at,
-            }));
+            rows.push(PositionRow {
+                user_id: &position.user,
+                account_id: &position.account,
+                pair: &position.pair,
+                quantity: position.quantity,
+                cost_usd: position.cost_usd,
+                worth_usd: worth.map(|worth| worth.value),
+                unrealised_usd: worth.map(|worth| worth.result),
+                price_age_ms: worth.map(|worth| worth.age_ms),
+                opened_at: position.opened_at,
+            });
         }
         let mut page = Page::new();
         page.table(&table, "no position is open");
@@ -171,24 +179,60 @@ impl Positions {
                     Cell::new(&holding.asset),
                     Cell::new(holding.quantity),
                 ]);
-                beside_rows.push(json!({
-                    "user_id": account.owner(),
-                    "account_id": account.id(),
-                    "asset": holding.asset,
-                    "quantity": holding.quantity,
-                }));
+                beside_rows.push(UnmanagedRow {
+                    user_id: account.owner().clone(),
+                    account_id: account.id().clone(),
+                    asset: holding.asset,
+                    quantity: holding.quantity,
+                });
             }
         }
         if !beside_rows.is_empty() {
             page.heading("Unmanaged: not bought through Bursar, never sold by it");
             page.table(&beside, "");
         }
-        session.console.answer(
-            &page,
-            &json!({ "positions": rows, "total_count": rows.len(), "unmanaged": beside_rows }),
-        );
+        let document = OpenPositions {
+            total_count: rows.len(),
+            positions: rows,
+            unmanaged: beside_rows,
+        };
+        session.console.answer(&page, &document);
         Ok(Exit::Done)
     }
+}
+
+/// Open positions, and what is held beside them.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Positions")]
+pub(crate) struct OpenPositions<'a> {
+    positions: Vec<PositionRow<'a>>,
+    total_count: usize,
+    /// What was not bought through Bursar, and is never sold by it.
+    unmanaged: Vec<UnmanagedRow>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Position")]
+struct PositionRow<'a> {
+    user_id: &'a UserId,
+    account_id: &'a AccountId,
+    pair: &'a Pair,
+    quantity: Quantity,
+    cost_usd: Usd,
+    /// At the middle of the last price; `null` without one.
+    worth_usd: Option<Usd>,
+    unrealised_usd: Option<Usd>,
+    price_age_ms: Option<i64>,
+    opened_at: Timestamp,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "UnmanagedHolding")]
+struct UnmanagedRow {
+    user_id: UserId,
+    account_id: AccountId,
+    asset: Asset,
+    quantity: Decimal,
 }
 
 #[derive(Clone, Copy)]
@@ -260,25 +304,27 @@ impl Orders {
                     Cell::new(moment(external.first_seen)),
                     Cell::new("somebody else").tone(Tone::Caution),
                 ]);
-                rows.push(json!({
-                    "venue_order_id": order.id,
-                    "account_id": account.id(),
-                    "user_id": account.owner(),
-                    "pair": order.pair,
-                    "side": order.side,
-                    "quantity": order.quantity,
-                    "filled": order.filled,
-                    "status": order.status,
-                    "first_seen": external.first_seen,
-                    "external": true,
-                }));
+                rows.push(ExternalRow {
+                    venue_order_id: order.id.clone(),
+                    account_id: account.id().clone(),
+                    user_id: account.owner().clone(),
+                    pair: order.pair.clone(),
+                    side: order.side,
+                    quantity: order.quantity,
+                    filled: order.filled,
+                    status: order.status,
+                    first_seen: external.first_seen,
+                    external: true,
+                });
             }
         }
         let mut page = Page::new();
         page.table(&table, "nobody else's order works there");
-        session
-            .console
-            .answer(&page, &json!({ "orders": rows, "total_count": rows.len() }));
+        let document = ExternalOrders {
+            total_count: rows.len(),
+            orders: rows,
+        };
+        session.console.answer(&page, &document);
         Ok(Exit::Done)
     }
 
@@ -314,13 +360,73 @@ impl Orders {
         if let Some(next) = &next {
             page.line(crate::render::dim(&format!("older ones: add `--before {next}`")));
         }
-        let document = json!({
-            "orders": intents.iter().map(view::order_json).collect::<Vec<_>>(),
-            "next_before": next,
-        });
+        let document = ListedOrders {
+            orders: intents.iter().map(view::order_json).collect(),
+            next_before: next,
+        };
         session.console.answer(&page, &document);
         Ok(Exit::Done)
     }
+}
+
+/// Orders, newest first.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Orders")]
+pub(crate) struct ListedOrders<'a> {
+    orders: Vec<OrderDocument<'a>>,
+    /// What `--before` takes for the next page; `null` on the last one.
+    next_before: Option<String>,
+}
+
+/// With `--external`: orders that work at the exchange and were not placed through Bursar.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct ExternalOrders {
+    orders: Vec<ExternalRow>,
+    total_count: usize,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ExternalOrder")]
+struct ExternalRow {
+    venue_order_id: VenueOrderId,
+    account_id: AccountId,
+    user_id: UserId,
+    pair: Pair,
+    side: Side,
+    quantity: Quantity,
+    filled: Decimal,
+    status: VenueOrderStatus,
+    first_seen: Timestamp,
+    /// Always true.
+    external: bool,
+}
+
+/// Executions, newest first.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Executions")]
+pub(crate) struct ListedFills<'a> {
+    fills: Vec<FillRow<'a>>,
+    total_count: usize,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Execution")]
+struct FillRow<'a> {
+    fill_id: &'a FillId,
+    order_id: IntentId,
+    user_id: &'a UserId,
+    account_id: &'a AccountId,
+    pair: &'a Pair,
+    side: Side,
+    quantity: Quantity,
+    price: Price,
+    fee: &'a Amount,
+    fee_usd: Usd,
+    fee_is_estimated: bool,
+    liquidity: Liquidity,
+    at: Timestamp,
+    booked_at: Timestamp,
+    trading_day: DayKey,
 }
 
 impl Fills {
@@ -352,30 +458,32 @@ impl Fills {
         }
         let mut page = Page::new();
         page.table(&table, "no executions");
-        session
-            .console
-            .answer(&page, &json!({ "fills": rows, "total_count": rows.len() }));
+        let document = ListedFills {
+            total_count: rows.len(),
+            fills: rows,
+        };
+        session.console.answer(&page, &document);
         Ok(Exit::Done)
     }
 }
 
-fn fill_json(booked: &BookedFill) -> Value {
+fn fill_json(booked: &BookedFill) -> FillRow<'_> {
     let fill = &booked.fill.fill;
-    json!({
-        "fill_id": fill.id,
-        "order_id": booked.intent.to_string(),
-        "user_id": booked.fill.user,
-        "account_id": booked.fill.account,
-        "pair": fill.pair,
-        "side": fill.side,
-        "quantity": fill.quantity,
-        "price": fill.price,
-        "fee": fill.fee,
-        "fee_usd": booked.fill.fee_usd,
-        "fee_is_estimated": booked.fill.fee_is_estimated,
-        "liquidity": fill.liquidity,
-        "at": fill.at,
-        "booked_at": booked.booked_at,
-        "trading_day": booked.fill.day,
-    })
+    FillRow {
+        fill_id: &fill.id,
+        order_id: booked.intent,
+        user_id: &booked.fill.user,
+        account_id: &booked.fill.account,
+        pair: &fill.pair,
+        side: fill.side,
+        quantity: fill.quantity,
+        price: fill.price,
+        fee: &fill.fee,
+        fee_usd: booked.fill.fee_usd,
+        fee_is_estimated: booked.fill.fee_is_estimated,
+        liquidity: fill.liquidity,
+        at: fill.at,
+        booked_at: booked.booked_at,
+        trading_day: booked.fill.day,
+    }
 }

@@ -3,16 +3,18 @@
 use bursar_auth::Directory;
 use bursar_controls::Latch;
 use bursar_execution::{Journal, Measure, MoreLoss, Reports, UserDay};
-use bursar_ledger::TradingDay;
-use bursar_model::{Usd, UserId};
+use bursar_ledger::{DayKey, TradingDay};
+use bursar_model::{LossPolicy, Usd, UserId};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::approvals;
 use crate::arguments::usd_above_zero;
 use crate::render::{Cell, Page, Tone, moment};
 use crate::session::Session;
+use crate::view::LatchDocument;
 use crate::{Exit, Failure, prompt, view};
 
 #[derive(Debug, Subcommand)]
@@ -83,16 +85,42 @@ async fn show(id: &UserId, session: &mut Session<'_>) -> Result<Exit, Failure> {
     page.heading("Switches of the day's loss");
     page.table(&view::latch_table(tripped.iter().copied()), "none is on");
     view::release_hints(&mut page, tripped.iter().copied());
-    let mut document = day_json(&day, now)?;
-    view::insert(&mut document, "executions", json!(fills.len()));
-    view::insert(
-        &mut document,
-        "last_execution_at",
-        json!(fills.last().map(|booked| booked.fill.fill.at)),
-    );
-    view::insert(&mut document, "latches", latches_json(&tripped));
-    session.console.answer(&page, &json!({ "loss": document }));
+    let loss = ShownLoss {
+        day: day_json(&day, now)?,
+        executions: fills.len(),
+        last_execution_at: fills.last().map(|booked| booked.fill.fill.at),
+        latches: view::latches_json(tripped),
+    };
+    session.console.answer(&page, &Shown { loss });
     Ok(Exit::Done)
+}
+
+/// The trading day of a user so far.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "LossShown")]
+pub(crate) struct Shown<'a> {
+    loss: ShownLoss<'a>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "LossOfToday")]
+struct ShownLoss<'a> {
+    #[serde(flatten)]
+    day: DayDocument<'a>,
+    executions: usize,
+    last_execution_at: Option<Timestamp>,
+    /// The switches of the day's loss.
+    latches: Vec<LatchDocument<'a>>,
+}
+
+/// What became of today's loss when more was allowed.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "LossAllowed")]
+pub(crate) struct AllowedLoss<'a> {
+    #[serde(flatten)]
+    day: DayDocument<'a>,
+    /// The switches of the day's loss that are still on.
+    latches: Vec<LatchDocument<'a>>,
 }
 
 async fn allow(command: Allow, session: &mut Session<'_>) -> Result<Exit, Failure> {
@@ -119,13 +147,12 @@ async fn allow(command: Allow, session: &mut Session<'_>) -> Result<Exit, Failur
 }
 
 /// What became of today's loss and its switch, to the person whose word allowed more.
-pub(crate) fn allowed_more(
+pub(crate) fn allowed_more<'a>(
     page: &mut Page,
-    document: &mut Value,
-    day: &UserDay,
-    still_on: &[Latch],
+    day: &'a UserDay,
+    still_on: &'a [Latch],
     now: Timestamp,
-) -> Result<Exit, Failure> {
+) -> Result<(Exit, AllowedLoss<'a>), Failure> {
     let still_on: Vec<&Latch> = still_on.iter().collect();
     page.line(format!(
         "`{}` may lose {} on top of the limit in trading day {}",
@@ -138,18 +165,16 @@ pub(crate) fn allowed_more(
         page.heading("The switch of the day's loss is still on: the loss is above what is allowed now");
         page.table(&view::latch_table(still_on.iter().copied()), "");
     }
-    let mut loss = day_json(day, now)?;
-    view::insert(&mut loss, "latches", latches_json(&still_on));
-    view::insert(document, "loss", loss);
-    Ok(if still_on.is_empty() {
+    let exit = if still_on.is_empty() {
         Exit::Done
     } else {
         Exit::Partial
-    })
-}
-
-fn latches_json(latches: &[&Latch]) -> Value {
-    latches.iter().map(|latch| view::latch_json(latch)).collect()
+    };
+    let loss = AllowedLoss {
+        day: day_json(day, now)?,
+        latches: view::latches_json(still_on),
+    };
+    Ok((exit, loss))
 }
 
 fn daily_loss_latches<'a>(latches: &'a [Latch], user: &UserId) -> Vec<&'a Latch> {
@@ -229,27 +254,58 @@ pub(crate) fn day_facts(day: &UserDay, now: Timestamp) -> Result<Vec<(&'static s
     Ok(facts)
 }
 
-pub(crate) fn day_json(day: &UserDay, now: Timestamp) -> Result<Value, Failure> {
-    Ok(json!({
-        "user_id": day.user,
-        "trading_day": day.day.key,
-        "starts": day.day.start,
-        "ends": day.day.end,
-        "is_overdue": is_overdue(&day.day, now),
-        "loss_usd": day.loss,
-        "realised_usd": day.realised,
-        "unrealised_change_usd": day.unrealised_change,
-        "fees_usd": day.fees,
-        "limit_usd": day.limit,
-        "extra_allowance_usd": day.extra_allowance,
-        "allowed_usd": allowed(day)?,
-        "basis_uncertain": day.basis_uncertain,
-        "on_daily_loss": day.terms.policy,
-        "loss_needs_release": day.terms.needs_release,
-        "warned_at": day.warned_at,
-        "tripped_at": day.tripped.map(|trip| trip.at),
-        "loss_at_trip_usd": day.tripped.map(|trip| trip.loss),
-        "limit_at_trip_usd": day.tripped.map(|trip| trip.limit),
-        "worst_loss_usd": day.tripped.map(|trip| trip.worst),
-    }))
+/// A trading day of a user.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TradingDayOfUser")]
+pub(crate) struct DayDocument<'a> {
+    user_id: &'a UserId,
+    trading_day: DayKey,
+    starts: Timestamp,
+    ends: Timestamp,
+    /// Whether its end has come by this machine's clock and no exchange has confirmed it yet.
+    is_overdue: bool,
+    loss_usd: Usd,
+    realised_usd: Usd,
+    /// How much less, or more, what is held is worth than when the day began.
+    unrealised_change_usd: Usd,
+    fees_usd: Usd,
+    limit_usd: Usd,
+    /// What was allowed on top of the limit, for this day.
+    extra_allowance_usd: Usd,
+    allowed_usd: Usd,
+    /// Whether a position came into the day without a fresh price.
+    basis_uncertain: bool,
+    on_daily_loss: LossPolicy,
+    loss_needs_release: bool,
+    warned_at: Option<Timestamp>,
+    /// When the limit was reached.
+    tripped_at: Option<Timestamp>,
+    loss_at_trip_usd: Option<Usd>,
+    limit_at_trip_usd: Option<Usd>,
+    worst_loss_usd: Option<Usd>,
+}
+
+pub(crate) fn day_json(day: &UserDay, now: Timestamp) -> Result<DayDocument<'_>, Failure> {
+    Ok(DayDocument {
+        user_id: &day.user,
+        trading_day: day.day.key,
+        starts: day.day.start,
+        ends: day.day.end,
+        is_overdue: is_overdue(&day.day, now),
+        loss_usd: day.loss,
+        realised_usd: day.realised,
+        unrealised_change_usd: day.unrealised_change,
+        fees_usd: day.fees,
+        limit_usd: day.limit,
+        extra_allowance_usd: day.extra_allowance,
+        allowed_usd: allowed(day)?,
+        basis_uncertain: day.basis_uncertain,
+        on_daily_loss: day.terms.policy,
+        loss_needs_release: day.terms.needs_release,
+        warned_at: day.warned_at,
+        tripped_at: day.tripped.map(|trip| trip.at),
+        loss_at_trip_usd: day.tripped.map(|trip| trip.loss),
+        limit_at_trip_usd: day.tripped.map(|trip| trip.limit),
+        worst_loss_usd: day.tripped.map(|trip| trip.worst),
+    })
 }

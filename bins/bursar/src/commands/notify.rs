@@ -2,12 +2,15 @@
 
 use bursar_auth::Directory;
 use bursar_model::UserId;
-use bursar_notify::{Channel, DeliveryId, Happened, Letter, Message, Notice, Outcome, Receiver, Told};
+use bursar_notify::{
+    Channel, ChannelKind, DeliveryId, Happened, Letter, Message, Notice, Outcome, Receiver, Told,
+};
 use clap::{Args, Subcommand};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use crate::channels::{NoChannel, channels};
-use crate::render::{Cell, Page, Table, Tone};
+use crate::channels::channels;
+use crate::render::{self, Cell, Page, Table, Tone};
 use crate::session::Session;
 use crate::{Exit, Failure};
 
@@ -72,11 +75,19 @@ impl Test {
                         email: email.as_deref(),
                         now,
                     };
-                    said(channel.as_ref(), &letter).await
+                    Tried {
+                        channel: kind,
+                        why: said(channel.as_ref(), &letter).await,
+                        hint: None,
+                    }
                 }
-                Err(problem) => Err(not_made(&problem)),
+                Err(problem) => Tried {
+                    channel: kind,
+                    why: Some(crate::exit::chain(&problem)),
+                    hint: Some(problem.hint()),
+                },
             };
-            results.push((kind, outcome));
+            results.push(outcome);
         }
         if results.is_empty() {
             return Err(Failure::new(
@@ -86,27 +97,28 @@ impl Test {
             ));
         }
         let mut table = Table::new(&["CHANNEL", "RESULT"]);
-        for (kind, outcome) in &results {
+        for tried in &results {
             table.row([
-                Cell::new(kind),
-                match outcome {
-                    Ok(()) => Cell::new("delivered").tone(Tone::Good),
-                    Err(why) => Cell::new(why).tone(Tone::Bad),
+                Cell::new(tried.channel),
+                match &tried.why {
+                    None => Cell::new("delivered").tone(Tone::Good),
+                    Some(why) => Cell::new(why).tone(Tone::Bad),
                 },
             ]);
         }
         let mut page = Page::new();
         page.table(&table, "");
-        let rows: Vec<_> = results
-            .iter()
-            .map(|(kind, outcome)| {
-                json!({ "channel": kind, "delivered": outcome.is_ok(), "why": outcome.as_ref().err() })
-            })
-            .collect();
-        session
-            .console
-            .answer(&page, &json!({ "receiver": receiver, "channels": rows }));
-        let delivered = results.iter().filter(|(_, outcome)| outcome.is_ok()).count();
+        for tried in &results {
+            if let Some(hint) = &tried.hint {
+                page.line(format!("hint: {}: {}", tried.channel, render::harmless(hint)));
+            }
+        }
+        let document = TriedOut {
+            receiver: &receiver,
+            channels: results.iter().map(Tried::json).collect(),
+        };
+        session.console.answer(&page, &document);
+        let delivered = results.iter().filter(|tried| tried.why.is_none()).count();
         Ok(match delivered {
             0 => Exit::Failed,
             some if some < results.len() => Exit::Partial,
@@ -115,14 +127,50 @@ impl Test {
     }
 }
 
-async fn said(channel: &dyn Channel, letter: &Letter<'_>) -> Result<(), String> {
-    match channel.send(letter).await {
-        Outcome::Delivered => Ok(()),
-        Outcome::Later(why) => Err(format!("{why}; the daemon would try again")),
-        Outcome::Never(why) => Err(format!("{why}; the daemon would not try again")),
+/// What became of the message on one channel.
+struct Tried {
+    channel: ChannelKind,
+    /// Why it was not delivered.
+    why: Option<String>,
+    /// What to do about a channel that could not be set up.
+    hint: Option<String>,
+}
+
+impl Tried {
+    fn json(&self) -> TriedDocument<'_> {
+        TriedDocument {
+            channel: self.channel,
+            delivered: self.why.is_none(),
+            why: self.why.as_deref(),
+            hint: self.hint.as_deref(),
+        }
     }
 }
 
-fn not_made(problem: &NoChannel) -> String {
-    format!("{}; {}", crate::exit::chain(problem), problem.hint())
+/// What became of one message on each channel.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ChannelsTried")]
+pub(crate) struct TriedOut<'a> {
+    receiver: &'a Receiver,
+    channels: Vec<TriedDocument<'a>>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ChannelTried")]
+struct TriedDocument<'a> {
+    channel: ChannelKind,
+    delivered: bool,
+    /// Why it was not delivered.
+    why: Option<&'a str>,
+    /// What to do about a channel that could not be set up.
+    hint: Option<&'a str>,
+}
+
+/// Why it was not delivered, if it was not.
+async fn said(channel: &dyn Channel, letter: &Letter<'_>) -> Option<String> {
+    match channel.send(letter).await {
+        Outcome::Delivered => None,
+        Outcome::Later(why) => Some(format!("{why}; the daemon would try again")),
+        Outcome::Never(why) => Some(format!("{why}; the daemon would not try again")),
+    }
 }

@@ -4,17 +4,20 @@ use std::time::Duration;
 
 use bursar_execution::{Admission, CancelState, Conditions, Intent, Journal, OrderIntent};
 use bursar_model::{
-    AccountId, IntentState, OrderKind, OrderRequest, OrderSize, Pair, Price, Quantity, Side, TimeInForce, Usd,
+    AccountId, Check, IntentId, IntentState, OrderKind, OrderRequest, OrderSize, Pair, Price, Quantity, Side,
+    TimeInForce, Usd,
 };
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::arguments::{Until, pair, until, usd_above_zero, word};
-use crate::commands::can::{sizing_facts, sizing_json};
+use crate::commands::can::{SizingDocument, sizing_facts, sizing_json};
 use crate::named::OrderId;
 use crate::render::{self, Cell, Page, moment};
 use crate::session::{Opened, Session};
+use crate::view::OrderDocument;
 use crate::{Exit, Failure, view};
 
 mod resolve;
@@ -186,21 +189,74 @@ async fn place(command: Place, session: &mut Session<'_>) -> Result<Exit, Failur
         }
     };
     let exit = exit_of(&followed);
-    let mut document = view::order_json(&followed);
-    view::insert(&mut document, "repeated", json!(repeated));
-    view::insert(
-        &mut document,
-        "sizing",
-        json!(followed.sizing.as_ref().map(sizing_json)),
-    );
-    view::insert(&mut document, "advice", json!(advice(&followed)));
+    let order = PlacedOrder {
+        order: view::order_json(&followed),
+        repeated,
+        sizing: followed.sizing.as_ref().map(sizing_json),
+        advice: advice(&followed),
+    };
     let mut page = Page::new();
     if repeated {
         page.line("the idempotency key named this order before; nothing new was placed");
     }
     describe(&mut page, &followed, session.surroundings.now());
-    session.console.answer(&page, &json!({ "order": document }));
+    session.console.answer(&page, &Placed { order });
     Ok(exit)
+}
+
+/// An order that was asked for, and what became of it while the command looked.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "OrderPlaced")]
+pub(crate) struct Placed<'a> {
+    order: PlacedOrder<'a>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct PlacedOrder<'a> {
+    #[serde(flatten)]
+    order: OrderDocument<'a>,
+    /// Whether the idempotency key named it before, so that nothing new was placed.
+    repeated: bool,
+    sizing: Option<SizingDocument>,
+    /// What its state means for whoever placed it.
+    advice: String,
+}
+
+/// An order that was taken back, or whose cancel was asked for.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "OrderCancelled")]
+pub(crate) struct Cancelled<'a> {
+    cancel: CancelDocument,
+    order: OrderDocument<'a>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Cancel")]
+struct CancelDocument {
+    order_id: IntentId,
+    state: CancelState,
+    requested_at: Timestamp,
+    sent_at: Option<Timestamp>,
+    /// The same in words.
+    meaning: &'static str,
+}
+
+/// Everything about an order.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "OrderShown")]
+pub(crate) struct Shown<'a> {
+    order: ShownOrder<'a>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct ShownOrder<'a> {
+    #[serde(flatten)]
+    order: OrderDocument<'a>,
+    sizing: Option<SizingDocument>,
+    /// What its state means.
+    advice: String,
+    /// What every rule said.
+    trace: &'a [Check],
 }
 
 /// Follows an order in the store until nothing more is to be expected, or the time is up.
@@ -339,16 +395,16 @@ async fn cancel(order: OrderId, session: &mut Session<'_>) -> Result<Exit, Failu
     let mut page = Page::new();
     page.line(format!("cancel of {id}: {text}"));
     page.table(&view::order_table([&intent]), "");
-    let document = json!({
-        "cancel": {
-            "order_id": id.to_string(),
-            "state": cancel.state,
-            "requested_at": cancel.requested_at,
-            "sent_at": cancel.sent_at,
-            "meaning": text,
+    let document = Cancelled {
+        cancel: CancelDocument {
+            order_id: id,
+            state: cancel.state,
+            requested_at: cancel.requested_at,
+            sent_at: cancel.sent_at,
+            meaning: text,
         },
-        "order": view::order_json(&intent),
-    });
+        order: view::order_json(&intent),
+    };
     session.console.answer(&page, &document);
     Ok(exit)
 }
@@ -373,14 +429,12 @@ async fn show(order: OrderId, session: &mut Session<'_>) -> Result<Exit, Failure
     ]);
     page.heading("What every rule said");
     page.table(&view::trace_table(&intent.trace), "nothing is recorded");
-    let mut document = view::order_json(&intent);
-    view::insert(
-        &mut document,
-        "sizing",
-        json!(intent.sizing.as_ref().map(sizing_json)),
-    );
-    view::insert(&mut document, "advice", json!(advice(&intent)));
-    view::insert(&mut document, "trace", json!(intent.trace));
-    session.console.answer(&page, &json!({ "order": document }));
+    let order = ShownOrder {
+        order: view::order_json(&intent),
+        sizing: intent.sizing.as_ref().map(sizing_json),
+        advice: advice(&intent),
+        trace: &intent.trace,
+    };
+    session.console.answer(&page, &Shown { order });
     Ok(Exit::Done)
 }

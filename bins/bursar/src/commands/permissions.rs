@@ -2,14 +2,16 @@
 
 use bursar_auth::{Directory, User};
 use bursar_execution::Conditions;
-use bursar_model::{LossPolicy, PairRule, Usd, UserId, UserLimits};
+use bursar_model::{LossPolicy, PairRule, Tier, Usd, UserId, UserLimits};
 use bursar_permissions::UserPermissions;
 use clap::{Args, Subcommand};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::arguments::{PairsArgument, pairs, usd, word};
 use crate::render::{Page, Table, bad};
 use crate::session::{Opened, Session};
+use crate::view::{LimitsDocument, PermissionsDocument, PolicyDocument};
 use crate::{Exit, Failure, prompt, view};
 
 #[derive(Debug, Subcommand)]
@@ -152,15 +154,53 @@ async fn show(id: &UserId, session: &mut Session<'_>) -> Result<Exit, Failure> {
     page.heading("Limits of the installation, for everybody");
     let policy = opened.store.policy().await?;
     page.facts(view::policy_facts(&policy));
-    let mut document = view::permissions_json(&permissions, Some(&tier.ceiling));
-    view::insert(&mut document, "effective", view::limits_json(&effective));
-    view::insert(&mut document, "tier_default", view::limits_json(&tier.default));
-    view::insert(&mut document, "installation", view::policy_json(&policy));
-    session.console.answer(
-        &page,
-        &json!({ "user_id": id, "tier": user.tier, "permissions": document }),
-    );
+    let document = Shown {
+        user_id: id,
+        tier: user.tier,
+        permissions: Whole {
+            permissions: view::permissions_json(&permissions, Some(&tier.ceiling)),
+            effective: view::limits_json(&effective),
+            tier_default: view::limits_json(&tier.default),
+            installation: view::policy_json(&policy),
+        },
+    };
+    session.console.answer(&page, &document);
     Ok(Exit::Done)
+}
+
+/// What a user may trade and lose.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PermissionsShown")]
+pub(crate) struct Shown<'a> {
+    user_id: &'a UserId,
+    tier: Tier,
+    permissions: Whole<'a>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PermissionsWhole")]
+struct Whole<'a> {
+    #[serde(flatten)]
+    permissions: PermissionsDocument<'a>,
+    /// With the user's own wishes.
+    effective: LimitsDocument,
+    tier_default: LimitsDocument,
+    /// What holds for everybody.
+    installation: PolicyDocument,
+}
+
+/// Permissions that were set.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PermissionsSet")]
+pub(crate) struct Changed<'a> {
+    user_id: &'a UserId,
+    before: PermissionsDocument<'a>,
+    permissions: PermissionsDocument<'a>,
+    changed: bool,
+    /// The limits that let more be done than before.
+    looser: Vec<&'a str>,
+    /// The user's wishes that are looser than the permissions.
+    preferences_without_effect: Vec<String>,
 }
 
 async fn set(command: Set, session: &mut Session<'_>) -> Result<Exit, Failure> {
@@ -198,14 +238,14 @@ async fn set(command: Set, session: &mut Session<'_>) -> Result<Exit, Failure> {
             limit.limit, limit.asked, limit.ceiling
         )));
     }
-    let document = json!({
-        "user_id": user.id,
-        "before": view::permissions_json(&before, Some(&ceiling)),
-        "permissions": view::permissions_json(&after, Some(&ceiling)),
-        "changed": before != after,
-        "looser": looser.iter().map(|limit| &limit.limit).collect::<Vec<_>>(),
-        "preferences_without_effect": without_effect,
-    });
+    let document = Changed {
+        user_id: &user.id,
+        before: view::permissions_json(&before, Some(&ceiling)),
+        permissions: view::permissions_json(&after, Some(&ceiling)),
+        changed: before != after,
+        looser: looser.iter().map(|limit| limit.limit.as_str()).collect(),
+        preferences_without_effect: without_effect,
+    };
     session.console.answer(&page, &document);
     Ok(Exit::Done)
 }

@@ -5,11 +5,13 @@ use bursar_execution::Conditions;
 use bursar_model::{RiskLevel, Usd, UserId, decimal};
 use clap::{Args, Subcommand};
 use rust_decimal::Decimal;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::arguments::{risk_level, usd};
 use crate::render::Page;
 use crate::session::Session;
+use crate::view::LimitsDocument;
 use crate::{Exit, Failure, view};
 
 #[derive(Debug, Subcommand)]
@@ -201,14 +203,44 @@ async fn show(id: &UserId, session: &mut Session<'_>) -> Result<Exit, Failure> {
         "  risk level {}: one trade risks {} % of equity, one position costs at most {} %",
         preferences.risk_level, risk.trade_percent, risk.position_percent
     ));
-    let document = json!({
-        "user_id": id,
-        "preferences": preferences,
-        "effective": view::limits_json(&preferences.effective(&permissions.limits)),
-        "risk": { "trade_percent": risk.trade_percent, "position_percent": risk.position_percent },
-    });
+    let document = Shown {
+        user_id: id,
+        preferences: &preferences,
+        effective: view::limits_json(&preferences.effective(&permissions.limits)),
+        risk: Risk {
+            trade_percent: risk.trade_percent,
+            position_percent: risk.position_percent,
+        },
+    };
     session.console.answer(&page, &document);
     Ok(Exit::Done)
+}
+
+/// What a user wishes for, inside the permissions.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PreferencesShown")]
+pub(crate) struct Shown<'a> {
+    user_id: &'a UserId,
+    preferences: &'a bursar_config::Preferences,
+    /// The limits that hold with them.
+    effective: LimitsDocument,
+    risk: Risk,
+}
+
+/// What the risk level stands for, in percent of equity.
+#[derive(Serialize, JsonSchema)]
+struct Risk {
+    trade_percent: Decimal,
+    position_percent: Decimal,
+}
+
+/// Wishes that were set.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PreferencesSet")]
+pub(crate) struct Changed<'a> {
+    user_id: &'a UserId,
+    before: &'a bursar_config::Preferences,
+    preferences: &'a bursar_config::Preferences,
 }
 
 async fn set(command: &Set, session: &mut Session<'_>) -> Result<Exit, Failure> {
@@ -232,10 +264,12 @@ async fn set(command: &Set, session: &mut Session<'_>) -> Result<Exit, Failure> 
     let mut page = Page::new();
     page.line(format!("preferences of `{}` set", command.user));
     page.facts(view::preference_facts(&after, &permissions.limits));
-    session.console.answer(
-        &page,
-        &json!({ "user_id": command.user, "before": before, "preferences": after }),
-    );
+    let document = Changed {
+        user_id: &command.user,
+        before: &before,
+        preferences: &after,
+    };
+    session.console.answer(&page, &document);
     Ok(Exit::Done)
 }
 

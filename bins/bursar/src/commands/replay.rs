@@ -6,8 +6,9 @@ use bursar_execution::replay::{OtherLimits, Redecision, Totals, redecide};
 use bursar_execution::{Intent, IntentFilter, Reports};
 use bursar_model::{AccountId, UserId};
 use clap::Args;
-use jiff::SignedDuration;
-use serde_json::{Value, json};
+use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::render::{Cell, Page, Table, Tone, count, moment};
 use crate::session::{Opened, Session};
@@ -61,11 +62,11 @@ impl Replay {
         };
         let (totals, changed) = replay(filter, &other, &opened).await?;
         let page = page(&totals, &changed, self.days);
-        let document = json!({
-            "days": self.days,
-            "totals": totals,
-            "changed": changed.iter().map(row_json).collect::<Vec<_>>(),
-        });
+        let document = Replayed {
+            days: self.days,
+            totals: &totals,
+            changed: changed.iter().map(row_json).collect(),
+        };
         session.console.answer(&page, &document);
         Ok(Exit::Done)
     }
@@ -189,11 +190,33 @@ fn page(totals: &Totals, changed: &[Changed], days: u16) -> Page {
     page
 }
 
-fn row_json(changed: &Changed) -> Value {
-    let mut row = json!(changed.redecision);
-    view::insert(&mut row, "user_id", json!(changed.intent.user));
-    view::insert(&mut row, "account_id", json!(changed.intent.account));
-    view::insert(&mut row, "order", json!(changed.intent.request.to_string()));
-    view::insert(&mut row, "decided_at", json!(changed.intent.created_at));
-    row
+/// What would have been decided under other limits.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Replayed<'a> {
+    days: u16,
+    totals: &'a Totals,
+    /// The orders that would have been decided otherwise.
+    changed: Vec<ChangedRow<'a>>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DecidedOtherwise")]
+struct ChangedRow<'a> {
+    #[serde(flatten)]
+    redecision: &'a Redecision,
+    user_id: &'a UserId,
+    account_id: &'a AccountId,
+    /// The order in words.
+    order: String,
+    decided_at: Timestamp,
+}
+
+fn row_json(changed: &Changed) -> ChangedRow<'_> {
+    ChangedRow {
+        redecision: &changed.redecision,
+        user_id: &changed.intent.user,
+        account_id: &changed.intent.account,
+        order: changed.intent.request.to_string(),
+        decided_at: changed.intent.created_at,
+    }
 }

@@ -12,10 +12,11 @@ use bursar_execution::Conditions;
 use bursar_keystore::{CredentialMaterial, Secret};
 use bursar_model::{AccountMode, PairRule, Tier};
 use clap::Args;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::commands::credentials::{self, EnteredKey};
-use crate::commands::setup::done::Done;
+use crate::commands::setup::done::{Done, DoneDocument};
 use crate::commands::setup::entry::{Entry, read};
 use crate::commands::setup::plan::{Plan, new_user, user_changes};
 use crate::render::Page;
@@ -57,6 +58,12 @@ pub struct Setup {
     exceed_tier: bool,
 }
 
+/// Users that were set up, in the order of the file.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct SetUp<'a> {
+    users: Vec<DoneDocument<'a>>,
+}
+
 impl Setup {
     pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
         let name = session.document_path(&self.file);
@@ -69,7 +76,7 @@ impl Setup {
         // First everything is looked at, so that a mistake in the last user stops the first.
         let plans = plan::all(entries, self.exceed_tier, &opened, session).await?;
         let mut page = Page::new();
-        let mut documents = Vec::new();
+        let mut all = Vec::new();
         let mut exit = Exit::Done;
         for plan in plans {
             let done = self.carry_out(plan, &opened, session).await?;
@@ -77,9 +84,10 @@ impl Setup {
                 exit = Exit::Partial;
             }
             done.describe(&mut page);
-            documents.push(done.json());
+            all.push(done);
         }
-        session.console.answer(&page, &json!({ "users": documents }));
+        let users = all.iter().map(Done::json).collect();
+        session.console.answer(&page, &SetUp { users });
         Ok(exit)
     }
 

@@ -1,7 +1,7 @@
 //! `bursar stats`: how a user's accounts have done, as a page, a document, rows and a chart.
 
 mod csv;
-mod document;
+pub(crate) mod document;
 mod figures;
 mod pictures;
 
@@ -14,7 +14,6 @@ use bursar_ledger::DayKey;
 use bursar_model::{AccountId, UserId};
 use clap::Args;
 use jiff::Span;
-use serde_json::json;
 
 use self::figures::{DayFigures, Figures, OfAccount};
 use crate::commands::errors;
@@ -137,7 +136,7 @@ impl Stats {
             ));
         }
         let document = document::of(&figures, &errors, &written, now)?;
-        session.console.answer(&page, &json!({ "stats": document }));
+        session.console.answer(&page, &document);
         Ok(Exit::Done)
     }
 

@@ -1,21 +1,30 @@
 //! `bursar status`: one user, or everything at a glance.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
+use bursar_accounts::PriorityWarning;
 use bursar_auth::{Account, Directory, DisplayName, User};
-use bursar_config::Settings;
+use bursar_config::{Preferences, Settings};
 use bursar_controls::{Latch, LatchMode};
-use bursar_execution::{Approvals as _, Conditions, ConnectionState, Journal, Reports, strictest};
-use bursar_model::{AccountMode, IntentState, UserId};
+use bursar_execution::{
+    Approvals as _, Conditions, ConnectionState, ErrorCount, Journal, Reports, strictest,
+};
+use bursar_ledger::DayKey;
+use bursar_model::{AccountMode, IntentState, Tier, UserId};
 use bursar_notify::Deliveries;
+use bursar_permissions::CeilingExceeded;
 use clap::Args;
-use serde_json::{Value, json};
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::commands::audit::WITHOUT_COPY;
-use crate::commands::loss::{day_facts, day_json, is_overdue, trading_day};
+use crate::commands::loss::{DayDocument, day_facts, day_json, is_overdue, trading_day};
 use crate::commands::{errors, hierarchy};
 use crate::render::{self, Cell, Page, Table, Tone, count, moment};
 use crate::session::Session;
+use crate::view::{AccountRow, LatchWithStandings, NoticesDocument, PermissionsDocument, UserDocument};
 use crate::{Exit, Failure, view};
 
 #[derive(Debug, Args)]
@@ -144,22 +153,94 @@ pub(crate) async fn of_user(id: &UserId, session: &mut Session<'_>) -> Result<Ex
     let alone = store.works_alone().await?;
     view::works_alone(&mut page, alone);
 
-    let document = json!({
-        "user": view::user_json(&user),
-        "state": state,
-        "trading_enabled": user.enabled && stopping.is_empty(),
-        "permissions": view::permissions_json(&permissions, Some(&ceiling)),
-        "preferences": preferences,
-        "accounts": account_rows,
-        "latches": latch_rows(&covering, &standings),
-        "today": day_json(&day, now)?,
-        "open_positions": positions.len(),
-        "errors": errors,
-        "custom_urls": custom_urls_json(&opened.installation.settings),
-        "works_alone": alone,
-    });
+    let document = OfUser {
+        user: view::user_json(&user),
+        state: &state,
+        trading_enabled: user.enabled && stopping.is_empty(),
+        permissions: view::permissions_json(&permissions, Some(&ceiling)),
+        preferences: &preferences,
+        accounts: account_rows,
+        latches: latch_rows(&covering, &standings),
+        today: day_json(&day, now)?,
+        open_positions: positions.len(),
+        errors: &errors,
+        custom_urls: custom(&opened.installation.settings),
+        works_alone: alone,
+    };
     session.console.answer(&page, &document);
     Ok(Exit::Done)
+}
+
+/// The whole state of one user.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "StatusOfUser")]
+pub(crate) struct OfUser<'a> {
+    user: UserDocument<'a>,
+    /// What the user's accounts may do right now, in a few words.
+    state: &'a str,
+    trading_enabled: bool,
+    permissions: PermissionsDocument<'a>,
+    preferences: &'a Preferences,
+    accounts: Vec<AccountRow<'a>>,
+    /// The switches that stop the user.
+    latches: Vec<LatchWithStandings<'a>>,
+    today: DayDocument<'a>,
+    open_positions: usize,
+    errors: &'a [ErrorCount],
+    /// Addresses of exchanges that are not the exchange's own, by broker.
+    custom_urls: BTreeMap<String, String>,
+    /// Whether one person may do what takes two.
+    works_alone: bool,
+}
+
+/// Everything at a glance.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Status")]
+pub(crate) struct OfEverything<'a> {
+    state: &'a str,
+    store: &'a Path,
+    settings_file: Option<&'a Path>,
+    /// `null` for a store that cannot be written.
+    trading_day: Option<DayKey>,
+    trading_day_is_overdue: bool,
+    users: Vec<UserRow<'a>>,
+    accounts: Vec<AccountRow<'a>>,
+    accounts_live: usize,
+    accounts_connected: usize,
+    latches: Vec<LatchWithStandings<'a>>,
+    orders_not_over: usize,
+    orders_unknown: usize,
+    open_positions: usize,
+    audit: TrailRow<'a>,
+    users_without_master: &'a [PriorityWarning],
+    /// Addresses of exchanges that are not the exchange's own, by broker.
+    custom_urls: BTreeMap<String, String>,
+    /// Whether one person may do what takes two.
+    works_alone: bool,
+    approvals_waiting: usize,
+    notifications: NoticesDocument<'a>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "StatusUser")]
+struct UserRow<'a> {
+    user_id: &'a UserId,
+    tier: Tier,
+    enabled: bool,
+    state: String,
+    /// The limits that are above the ceiling of the tier.
+    above_tier: Vec<CeilingExceeded>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "StatusAudit")]
+struct TrailRow<'a> {
+    records: u64,
+    /// Up to which record it is signed.
+    signed: Option<u64>,
+    signed_at: Option<Timestamp>,
+    /// Where checkpoints go that nobody with only the store can rewrite.
+    checkpoint_file: Option<&'a str>,
 }
 
 /// Addresses that are not the exchange's own are shown in every status.
@@ -177,10 +258,6 @@ fn custom(settings: &Settings) -> BTreeMap<String, String> {
         .iter()
         .filter_map(|(id, broker)| Some((id.to_string(), broker.base_url.as_ref()?.to_string())))
         .collect()
-}
-
-fn custom_urls_json(settings: &Settings) -> Value {
-    json!(custom(settings))
 }
 
 async fn of_everything(session: &mut Session<'_>) -> Result<Exit, Failure> {
@@ -302,13 +379,13 @@ async fn of_everything(session: &mut Session<'_>) -> Result<Exit, Failure> {
             Cell::new(&state).tone(tone),
             Cell::new(above_text.join(", ")).tone(Tone::Caution),
         ]);
-        user_rows.push(json!({
-            "user_id": user.id,
-            "tier": user.tier,
-            "enabled": user.enabled,
-            "state": state,
-            "above_tier": above,
-        }));
+        user_rows.push(UserRow {
+            user_id: &user.id,
+            tier: user.tier,
+            enabled: user.enabled,
+            state,
+            above_tier: above,
+        });
     }
     page.table(&table, "none; add one with `bursar user add`");
     page.heading("Accounts");
@@ -348,37 +425,38 @@ async fn of_everything(session: &mut Session<'_>) -> Result<Exit, Failure> {
         .iter()
         .filter(|account| account.is_open() && account.mode() == AccountMode::Live)
         .count();
-    let document = json!({
-        "state": state,
-        "store": store.path(),
-        "settings_file": opened.installation.file,
-        "trading_day": day.map(|day| day.key),
-        "trading_day_is_overdue": day.is_some_and(|day| is_overdue(&day, now)),
-        "users": user_rows,
-        "accounts": account_rows,
-        "accounts_live": live,
-        "accounts_connected": ready,
-        "latches": latch_rows(&latches, &standings),
-        "orders_not_over": unresolved.len(),
-        "orders_unknown": unknown,
-        "open_positions": positions.len(),
-        "audit": {
-            "records": trail.records,
-            "signed": trail.last.map(|(size, _)| size),
-            "signed_at": trail.last.map(|(_, at)| at),
-            "checkpoint_file": settings.audit.checkpoint_file,
+    let document = OfEverything {
+        state: &state,
+        store: store.path(),
+        settings_file: opened.installation.file.as_deref(),
+        trading_day: day.map(|day| day.key),
+        trading_day_is_overdue: day.is_some_and(|day| is_overdue(&day, now)),
+        users: user_rows,
+        accounts: account_rows,
+        accounts_live: live,
+        accounts_connected: ready,
+        latches: latch_rows(&latches, &standings),
+        orders_not_over: unresolved.len(),
+        orders_unknown: unknown,
+        open_positions: positions.len(),
+        audit: TrailRow {
+            records: trail.records,
+            signed: trail.last.map(|(size, _)| size),
+            signed_at: trail.last.map(|(_, at)| at),
+            checkpoint_file: settings.audit.checkpoint_file.as_ref().map(|file| file.as_str()),
         },
-        "users_without_master": hierarchy.warnings,
-        "custom_urls": custom_urls_json(settings),
-        "works_alone": alone,
-        "approvals_waiting": waiting.len(),
-        "notifications": view::notices_json(settings, &messages),
-    });
+        users_without_master: &hierarchy.warnings,
+        custom_urls: custom(settings),
+        works_alone: alone,
+        approvals_waiting: waiting.len(),
+        notifications: view::notices_json(settings, &messages),
+    };
+
     session.console.answer(&page, &document);
     Ok(Exit::Done)
 }
 
-fn latch_rows(latches: &[Latch], standings: &[view::Standing]) -> Vec<Value> {
+fn latch_rows<'a>(latches: &'a [Latch], standings: &'a [view::Standing]) -> Vec<LatchWithStandings<'a>> {
     latches
         .iter()
         .map(|latch| view::latch_with_standings_json(latch, standings))

@@ -1,19 +1,21 @@
 //! `bursar user`: the people whose accounts are traded.
 
-mod delete;
+pub(crate) mod delete;
 
 use bursar_auth::{AccountType, Directory, DisplayName, Email, NewUser, UserChange};
 use bursar_execution::{Conditions, Journal};
-use bursar_model::{Tier, UserId};
+use bursar_model::{LatchId, Tier, UserId};
 use bursar_permissions::UserPermissions;
 use clap::{Args, Subcommand};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::arguments::word;
 use crate::commands::permissions::{preferences_without_effect, within_tier};
 use crate::commands::status;
 use crate::render::{Cell, Page, Table, Tone};
 use crate::session::Session;
+use crate::view::{LatchDocument, PermissionsDocument, UserDocument};
 use crate::{Exit, Failure, prompt, view};
 
 #[derive(Debug, Subcommand)]
@@ -148,12 +150,37 @@ async fn add(command: Add, session: &mut Session<'_>) -> Result<Exit, Failure> {
             (enable.as_str(), "trading begins when the account is connected"),
         ],
     );
-    let document = json!({
-        "user": view::user_json(&user),
-        "permissions": view::permissions_json(&permissions, None),
-    });
+    let document = Added {
+        user: view::user_json(&user),
+        permissions: view::permissions_json(&permissions, None),
+    };
     session.console.answer(&page, &document);
     Ok(Exit::Done)
+}
+
+/// A user who was added.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "UserAdded")]
+pub(crate) struct Added<'a> {
+    user: UserDocument<'a>,
+    permissions: PermissionsDocument<'a>,
+}
+
+/// All users.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Users")]
+pub(crate) struct Listed<'a> {
+    users: Vec<Row<'a>>,
+    total_count: usize,
+}
+
+/// A user with the switches that stop them.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "UserRow")]
+struct Row<'a> {
+    #[serde(flatten)]
+    user: UserDocument<'a>,
+    latches: Vec<LatchId>,
 }
 
 async fn list(session: &mut Session<'_>) -> Result<Exit, Failure> {
@@ -182,24 +209,18 @@ async fn list(session: &mut Session<'_>) -> Result<Exit, Failure> {
             Cell::new(&user.email),
             Cell::new(crate::render::moment(user.created_at)),
         ]);
-        let mut row = view::user_json(user);
-        view::insert(
-            &mut row,
-            "latches",
-            json!(
-                stopping
-                    .iter()
-                    .map(|latch| latch.id.to_string())
-                    .collect::<Vec<_>>()
-            ),
-        );
-        rows.push(row);
+        rows.push(Row {
+            user: view::user_json(user),
+            latches: stopping.iter().map(|latch| latch.id).collect(),
+        });
     }
     let mut page = Page::new();
     page.table(&table, "there are no users; add one with `bursar user add`");
-    session
-        .console
-        .answer(&page, &json!({ "users": rows, "total_count": users.len() }));
+    let document = Listed {
+        users: rows,
+        total_count: users.len(),
+    };
+    session.console.answer(&page, &document);
     Ok(Exit::Done)
 }
 
@@ -243,15 +264,55 @@ async fn switch(id: &UserId, enabled: bool, session: &mut Session<'_>) -> Result
         page.table(&view::latch_table(stopping.iter().copied()), "");
         view::release_hints(&mut page, stopping.iter().copied());
     }
-    let document = json!({
-        "user": view::user_json(&user),
-        "changed": before.enabled != enabled,
-        "trading_authorised": authorised,
-        "effect": effect,
-        "latches": stopping.iter().map(|latch| view::latch_json(latch)).collect::<Vec<_>>(),
-    });
+    let document = Switched {
+        user: view::user_json(&user),
+        changed: before.enabled != enabled,
+        trading_authorised: authorised,
+        effect: &effect,
+        latches: view::latches_json(stopping),
+    };
     session.console.answer(&page, &document);
     Ok(Exit::Done)
+}
+
+/// A user who was enabled or disabled.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "UserSwitched")]
+pub(crate) struct Switched<'a> {
+    user: UserDocument<'a>,
+    /// Whether that was otherwise before.
+    changed: bool,
+    /// Whether neither the user nor a switch stands in the way of trading.
+    trading_authorised: bool,
+    /// The same in words.
+    effect: &'a str,
+    /// The switches that stop the user.
+    latches: Vec<LatchDocument<'a>>,
+}
+
+/// A user who was moved to another tier.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "UserTier")]
+pub(crate) struct Moved<'a> {
+    user_id: &'a UserId,
+    tier: Tier,
+    tier_before: Tier,
+    before: PermissionsDocument<'a>,
+    permissions: PermissionsDocument<'a>,
+    /// The limits that let more be done than before.
+    looser: Vec<&'a str>,
+    /// The user's wishes that are looser than the permissions.
+    preferences_without_effect: Vec<String>,
+}
+
+/// How a user is reached from now on.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "UserEmail")]
+pub(crate) struct Reached<'a> {
+    user_id: &'a UserId,
+    email: &'a Email,
+    email_before: &'a Email,
+    changed: bool,
 }
 
 async fn set_tier(command: SetTier, session: &mut Session<'_>) -> Result<Exit, Failure> {
@@ -309,15 +370,15 @@ async fn set_tier(command: SetTier, session: &mut Session<'_>) -> Result<Exit, F
     ));
     page.table(&view::limits_comparison(&before.limits, &after.limits), "");
     let without_effect = preferences_without_effect(&user.id, &after, &opened, session).await?;
-    let document = json!({
-        "user_id": user.id,
-        "tier": command.tier,
-        "tier_before": user.tier,
-        "before": view::permissions_json(&before, Some(&tier.ceiling)),
-        "permissions": view::permissions_json(&after, Some(&tier.ceiling)),
-        "looser": looser.iter().map(|limit| &limit.limit).collect::<Vec<_>>(),
-        "preferences_without_effect": without_effect,
-    });
+    let document = Moved {
+        user_id: &user.id,
+        tier: command.tier,
+        tier_before: user.tier,
+        before: view::permissions_json(&before, Some(&tier.ceiling)),
+        permissions: view::permissions_json(&after, Some(&tier.ceiling)),
+        looser: looser.iter().map(|limit| limit.limit.as_str()).collect(),
+        preferences_without_effect: without_effect,
+    };
     session.console.answer(&page, &document);
     Ok(Exit::Done)
 }
@@ -340,12 +401,12 @@ async fn set_email(command: SetEmail, session: &mut Session<'_>) -> Result<Exit,
             command.id, command.email
         ));
     }
-    let document = json!({
-        "user_id": command.id,
-        "email": command.email,
-        "email_before": before.email,
-        "changed": changed,
-    });
+    let document = Reached {
+        user_id: &command.id,
+        email: &command.email,
+        email_before: &before.email,
+        changed,
+    };
     session.console.answer(&page, &document);
     Ok(Exit::Done)
 }

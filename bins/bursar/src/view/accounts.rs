@@ -1,13 +1,20 @@
 //! Accounts, their connections, keys and balances.
 
-use bursar_auth::Account;
+use std::borrow::Cow;
+
+use bursar_auth::{Account, DisplayName};
 use bursar_execution::{AccountBalances, Connection, ConnectionState};
 use bursar_keystore::CredentialFacts;
-use bursar_model::{AccountId, AccountMode, Balance, BalanceKind};
-use serde_json::{Value, json};
+use bursar_model::{
+    AccountId, AccountMode, AccountRole, AccountStatus, Balance, BalanceKind, BrokerId, CredentialId, Usd,
+    UserId,
+};
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::render::{Cell, Table, Tone, moment};
-use crate::view::{insert, or_dash};
+use crate::view::or_dash;
 
 pub(crate) fn mode_cell(mode: AccountMode) -> Cell {
     match mode {
@@ -29,29 +36,58 @@ pub(crate) fn account_facts(account: &Account) -> Vec<(&'static str, Cell)> {
     ]
 }
 
-pub(crate) fn account_json(account: &Account) -> Value {
-    json!({
-        "account_id": account.id(),
-        "user_id": account.owner(),
-        "broker": account.broker(),
-        "broker_account_id": account.venue_account_id,
-        "nickname": account.nickname,
-        "role": account.role(),
-        "mode": account.mode(),
-        "status": account.status,
-        "created_at": account.created_at(),
-    })
+/// An account at an exchange.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Account")]
+pub(crate) struct AccountDocument<'a> {
+    account_id: &'a AccountId,
+    /// The owner.
+    user_id: &'a UserId,
+    broker: &'a BrokerId,
+    /// What the exchange calls the account; known when it has been connected.
+    broker_account_id: Option<&'a str>,
+    nickname: Option<&'a DisplayName>,
+    role: AccountRole,
+    mode: AccountMode,
+    status: AccountStatus,
+    created_at: Timestamp,
 }
 
-pub(crate) fn account_row_json(
-    account: &Account,
-    connection: Option<&Connection>,
-    key: Option<&CredentialFacts>,
-) -> Value {
-    let mut row = account_json(account);
-    insert(&mut row, "connection", connection_json(connection));
-    insert(&mut row, "key", key.map_or(Value::Null, key_json));
-    row
+pub(crate) fn account_json(account: &Account) -> AccountDocument<'_> {
+    AccountDocument {
+        account_id: account.id(),
+        user_id: account.owner(),
+        broker: account.broker(),
+        broker_account_id: account.venue_account_id.as_deref(),
+        nickname: account.nickname.as_ref(),
+        role: account.role(),
+        mode: account.mode(),
+        status: account.status,
+        created_at: account.created_at(),
+    }
+}
+
+/// An account with its connection and its key.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AccountRow")]
+pub(crate) struct AccountRow<'a> {
+    #[serde(flatten)]
+    account: AccountDocument<'a>,
+    /// `null` for an account that was never connected.
+    connection: Option<ConnectionDocument<'a>>,
+    key: Option<KeyDocument<'a>>,
+}
+
+pub(crate) fn account_row_json<'a>(
+    account: &'a Account,
+    connection: Option<&'a Connection>,
+    key: Option<&'a CredentialFacts>,
+) -> AccountRow<'a> {
+    AccountRow {
+        account: account_json(account),
+        connection: connection.map(connection_json),
+        key: key.map(key_json),
+    }
 }
 
 pub(crate) fn connection_of<'a>(
@@ -81,10 +117,22 @@ pub(crate) fn connection_cell(connection: Option<&Connection>) -> Cell {
     }
 }
 
-pub(crate) fn connection_json(connection: Option<&Connection>) -> Value {
-    connection.map_or(Value::Null, |connection| {
-        json!({ "state": connection.state, "cause": connection.cause, "since": connection.since })
-    })
+/// How an account is connected.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Connection")]
+pub(crate) struct ConnectionDocument<'a> {
+    state: ConnectionState,
+    /// Why it is not ready; empty when it is.
+    cause: &'a str,
+    since: Timestamp,
+}
+
+const fn connection_json(connection: &Connection) -> ConnectionDocument<'_> {
+    ConnectionDocument {
+        state: connection.state,
+        cause: connection.cause.as_str(),
+        since: connection.since,
+    }
 }
 
 pub(crate) fn key_of<'a>(account: &AccountId, keys: &'a [CredentialFacts]) -> Option<&'a CredentialFacts> {
@@ -100,16 +148,31 @@ pub(crate) fn key_cell(mode: AccountMode, key: Option<&CredentialFacts>) -> Cell
     }
 }
 
-pub(crate) fn key_json(key: &CredentialFacts) -> Value {
-    json!({
-        "credential_id": key.id.to_string(),
-        "account_id": key.place.account,
-        "broker": key.place.broker,
-        "version": key.version,
-        "created_at": key.created_at,
-        "ends_with": key.public_key_hint,
-        "rights": key.key_rights,
-    })
+/// A sealed exchange key: everything but the key.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Key")]
+pub(crate) struct KeyDocument<'a> {
+    credential_id: CredentialId,
+    account_id: &'a AccountId,
+    broker: &'a BrokerId,
+    version: u64,
+    created_at: Timestamp,
+    /// The last characters of the public half.
+    ends_with: &'a str,
+    /// What the exchange said that the key may do.
+    pub(crate) rights: Cow<'a, str>,
+}
+
+pub(crate) fn key_json(key: &CredentialFacts) -> KeyDocument<'_> {
+    KeyDocument {
+        credential_id: key.id,
+        account_id: &key.place.account,
+        broker: &key.place.broker,
+        version: key.version,
+        created_at: key.created_at,
+        ends_with: &key.public_key_hint,
+        rights: Cow::Borrowed(&key.key_rights),
+    }
 }
 
 pub(crate) fn balance_table(balances: &[Balance]) -> Table {
@@ -129,9 +192,20 @@ pub(crate) fn balance_table(balances: &[Balance]) -> Table {
     table
 }
 
-pub(crate) fn balances_json(balances: Option<&AccountBalances>) -> Value {
-    balances.map_or(
-        Value::Null,
-        |known| json!({ "at": known.at, "equity_usd": known.equity, "assets": known.balances }),
-    )
+/// What an account holds, as the exchange last said.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Balances")]
+pub(crate) struct BalancesDocument<'a> {
+    at: Timestamp,
+    /// What everything is worth; `null` while a price is missing.
+    equity_usd: Option<Usd>,
+    assets: &'a [Balance],
+}
+
+pub(crate) fn balances_json(known: &AccountBalances) -> BalancesDocument<'_> {
+    BalancesDocument {
+        at: known.at,
+        equity_usd: known.equity,
+        assets: &known.balances,
+    }
 }

@@ -7,11 +7,12 @@ use bursar_execution::halting::{HaltFacts, Halting, judge};
 use bursar_execution::{Conditions, Connection, ConnectionState, HaltState, Intent, Journal};
 use bursar_model::{AccountId, AccountMode, LatchId};
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::render::{self, Page, count, moment};
 use crate::session::Opened;
-use crate::view::connection_of;
+use crate::view::{LatchDocument, connection_of};
 use crate::{Failure, brokers};
 
 /// A desk that works looks more often than this.
@@ -225,41 +226,65 @@ impl Standing {
         }
     }
 
-    fn json(&self) -> Value {
+    fn json(&self) -> StandingDocument<'_> {
         let state = if self.is_open() {
             doing(self.mode)
         } else {
             done(self.mode)
         };
-        let mut json = json!({
-            "account": self.account.as_str(),
-            "state": state.to_ascii_lowercase(),
-            "verified_at": null,
-            "unresolved": 0,
-            "working": 0,
-            "to_close": 0,
-            "safe_at": null,
-            "not_verified": null,
-        });
+        let nothing = StandingDocument {
+            account: &self.account,
+            state: state.to_ascii_lowercase(),
+            verified_at: None,
+            unresolved: 0,
+            working: 0,
+            to_close: 0,
+            safe_at: None,
+            not_verified: None,
+        };
         match &self.how {
-            How::Verified { at } => super::insert(&mut json, "verified_at", json!(at)),
-            How::NeverUsed => {}
+            How::Verified { at } => StandingDocument {
+                verified_at: Some(*at),
+                ..nothing
+            },
+            How::NeverUsed => nothing,
             How::Open {
                 uncertain,
                 working,
                 to_close,
                 safe_at,
                 doubt,
-            } => {
-                super::insert(&mut json, "unresolved", json!(uncertain));
-                super::insert(&mut json, "working", json!(working));
-                super::insert(&mut json, "to_close", json!(to_close));
-                super::insert(&mut json, "safe_at", json!(safe_at));
-                super::insert(&mut json, "not_verified", json!(doubt));
-            }
+            } => StandingDocument {
+                unresolved: *uncertain,
+                working: *working,
+                to_close: *to_close,
+                safe_at: *safe_at,
+                not_verified: doubt.as_deref(),
+                ..nothing
+            },
         }
-        json
     }
+}
+
+/// Where an account stands under a switch.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Standing")]
+pub(crate) struct StandingDocument<'a> {
+    account: &'a AccountId,
+    /// pausing, paused, halting or halted.
+    state: String,
+    /// When two listings of the exchange proved it.
+    verified_at: Option<Timestamp>,
+    /// Attempts that may still arrive at the exchange.
+    unresolved: usize,
+    /// Orders that work at the exchange.
+    working: usize,
+    /// Positions that are to be closed.
+    to_close: usize,
+    /// From when on no attempt can arrive any more.
+    safe_at: Option<Timestamp>,
+    /// What could not be verified, in plain words.
+    not_verified: Option<&'a str>,
 }
 
 /// What is known while the exchange has not shown it yet.
@@ -307,19 +332,29 @@ pub(crate) fn standing_lines(page: &mut Page, latches: &[Latch], standings: &[St
 }
 
 /// A switch with where its accounts stand.
-pub(crate) fn latch_with_standings_json(latch: &Latch, standings: &[Standing]) -> Value {
-    let mut json = super::latch_json(latch);
-    let of_latch: Vec<&Standing> = (standings.iter())
-        .filter(|standing| standing.latch == latch.id)
-        .collect();
-    let is_open = of_latch.iter().any(|standing| standing.is_open());
-    let state = if is_open {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SwitchWithStandings")]
+pub(crate) struct LatchWithStandings<'a> {
+    #[serde(flatten)]
+    latch: LatchDocument<'a>,
+    /// pausing, paused, halting or halted: that of the slowest account.
+    state: String,
+    accounts: Vec<StandingDocument<'a>>,
+}
+
+pub(crate) fn latch_with_standings_json<'a>(
+    latch: &'a Latch,
+    standings: &'a [Standing],
+) -> LatchWithStandings<'a> {
+    let of_latch = || standings.iter().filter(|standing| standing.latch == latch.id);
+    let state = if of_latch().any(Standing::is_open) {
         doing(latch.mode)
     } else {
         done(latch.mode)
     };
-    super::insert(&mut json, "state", json!(state.to_ascii_lowercase()));
-    let accounts: Vec<Value> = of_latch.iter().map(|standing| standing.json()).collect();
-    super::insert(&mut json, "accounts", json!(accounts));
-    json
+    LatchWithStandings {
+        latch: super::latch_json(latch),
+        state: state.to_ascii_lowercase(),
+        accounts: of_latch().map(Standing::json).collect(),
+    }
 }

@@ -2,7 +2,8 @@
 
 use bursar_config::Settings;
 use bursar_notify::{ChannelKind, ChannelState};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::render::{self, Cell, Page, Tone, moment};
 
@@ -59,6 +60,18 @@ pub(crate) fn notices_in_trouble(page: &mut Page, settings: &Settings, states: &
     }
 }
 
-pub(crate) fn notices_json(settings: &Settings, states: &[ChannelState]) -> Value {
-    json!({ "channels": set_up(settings), "queue": states })
+/// How messages to people fare.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Notifications")]
+pub(crate) struct NoticesDocument<'a> {
+    /// The channels that are set up.
+    channels: Vec<ChannelKind>,
+    queue: &'a [ChannelState],
+}
+
+pub(crate) fn notices_json<'a>(settings: &Settings, states: &'a [ChannelState]) -> NoticesDocument<'a> {
+    NoticesDocument {
+        channels: set_up(settings),
+        queue: states,
+    }
 }

@@ -1,8 +1,14 @@
 //! Orders, and what the rules said of them.
 
 use bursar_execution::Intent;
-use bursar_model::{Check, IntentState, OrderSize, Verdict};
-use serde_json::{Value, json};
+use bursar_model::{
+    AccountId, BrokerId, Check, ClientOrderId, IntentId, IntentState, OrderSize, Pair, Price, Quantity, Side,
+    UserId, VenueOrderId, Verdict,
+};
+use jiff::Timestamp;
+use rust_decimal::Decimal;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::render::{Cell, Page, Table, Tone, age, moment};
 
@@ -48,50 +54,87 @@ pub(crate) fn order_table<'a>(intents: impl IntoIterator<Item = &'a Intent>) -> 
     table
 }
 
-pub(crate) fn order_json(intent: &Intent) -> Value {
+/// An order: what was asked for, and what became of it.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Order")]
+pub(crate) struct OrderDocument<'a> {
+    order_id: IntentId,
+    account_id: &'a AccountId,
+    /// The owner of the account.
+    user_id: &'a UserId,
+    broker: &'a BrokerId,
+    /// Who asked for it, for example `operator:ops_desk`.
+    caller: String,
+    pair: &'a Pair,
+    side: Side,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The size as it was asked for.
+    asked: OrderSize,
+    /// The size in the base asset; `null` for an order that could not be sized.
+    quantity: Option<Quantity>,
+    limit_price: Option<Price>,
+    trigger_price: Option<Price>,
+    time_in_force: String,
+    post_only: bool,
+    /// Whether it was to be refused unless it lowers a position.
+    reduce_only: bool,
+    /// Whether it lowers a position.
+    reducing: bool,
+    state: IntentState,
+    is_over: bool,
+    cause: &'a str,
+    /// So much of the base asset.
+    filled: Decimal,
+    client_order_id: &'a ClientOrderId,
+    venue_order_id: Option<&'a VenueOrderId>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    /// Until when it may be sent.
+    valid_until: Timestamp,
+    dispatched_at: Option<Timestamp>,
+    /// The latest moment at which the exchange can still accept it.
+    acceptance_bound: Option<Timestamp>,
+    /// Why it was refused; empty for an order that was not.
+    broken_rules: Vec<&'a Check>,
+}
+
+pub(crate) fn order_json(intent: &Intent) -> OrderDocument<'_> {
     let request = &intent.request;
-    let asked = match request.size {
-        OrderSize::Quantity(quantity) => json!({ "quantity": quantity }),
-        OrderSize::Usd(usd) => json!({ "usd": usd }),
-    };
-    json!({
-        "order_id": intent.id.to_string(),
-        "account_id": intent.account,
-        "user_id": intent.user,
-        "broker": intent.broker,
-        "caller": intent.caller.to_string(),
-        "pair": request.pair,
-        "side": request.side,
-        "type": request.kind.name(),
-        "asked": asked,
-        "quantity": intent.sizing.as_ref().map(|sizing| sizing.terms.quantity),
-        "limit_price": request.kind.limit_price(),
-        "trigger_price": request.kind.trigger(),
-        "time_in_force": request.time_in_force.to_string(),
-        "post_only": request.post_only,
-        "reduce_only": request.reduce_only,
-        "reducing": intent.reducing,
-        "state": intent.state,
-        "is_over": intent.state.is_terminal(),
-        "cause": intent.cause,
-        "filled": intent.filled.normalize(),
-        "client_order_id": intent.client_order_id,
-        "venue_order_id": intent.venue_order_id,
-        "created_at": intent.created_at,
-        "updated_at": intent.updated_at,
-        "valid_until": intent.valid_until,
-        "dispatched_at": intent.dispatched_at,
-        "acceptance_bound": intent.acceptance_bound,
-        "broken_rules": broken(&intent.trace).map(check_json).collect::<Vec<_>>(),
-    })
+    OrderDocument {
+        order_id: intent.id,
+        account_id: &intent.account,
+        user_id: &intent.user,
+        broker: &intent.broker,
+        caller: intent.caller.to_string(),
+        pair: &request.pair,
+        side: request.side,
+        kind: request.kind.name(),
+        asked: request.size,
+        quantity: intent.sizing.as_ref().map(|sizing| sizing.terms.quantity),
+        limit_price: request.kind.limit_price(),
+        trigger_price: request.kind.trigger(),
+        time_in_force: request.time_in_force.to_string(),
+        post_only: request.post_only,
+        reduce_only: request.reduce_only,
+        reducing: intent.reducing,
+        state: intent.state,
+        is_over: intent.state.is_terminal(),
+        cause: &intent.cause,
+        filled: intent.filled.normalize(),
+        client_order_id: &intent.client_order_id,
+        venue_order_id: intent.venue_order_id.as_ref(),
+        created_at: intent.created_at,
+        updated_at: intent.updated_at,
+        valid_until: intent.valid_until,
+        dispatched_at: intent.dispatched_at,
+        acceptance_bound: intent.acceptance_bound,
+        broken_rules: broken(&intent.trace).collect(),
+    }
 }
 
 pub(crate) fn broken(trace: &[Check]) -> impl Iterator<Item = &Check> {
     trace.iter().filter(|check| check.verdict == Verdict::Broken)
-}
-
-pub(crate) fn check_json(check: &Check) -> Value {
-    json!(check)
 }
 
 /// What each rule said, one row per rule.

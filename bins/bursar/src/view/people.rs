@@ -1,15 +1,17 @@
 //! Users, their limits and their wishes.
 
-use bursar_auth::User;
+use bursar_auth::{AccountType, DisplayName, Email, User};
 use bursar_config::Preferences;
 use bursar_controls::Policy;
-use bursar_model::{PairRule, Usd, UserLimits};
+use bursar_model::{AccountId, LossPolicy, PairRule, Tier, Usd, UserId, UserLimits};
 use bursar_permissions::UserPermissions;
+use jiff::Timestamp;
 use rust_decimal::Decimal;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::render::{Cell, Table, Tone, moment};
-use crate::view::{insert, or_dash, yes_no};
+use crate::view::{or_dash, yes_no};
 
 pub(crate) fn user_facts(user: &User) -> Vec<(&'static str, Cell)> {
     if let Some(at) = user.deleted_at {
@@ -30,18 +32,34 @@ pub(crate) fn user_facts(user: &User) -> Vec<(&'static str, Cell)> {
     ]
 }
 
-pub(crate) fn user_json(user: &User) -> Value {
-    json!({
-        "user_id": user.id,
-        "name": user.name,
-        "email": user.email,
-        "tier": user.tier,
-        "account_type": user.account_type,
-        "enabled": user.enabled,
-        "created_at": user.created_at,
-        "default_account": user.default_account,
-        "deleted_at": user.deleted_at,
-    })
+/// A person whose accounts are traded.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "User")]
+pub(crate) struct UserDocument<'a> {
+    user_id: &'a UserId,
+    name: Option<&'a DisplayName>,
+    email: &'a Email,
+    tier: Tier,
+    account_type: AccountType,
+    enabled: bool,
+    created_at: Timestamp,
+    default_account: Option<&'a AccountId>,
+    /// Since then nothing is known of the user but the id.
+    deleted_at: Option<Timestamp>,
+}
+
+pub(crate) const fn user_json(user: &User) -> UserDocument<'_> {
+    UserDocument {
+        user_id: &user.id,
+        name: user.name.as_ref(),
+        email: &user.email,
+        tier: user.tier,
+        account_type: user.account_type,
+        enabled: user.enabled,
+        created_at: user.created_at,
+        default_account: user.default_account.as_ref(),
+        deleted_at: user.deleted_at,
+    }
 }
 
 fn pair_count(rule: &PairRule) -> String {
@@ -152,57 +170,101 @@ pub(crate) fn policy_facts(policy: &Policy) -> Vec<(&'static str, Cell)> {
     ]
 }
 
-pub(crate) fn policy_json(policy: &Policy) -> Value {
-    json!({
-        "order_usd": policy.max_order,
-        "exposure_per_account_usd": policy.max_account_exposure,
-        "exposure_per_user_usd": policy.max_user_exposure,
-        "exposure_total_usd": policy.max_global_exposure,
-        "turnover_per_account_usd": policy.max_account_turnover,
-        "turnover_per_user_usd": policy.max_user_turnover,
-        "orders_per_minute": policy.max_orders_per_minute,
-        "daily_loss_per_account_usd": policy.max_account_daily_loss,
-        "daily_loss_total_usd": policy.max_global_daily_loss,
-    })
+/// The limits that hold for everybody; `null` where there is none.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "InstallationLimits")]
+pub(crate) struct PolicyDocument {
+    order_usd: Usd,
+    exposure_per_account_usd: Option<Usd>,
+    exposure_per_user_usd: Option<Usd>,
+    exposure_total_usd: Option<Usd>,
+    turnover_per_account_usd: Option<Usd>,
+    turnover_per_user_usd: Option<Usd>,
+    orders_per_minute: u32,
+    daily_loss_per_account_usd: Option<Usd>,
+    daily_loss_total_usd: Option<Usd>,
 }
 
-pub(crate) fn pairs_json(rule: &PairRule) -> Value {
-    match rule {
-        PairRule::All => json!("all"),
-        PairRule::Bases(bases) => json!({ "bases": bases }),
-        PairRule::Only(pairs) => json!({ "only": pairs }),
+pub(crate) const fn policy_json(policy: &Policy) -> PolicyDocument {
+    PolicyDocument {
+        order_usd: policy.max_order,
+        exposure_per_account_usd: policy.max_account_exposure,
+        exposure_per_user_usd: policy.max_user_exposure,
+        exposure_total_usd: policy.max_global_exposure,
+        turnover_per_account_usd: policy.max_account_turnover,
+        turnover_per_user_usd: policy.max_user_turnover,
+        orders_per_minute: policy.max_orders_per_minute,
+        daily_loss_per_account_usd: policy.max_account_daily_loss,
+        daily_loss_total_usd: policy.max_global_daily_loss,
     }
 }
 
-pub(crate) fn limits_json(limits: &UserLimits) -> Value {
-    json!({
-        "max_position_usd": limits.max_position,
-        "max_daily_loss_usd": limits.max_daily_loss,
-        "max_positions": limits.max_positions,
-        "pairs": pairs_json(&limits.pairs),
-    })
+/// The limits of a user or of a tier.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Limits")]
+pub(crate) struct LimitsDocument {
+    max_position_usd: Usd,
+    max_daily_loss_usd: Usd,
+    max_positions: u32,
+    pairs: PairRule,
 }
 
-pub(crate) fn permissions_json(permissions: &UserPermissions, ceiling: Option<&UserLimits>) -> Value {
-    let mut document = limits_json(&permissions.limits);
-    insert(&mut document, "trade_only", json!(permissions.trade_only));
-    insert(&mut document, "exceeds_tier", json!(permissions.exceeds_tier));
-    insert(&mut document, "on_daily_loss", json!(permissions.on_daily_loss));
-    insert(
-        &mut document,
-        "loss_needs_release",
-        json!(permissions.loss_needs_release),
-    );
-    if let Some(ceiling) = ceiling {
-        insert(&mut document, "tier_ceiling", limits_json(ceiling));
-        let above: Vec<String> = permissions
-            .above(ceiling)
-            .iter()
-            .map(|exceeded| exceeded.limit.replace(' ', "_"))
-            .collect();
-        insert(&mut document, "above_ceiling", json!(above));
+pub(crate) fn limits_json(limits: &UserLimits) -> LimitsDocument {
+    LimitsDocument {
+        max_position_usd: limits.max_position,
+        max_daily_loss_usd: limits.max_daily_loss,
+        max_positions: limits.max_positions,
+        pairs: limits.pairs.clone(),
     }
-    document
+}
+
+/// What a user may trade and lose.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Permissions")]
+pub(crate) struct PermissionsDocument<'a> {
+    #[serde(flatten)]
+    limits: LimitsDocument,
+    /// Whether the user may change no strategy settings.
+    trade_only: bool,
+    /// Why a limit is above the ceiling of the tier.
+    exceeds_tier: Option<&'a str>,
+    on_daily_loss: LossPolicy,
+    /// Whether a person has to release the switch of the day's loss.
+    loss_needs_release: bool,
+    #[serde(flatten)]
+    tier: BesideTier,
+}
+
+/// The ceiling of the tier; left out where it is not looked at.
+#[derive(Default, Serialize, JsonSchema)]
+struct BesideTier {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tier_ceiling: Option<LimitsDocument>,
+    /// The limits that are above it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    above_ceiling: Option<Vec<String>>,
+}
+
+pub(crate) fn permissions_json<'a>(
+    permissions: &'a UserPermissions,
+    ceiling: Option<&UserLimits>,
+) -> PermissionsDocument<'a> {
+    let tier = ceiling.map_or_else(BesideTier::default, |ceiling| {
+        let above = permissions.above(ceiling);
+        let above = above.iter().map(|exceeded| exceeded.limit.replace(' ', "_"));
+        BesideTier {
+            tier_ceiling: Some(limits_json(ceiling)),
+            above_ceiling: Some(above.collect()),
+        }
+    });
+    PermissionsDocument {
+        limits: limits_json(&permissions.limits),
+        trade_only: permissions.trade_only,
+        exceeds_tier: permissions.exceeds_tier.as_deref(),
+        on_daily_loss: permissions.on_daily_loss,
+        loss_needs_release: permissions.loss_needs_release,
+        tier,
+    }
 }
 
 pub(crate) fn preference_facts(preferences: &Preferences, limits: &UserLimits) -> Vec<(&'static str, Cell)> {

@@ -1,8 +1,11 @@
 //! Switches, and whom they stop.
 
 use bursar_auth::{Account, User};
-use bursar_controls::{Latch, Scope};
-use serde_json::{Value, json};
+use bursar_controls::{ClearRule, Latch, LatchCause, LatchMode, Scope};
+use bursar_model::LatchId;
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::render::{Cell, Page, Table, Tone, moment};
 
@@ -73,16 +76,38 @@ pub(crate) fn works_alone(page: &mut Page, alone: bool) {
     }
 }
 
-pub(crate) fn latch_json(latch: &Latch) -> Value {
-    json!({
-        "latch_id": latch.id.to_string(),
-        "scope": latch.scope,
-        "mode": latch.mode,
-        "cause": latch.cause,
-        "reason": latch.reason,
-        "tripped_by": latch.tripped_by,
-        "tripped_at": latch.tripped_at,
-        "clear": latch.clear_rule,
-        "hint": latch.release_hint(),
-    })
+/// A switch.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Switch")]
+pub(crate) struct LatchDocument<'a> {
+    latch_id: LatchId,
+    scope: &'a Scope,
+    mode: LatchMode,
+    cause: LatchCause,
+    reason: &'a str,
+    tripped_by: &'a str,
+    tripped_at: Timestamp,
+    /// How it is cleared.
+    clear: &'a ClearRule,
+    /// What is to be done to release it.
+    hint: String,
+}
+
+pub(crate) fn latch_json(latch: &Latch) -> LatchDocument<'_> {
+    LatchDocument {
+        latch_id: latch.id,
+        scope: &latch.scope,
+        mode: latch.mode,
+        cause: latch.cause,
+        reason: &latch.reason,
+        tripped_by: &latch.tripped_by,
+        tripped_at: latch.tripped_at,
+        clear: &latch.clear_rule,
+        hint: latch.release_hint(),
+    }
+}
+
+/// Several switches, as rows.
+pub(crate) fn latches_json<'a>(latches: impl IntoIterator<Item = &'a Latch>) -> Vec<LatchDocument<'a>> {
+    latches.into_iter().map(latch_json).collect()
 }

@@ -19,12 +19,15 @@ pub(crate) struct Venue {
 }
 
 impl Venue {
-    /// With three customers: one who may trade, one whose key can withdraw, one who may only read.
+    /// With three customers: one who may trade and has a second key, one whose key can withdraw, one who may
+    /// only read.
     pub(crate) async fn open(desk: &Desk) -> Self {
         let customers = vec![
             CustomerSpec::named("mara"),
             CustomerSpec::named("careless").with_rights(withdrawing()),
             CustomerSpec::named("reader").with_rights([Permission::QueryFunds]),
+            // What the exchange calls its first customer.
+            CustomerSpec::named("second").with_iban("AA00 SAND BOX0 0001"),
         ];
         Self::with(customers, desk).await
     }
@@ -128,6 +131,22 @@ async fn d12_a_trading_key_is_admitted_sealed_and_checked_again() {
         assert_eq!(Canary::new("key", &key).find(&bytes), None, "{file}");
         assert_eq!(Canary::new("secret", &secret).find(&bytes), None, "{file}");
     }
+    venue.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_line_that_a_local_exchange_prints_is_taken_as_it_is() {
+    let desk = desk_with_live_account().await;
+    let venue = Venue::open(&desk).await;
+    let url = venue.server.url();
+    let lines = venue.server.with(|exchange| exchange.announcements(&url));
+    let line = lines.iter().find(|line| line.customer == "mara").unwrap();
+
+    let set = desk
+        .run_with("credentials set kraken-ilves", &line.to_line())
+        .await;
+
+    assert_eq!(set.exit, Exit::Done, "{}", set.err);
     venue.close().await;
 }
 

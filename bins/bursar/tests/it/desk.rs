@@ -127,6 +127,28 @@ impl Desk {
         self.folder.path().join(name)
     }
 
+    /// Leaves nobody at the store, and nothing of it in the engine's log: a command hands its last
+    /// connections to threads that close them, and whoever changes the files by hand comes after them.
+    pub(crate) fn leave_store(&self) {
+        self.wait_until_closed();
+        // Whoever can write and closes last writes the log back.
+        drop(self.store());
+    }
+
+    pub(crate) fn wait_until_closed(&self) {
+        let data = self.path("bursar-data");
+        let is_open = || {
+            let held = std::fs::read_dir("/proc/self/fd").unwrap();
+            held.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok())
+                .any(|file| file.starts_with(&data))
+        };
+        let began = std::time::Instant::now();
+        while is_open() {
+            assert!(began.elapsed().as_secs() < 60, "the store stays open");
+            std::thread::yield_now();
+        }
+    }
+
     pub(crate) fn write(&self, name: &str, text: &str) {
         std::fs::write(self.path(name), text).unwrap();
     }
@@ -135,6 +157,10 @@ impl Desk {
         self.surroundings
             .variables
             .insert(name.to_owned(), value.to_owned());
+    }
+
+    pub(crate) fn unset_variable(&mut self, name: &str) {
+        self.surroundings.variables.remove(name);
     }
 
     /// Runs a command line; words are divided at spaces, and `'` keeps them together.
@@ -156,11 +182,13 @@ impl Desk {
         let arguments = std::iter::once("bursar".to_owned()).chain(words.iter().cloned());
         let exit = bursar::execute(arguments.map(Into::into), &self.surroundings, &mut console).await;
         drop(console);
-        Ran {
+        let ran = Ran {
             exit,
             out: self.without_folder(&out.text()),
             err: self.without_folder(&err.text()),
-        }
+        };
+        crate::schemas::check(words, &ran);
+        ran
     }
 
     /// Runs a command that must succeed, and returns what it printed.
@@ -185,7 +213,7 @@ impl Desk {
     }
 
     /// Texts without the name of the temporary folder, which is another in each run.
-    fn without_folder(&self, text: &str) -> String {
+    pub(crate) fn without_folder(&self, text: &str) -> String {
         text.replace(&self.folder.path().display().to_string(), "/desk")
     }
 
@@ -286,7 +314,7 @@ fn instrument(name: &str) -> Instrument {
 }
 
 /// Divides a command line at spaces; `'` keeps words together.
-fn words(line: &str) -> Vec<String> {
+pub(crate) fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();
     let mut quoted = false;

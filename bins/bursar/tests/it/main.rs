@@ -5,6 +5,10 @@ mod apply;
 #[cfg(test)]
 mod backups;
 #[cfg(test)]
+mod bad_disk;
+#[cfg(test)]
+mod bad_input;
+#[cfg(test)]
 mod credentials;
 #[cfg(test)]
 mod desk;
@@ -32,6 +36,8 @@ mod people;
 mod process;
 #[cfg(test)]
 mod reasons;
+#[cfg(test)]
+mod schemas;
 #[cfg(test)]
 mod setup;
 #[cfg(test)]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::desk::Desk;
 
 /// An order that nobody can tell any more: sent, no answer, and the exchange has forgotten by now.
-async fn forgotten(desk: &Desk) -> IntentId {
+pub(crate) async fn forgotten(desk: &Desk) -> IntentId {
     let placed = desk
         .json("order place kraken-ilves buy BTC-USD --usd 40 --wait-ms 0")
         .await;
@@ -28,7 +28,7 @@ async fn forgotten(desk: &Desk) -> IntentId {
     id
 }
 
-fn proposal(document: &Value) -> String {
+pub(crate) fn proposal(document: &Value) -> String {
     document["approval"]["id"].as_str().unwrap().to_owned()
 }
 

@@ -1,6 +1,7 @@
 //! What is said of each user account at the moment when it is connected.
 
 use bursar_config::MasterPolicy;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{AccountEntry, PRINCIPLE, master_is_connected, recommendation};
@@ -12,7 +13,7 @@ pub fn connect_header() -> Line {
 }
 
 /// How one user account stands to its master at the moment when it is connected.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ConnectNotice {
     /// The master is connected: the right order.

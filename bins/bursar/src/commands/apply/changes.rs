@@ -4,6 +4,8 @@ use bursar_auth::User;
 use bursar_config::Preferences;
 use bursar_permissions::UserPermissions;
 use bursar_store_sqlite::KnownUser;
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::Failure;
@@ -149,22 +151,40 @@ impl Changes {
         page.facts(facts);
     }
 
-    pub(super) fn json(&self) -> Value {
-        let changed = self.changed.iter().map(|change| {
-            json!({
-                "what": change.what,
-                "before": change.before,
-                "after": change.after,
-                "looser": change.is_looser,
-            })
+    pub(super) fn json(&self) -> ChangesDocument<'_> {
+        let changed = self.changed.iter().map(|change| ChangeDocument {
+            what: &change.what,
+            before: change.before.as_deref(),
+            after: &change.after,
+            looser: change.is_looser,
         });
-        json!({
-            "user_is_new": self.user_is_new,
-            "account_is_new": self.account_is_new,
-            "changes": changed.collect::<Vec<_>>(),
-            "stays": self.stays,
-        })
+        ChangesDocument {
+            user_is_new: self.user_is_new,
+            account_is_new: self.account_is_new,
+            changes: changed.collect(),
+            stays: &self.stays,
+        }
     }
+}
+
+/// What a file changes about one user.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ChangesDocument<'a> {
+    user_is_new: bool,
+    account_is_new: bool,
+    changes: Vec<ChangeDocument<'a>>,
+    /// What the file says and is so already.
+    stays: &'a [String],
+}
+
+#[derive(Serialize, JsonSchema)]
+struct ChangeDocument<'a> {
+    what: &'a str,
+    /// `null` for what is new.
+    before: Option<&'a str>,
+    after: &'a str,
+    /// Whether more can be done than before.
+    looser: bool,
 }
 
 /// How the names of settings begin.

@@ -1,12 +1,15 @@
 //! What is shown before and after a file is applied.
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::Failure;
+use crate::commands::apply::changes::ChangesDocument;
 use crate::commands::apply::{KeySource, Row};
+use crate::documents::FailureDocument;
 use crate::render::{Cell, Page, Table, Tone};
 use crate::session::Session;
-use crate::view;
+use bursar_model::{AccountId, UserId};
 
 /// What became of the key of an account.
 pub(super) enum KeyOutcome {
@@ -34,20 +37,19 @@ impl KeyOutcome {
         }
     }
 
-    fn json(&self) -> Value {
-        let (outcome, ends_with) = match self {
-            Self::NotNeeded => ("not-needed", None),
-            Self::Kept(hint) => ("kept", Some(hint)),
-            Self::Stored(hint) => ("stored", Some(hint)),
-            Self::Failed(_) => ("failed", None),
-            Self::Missing => ("missing", None),
+    fn json(&self) -> KeyDone<'_> {
+        let (outcome, ends_with, error) = match self {
+            Self::NotNeeded => ("not-needed", None, None),
+            Self::Kept(hint) => ("kept", Some(hint.as_str()), None),
+            Self::Stored(hint) => ("stored", Some(hint.as_str()), None),
+            Self::Failed(failure) => ("failed", None, Some(failure)),
+            Self::Missing => ("missing", None, None),
         };
-        let mut document = json!({ "outcome": outcome, "ends_with": ends_with });
-        if let Self::Failed(failure) = self {
-            let error = json!({ "message": failure.message(), "hint": failure.hint() });
-            view::insert(&mut document, "error", error);
+        KeyDone {
+            outcome,
+            ends_with,
+            error: error.map(FailureDocument::of),
         }
-        document
     }
 }
 
@@ -63,16 +65,20 @@ impl KeySource {
         }
     }
 
-    fn json(&self) -> Value {
+    fn json(&self) -> KeyPlanned<'_> {
         let (source, variable, ends_with) = match self {
             Self::NotNeeded => ("not-needed", None, None),
-            Self::Kept(hint) => ("kept", None, Some(hint)),
+            Self::Kept(hint) => ("kept", None, Some(hint.as_str())),
             Self::Piped => ("piped", None, None),
             Self::Named(key) => ("environment", Some(key.variable()), None),
             Self::Asked => ("asked", None, None),
             Self::Missing => ("missing", None, None),
         };
-        json!({ "source": source, "variable": variable, "ends_with": ends_with })
+        KeyPlanned {
+            source,
+            variable,
+            ends_with,
+        }
     }
 }
 
@@ -105,7 +111,7 @@ pub(super) fn answer_plan(rows: &[Row], session: &mut Session<'_>) {
     let mut page = plan_page(rows);
     page.blank();
     page.line("nothing was written");
-    let users: Vec<Value> = rows.iter().map(|row| with_key(row, row.key.json())).collect();
+    let users = rows.iter().map(|row| with_key(row, row.key.json())).collect();
     session.console.answer(&page, &document(rows, users, false));
 }
 
@@ -144,7 +150,7 @@ pub(super) fn answer_done(rows: &[Row], outcomes: &[KeyOutcome], session: &mut S
         "Next",
         next.iter().map(|(command, what)| (command.as_str(), *what)),
     );
-    let users: Vec<Value> = rows
+    let users = rows
         .iter()
         .zip(outcomes)
         .map(|(row, outcome)| with_key(row, outcome.json()))
@@ -152,19 +158,63 @@ pub(super) fn answer_done(rows: &[Row], outcomes: &[KeyOutcome], session: &mut S
     session.console.answer(&page, &document(rows, users, true));
 }
 
-fn with_key(row: &Row, key: Value) -> Value {
-    let mut user = row.changes.json();
-    view::insert(&mut user, "user_id", json!(row.plan.entry.user_id));
-    view::insert(&mut user, "account_id", json!(row.plan.account_id));
-    view::insert(&mut user, "state", json!(row.changes.kind()));
-    view::insert(&mut user, "key", key);
-    user
+/// What a file would change, or has changed.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Applied{K}")]
+pub(crate) struct Applied<'a, K> {
+    users: Vec<AppliedUser<'a, K>>,
+    /// What lets more be done than before, a line each.
+    looser: Vec<String>,
+    /// False for a plan.
+    written: bool,
 }
 
-fn document(rows: &[Row], users: Vec<Value>, is_written: bool) -> Value {
-    json!({
-        "users": users,
-        "looser": rows.iter().flat_map(Row::looser).collect::<Vec<_>>(),
-        "written": is_written,
-    })
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AppliedUser{K}")]
+struct AppliedUser<'a, K> {
+    user_id: &'a UserId,
+    account_id: &'a AccountId,
+    /// In a word: new, changed or unchanged.
+    state: &'static str,
+    #[serde(flatten)]
+    changes: ChangesDocument<'a>,
+    key: K,
+}
+
+/// Where the key of an account would come from.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct KeyPlanned<'a> {
+    source: &'static str,
+    /// The variable that holds it.
+    variable: Option<String>,
+    /// How the key ends that is there and stays.
+    ends_with: Option<&'a str>,
+}
+
+/// What became of the key of an account.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct KeyDone<'a> {
+    outcome: &'static str,
+    ends_with: Option<&'a str>,
+    /// Why it was not stored; left out otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<FailureDocument<'a>>,
+}
+
+fn with_key<K>(row: &Row, key: K) -> AppliedUser<'_, K> {
+    AppliedUser {
+        user_id: &row.plan.entry.user_id,
+        account_id: &row.plan.account_id,
+        state: row.changes.kind(),
+        changes: row.changes.json(),
+        key,
+    }
+}
+
+fn document<'a, K>(rows: &[Row], users: Vec<AppliedUser<'a, K>>, is_written: bool) -> Applied<'a, K> {
+    Applied {
+        users,
+        looser: rows.iter().flat_map(Row::looser).collect(),
+        written: is_written,
+    }
 }

@@ -8,6 +8,8 @@ use bursar_model::{AccountId, UserId};
 use clap::Args;
 use data_encoding::BASE64;
 use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::is_about;
@@ -70,6 +72,17 @@ impl Lines<'_> {
     }
 }
 
+/// A copy of the audit trail in a file.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TrailExported")]
+pub(crate) struct Exported<'a> {
+    file: &'a Path,
+    /// How many records are in it.
+    records: usize,
+    /// The end of the trail when it was made.
+    head: String,
+}
+
 impl Export {
     pub(super) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
         let is_output = self.to == Path::new("-");
@@ -107,10 +120,12 @@ impl Export {
                 head.seq,
                 file.display()
             ));
-            session.console.answer(
-                &page,
-                &json!({ "file": file, "records": written, "head": head.to_string() }),
-            );
+            let document = Exported {
+                file: &file,
+                records: written,
+                head: head.to_string(),
+            };
+            session.console.answer(&page, &document);
         }
         Ok(Exit::Done)
     }
@@ -183,8 +198,10 @@ impl Export {
             Ok(_) => return None,
             Err(error) => json!({ "seq": stored.seq, "unreadable": error.to_string() }),
         };
-        crate::view::insert(&mut line, "hash", json!(stored.hash));
-        crate::view::insert(&mut line, "body", json!(BASE64.encode(&stored.body)));
+        if let Value::Object(fields) = &mut line {
+            fields.insert("hash".to_owned(), json!(stored.hash));
+            fields.insert("body".to_owned(), json!(BASE64.encode(&stored.body)));
+        }
         Some(line)
     }
 

@@ -3,11 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use bursar_model::{CredentialId, LatchId};
 use bursar_store_sqlite::{PutBack, SqliteStore};
 use clap::Args;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use super::{Scratch, Unsealed, backup_json, facts_of, known, unseal};
+use super::{BackupDocument, Scratch, Unsealed, backup_json, facts_of, known, unseal};
 use crate::installation::beside;
 use crate::render::Page;
 use crate::session::{Session, environment};
@@ -34,6 +36,19 @@ pub struct Restore {
     /// There is no list of erased keys: those that were erased after the backup come back
     #[arg(long, conflicts_with = "tombstones")]
     no_tombstones: bool,
+}
+
+/// A store that was put back: halted, until a person has looked.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "BackupRestored")]
+pub(crate) struct Restored<'a> {
+    #[serde(flatten)]
+    backup: BackupDocument<'a>,
+    restored_to: &'a Path,
+    /// The switch that halts everything.
+    latch: LatchId,
+    /// Credentials that were erased after the backup, and are erased.
+    erased: &'a [CredentialId],
 }
 
 impl Restore {
@@ -89,12 +104,12 @@ impl Restore {
                 (release.as_str(), "only then"),
             ],
         );
-        let mut document = backup_json(&unsealed.header, &unsealed.about);
-        if let Some(fields) = document.as_object_mut() {
-            fields.insert("restored_to".to_owned(), json!(installation.store));
-            fields.insert("latch".to_owned(), json!(back.latch.id));
-            fields.insert("erased".to_owned(), json!(back.erased));
-        }
+        let document = Restored {
+            backup: backup_json(&unsealed.header, &unsealed.about),
+            restored_to: &installation.store,
+            latch: back.latch.id,
+            erased: &back.erased,
+        };
         session.console.answer(&page, &document);
         Ok(Exit::Done)
     }

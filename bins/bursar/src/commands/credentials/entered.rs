@@ -4,12 +4,14 @@ use bursar_auth::{Account, Directory, NewAccount};
 use bursar_keystore::{CredentialMaterial, Secret};
 use bursar_model::{AccountId, AccountMode, AccountRole, BrokerId, UserId};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::session::{Opened, Session};
 use crate::{Failure, prompt};
 
 /// Key and secret, as they come in.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct EnteredKey {
     #[serde(alias = "key")]
     api_key: Secret,
@@ -17,16 +19,26 @@ pub struct EnteredKey {
     api_secret: Secret,
     #[serde(default)]
     passphrase: Option<Secret>,
+    /// What `bursard sandbox` prints beside a key: its line is taken as it is.
+    #[serde(default, rename = "customer")]
+    _customer: IgnoredAny,
+    #[serde(default, rename = "balances")]
+    _balances: IgnoredAny,
+    #[serde(default, rename = "rights")]
+    _rights: IgnoredAny,
+    #[serde(default, rename = "url")]
+    _url: IgnoredAny,
 }
 
 impl EnteredKey {
     /// Reads the JSON that is piped in, and wipes it.
     pub fn parse(text: String) -> Result<Self, Failure> {
         let read = serde_json::from_str::<Self>(&text).map_err(|error| {
-            // The reader's own message may repeat what it read; only the place is told.
+            // The reader's own message may repeat what it read.
+            let what = without_what_was_read(&error.to_string());
             Failure::usage(
                 format!(
-                    "standard input is not a key: line {}, column {}",
+                    "standard input is not a key: line {}, column {}{what}",
                     error.line(),
                     error.column()
                 ),
@@ -43,6 +55,15 @@ impl EnteredKey {
             None => material,
             Some(passphrase) => material.with_passphrase(passphrase),
         }
+    }
+}
+
+/// What of a reader's message names our own fields and nothing that was read: as `: …`, or nothing.
+pub(crate) fn without_what_was_read(message: &str) -> String {
+    match message.split('`').collect::<Vec<_>>().as_slice() {
+        [what @ ("duplicate field " | "missing field "), field, ..] => format!(": {what}`{field}`"),
+        ["unknown field ", ..] => ": a field that does not belong there".to_owned(),
+        _ => String::new(),
     }
 }
 
@@ -145,7 +166,7 @@ impl NamedKey {
                         set.len(),
                         holder.account
                     ),
-                    format!("leave only one of {} set", names.join(", ")),
+                    format!("leave only one of {}_API_KEY set", names.join("_API_KEY, ")),
                 ));
             }
         };
@@ -159,7 +180,12 @@ impl NamedKey {
                     "rule unambiguous-name: `{name}_API_KEY` could be for `{}` or for `{}`",
                     holder.account, other.account
                 ),
-                "enter the key at the prompt, or pipe it in",
+                match names.first() {
+                    Some(whole) if whole != name => {
+                        format!("name the user's whole id: `{whole}_API_KEY`; or enter the key at the prompt")
+                    }
+                    _ => "enter the key at the prompt, or pipe it in".to_owned(),
+                },
             ));
         }
         for part in PARTS {

@@ -5,12 +5,14 @@ use bursar_keystore::{KeyStore, StagedCredential, Vault};
 use bursar_model::AccountId;
 use bursar_store_sqlite::SupersededKey;
 use clap::Args;
-use jiff::SignedDuration;
-use serde_json::{Value, json};
+use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use super::{Incoming, StoredKey, entered, from_environment, keyed_account, stored_key};
+use super::{Incoming, StoredKey, StoredKeyDocument, entered, from_environment, keyed_account, stored_key};
 use crate::render::{Page, moment};
 use crate::session::{Opened, Session};
+use crate::view::KeyDocument;
 use crate::{Exit, Failure, brokers, prompt, view};
 
 /// How long the key before is kept, so that the change can be taken back.
@@ -164,7 +166,10 @@ impl Rotate {
         for warning in &stored.admitted.warnings {
             session.console.warn(warning);
         }
-        let document = json!({ "credential": stored.json(), "superseded": superseded_json(kept) });
+        let document = Rotated {
+            credential: stored.json(),
+            superseded: SupersededDocument::of(kept),
+        };
         session.console.answer(&page, &document);
     }
 }
@@ -184,8 +189,29 @@ async fn stored_again(
     Ok(keys.stage_stored(&record)?)
 }
 
-pub(super) fn superseded_json(old: &SupersededKey) -> Value {
-    let mut document = view::key_json(&old.facts);
-    view::insert(&mut document, "kept_until", json!(old.kept_until));
-    document
+/// A key that took the place of another.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "KeyRotated")]
+pub(crate) struct Rotated<'a> {
+    credential: StoredKeyDocument<'a>,
+    superseded: SupersededDocument<'a>,
+}
+
+/// A key that another took the place of.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SupersededKey")]
+pub(crate) struct SupersededDocument<'a> {
+    #[serde(flatten)]
+    key: KeyDocument<'a>,
+    /// From then on the daemon erases it.
+    kept_until: Timestamp,
+}
+
+impl<'a> SupersededDocument<'a> {
+    pub(super) fn of(old: &'a SupersededKey) -> Self {
+        Self {
+            key: view::key_json(&old.facts),
+            kept_until: old.kept_until,
+        }
+    }
 }

@@ -1,12 +1,13 @@
 //! `bursar keystore rotate`: new keys in the place of old ones, while the daemon goes on.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use bursar_keystore::{MacPurpose, SlotId, UnlockMaterial};
+use bursar_keystore::{KeyId, MacPurpose, SlotId, UnlockMaterial};
 use clap::{Args, Subcommand};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use super::{header, slot_json, slot_table};
+use super::{SlotDocument, header, slot_table, slots_json};
 use crate::progress::Progress;
 use crate::recovery::{Recovery, hand_over};
 use crate::render::{Page, count};
@@ -82,9 +83,40 @@ async fn wrapping_key(session: &mut Session<'_>) -> Result<Exit, Failure> {
         count(rotated.of, "credential is", "credentials are"),
         rotated.key
     ));
-    let document = json!({ "key": rotated.key, "credentials": rotated.of });
+    let document = Wrapped {
+        key: rotated.key,
+        credentials: rotated.of,
+    };
     session.console.answer(&page, &document);
     Ok(Exit::Done)
+}
+
+/// The key that every credential is wrapped with now.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "WrappingKeyRotated")]
+pub(crate) struct Wrapped {
+    key: KeyId,
+    /// How many credentials there are.
+    credentials: usize,
+}
+
+/// The key that new things are made with.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PurposeKeyRotated")]
+pub(crate) struct Renewed {
+    key: KeyId,
+}
+
+/// A root key that has taken over.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RootRotated")]
+pub(crate) struct Replaced<'a> {
+    root: KeyId,
+    /// The slots that unlock the store no more.
+    removed: Vec<&'a SlotId>,
+    /// Where the new recovery code was written.
+    recovery_file: Option<&'a Path>,
+    slots: Vec<SlotDocument<'a>>,
 }
 
 async fn purpose_key(purpose: MacPurpose, session: &mut Session<'_>) -> Result<Exit, Failure> {
@@ -97,7 +129,7 @@ async fn purpose_key(purpose: MacPurpose, session: &mut Session<'_>) -> Result<E
         .map_err(|error| Failure::of(Exit::Unavailable, &error, error.hint()))?;
     let mut page = Page::new();
     page.line(format!("new things are made with `{}` from now on", made.key));
-    session.console.answer(&page, &json!({ "key": made.key }));
+    session.console.answer(&page, &Renewed { key: made.key });
     Ok(Exit::Done)
 }
 
@@ -156,12 +188,12 @@ impl Root {
         page.line("old copies of the store open as before: new backups take the place of old ones");
         page.blank();
         page.table(&slot_table(&header.slots), "");
-        let document = json!({
-            "root": header.root,
-            "removed": gone,
-            "recovery_file": recovery.file(),
-            "slots": header.slots.iter().map(slot_json).collect::<Vec<_>>(),
-        });
+        let document = Replaced {
+            root: header.root,
+            removed: gone,
+            recovery_file: recovery.file(),
+            slots: slots_json(&header),
+        };
         session.console.answer(&page, &document);
         Ok(Exit::Done)
     }

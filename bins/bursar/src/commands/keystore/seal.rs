@@ -6,14 +6,18 @@ use bursar_auth::Directory;
 use bursar_controls::{LatchMode, Scope};
 use bursar_execution::Journal;
 use bursar_execution::emergency::EmergencyStop;
+use bursar_keystore::SlotId;
 use bursar_model::AccountId;
 use bursar_store_sqlite::{Sealing, SqliteStore};
 use clap::Args;
-use serde_json::{Value, json};
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::render::{Page, moment};
 use crate::session::{Opened, Session};
 use crate::sole::daemon_of;
+use crate::view::LatchDocument;
 use crate::{Exit, Failure, prompt, view};
 
 /// How long the daemon has for it before nothing is sealed, with `--cancel-first`.
@@ -107,11 +111,11 @@ impl Seal {
                 ("bursar release SWITCH", "only then is anything traded"),
             ],
         );
-        let document = json!({
-            "sealed": sealing_json(&sealing),
-            "daemon": daemon,
-            "latch": view::latch_json(&latch),
-        });
+        let document = Sealed {
+            sealed: SealingDocument::of(&sealing),
+            daemon,
+            latch: view::latch_json(&latch),
+        };
         session.console.answer(&page, &document);
         Ok(if has_obeyed { Exit::Done } else { Exit::Partial })
     }
@@ -169,7 +173,10 @@ pub(super) async fn unseal(session: &mut Session<'_>) -> Result<Exit, Failure> {
         "Next",
         [("bursar latches", "the switch that sealing turned on is still on")],
     );
-    let document = json!({ "was_sealed": was_sealed, "slot": unlocked.slot });
+    let document = Unsealed {
+        was_sealed,
+        slot: unlocked.slot,
+    };
     session.console.answer(&page, &document);
     Ok(Exit::Done)
 }
@@ -183,11 +190,44 @@ pub(crate) fn told(sealing: &Sealing) -> String {
     )
 }
 
-pub(super) fn sealing_json(sealing: &Sealing) -> Value {
-    json!({
-        "at": sealing.at,
-        "actor": sealing.actor,
-        "reason": sealing.reason,
-        "obeyed_at": sealing.obeyed_at,
-    })
+/// A key store that was sealed.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "KeyStoreSealed")]
+pub(crate) struct Sealed<'a> {
+    sealed: SealingDocument<'a>,
+    /// The process of the daemon; `null` where none runs.
+    daemon: Option<u32>,
+    /// The switch that halts everything.
+    latch: LatchDocument<'a>,
+}
+
+/// A key store that may be unlocked again.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "KeyStoreUnsealed")]
+pub(crate) struct Unsealed {
+    was_sealed: bool,
+    /// What it was proved with that the store can be unlocked.
+    slot: SlotId,
+}
+
+/// Since when a key store is sealed, by whom and why.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Sealing")]
+pub(crate) struct SealingDocument<'a> {
+    at: Timestamp,
+    actor: &'a str,
+    reason: &'a str,
+    /// When the daemon had dropped its keys; `null` while none has.
+    obeyed_at: Option<Timestamp>,
+}
+
+impl<'a> SealingDocument<'a> {
+    pub(super) fn of(sealing: &'a Sealing) -> Self {
+        Self {
+            at: sealing.at,
+            actor: &sealing.actor,
+            reason: &sealing.reason,
+            obeyed_at: sealing.obeyed_at,
+        }
+    }
 }

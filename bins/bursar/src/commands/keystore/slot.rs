@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use bursar_keystore::{InitError, KeyFile, NewSlot, PassphraseCost, SlotId, check_passphrase};
 use clap::{Args, Subcommand};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use super::{header, slot_json, slot_table};
+use super::{SlotDocument, header, slot_table, slots_json};
 use crate::recovery::{Recovery, hand_over, keys_apart};
 use crate::render::Page;
 use crate::session::{Opened, Session};
@@ -141,12 +142,12 @@ impl Add {
         let header = header(&opened).await?;
         page.blank();
         page.table(&slot_table(&header.slots), "");
-        let document = json!({
-            "slot": id,
-            "file": written,
-            "recovery_file": recovery.as_ref().and_then(Recovery::file),
-            "slots": header.slots.iter().map(slot_json).collect::<Vec<_>>(),
-        });
+        let document = Added {
+            slot: &id,
+            file: written.as_deref(),
+            recovery_file: recovery.as_ref().and_then(Recovery::file),
+            slots: slots_json(&header),
+        };
         session.console.answer(&page, &document);
         Ok(Exit::Done)
     }
@@ -244,12 +245,40 @@ async fn remove(slot: &SlotId, session: &mut Session<'_>) -> Result<Exit, Failur
     page.line("  bursar keystore rotate wrapping-key");
     page.blank();
     page.table(&slot_table(&header.slots), "");
-    let document = json!({
-        "removed": slot,
-        "slots": header.slots.iter().map(slot_json).collect::<Vec<_>>(),
-    });
+    let document = Removed {
+        removed: slot,
+        slots: slots_json(&header),
+    };
     session.console.answer(&page, &document);
     Ok(Exit::Done)
+}
+
+/// A slot that was added, and proved to open the store.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SlotAdded")]
+pub(crate) struct Added<'a> {
+    slot: &'a SlotId,
+    /// Where its key was written.
+    file: Option<&'a Path>,
+    /// Where its recovery code was written.
+    recovery_file: Option<&'a Path>,
+    slots: Vec<SlotDocument<'a>>,
+}
+
+/// A slot that was removed.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SlotRemoved")]
+pub(crate) struct Removed<'a> {
+    removed: &'a SlotId,
+    slots: Vec<SlotDocument<'a>>,
+}
+
+/// A slot that opens the store.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SlotProved")]
+pub(crate) struct Proved {
+    slot: SlotId,
+    kind: &'static str,
 }
 
 async fn prove(session: &mut Session<'_>) -> Result<Exit, Failure> {
@@ -259,8 +288,7 @@ async fn prove(session: &mut Session<'_>) -> Result<Exit, Failure> {
     let slot = store.prove_slot(&material).await?;
     let mut page = Page::new();
     page.line(format!("slot `{slot}` opens the store"));
-    session
-        .console
-        .answer(&page, &json!({ "slot": slot, "kind": material.kind() }));
+    let kind = material.kind();
+    session.console.answer(&page, &Proved { slot, kind });
     Ok(Exit::Done)
 }

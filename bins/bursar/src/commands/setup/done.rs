@@ -3,10 +3,11 @@
 use bursar_auth::{Account, User};
 use bursar_config::Preferences;
 use bursar_permissions::UserPermissions;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::render::Page;
-use crate::view;
+use crate::view::{self, AccountDocument, PermissionsDocument, UserDocument};
 
 /// One user, set up.
 pub(super) struct Done {
@@ -52,16 +53,30 @@ impl Done {
         );
     }
 
-    pub(super) fn json(&self) -> Value {
-        json!({
-            "user": view::user_json(&self.user),
-            "user_created": self.user_is_new,
-            "account": view::account_json(&self.account),
-            "account_created": self.account_is_new,
-            "has_key": self.has_key,
-            "permissions": view::permissions_json(&self.permissions, None),
-            "preferences": self.preferences,
-            "next": self.steps().into_iter().map(|(command, _)| command).collect::<Vec<_>>(),
-        })
+    pub(super) fn json(&self) -> DoneDocument<'_> {
+        DoneDocument {
+            user: view::user_json(&self.user),
+            user_created: self.user_is_new,
+            account: view::account_json(&self.account),
+            account_created: self.account_is_new,
+            has_key: self.has_key,
+            permissions: view::permissions_json(&self.permissions, None),
+            preferences: &self.preferences,
+            next: self.steps().into_iter().map(|(command, _)| command).collect(),
+        }
     }
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "UserSetUp")]
+pub(crate) struct DoneDocument<'a> {
+    user: UserDocument<'a>,
+    user_created: bool,
+    account: AccountDocument<'a>,
+    account_created: bool,
+    has_key: bool,
+    permissions: PermissionsDocument<'a>,
+    preferences: &'a Preferences,
+    /// The commands to run next.
+    next: Vec<String>,
 }

@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use crate::Failure;
 use crate::arguments::{self, PairsArgument};
-use crate::commands::credentials::EnteredKey;
+use crate::commands::credentials::{EnteredKey, without_what_was_read};
 use crate::commands::permissions::LimitArguments;
 
 /// One user of the file.
@@ -84,7 +84,8 @@ impl TryFrom<WrittenDollars> for Dollars {
 struct Mistake {
     line: usize,
     column: Option<usize>,
-    message: Option<String>,
+    /// As `: …`, or nothing.
+    message: String,
 }
 
 /// Reads one user or several, as JSON or TOML. With several, the mistake of each is told.
@@ -92,19 +93,18 @@ pub(crate) fn read(text: &str, name: &Path) -> Result<Vec<Entry>, Failure> {
     let is_toml = name.extension().is_some_and(|extension| extension == "toml");
     let (entries, mistakes) = if is_toml { read_toml(text) } else { read_json(text) };
     let hint = "see `bursar setup --help` for the fields";
+    let shown = if name == Path::new("-") {
+        "standard input".to_owned()
+    } else {
+        format!("`{}`", name.display())
+    };
     let told: Vec<String> = mistakes.iter().map(Mistake::told).collect();
     match told.as_slice() {
-        [] if entries.is_empty() => Err(Failure::usage(
-            format!("`{}` names no user", name.display()),
-            hint,
-        )),
+        [] if entries.is_empty() => Err(Failure::usage(format!("{shown} names no user"), hint)),
         [] => Ok(entries),
-        [one] => Err(Failure::usage(
-            format!("`{}` cannot be read: {one}", name.display()),
-            hint,
-        )),
+        [one] => Err(Failure::usage(format!("{shown} cannot be read: {one}"), hint)),
         several => Err(Failure::usage(
-            format!("`{}` cannot be read:\n  {}", name.display(), several.join("\n  ")),
+            format!("{shown} cannot be read:\n  {}", several.join("\n  ")),
             hint,
         )),
     }
@@ -114,10 +114,15 @@ impl Mistake {
     /// `read`: the part of the text that was read. The reader's message may repeat it, and where it holds a
     /// key only the place is told.
     fn new(line: usize, column: Option<usize>, message: &str, read: &str) -> Self {
+        let message = if holds_key(read) {
+            without_what_was_read(message)
+        } else {
+            format!(": {}", with_nearest(message))
+        };
         Self {
             line,
             column,
-            message: (!holds_key(read)).then(|| with_nearest(message)),
+            message,
         }
     }
 
@@ -140,9 +145,7 @@ impl Mistake {
         if let Some(column) = self.column {
             told.push_str(&format!(", column {column}"));
         }
-        if let Some(message) = &self.message {
-            told.push_str(&format!(": {message}"));
-        }
+        told.push_str(&self.message);
         told
     }
 }

@@ -1,12 +1,29 @@
 //! `bursar user delete`: a person goes for good.
 
 use bursar_auth::{Account, Directory};
-use bursar_model::UserId;
-use serde_json::json;
+use bursar_model::{AccountId, UserId};
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::render::{Page, count, moment};
 use crate::session::Session;
+use crate::view::KeyDocument;
 use crate::{Exit, Failure, prompt, view};
+
+/// A user who was deleted.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "UserDeleted")]
+pub(crate) struct Deleted<'a> {
+    user_id: &'a UserId,
+    deleted_at: Timestamp,
+    /// The accounts that were open until then.
+    closed: Vec<&'a AccountId>,
+    /// The keys of all accounts.
+    erased: Vec<KeyDocument<'a>>,
+    /// The newest backup that still knows the user.
+    last_backup_with_them: Option<Timestamp>,
+}
 
 pub(super) async fn run(id: &UserId, session: &mut Session<'_>) -> Result<Exit, Failure> {
     let opened = session.open().await?;
@@ -60,13 +77,13 @@ pub(super) async fn run(id: &UserId, session: &mut Session<'_>) -> Result<Exit, 
             moment(backup.at)
         ));
     }
-    let document = json!({
-        "user_id": id,
-        "deleted_at": act.at,
-        "closed": deleted.closed.iter().map(Account::id).collect::<Vec<_>>(),
-        "erased": deleted.erased.iter().map(view::key_json).collect::<Vec<_>>(),
-        "last_backup_with_them": backup.map(|backup| backup.at),
-    });
+    let document = Deleted {
+        user_id: id,
+        deleted_at: act.at,
+        closed: deleted.closed.iter().map(Account::id).collect(),
+        erased: deleted.erased.iter().map(view::key_json).collect(),
+        last_backup_with_them: backup.map(|backup| backup.at),
+    };
     session.console.answer(&page, &document);
     Ok(Exit::Done)
 }
