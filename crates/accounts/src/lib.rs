@@ -29,7 +29,7 @@ mod manager;
 mod readiness;
 
 pub use admission::{AdmittedKey, KeyRefused, admit_key};
-pub use connections::Connections;
+pub use connections::{Connections, KnownKeys, Roster};
 pub use connector::{AccountHealth, ConnectError, Connector, LiveAccount};
 pub use hierarchy::{
     AccountEntry, BrokerMasters, ConnectNotice, HierarchyReport, HierarchyVerdict, PRINCIPLE,

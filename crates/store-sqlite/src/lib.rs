@@ -43,6 +43,7 @@ mod facts;
 mod figures;
 mod filing;
 mod fills;
+mod gate;
 mod halts;
 mod holdings;
 mod intents;
