@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bursar_accounts::{AccountHealth, ConnectError, Connections, Connector, KnownKeys, LiveAccount, Roster};
@@ -13,7 +14,10 @@ use bursar_keystore::{CredentialFacts, VaultError};
 use bursar_model::{AccountId, AccountMode, AccountRole, InvalidId, Tier};
 use jiff::Timestamp;
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the manager reads and writes, and nothing more.
 #[derive(Default)]
@@ -66,7 +70,8 @@ impl FakeStore {
                 .get(&account)
                 .is_some_and(|known| known.state == state)
         };
-        self.changes.subscribe().wait_for(is_there).await?;
+        let mut changes = self.changes.subscribe();
+        timeout(PATIENCE, changes.wait_for(is_there)).await??;
         Ok(())
     }
 }

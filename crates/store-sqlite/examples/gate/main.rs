@@ -9,6 +9,7 @@ mod own_broker;
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bursar_auth::{Act, Directory, NewAccount, NewUser, Principal, UserChange};
 use bursar_controls::{ClearRule, LatchCause, LatchMode, Scope};
@@ -24,11 +25,13 @@ use bursar_permissions::{Caller, UserPermissions};
 use bursar_store_sqlite::{Environment, SqliteStore, Verification};
 use jiff::Timestamp;
 use rust_decimal::{Decimal, dec};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::own_broker::{OwnBroker, profile};
 
 const PAIR: &str = "BTC-USD";
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -77,7 +80,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         return Err("a small order was not approved".into());
     };
     println!("approved: {} passed {} rules", intent.request, intent.trace.len());
-    let filled = until_over(&store, intent.id).await?;
+    let filled = timeout(PATIENCE, until_over(&store, intent.id)).await??;
     assert_eq!(filled.state, IntentState::Filled);
     assert_eq!((broker.orders_made(), broker.bitcoin()), (1, dec!(0.0015)));
     println!("filled: {} BTC, in the broker's book and in ours", filled.filled);
