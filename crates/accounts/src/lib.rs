@@ -38,3 +38,8 @@ pub use hierarchy::{
 pub use line::{Line, LineLevel};
 pub use manager::{AccountManager, ManagerError, ManagerParts, ManagerSettings, stored_entries};
 pub use readiness::{BalanceOwner, BalanceReport, ReadinessLevel};
+
+/// The example of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

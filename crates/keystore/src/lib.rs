@@ -95,3 +95,8 @@ pub use vault::{
     CredentialFacts, CredentialPlace, Header, HeaderChange, Salt, SealedRecord, SealedSlot, SlotKind, Vault,
     VaultError,
 };
+
+/// The example of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

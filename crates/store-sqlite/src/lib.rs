@@ -90,3 +90,8 @@ pub use onboarding::{KnownUser, Onboarding, OnboardingError};
 pub use store::SqliteStore;
 pub use trail::{Verification, Verified};
 pub use vault::ActingVault;
+
+/// The example of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
