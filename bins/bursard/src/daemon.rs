@@ -382,7 +382,7 @@ impl Daemon {
             journal: self.store.clone(),
             reports: self.store.clone(),
             conditions: self.store.clone(),
-            roster: self.store.clone(),
+            directory: self.store.clone(),
             gateway: self.gateway(),
             clock: Arc::clone(&self.wiring.clock),
         })
