@@ -174,6 +174,11 @@ impl AccountManager {
         self.shared.board.entries()
     }
 
+    /// Waits until the accounts stand otherwise than in `last`, and tells how.
+    pub async fn entries_other_than(&self, last: &[AccountEntry]) -> Vec<AccountEntry> {
+        self.shared.board.entries_other_than(last).await
+    }
+
     /// The hierarchy at this moment.
     pub fn report(&self) -> HierarchyReport {
         let brokers = &self.shared.brokers;

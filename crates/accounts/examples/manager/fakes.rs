@@ -17,7 +17,8 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long anything here may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the manager reads and writes, and nothing more.
 #[derive(Default)]

@@ -13,16 +13,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bursar_accounts::{
-    AccountManager, ConnectError, HierarchyVerdict, ManagerParts, ManagerSettings, users_without_master,
+    AccountEntry, AccountManager, ConnectError, HierarchyVerdict, ManagerParts, ManagerSettings,
+    users_without_master,
 };
 use bursar_config::Brokers;
 use bursar_execution::ConnectionState;
 use bursar_keystore::SystemEntropy;
 use bursar_model::{AccountRole, Clock};
 use jiff::Timestamp;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::fakes::{FakeBroker, FakeStore};
+use crate::fakes::{FakeBroker, FakeStore, PATIENCE};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -75,6 +77,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // The exchange answers again: nobody has to do anything.
     broker.mend("kraken-main")?;
+    let mut entries = manager.entries();
+    while !entries.iter().all(AccountEntry::is_connected) {
+        entries = timeout(PATIENCE, manager.entries_other_than(&entries)).await?;
+    }
     store.until("kraken-main", ConnectionState::Ready).await?;
     let report = manager.report();
     println!("{}", report.text());
