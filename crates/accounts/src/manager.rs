@@ -378,6 +378,10 @@ impl Running {
 }
 
 /// The hierarchy as the store knows it, for another process than the one that holds the connections.
+///
+/// # Errors
+///
+/// When the store cannot be read.
 pub async fn stored_entries(
     roster: &dyn Roster,
     connections: &dyn Connections,
