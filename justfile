@@ -133,5 +133,17 @@ deploy-check:
     cargo build --release --locked -p bursar -p bursard
     tests/deploy
 
+# Each library crate built by itself, without its optional parts. For example: just alone bursar-keystore
+alone *packages:
+    tests/alone {{packages}}
+
+# Packs each library crate as it would be published, and builds what was packed.
+packages *options:
+    tests/packages {{options}}
+
+# What the library crates broke for those who use them since a commit. For example: just semver v0.1.0
+semver baseline *options:
+    tests/semver {{baseline}} {{options}}
+
 ci:
     bash .ci/run

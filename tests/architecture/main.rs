@@ -171,6 +171,112 @@ fn every_crate_takes_the_lints_of_the_workspace_and_has_a_front_page() {
     }
 }
 
+fn is_published(member: &Member) -> bool {
+    member.manifest["package"].get("publish").is_none()
+}
+
+/// Whoever takes a crate from a registry gets none of what is not published.
+#[test]
+fn what_is_published_uses_only_what_is_published() {
+    let workspace: toml::Table = fs::read_to_string(root().join("Cargo.toml"))
+        .unwrap()
+        .parse()
+        .unwrap();
+    let shared = workspace["workspace"]["dependencies"].as_table().unwrap();
+    let (published, others): (Vec<_>, Vec<_>) = members().into_iter().partition(is_published);
+    let kept: BTreeSet<String> = others.into_iter().map(|member| member.name).collect();
+    assert!(kept.contains("testkit") && published.len() >= 15);
+    for member in &published {
+        let used: Vec<_> = edges(member).intersection(&kept).cloned().collect();
+        assert!(
+            used.is_empty(),
+            "`{}` is published and uses {used:?}",
+            member.name
+        );
+    }
+    // In the tests of what is published they are left out, because there is no version to ask for.
+    for (name, dependency) in shared {
+        let name = name.strip_prefix("bursar-").unwrap_or(name);
+        assert!(
+            !kept.contains(name) || dependency.get("version").is_none(),
+            "`{name}` is not published and has a version among the workspace's dependencies"
+        );
+    }
+}
+
+#[test]
+fn every_published_crate_says_what_it_promises_and_where_it_ends() {
+    let embedding = fs::read_to_string(root().join("docs/embedding.md")).unwrap();
+    for member in members().iter().filter(|member| is_published(member)) {
+        let name = &member.name;
+        let readme = fs::read_to_string(member.folder.join("README.md")).unwrap_or_default();
+        for part in [
+            "## What it promises",
+            "## What it does not do",
+            "## Example",
+            "```rust",
+            "## Units and errors",
+        ] {
+            assert!(readme.contains(part), "the README of `{name}` has no `{part}`");
+        }
+        let library = fs::read_to_string(member.folder.join("src/lib.rs")).unwrap();
+        assert!(
+            library.contains("#[doc = include_str!(\"../README.md\")]"),
+            "the example in the README of `{name}` is not run"
+        );
+        for field in ["description", "keywords", "categories", "include"] {
+            assert!(
+                member.manifest["package"].get(field).is_some(),
+                "`{name}` has no {field}"
+            );
+        }
+        assert!(
+            embedding.contains(&format!("](../crates/{name})")) || name == "points",
+            "docs/embedding.md does not lead to `{name}`"
+        );
+    }
+}
+
+/// An example that nobody runs is one that does not work any more.
+#[test]
+fn every_example_is_a_test() {
+    // Serves until somebody ends it.
+    let not_run = ["serve"];
+    let mut seen = 0;
+    for member in members() {
+        let Ok(entries) = fs::read_dir(member.folder.join("examples")) else {
+            continue;
+        };
+        for path in entries.map(|entry| entry.unwrap().path()) {
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            if not_run.contains(&name) {
+                continue;
+            }
+            let main = if path.is_dir() {
+                path.join("main.rs")
+            } else {
+                path.clone()
+            };
+            let declared = member
+                .manifest
+                .get("example")
+                .and_then(|examples| examples.as_array());
+            let runs = declared.into_iter().flatten().any(|example| {
+                example["name"].as_str() == Some(name)
+                    && example.get("test").and_then(toml::Value::as_bool) == Some(true)
+            });
+            let calls_main = fs::read_to_string(&main).unwrap().contains("#[test]");
+            assert!(
+                runs && calls_main,
+                "the example `{name}` of `{}` is not run",
+                member.name
+            );
+            seen += 1;
+        }
+    }
+    assert!(seen >= 4, "{seen} examples");
+}
+
 /// The rules must be replayable: they may not know the time, wait, or ask the system for anything.
 #[test]
 fn vocabulary_and_rules_are_pure() {

@@ -45,9 +45,9 @@ impl Managing {
         )
         .unwrap();
         let manager = Arc::new(AccountManager::new(ManagerParts {
-            directory: stage.shared_store(),
+            roster: stage.shared_store(),
             connections: stage.shared_store(),
-            vault: stage.shared_store(),
+            keys: stage.shared_store(),
             connector: Arc::new(DeskConnector::new(Arc::new(wiring))),
             clock: stage.clock(),
             entropy: stage.entropy(),

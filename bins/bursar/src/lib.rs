@@ -41,7 +41,7 @@ mod view;
 pub use console::{Console, Input};
 pub use exit::{Exit, Failure};
 pub use installation::Installation;
-pub use surroundings::{Surroundings, SystemClock, SystemEntropy};
+pub use surroundings::{Surroundings, SystemClock};
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bursar_auth::{Act, Principal};
+use bursar_keystore::SystemEntropy;
 use bursar_model::{Clock, Entropy};
 use bursar_permissions::Caller;
 use jiff::Timestamp;
@@ -21,21 +22,6 @@ impl Clock for SystemClock {
     )]
     fn now(&self) -> Timestamp {
         Timestamp::now()
-    }
-}
-
-/// The operating system's random numbers.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SystemEntropy;
-
-impl Entropy for SystemEntropy {
-    fn fill(&self, bytes: &mut [u8]) {
-        if let Err(error) = getrandom::fill(bytes) {
-            // Going on would make keys that somebody can guess. There is nobody to return an error
-            // to, and a machine without random numbers cannot run this program.
-            tracing::error!(%error, "the operating system gives no random numbers");
-            std::process::exit(1);
-        }
     }
 }
 

@@ -290,9 +290,9 @@ impl Daemon {
 
     fn manager_parts(&self) -> ManagerParts {
         ManagerParts {
-            directory: self.store.clone(),
+            roster: self.store.clone(),
             connections: self.store.clone(),
-            vault: self.store.clone(),
+            keys: self.store.clone(),
             connector: Arc::new(DeskConnector::new(Arc::clone(&self.wiring))),
             clock: Arc::clone(&self.wiring.clock),
             entropy: Arc::clone(&self.wiring.entropy),

@@ -1,11 +1,49 @@
-//! Where the state of each connection is kept, for the gate and for other processes.
+//! What the manager needs of a store: who and what there is, and where the state of each connection is
+//! kept, for the gate and for other processes.
 
 use async_trait::async_trait;
+use bursar_auth::{Account, Directory, DirectoryError, User};
 use bursar_execution::{Conditions, Connection, JournalError};
+use bursar_keystore::{CredentialFacts, Vault, VaultError};
 use bursar_model::AccountId;
 use jiff::Timestamp;
 
-/// What the manager needs of a store. Everything that holds [`Conditions`] is one.
+/// Who is to be connected. Every [`Directory`] is one.
+#[async_trait]
+pub trait Roster: Send + Sync {
+    /// All users, disabled ones too.
+    async fn users(&self) -> Result<Vec<User>, DirectoryError>;
+
+    /// All accounts, closed ones too.
+    async fn accounts(&self) -> Result<Vec<Account>, DirectoryError>;
+}
+
+#[async_trait]
+impl<D: Directory + ?Sized> Roster for D {
+    async fn users(&self) -> Result<Vec<User>, DirectoryError> {
+        Directory::users(self).await
+    }
+
+    async fn accounts(&self) -> Result<Vec<Account>, DirectoryError> {
+        Directory::accounts(self).await
+    }
+}
+
+/// Which keys there are: an account whose key is new is connected anew. Every [`Vault`] is one.
+#[async_trait]
+pub trait KnownKeys: Send + Sync {
+    /// The public facts of every stored key.
+    async fn keys(&self) -> Result<Vec<CredentialFacts>, VaultError>;
+}
+
+#[async_trait]
+impl<V: Vault + ?Sized> KnownKeys for V {
+    async fn keys(&self) -> Result<Vec<CredentialFacts>, VaultError> {
+        self.list().await
+    }
+}
+
+/// Where the state of each connection is kept. Everything that holds [`Conditions`] is one.
 #[async_trait]
 pub trait Connections: Send + Sync {
     /// Only an account whose recorded state is `ready` may trade.

@@ -29,7 +29,7 @@ mod manager;
 mod readiness;
 
 pub use admission::{AdmittedKey, KeyRefused, admit_key};
-pub use connections::Connections;
+pub use connections::{Connections, KnownKeys, Roster};
 pub use connector::{AccountHealth, ConnectError, Connector, LiveAccount};
 pub use hierarchy::{
     AccountEntry, BrokerMasters, ConnectNotice, HierarchyReport, HierarchyVerdict, PRINCIPLE,
@@ -38,3 +38,8 @@ pub use hierarchy::{
 pub use line::{Line, LineLevel};
 pub use manager::{AccountManager, ManagerError, ManagerParts, ManagerSettings, stored_entries};
 pub use readiness::{BalanceOwner, BalanceReport, ReadinessLevel};
+
+/// The example of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -8,17 +8,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bursar_auth::{Account, Directory, DirectoryError, User};
+use bursar_auth::{Account, DirectoryError, User};
 use bursar_config::Brokers;
 use bursar_execution::{Connection, ConnectionState, JournalError};
-use bursar_keystore::{Vault, VaultError};
+use bursar_keystore::VaultError;
 use bursar_model::{AccountId, AccountStatus, Clock, Entropy, UserId};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use self::board::{Board, Picture};
 use self::supervisor::{Shared, Supervisor, longest_stop};
-use crate::{AccountEntry, Connections, Connector, HierarchyReport, Line};
+use crate::{AccountEntry, Connections, Connector, HierarchyReport, KnownKeys, Line, Roster};
 
 /// How patiently accounts are connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,10 +72,9 @@ impl Default for ManagerSettings {
 /// What a manager works with.
 #[derive(Clone)]
 pub struct ManagerParts {
-    pub directory: Arc<dyn Directory>,
+    pub roster: Arc<dyn Roster>,
     pub connections: Arc<dyn Connections>,
-    /// Asked only which keys there are, to notice new ones.
-    pub vault: Arc<dyn Vault>,
+    pub keys: Arc<dyn KnownKeys>,
     pub connector: Arc<dyn Connector>,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
@@ -108,8 +107,8 @@ impl ManagerError {
 
 /// Connects accounts and keeps them connected. One per process that sends orders.
 pub struct AccountManager {
-    directory: Arc<dyn Directory>,
-    vault: Arc<dyn Vault>,
+    roster: Arc<dyn Roster>,
+    keys: Arc<dyn KnownKeys>,
     shared: Arc<Shared>,
     reported: tokio::sync::watch::Sender<bool>,
 }
@@ -117,8 +116,8 @@ pub struct AccountManager {
 impl AccountManager {
     pub fn new(parts: ManagerParts) -> Self {
         Self {
-            directory: parts.directory,
-            vault: parts.vault,
+            roster: parts.roster,
+            keys: parts.keys,
             shared: Arc::new(Shared {
                 board: Board::new(),
                 connections: parts.connections,
@@ -175,6 +174,11 @@ impl AccountManager {
         self.shared.board.entries()
     }
 
+    /// Waits until the accounts stand otherwise than in `last`, and tells how.
+    pub async fn entries_other_than(&self, last: &[AccountEntry]) -> Vec<AccountEntry> {
+        self.shared.board.entries_other_than(last).await
+    }
+
     /// The hierarchy at this moment.
     pub fn report(&self) -> HierarchyReport {
         let brokers = &self.shared.brokers;
@@ -217,13 +221,13 @@ impl AccountManager {
         stop: &CancellationToken,
     ) -> Result<(), ManagerError> {
         let users: BTreeMap<UserId, User> = self
-            .directory
+            .roster
             .users()
             .await?
             .into_iter()
             .map(|user| (user.id.clone(), user))
             .collect();
-        let mut accounts = self.directory.accounts().await?;
+        let mut accounts = self.roster.accounts().await?;
         accounts.retain(Account::is_open);
         let keys = self.keys().await?;
         self.stop_missing(&accounts, running);
@@ -364,7 +368,7 @@ impl AccountManager {
     }
 
     async fn keys(&self) -> Result<BTreeMap<AccountId, KeyVersion>, VaultError> {
-        let facts = self.vault.list().await?;
+        let facts = self.keys.keys().await?;
         Ok(facts
             .into_iter()
             .map(|facts| (facts.place.account, (facts.id, facts.version)))
@@ -390,18 +394,22 @@ impl Running {
 }
 
 /// The hierarchy as the store knows it, for another process than the one that holds the connections.
+///
+/// # Errors
+///
+/// When the store cannot be read.
 pub async fn stored_entries(
-    directory: &dyn Directory,
+    roster: &dyn Roster,
     connections: &dyn Connections,
 ) -> Result<Vec<AccountEntry>, ManagerError> {
-    let users: BTreeMap<UserId, User> = directory
+    let users: BTreeMap<UserId, User> = roster
         .users()
         .await?
         .into_iter()
         .map(|user| (user.id.clone(), user))
         .collect();
     let connections: BTreeMap<_, _> = connections.recorded_states().await?.into_iter().collect();
-    let accounts = directory.accounts().await?;
+    let accounts = roster.accounts().await?;
     Ok(accounts
         .iter()
         .filter(|account| account.is_open())

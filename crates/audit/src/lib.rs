@@ -54,3 +54,8 @@ pub use merkle::Tree;
 pub use note::VerifierKey;
 pub use record::{Entry, Record, StoredRecord};
 pub use verify::{Broken, BrokenKind, Point, Verifier, VerifyReport};
+
+/// The example of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

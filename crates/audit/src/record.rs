@@ -87,6 +87,10 @@ impl Record {
 
     /// Reads a stored record back, and checks that it is one: canonical bytes, the hash of these
     /// bytes, the number that they carry. Whether it fits its neighbours is the verifier's question.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] for bytes that no record has, or that are not those of the hash.
     pub fn open(stored: &StoredRecord) -> Result<Self, DecodeError> {
         let entry = encoding::decode(&stored.body)?;
         if Hash::of_record(&stored.body) != stored.hash {

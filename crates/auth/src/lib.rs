@@ -35,3 +35,8 @@ pub use principal::{Act, InvalidPrincipal, Principal, PrincipalName};
 pub use rights::may_grant;
 pub use text::{DisplayName, Email, InvalidText};
 pub use user::{AccountType, NewUser, User, UserChange};
+
+/// The example of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -83,10 +83,16 @@ pub enum InvalidPrincipal {
 }
 
 impl Principal {
+    /// # Errors
+    ///
+    /// [`InvalidPrincipal`] for what cannot be a name in a record.
     pub fn operator(name: &str) -> Result<Self, InvalidPrincipal> {
         Ok(Self::Operator { name: name.parse()? })
     }
 
+    /// # Errors
+    ///
+    /// [`InvalidPrincipal`] for what cannot be a name in a record.
     pub fn strategy(name: &str) -> Result<Self, InvalidPrincipal> {
         Ok(Self::Strategy { name: name.parse()? })
     }

@@ -171,6 +171,10 @@ impl Kraken {
     }
 
     /// The account's own fees on `pairs`, which may differ from the public schedule.
+    ///
+    /// # Errors
+    ///
+    /// As [`Broker::balances`](bursar_broker::Broker::balances).
     pub async fn fees(&self, pairs: &[Pair]) -> Result<Vec<KrakenFees>, ReadError> {
         let directory = self.public.directory().await?;
         let altnames: Vec<&str> = pairs

@@ -32,6 +32,10 @@ impl Default for KrakenEndpoint {
 
 impl KrakenEndpoint {
     /// Another address than Kraken's own: `https://…` anywhere, `http://…` on this machine only.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidEndpoint`] for what is no address, or one over which a key would travel unprotected.
     pub fn at(address: &str) -> Result<Self, InvalidEndpoint> {
         let refuse = |rule| InvalidEndpoint {
             text: address.chars().take(80).collect(),

@@ -50,3 +50,8 @@ pub use endpoint::{InvalidEndpoint, KrakenEndpoint};
 pub use limits::KrakenTier;
 pub use public::{KrakenPublic, KrakenSettings, KrakenSetupError};
 pub use venue_clock::ClockOffset;
+
+/// The example of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -114,6 +114,10 @@ const INTERVALS: [u32; 9] = [1, 5, 15, 30, 60, 240, 1440, 10080, 21600];
 
 impl KrakenPublic {
     /// Connects to nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// [`KrakenSetupError::Client`] where no HTTP client can be made.
     pub fn new(settings: KrakenSettings, clock: Arc<dyn Clock>) -> Result<Self, KrakenSetupError> {
         let transport = Transport::new(
             settings.endpoint,

@@ -133,6 +133,10 @@ impl PaperBroker {
 
     /// Fills what the market's prices reach. Every reading does this first; call it now and then so
     /// that orders are filled while nobody looks.
+    ///
+    /// # Errors
+    ///
+    /// Those of the market, and of the keeper; nothing is filled then.
     pub async fn catch_up(&self) -> Result<(), ReadError> {
         let pairs: Vec<Pair> = {
             let state = self.state.lock().await;
@@ -160,6 +164,10 @@ impl PaperBroker {
 
     /// Somebody else trades at `price`: orders that rest there or better are filled, `quantity` of
     /// them in all, or everything if there is none. For tests and replays of real trades.
+    ///
+    /// # Errors
+    ///
+    /// Those of the market, and of the keeper; nothing is filled then.
     pub async fn see_trade(
         &self,
         pair: &Pair,
@@ -178,12 +186,20 @@ impl PaperBroker {
     }
 
     /// Puts paper money in, or takes it out when the amount is negative.
+    ///
+    /// # Errors
+    ///
+    /// Where the amount does not fit or cannot be stored; nothing is changed then.
     pub async fn deposit(&self, amount: &Amount) -> Result<(), ReadError> {
         self.change(|state, _| state.deposit(amount)).await
     }
 
     /// Places an order as the owner would at an exchange, past the gateway. For tests of what the
     /// gateway does about such orders.
+    ///
+    /// # Errors
+    ///
+    /// As [`Broker::place`].
     pub async fn place_by_hand(&self, id: &ClientOrderId, terms: &OrderTerms) -> Result<Placed, PlaceError> {
         self.take_on(id, terms, &StillWanted::always()).await
     }

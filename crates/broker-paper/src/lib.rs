@@ -31,3 +31,8 @@ mod state;
 pub use broker::{PaperAccount, PaperBroker, PaperKeeper, PaperSetupError, paper_profile};
 pub use market::PaperMarket;
 pub use state::{PaperOrder, PaperState};
+
+/// The example of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

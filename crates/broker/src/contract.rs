@@ -84,6 +84,9 @@ pub struct Check {
 }
 
 impl Check {
+    /// # Errors
+    ///
+    /// The first thing in which the adapter, or the world, does not do as it should.
     pub async fn run(&self, world: &dyn ContractWorld) -> Result<(), Breach> {
         (self.check)(world).await.map_err(|what| Breach {
             check: self.name,

@@ -71,6 +71,21 @@ pub enum PlaceError {
 }
 
 impl PlaceError {
+    /// Proved: not one byte of the request left this process.
+    pub fn not_sent(class: ErrorClass, reason: impl ToString) -> Self {
+        let reason = reason.to_string();
+        Self::NotSent { class, reason }
+    }
+
+    /// It cannot be told whether the venue has it: whatever went wrong after the first byte.
+    pub fn unknown(reason: impl ToString) -> Self {
+        Self::Unknown {
+            class: ErrorClass::Ambiguous,
+            reason: reason.to_string(),
+        }
+    }
+
+    /// Whose fault it is and what should slow down.
     pub const fn class(&self) -> ErrorClass {
         match self {
             Self::NotSent { class, .. } | Self::Refused { class, .. } | Self::Unknown { class, .. } => *class,
@@ -115,9 +130,26 @@ pub enum CancelError {
 }
 
 impl CancelError {
+    /// Whose fault it is and what should slow down.
     pub const fn class(&self) -> ErrorClass {
         match self {
             Self::TryAgain { class, .. } | Self::Refused { class, .. } => *class,
+        }
+    }
+}
+
+/// For adapters whose request to cancel fails in the ways in which a reading fails.
+impl From<ReadError> for CancelError {
+    fn from(error: ReadError) -> Self {
+        let class = error.class();
+        match error {
+            ReadError::TryAgain { reason, wait, .. } => Self::TryAgain { class, reason, wait },
+            ReadError::Refused { code, .. } => Self::Refused { class, code },
+            ReadError::Unreadable { reason, .. } => Self::TryAgain {
+                class,
+                reason,
+                wait: None,
+            },
         }
     }
 }
@@ -141,6 +173,16 @@ pub enum ReadError {
 }
 
 impl ReadError {
+    /// It may work later, and nobody said when.
+    pub fn try_again(class: ErrorClass, reason: impl ToString) -> Self {
+        Self::TryAgain {
+            class,
+            reason: reason.to_string(),
+            wait: None,
+        }
+    }
+
+    /// Whose fault it is and what should slow down.
     pub const fn class(&self) -> ErrorClass {
         match self {
             Self::TryAgain { class, .. } | Self::Refused { class, .. } => *class,

@@ -31,3 +31,8 @@ pub use nonce::{NonceFloor, NonceFloorError, nonce_block};
 pub use profile::{BrokerProfile, IdUniqueness};
 pub use trading::{Broker, CancelOutcome, KeyRights, OrderTicket, Placed, VenueOrder, VenueOrderStatus};
 pub use wanted::StillWanted;
+
+/// The example of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

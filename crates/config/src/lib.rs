@@ -47,3 +47,8 @@ pub use values::{
     BaseUrl, ChatId, FilePath, HostName, Login, MailAddress, Milliseconds, Name, Seconds, StoreUrl, Text,
     WebhookUrl, ZoneName,
 };
+
+/// The example of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

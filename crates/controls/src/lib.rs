@@ -38,3 +38,8 @@ pub use snapshot::{
     Readiness, RecentOrder, Snapshot, Turnover, Usage, WiderDay,
 };
 pub use switch::{ClearRule, Latch, LatchCause, LatchMode, Scope};
+
+/// The example of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

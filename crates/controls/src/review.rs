@@ -169,6 +169,10 @@ impl fmt::Display for Refused {
 ///
 /// `sizing` comes from [`size`](crate::size) when the order is admitted, and from the record of that
 /// when it is about to be sent.
+///
+/// # Errors
+///
+/// [`Refused`], with every rule that was broken and all that were not.
 pub fn review(
     permitted: PermittedOrder,
     sizing: Sizing,

@@ -44,6 +44,10 @@ pub struct Reference {
 /// Dollars are converted at the middle of a fresh quote and rounded down to the venue's grid. A
 /// quantity is taken as it is: an order is never silently changed. An order at the market's price goes
 /// out with the worst price at which it may be filled, the edge of the collar.
+///
+/// # Errors
+///
+/// The rules that stand in the way of a size, each with what to do.
 pub fn size(request: &OrderRequest, snapshot: &Snapshot) -> Result<Sizing, Vec<Check>> {
     let reference = fresh_reference(snapshot);
     let too_large = |_: InexactError| {

@@ -17,6 +17,14 @@ pub struct Observed<T> {
     pub source: String,
 }
 
+impl<T> Observed<T> {
+    /// `source` is named in every refusal that the value leads to, for example `feed`.
+    pub fn new(value: T, at: Timestamp, source: impl Into<String>) -> Self {
+        let source = source.into();
+        Self { value, at, source }
+    }
+}
+
 /// Whether an account may trade at all: only after a complete look at its venue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -215,6 +223,44 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// An account that holds nothing and has ordered nothing, with no switch on, at the beginning of the
+    /// trading day `day`. Nothing of its venue is known yet, so that every entry is refused: fill in
+    /// what was observed.
+    pub fn new(
+        now: Timestamp,
+        day: impl Into<String>,
+        policy: Policy,
+        limits: UserLimits,
+        account: AccountState,
+    ) -> Self {
+        Self {
+            now,
+            policy,
+            account,
+            switches: Vec::new(),
+            limits,
+            holding: Holding::default(),
+            positions: PositionCount::default(),
+            open_orders: 0,
+            entries_today: 0,
+            day: DayState {
+                key: day.into(),
+                loss: Usd::ZERO,
+                reserved_loss: Usd::ZERO,
+                extra_allowance: Usd::ZERO,
+                marks: MarkHealth::NothingOpen,
+            },
+            equity: None,
+            funds: None,
+            instrument: None,
+            quote: None,
+            usd_rate: None,
+            recent: Vec::new(),
+            unresolved: false,
+            usage: Usage::default(),
+        }
+    }
+
     pub(crate) fn age_ms(&self, at: Timestamp) -> i64 {
         self.now.as_millisecond().saturating_sub(at.as_millisecond())
     }

@@ -197,6 +197,11 @@ impl Desk {
     ///
     /// Starting and recovering are this one path. Cancels that were asked for go out first: they do
     /// not depend on what the rest of it finds.
+    ///
+    /// # Errors
+    ///
+    /// [`DeskError::Venue`] when the venue cannot be read completely, [`DeskError::Journal`] when the store
+    /// cannot be used. The account must not trade then.
     pub async fn connect(&self) -> Result<(), DeskError> {
         let now = self.now();
         reach("connect", "begun");
@@ -226,6 +231,11 @@ impl Desk {
 
     /// Works until `stop` is cancelled, finishing what is under way. Returns early when the journal
     /// cannot be used: then nothing may be sent.
+    ///
+    /// # Errors
+    ///
+    /// [`DeskError::Journal`], when the store cannot be used. A venue that does not answer is no error: see
+    /// [`Desk::health`].
     pub async fn run(&self, stop: CancellationToken) -> Result<(), DeskError> {
         tokio::try_join!(
             self.cancel_until(&stop),

@@ -71,6 +71,10 @@ impl Feed {
 
     /// Reads until `stop` is cancelled. A price that does not arrive grows old in the store, and the
     /// rules refuse what needs it: there is nothing to decide here.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be used. An exchange that cannot be read is tried again.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), JournalError> {
         let mut status = VenueStatus::Online;
         while !stop.is_cancelled() {
@@ -94,6 +98,10 @@ impl Feed {
 
     /// Reads pairs and rules, if they are due, and prices once, so that what needs them can begin. A
     /// list that cannot be read keeps no price back.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be used. Inside: what the exchange could not tell.
     pub async fn prime(&self) -> Result<Result<(), ReadError>, JournalError> {
         // A day that ends by both clocks ends before the first price of the next.
         let told = self.read_clock().await?;

@@ -76,18 +76,32 @@ impl Gateway {
 
     /// Decides on an order and records the decision. When it is approved, the account's desk sends
     /// it; this call does not wait for that.
+    ///
+    /// # Errors
+    ///
+    /// [`GatewayError`], when nothing could be decided. A refusal is [`Admission::Denied`]; after
+    /// [`JournalError::Unavailable`] the order may have been admitted: ask again with the same idempotency key.
     pub async fn submit(&self, order: OrderIntent) -> Result<Admission, GatewayError> {
         let proposal = self.proposal(order).await?;
         Ok(self.journal.admit(proposal, self.clock.now()).await?)
     }
 
     /// What [`submit`](Self::submit) would say now, with the whole trace. Records nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`GatewayError`], when nothing could be decided.
     pub async fn preview(&self, order: OrderIntent) -> Result<Preview, GatewayError> {
         let proposal = self.proposal(order).await?;
         Ok(self.journal.preview(&proposal, self.clock.now()).await?)
     }
 
     /// Takes an order back, or asks for its cancel. Never refused by a rule.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::NotFound`] for an order that nobody placed; [`JournalError::Unavailable`] when the store
+    /// cannot be used: ask again, which changes nothing more.
     pub async fn cancel(&self, intent: IntentId, act: &Act) -> Result<Cancel, GatewayError> {
         Ok(self.journal.request_cancel(intent, act).await?)
     }

@@ -101,3 +101,8 @@ pub struct Booked {
     /// Switches that the new loss tripped.
     pub tripped: Vec<Latch>,
 }
+
+/// The example of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -361,6 +361,10 @@ pub struct Forbidden {
 }
 
 /// Looks the step up. A step that does not belong to the state changes nothing: read again and stop.
+///
+/// # Errors
+///
+/// [`Forbidden`] for a step that the table does not have.
 pub fn transition(from: IntentState, step: Step) -> Result<Transition, Forbidden> {
     TRANSITIONS
         .iter()

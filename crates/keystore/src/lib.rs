@@ -11,7 +11,8 @@
 //! A store is made with [`KeyStore::init`] and found again with [`KeyStore::open`]. An exchange key
 //! is entered as [`CredentialMaterial`], staged so that the exchange can be asked about it, sealed
 //! to a [`SealedRecord`], stored by whoever implements [`Vault`], and used through a [`Signer`].
-//! Who writes a vault runs [`check_vault`] on it.
+//! Who writes a vault runs [`check_vault`] on it; [`VaultContents`] has the rules of one that is kept
+//! as one piece.
 //!
 //! A slot's unlock key lies in a file, is handed over by the service manager or in a variable, is
 //! stretched from a passphrase, or is a recovery code. Slots come and go ([`KeyStore::new_slot`],
@@ -47,6 +48,7 @@ mod cipher;
 pub mod containers;
 mod contract;
 mod credential;
+mod entropy;
 mod errors;
 pub mod hardening;
 mod header;
@@ -74,11 +76,12 @@ pub use checkpoint_key::{CheckpointKey, CheckpointKeyError, CheckpointSignature,
 pub use cipher::{PassphraseCost, SealedBytes};
 pub use contract::{BrokenPromise, check_vault};
 pub use credential::{CredentialMaterial, Field, InvalidMaterial, StagedCredential};
+pub use entropy::SystemEntropy;
 pub use errors::{LoadError, MacError, ProveError, SealError, StageError};
 pub use init::{InitError, Initialisation, NewSlot};
 pub use key_file::{KeyFile, KeyFileError};
 pub use key_store::{KeyStore, MacPurpose, Proof, SealState, StoreMac};
-pub use memory::MemoryVault;
+pub use memory::{MemoryVault, VaultContents};
 pub use names::{Fingerprint, InvalidName, KeyId, KeyPurpose, SlotId, StoreId};
 pub use next_keys::{KeysError, NextKeys};
 pub use passphrase::{WeakPassphrase, check_passphrase};
@@ -92,3 +95,8 @@ pub use vault::{
     CredentialFacts, CredentialPlace, Header, HeaderChange, Salt, SealedRecord, SealedSlot, SlotKind, Vault,
     VaultError,
 };
+
+/// The example of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

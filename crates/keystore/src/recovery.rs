@@ -98,6 +98,29 @@ impl RecoveryCode {
         Ok(RecoveryConfirmed(self.token()))
     }
 
+    /// As [`RecoveryCode::confirm`], with the whole code: for a program that keeps it for its operator
+    /// and hands back what it kept.
+    ///
+    /// # Errors
+    ///
+    /// The first group that does not agree.
+    pub fn confirm_whole(&self, kept: &Secret) -> Result<RecoveryConfirmed, NotConfirmed> {
+        let mut characters = kept.expose().iter().filter(|c| !is_separator(**c));
+        for number in 1..=Self::GROUPS {
+            let mut group = Secret::zeroed(GROUP);
+            for place in group.expose_mut() {
+                *place = *characters.next().ok_or(NotConfirmed::Group { number })?;
+            }
+            if !self.group_is(number, &group) {
+                return Err(NotConfirmed::Group { number });
+            }
+        }
+        match characters.next() {
+            None => Ok(RecoveryConfirmed(self.token())),
+            Some(_) => Err(NotConfirmed::Group { number: Self::GROUPS }),
+        }
+    }
+
     /// Which code was confirmed, without telling anything of it.
     pub(crate) fn token(&self) -> [u8; 8] {
         derive(&self.0, &[b"confirmed"])

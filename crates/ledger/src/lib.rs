@@ -80,3 +80,8 @@ pub use statistics::{
     Drawdown, EquityPoint, Statistics, Tally, WinRate, below_peak, drawdown, equity_curve, statistics,
 };
 pub use trading_day::{Boundary, DayError, DayKey, TradingDay, next_trading_day};
+
+/// The example of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

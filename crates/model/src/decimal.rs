@@ -25,6 +25,10 @@ const fn limits(is_too_long: bool) -> &'static str {
 
 /// Reads a plain decimal: digits, one dot, a leading minus. No exponent, no thousands marks, no
 /// `NaN`; at most 12 decimals and 15 digits before the dot, far beyond any venue's grid.
+///
+/// # Errors
+///
+/// [`NotADecimal`] for what is no number, is written with an exponent, or has more digits than fit.
 pub fn parse(text: &str) -> Result<Decimal, NotADecimal> {
     let refuse = |is_too_long| NotADecimal {
         text: text.chars().take(40).collect(),

@@ -3,12 +3,30 @@
 use jiff::Timestamp;
 
 /// Tells the time. The binaries read the system's clock; tests and the simulation own theirs.
+///
+/// A function is a clock:
+///
+/// ```
+/// use bursar_model::Clock;
+///
+/// let system: &dyn Clock = &jiff::Timestamp::now;
+/// assert!(system.now() > jiff::Timestamp::UNIX_EPOCH);
+/// ```
 pub trait Clock: Send + Sync {
+    /// The time at this moment, in UTC.
     fn now(&self) -> Timestamp;
 }
 
-/// A source of random bytes fit for keys and ids. The binaries ask the operating system.
+impl<F: Fn() -> Timestamp + Send + Sync> Clock for F {
+    fn now(&self) -> Timestamp {
+        self()
+    }
+}
+
+/// A source of random bytes fit for keys and ids. The binaries ask the operating system, by
+/// `bursar_keystore::SystemEntropy`.
 pub trait Entropy: Send + Sync {
+    /// Fills all of `bytes`. There is no error: a source that has nothing to give must not return.
     fn fill(&self, bytes: &mut [u8]);
 
     /// Sixteen random bytes, as an id wants them.

@@ -52,3 +52,8 @@ pub use order::{IntentState, OrderKind, OrderRequest, OrderSize, OrderTerms, Sid
 pub use pair::Pair;
 pub use position::Position;
 pub use rights::{InvalidRights, Right};
+
+/// The example of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

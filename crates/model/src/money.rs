@@ -115,6 +115,10 @@ macro_rules! positive {
 
         impl $name {
             /// Refuses zero and less here, so that no code after this has to.
+            ///
+            /// # Errors
+            ///
+            /// [`NotPositive`] for zero and less.
             pub fn new(value: Decimal) -> Result<Self, NotPositive> {
                 if value > Decimal::ZERO {
                     Ok(Self(value))

@@ -29,10 +29,12 @@
 //! - A webhook connects only to addresses that were checked, follows nothing, and waits five seconds at most.
 //! - No error and no log line holds a secret, an address, or a word of the other side.
 
+#[cfg(feature = "channels")]
 mod addresses;
 mod channel;
 mod contract;
 mod deliveries;
+#[cfg(feature = "channels")]
 mod email;
 mod memory;
 mod message;
@@ -40,9 +42,12 @@ mod notice;
 mod notifier;
 mod policy;
 mod refusals;
+#[cfg(feature = "channels")]
 mod secret;
 mod source;
+#[cfg(feature = "channels")]
 mod telegram;
+#[cfg(feature = "channels")]
 mod webhook;
 
 pub use channel::{Channel, ChannelError, Letter, Outcome, Trust, Why};
@@ -51,6 +56,7 @@ pub use deliveries::{
     ATTEMPTS, Attempt, Batch, ChannelKind, ChannelState, Deliveries, Delivery, DeliveryError, DeliveryId,
     Ended, Failure, Kept, pause_after,
 };
+#[cfg(feature = "channels")]
 pub use email::{Email, MailServer};
 pub use memory::MemoryDeliveries;
 pub use message::{Message, Told};
@@ -60,7 +66,15 @@ pub use notice::{
 pub use notifier::{Notifier, NotifierParts, NotifyError};
 pub use policy::{Inbox, Rules};
 pub use refusals::Refusals;
+#[cfg(feature = "channels")]
 pub use secret::{ChannelSecret, SecretFileError};
 pub use source::{AnyError, Event, OperatorWishes, People, Person, Source};
+#[cfg(feature = "channels")]
 pub use telegram::Telegram;
+#[cfg(feature = "channels")]
 pub use webhook::{DELIVERY_HEADER, Lookup, SIGNATURE_HEADER, SystemLookup, TIMESTAMP_HEADER, Webhook};
+
+/// The example of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

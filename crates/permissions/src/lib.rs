@@ -19,3 +19,8 @@ mod user_permissions;
 
 pub use permit::{Caller, PermittedOrder, ProtectiveExit, TradingContext, permit, trace};
 pub use user_permissions::{CeilingExceeded, UserPermissions};
+
+/// The example of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -122,6 +122,10 @@ impl PermittedOrder {
 }
 
 /// Checks that the caller may place `request`; a refusal is the whole trace with all broken rules.
+///
+/// # Errors
+///
+/// What every rule said, the passed ones too; at least one is [`Verdict::Broken`].
 pub fn permit(request: OrderRequest, context: TradingContext<'_>) -> Result<PermittedOrder, Vec<Check>> {
     let trace = trace(&request, context);
     if trace.iter().any(|check| check.verdict == Verdict::Broken) {

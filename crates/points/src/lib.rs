@@ -41,3 +41,8 @@ pub const fn settle(_stage: &str, _is_last: bool) {}
 pub const fn is_told(_word: &str) -> bool {
     false
 }
+
+/// The example of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -271,6 +271,10 @@ pub(crate) fn is_sane_amount(amount: Decimal) -> bool {
 
 impl Customers {
     /// Refuses no customer, two of one name, and amounts that no account could hold.
+    ///
+    /// # Errors
+    ///
+    /// [`CustomersError`], which names the customer.
     pub fn new(specs: Vec<CustomerSpec>) -> Result<Self, CustomersError> {
         if specs.is_empty() {
             return Err(CustomersError::None);
@@ -300,6 +304,10 @@ impl Customers {
     }
 
     /// Reads TOML: `[[customer]]` tables.
+    ///
+    /// # Errors
+    ///
+    /// [`CustomersError`], with the place of the mistake.
     pub fn from_toml(text: &str) -> Result<Self, CustomersError> {
         let file: CustomersFile = toml::from_str(text).map_err(|error| CustomersError::Format {
             reason: error.to_string(),
@@ -308,6 +316,10 @@ impl Customers {
     }
 
     /// Reads JSON: a list of customers, or an object with the list as `customers`.
+    ///
+    /// # Errors
+    ///
+    /// [`CustomersError`], with the place of the mistake.
     pub fn from_json(text: &str) -> Result<Self, CustomersError> {
         let format = |error: serde_json::Error| CustomersError::Format {
             reason: error.to_string(),
@@ -320,6 +332,10 @@ impl Customers {
     }
 
     /// Reads a file: JSON when its name ends so, TOML otherwise.
+    ///
+    /// # Errors
+    ///
+    /// [`CustomersError`], when the file cannot be read or has a mistake.
     pub fn from_file(path: &Path) -> Result<Self, CustomersError> {
         let text = std::fs::read_to_string(path).map_err(|source| CustomersError::Read {
             path: path.to_owned(),

@@ -107,6 +107,10 @@ pub(crate) struct LateRequest {
 
 impl Exchange {
     /// An exchange with these customers. Everything random in it comes from `seed`.
+    ///
+    /// # Errors
+    ///
+    /// [`CustomersError`] for two customers of one name.
     pub fn new(
         settings: ExchangeSettings,
         market: Market,

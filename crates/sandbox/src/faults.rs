@@ -287,6 +287,10 @@ impl FaultsError {
 
 impl FaultPlan {
     /// Reads TOML: `[[fault]]` and `[[mode]]` tables.
+    ///
+    /// # Errors
+    ///
+    /// [`FaultsError`], with the place of the mistake.
     pub fn from_toml(text: &str) -> Result<Self, FaultsError> {
         let plan: Self = toml::from_str(text).map_err(|error| FaultsError::Format {
             reason: error.to_string(),
@@ -295,6 +299,10 @@ impl FaultPlan {
     }
 
     /// Reads a TOML file.
+    ///
+    /// # Errors
+    ///
+    /// [`FaultsError`], when the file cannot be read or has a mistake.
     pub fn from_file(path: &Path) -> Result<Self, FaultsError> {
         let text = std::fs::read_to_string(path).map_err(|source| FaultsError::Read {
             path: path.to_owned(),

@@ -73,3 +73,8 @@ pub use refusal::Refusal;
 pub use run::{RunError, RunOptions, run};
 pub use server::SandboxServer;
 pub use settings::{ExchangeSettings, KeyInfoCasing, PostOnlyCrossing};
+
+/// The example of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -127,6 +127,10 @@ impl Market {
     /// Replays `path`: a CSV file of candles, quotes or trades, or a folder of them. Only the pairs
     /// of the files are listed. Of several files of one pair the finest is used, and the notes say so.
     /// Prices in USDT also serve the same pair in USD where no file does.
+    ///
+    /// # Errors
+    ///
+    /// [`MarketError`], when a file cannot be read, or names no pair.
     pub fn replay(path: &Path) -> Result<Self, MarketError> {
         let mut pairs = Pairs::built_in();
         let mut notes = Vec::new();

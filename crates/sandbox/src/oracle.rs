@@ -240,6 +240,10 @@ impl Exchange {
     }
 
     /// Sets the mode of the exchange, or of one pair.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`] for a pair that the exchange does not have.
     pub fn set_mode(&mut self, now: Timestamp, pair: Option<&str>, mode: Mode) -> Result<(), ControlError> {
         let now = self.arrive(now);
         let pair = match pair {
@@ -253,6 +257,11 @@ impl Exchange {
     }
 
     /// Moves a pair's price by hand; orders that it meets fill, triggers fire.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`] for a pair that the exchange does not have, for a price that is none, and before the
+    /// exchange was told the time.
     pub fn set_price(&mut self, now: Timestamp, pair: &str, price: Decimal) -> Result<(), ControlError> {
         let now = self.arrive(now);
         if price <= Decimal::ZERO || price > Decimal::from(1_000_000_000) {
@@ -275,6 +284,10 @@ impl Exchange {
     }
 
     /// Sets what a customer has of an asset, as if it had been paid in or out.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`] for a customer or an asset that the exchange does not have.
     pub fn set_balance(
         &mut self,
         now: Timestamp,

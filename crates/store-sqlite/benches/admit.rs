@@ -18,7 +18,6 @@ use bursar_execution::Admission;
 use self::support::World;
 use self::support::trading::{buy, ready, wide};
 
-mod exchange;
 #[path = "../tests/it/support.rs"]
 #[expect(dead_code, reason = "a benchmark needs a part of what the tests do")]
 mod support;
@@ -29,7 +28,11 @@ const SPAN: Duration = Duration::from_secs(8);
 const WEIGHED: usize = 100;
 
 fn main() {
-    let runtime = exchange::runtime();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
     for callers in [1, 16, 256] {
         let (rate, bytes, folder) = runtime.block_on(admitted(callers));
         let bare = bare(callers, bytes, &folder);

@@ -44,6 +44,7 @@ mod facts;
 mod figures;
 mod filing;
 mod fills;
+mod gate;
 mod halts;
 mod holdings;
 mod intents;
@@ -95,3 +96,8 @@ pub use store::SqliteStore;
 pub use superseded::SupersededKey;
 pub use trail::{Verification, Verified};
 pub use vault::ActingVault;
+
+/// The example of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

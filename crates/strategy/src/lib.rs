@@ -49,3 +49,8 @@ pub use signal::{MarketView, Signal, Strategy, Strength};
 pub use sizing::{Bound, NoSize, Size, SizingInput, order_size, size_base};
 pub use step::{CycleReport, Step};
 pub use trend_momentum::{InvalidParameters, TrendMomentum, TrendMomentumParameters};
+
+/// The example of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -44,6 +44,10 @@ impl Prices {
     }
 
     /// Finished bars, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// Those of the exchange, when there are none that are new enough.
     pub async fn candles(&self, pair: &Pair, interval_minutes: u32) -> Result<Arc<[Candle]>, ReadError> {
         let chart = self.chart(pair, interval_minutes);
         let mut reading = chart.lock().await;

@@ -87,6 +87,10 @@ pub fn size_base(equity: Usd, starting_equity: Usd, auto_compound: bool) -> Usd 
 
 /// The size of an entry: what the risk level allows, then never more than what passes the gate at
 /// worst. Every rounding is down.
+///
+/// # Errors
+///
+/// [`NoSize`], with what stands in the way.
 pub fn order_size(input: &SizingInput<'_>) -> Result<Size, NoSize> {
     let policy = input.policy;
     let collar = add_percent(policy.collar_percent)?;

@@ -85,6 +85,9 @@ pub struct TrendMomentum {
 }
 
 impl TrendMomentum {
+    /// # Errors
+    ///
+    /// [`InvalidParameters`] for periods and thresholds that do not fit each other.
     pub fn new(parameters: TrendMomentumParameters) -> Result<Self, InvalidParameters> {
         let p = &parameters;
         if p.candle_interval_minutes == 0 {

@@ -120,6 +120,13 @@ impl Board {
         picture(&self.slots())
     }
 
+    /// Waits until the entries are others than `last`.
+    pub(crate) async fn entries_other_than(&self, last: &[AccountEntry]) -> Vec<AccountEntry> {
+        self.until(|slots| !slots.values().map(|slot| &slot.entry).eq(last))
+            .await;
+        self.entries()
+    }
+
     async fn until(&self, holds: impl Fn(&BTreeMap<AccountId, Slot>) -> bool) {
         // Subscribed before the first look, so that no change is missed in between.
         let mut changes = self.changes.subscribe();

@@ -60,9 +60,9 @@ impl World {
         let store = Arc::new(Store::new());
         let logged = Logged::default();
         let parts = ManagerParts {
-            directory: store.clone(),
+            roster: store.clone(),
             connections: store.clone(),
-            vault: store.clone(),
+            keys: store.clone(),
             connector,
             clock: Arc::new(TokioClock::starting(Timestamp::UNIX_EPOCH)),
             entropy: Arc::new(SeededEntropy::new(7)),

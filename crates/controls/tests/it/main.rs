@@ -36,6 +36,27 @@ fn a_small_order_passes_and_shows_its_whole_trace() {
 }
 
 #[test]
+fn a_new_snapshot_knows_nothing_of_the_venue_and_refuses_every_entry() {
+    let world = world();
+    let bare = Snapshot::new(
+        world.now,
+        "2026-03-02",
+        world.policy.clone(),
+        world.limits.clone(),
+        world.account.clone(),
+    );
+
+    assert!(size(&buy("500"), &bare).is_err());
+    let sized_before = size(&buy("500"), &world).unwrap();
+    let refused = decide_sized(buy("500"), sized_before, &bare).unwrap_err();
+
+    let rules: Vec<&str> = refused.broken().map(|check| check.rule.as_str()).collect();
+    for rule in ["venue-pair", "reference-price", "cap-order-equity", "funds"] {
+        assert!(rules.contains(&rule), "{rule} is not in {rules:?}");
+    }
+}
+
+#[test]
 fn a_refusal_lists_every_broken_rule_with_its_hint() {
     let mut world = world();
     world.switches = vec![latch("user:mara_ilves", LatchMode::Pause)];

@@ -35,6 +35,10 @@ impl BreakerWatch {
     }
 
     /// Works until `stop`. Returns early when the store cannot be used.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be used.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), JournalError> {
         while !stop.is_cancelled() {
             self.round().await?;
@@ -48,6 +52,10 @@ impl BreakerWatch {
     }
 
     /// Keeps what was counted since the last round, and probes what is due.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be used.
     pub async fn round(&self) -> Result<(), JournalError> {
         for (broker, tally) in self.parts.meter.take() {
             if tally != Tally::default() {

@@ -137,6 +137,26 @@ async fn init_is_not_finished_before_two_groups_are_typed_back() {
 }
 
 #[tokio::test]
+async fn a_code_that_was_kept_whole_confirms_itself_and_no_other() {
+    let world = World::new(9);
+    let new = world.begin(vec![NewSlot::File(world.key_file())]).await.unwrap();
+    let code = new.recovery_code();
+    let text = code.reveal().to_string();
+    let mut groups: Vec<&str> = text.split('-').collect();
+
+    let short = code.confirm_whole(&secret(&text[..70]));
+    let long = code.confirm_whole(&secret(&format!("{text}-0")));
+    let right = code.confirm_whole(&secret(&text.replace('-', " ").to_lowercase()));
+    groups.swap(2, 5);
+    let swapped = code.confirm_whole(&secret(&groups.join("-")));
+
+    assert_eq!(short.err(), Some(NotConfirmed::Group { number: 8 }));
+    assert_eq!(long.err(), Some(NotConfirmed::Group { number: 8 }));
+    assert_eq!(swapped.err(), Some(NotConfirmed::Group { number: 3 }));
+    new.finish(right.unwrap()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_confirmation_of_another_code_makes_no_store() {
     let (world, other) = (World::new(6), World::new(7));
     let new = world.begin(vec![NewSlot::File(world.key_file())]).await.unwrap();

@@ -5,20 +5,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bursar_auth::{
-    Account, AccountChange, Act, Directory, DirectoryError, NewAccount, NewUser, User, UserChange,
-};
+use bursar_auth::{Account, DirectoryError, User};
 use bursar_execution::{Connection, JournalError};
-use bursar_keystore::{
-    CredentialFacts, CredentialPlace, Header, HeaderChange, KeyId, SealedRecord, Vault, VaultError,
-};
+use bursar_keystore::{CredentialFacts, CredentialPlace, VaultError};
 use bursar_model::{AccountId, AccountMode, CredentialId, UserId};
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{AccountHealth, ConnectError, Connections, Connector, LiveAccount};
+use crate::{AccountHealth, ConnectError, Connections, Connector, KnownKeys, LiveAccount, Roster};
 
 /// Users, accounts, keys and connections, with a count of changes.
 pub(super) struct Store {
@@ -66,7 +62,7 @@ impl Store {
 }
 
 #[async_trait]
-impl Directory for Store {
+impl Roster for Store {
     async fn users(&self) -> Result<Vec<User>, DirectoryError> {
         self.check()?;
         Ok(self.users.lock().unwrap().values().cloned().collect())
@@ -75,48 +71,11 @@ impl Directory for Store {
         self.check()?;
         Ok(self.accounts.lock().unwrap().values().cloned().collect())
     }
-    async fn add_user(&self, _: NewUser, _: &Act) -> Result<User, DirectoryError> {
-        panic!("the manager only reads")
-    }
-    async fn user(&self, _: &UserId) -> Result<User, DirectoryError> {
-        panic!("the manager reads all users at once")
-    }
-    async fn update_user(&self, _: &UserId, _: UserChange, _: &Act) -> Result<User, DirectoryError> {
-        panic!("the manager only reads")
-    }
-    async fn set_default_account(
-        &self,
-        _: &UserId,
-        _: Option<&AccountId>,
-        _: &Act,
-    ) -> Result<User, DirectoryError> {
-        panic!("the manager only reads")
-    }
-    async fn add_account(&self, _: NewAccount, _: &Act) -> Result<Account, DirectoryError> {
-        panic!("the manager only reads")
-    }
-    async fn account(&self, _: &AccountId) -> Result<Account, DirectoryError> {
-        panic!("the manager reads all accounts at once")
-    }
-    async fn accounts_of(&self, _: &UserId) -> Result<Vec<Account>, DirectoryError> {
-        panic!("the manager reads all accounts at once")
-    }
-    async fn update_account(
-        &self,
-        _: &AccountId,
-        _: AccountChange,
-        _: &Act,
-    ) -> Result<Account, DirectoryError> {
-        panic!("the manager only reads")
-    }
-    async fn close_account(&self, _: &AccountId, _: &Act) -> Result<Account, DirectoryError> {
-        panic!("the manager only reads")
-    }
 }
 
 #[async_trait]
-impl Vault for Store {
-    async fn list(&self) -> Result<Vec<CredentialFacts>, VaultError> {
+impl KnownKeys for Store {
+    async fn keys(&self) -> Result<Vec<CredentialFacts>, VaultError> {
         let keys = self.keys.lock().unwrap();
         Ok(keys
             .iter()
@@ -133,24 +92,6 @@ impl Vault for Store {
                 key_rights: String::new(),
             })
             .collect())
-    }
-    async fn load_header(&self) -> Result<Option<Header>, VaultError> {
-        panic!("the manager opens no key")
-    }
-    async fn store_header(&self, _: &Header, _: Option<u64>, _: &HeaderChange) -> Result<(), VaultError> {
-        panic!("the manager opens no key")
-    }
-    async fn put(&self, _: &SealedRecord, _: Option<u64>) -> Result<(), VaultError> {
-        panic!("the manager opens no key")
-    }
-    async fn rewrap(&self, _: &SealedRecord, _: KeyId) -> Result<(), VaultError> {
-        panic!("the manager opens no key")
-    }
-    async fn get(&self, _: CredentialId) -> Result<Option<SealedRecord>, VaultError> {
-        panic!("the manager opens no key")
-    }
-    async fn delete(&self, _: CredentialId, _: u64) -> Result<(), VaultError> {
-        panic!("the manager opens no key")
     }
 }
 
