@@ -4,7 +4,6 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stdout,
-    clippy::cast_precision_loss,
     reason = "a benchmark ends where its own world is wrong, and prints its figures"
 )]
 
@@ -37,9 +36,9 @@ fn main() {
         let (rate, bytes, folder) = runtime.block_on(admitted(callers));
         let bare = bare(callers, bytes, &folder);
         println!(
-            "{callers:>3} callers: {rate:.0} orders a second, {bytes} bytes of log each; bare synced writes of groups of \
-             {callers}: {bare:.0}; ratio {:.2}",
-            rate / bare
+            "{callers:>3} callers: {rate} orders a second, {bytes} bytes of log each; bare synced writes of groups of \
+             {callers}: {bare}; {} %",
+            rate * 100 / bare
         );
     }
 }
@@ -57,7 +56,7 @@ async fn world() -> World {
 }
 
 /// Orders a second, bytes of the log for each, and where the store lay.
-async fn admitted(callers: usize) -> (f64, u64, std::path::PathBuf) {
+async fn admitted(callers: usize) -> (u128, u64, std::path::PathBuf) {
     let world = Arc::new(world().await);
     let log = world.folder().join("bursar.db-wal");
     let length = || fs::metadata(&log).map_or(0, |file| file.len());
@@ -71,7 +70,7 @@ async fn admitted(callers: usize) -> (f64, u64, std::path::PathBuf) {
         .map(|_| {
             let world = Arc::clone(&world);
             tokio::spawn(async move {
-                let mut count = 0_u32;
+                let mut count = 0_u128;
                 while begun.elapsed() < SPAN {
                     admit(&world).await;
                     count += 1;
@@ -84,7 +83,7 @@ async fn admitted(callers: usize) -> (f64, u64, std::path::PathBuf) {
     for task in tasks {
         count += task.await.unwrap();
     }
-    let rate = f64::from(count) / begun.elapsed().as_secs_f64();
+    let rate = a_second(count, begun.elapsed());
     (rate, bytes, std::env::temp_dir())
 }
 
@@ -98,7 +97,7 @@ async fn admit(world: &World) {
 }
 
 /// The same bytes for each order, appended and synced by groups.
-fn bare(group: usize, bytes: u64, folder: &std::path::Path) -> f64 {
+fn bare(group: usize, bytes: u64, folder: &std::path::Path) -> u128 {
     let file = tempfile::NamedTempFile::new_in(folder).unwrap();
     let mut target: &File = file.as_file();
     let block = vec![0xA5; usize::try_from(bytes).unwrap() * group];
@@ -107,7 +106,11 @@ fn bare(group: usize, bytes: u64, folder: &std::path::Path) -> f64 {
     while begun.elapsed() < SPAN {
         target.write_all(&block).unwrap();
         target.sync_data().unwrap();
-        count += group;
+        count += u128::try_from(group).unwrap();
     }
-    count as f64 / begun.elapsed().as_secs_f64()
+    a_second(count, begun.elapsed())
+}
+
+fn a_second(count: u128, span: Duration) -> u128 {
+    count * 1_000 / span.as_millis()
 }

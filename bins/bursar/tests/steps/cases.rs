@@ -49,7 +49,7 @@ async fn with_keys() -> Place {
 async fn seal(place: &Place, account: &str) {
     let surroundings = Surroundings::of_process();
     let environment = Environment::new(surroundings.clock.clone(), surroundings.entropy.clone(), "test");
-    let store = Arc::new(SqliteStore::open(&place.path("bursar-data/bursar.db"), environment).unwrap());
+    let store = Arc::new(SqliteStore::open(place.path("bursar-data/bursar.db"), environment).unwrap());
     let vault: Arc<dyn Vault> = store.clone();
     let keys = KeyStore::open(vault, surroundings.entropy.clone()).await.unwrap();
     let file = KeyFile::new(place.path("home/.config/bursar/unlock.key"), vec![]);
