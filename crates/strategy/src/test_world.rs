@@ -17,6 +17,7 @@ use bursar_permissions::UserPermissions;
 use bursar_testkit::TokioClock;
 use jiff::{SignedDuration, Timestamp};
 use rust_decimal::{Decimal, dec};
+use tracing_subscriber::fmt::format::debug_fn;
 
 use crate::{
     AccountSource, AccountState, CycleOrder, CycleParts, CycleSettings, MarketView, MemoryNotebook, Notebook,
@@ -474,7 +475,13 @@ impl Logged {
 
     fn capture(&self) -> tracing::subscriber::DefaultGuard {
         let writer = self.clone();
+        // The sentences alone: ids are fields beside them.
+        let sentences = debug_fn(|writer, field, value| match field.name() {
+            "message" => write!(writer, "{value:?}"),
+            _ => Ok(()),
+        });
         let subscriber = tracing_subscriber::fmt()
+            .fmt_fields(sentences)
             .without_time()
             .with_target(false)
             .with_ansi(false)

@@ -44,9 +44,9 @@ async fn m1_m9_a_cycle_says_who_which_and_what() {
          INFO buy signal: kraken / mara_ilves: BTC-USD: a test says so
          INFO kraken / mara_ilves: BTC-USD: buy for 490.19 USD (by largest-position), stop at 95: approved
          INFO cycle 2 for kraken / mara_ilves
-         INFO kraken / mara_ilves: position opened: buy 4.9 BTC-USD at 100.02 account=kraken-ilves user=mara_ilves
+         INFO kraken / mara_ilves: position opened: buy 4.9 BTC-USD at 100.02
          INFO cycle 3 for kraken / mara_ilves
-         INFO kraken / mara_ilves: position closed: BTC-USD account=kraken-ilves user=mara_ilves
+         INFO kraken / mara_ilves: position closed: BTC-USD
          INFO buy signal: kraken / mara_ilves: BTC-USD: a test says so
          INFO kraken / mara_ilves: BTC-USD: buy for 490.19 USD (by largest-position), stop at 95: approved
         ");

@@ -106,7 +106,7 @@ async fn m1_m2_m3_m4_the_log_of_a_start() {
          INFO buy signal: kraken / mara_ilves: BTC-USD: a test says so
          INFO kraken / mara_ilves: BTC-USD: buy for 73.52 USD (by largest-position), stop at 95: approved
          INFO cycle 2 for kraken / mara_ilves
-         INFO kraken / mara_ilves: position opened: buy 0.735 BTC-USD at 100 account=kraken-ilves user=mara_ilves
+         INFO kraken / mara_ilves: position opened: buy 0.735 BTC-USD at 100
         ");
 }
 

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing_subscriber::fmt::format::debug_fn;
 
 use crate::{AccountHealth, ConnectError, Connections, Connector, KnownKeys, LiveAccount, Roster};
 
@@ -309,7 +310,13 @@ impl Logged {
 
     pub(super) fn capture(&self) -> tracing::subscriber::DefaultGuard {
         let writer = self.clone();
+        // The sentences alone: ids are fields beside them.
+        let sentences = debug_fn(|writer, field, value| match field.name() {
+            "message" => write!(writer, "{value:?}"),
+            _ => Ok(()),
+        });
         let subscriber = tracing_subscriber::fmt()
+            .fmt_fields(sentences)
             .without_time()
             .with_target(false)
             .with_ansi(false)
