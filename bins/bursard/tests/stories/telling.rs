@@ -137,7 +137,7 @@ async fn p1_p2_p3_people_are_told_what_happened_across_restarts() {
     let tried = operator.json("notify test").await;
     assert_eq!(
         tried["channels"],
-        serde_json::json!([{ "channel": "webhook", "delivered": true, "why": null }])
+        serde_json::json!([{ "channel": "webhook", "delivered": true, "why": null, "hint": null }])
     );
     let tried = operator.json("notify test --user mara_ilves").await;
     assert_eq!(tried["channels"][0]["channel"], "email");
