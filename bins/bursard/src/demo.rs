@@ -263,3 +263,8 @@ fn id<T: std::str::FromStr<Err = bursar_model::InvalidId>>(text: &str) -> Result
     text.parse()
         .map_err(|error| Failure::of(Exit::Failed, &error, "report this"))
 }
+
+/// What a line of the daemon's log says, without the fields after it.
+fn sentence(line: &str) -> &str {
+    line.split(" account=").next().unwrap_or(line).trim_end()
+}

@@ -110,7 +110,7 @@ impl Performance {
         let cycles = move || {
             let text = std::fs::read_to_string(&log).unwrap_or_default();
             text.lines()
-                .filter(|line| line.contains(" cycle ") && line.ends_with(&name))
+                .filter(|line| line.contains(" cycle ") && super::sentence(line).ends_with(&name))
                 .count()
         };
         let before = cycles();

@@ -139,7 +139,7 @@ impl Performance {
         let log = self.stage.log();
         let lines = log
             .lines()
-            .filter_map(|line| line.trim_end().strip_suffix(" connected"));
+            .filter_map(|line| super::sentence(line).strip_suffix(" connected"));
         let mut order: Vec<String> = Vec::new();
         for account in lines.filter_map(|line| line.rsplit(' ').next()) {
             let plays = CAST.iter().any(|member| member.account == account);
