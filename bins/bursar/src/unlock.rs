@@ -72,8 +72,8 @@ impl Session<'_> {
         self.unlocked_in(vault, opened).await
     }
 
-    /// The key store, unsealed although somebody sealed it: to prove that it can be.
-    pub(crate) async fn unlocked_while_sealed(&mut self, opened: &Opened) -> Result<Unlocked, Failure> {
+    /// What opens the store, proved without unlocking it: also while somebody has sealed it.
+    pub(crate) async fn proved(&self, opened: &Opened) -> Result<Unlocked, Failure> {
         let store = self.locked(opened).await?;
         let material = self.stored_material(opened).await?;
         let slot = store.prove_slot(&material).await?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bursar_audit::{ActorKind, Log, Record};
+use bursar_audit::{Action, ActorKind, Log, Record};
 use bursar_auth::Directory;
 use bursar_execution::Conditions;
 use bursar_model::UserId;
@@ -94,11 +94,11 @@ impl Changes {
             subject.latch.as_ref().map(tracing::field::display),
         );
         let reason = record.reason.as_deref();
-        let (looser, tighter) = match &subject.user {
-            Some(user) => self.limits_changed(user).await,
-            None => (None, None),
-        };
         let (action, actor) = (record.action, &record.actor);
+        let (looser, tighter) = match &subject.user {
+            Some(user) if action == Action::PermissionsSet => self.limits_changed(user).await,
+            _ => (None, None),
+        };
         if looser.is_some() {
             warn!(account, user, latch, reason, looser, tighter, "{actor}: {action}");
         } else {
@@ -144,7 +144,7 @@ fn is_a_change(record: &Record) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use bursar_audit::{Action, Actor, Draft};
+    use bursar_audit::{Actor, Draft};
     use bursar_auth::{AccountType, Act, NewUser, Principal, UserChange};
     use bursar_model::{PairRule, Tier, UserLimits};
     use bursar_store_sqlite::Environment;

@@ -10,7 +10,7 @@ use bursar::tombstones;
 use bursar_execution::Conditions;
 use bursar_keystore::{KeyStore, KeysError, SealState, UnlockMaterial, Vault};
 use bursar_model::Clock;
-use bursar_store_sqlite::SqliteStore;
+use bursar_store_sqlite::{Sealing, SqliteStore};
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -143,11 +143,7 @@ impl Custody {
         match (sealing, self.keys.state()) {
             (Some(sealing), SealState::Unsealed) => {
                 self.keys.lock();
-                error!(
-                    actor = sealing.actor,
-                    reason = sealing.reason,
-                    "the key store is sealed: nothing is signed until `bursar keystore unseal`"
-                );
+                tell_sealed(&sealing);
                 self.say_sealed().await;
             }
             (Some(sealing), SealState::Sealed) if sealing.obeyed_at.is_none() => self.say_sealed().await,
@@ -250,6 +246,14 @@ impl Custody {
             (refreshed, _) => refreshed,
         }
     }
+}
+
+pub(crate) fn tell_sealed(sealing: &Sealing) {
+    error!(
+        actor = sealing.actor,
+        reason = sealing.reason,
+        "the key store is sealed: nothing is signed until `bursar keystore unseal`"
+    );
 }
 
 #[cfg(test)]

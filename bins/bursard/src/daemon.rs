@@ -32,7 +32,7 @@ use tracing::{error, info, warn};
 use crate::changes::Changes;
 use crate::checkpoints::Checkpoints;
 use crate::connector::DeskConnector;
-use crate::custody::Custody;
+use crate::custody::{Custody, tell_sealed};
 use crate::notices::Notices;
 use crate::roster::StoreRoster;
 use crate::switchboard::Switchboard;
@@ -134,11 +134,7 @@ async fn unlocked(opened: &Opened, session: &mut Session<'_>) -> Result<(KeyStor
             Ok((keys, unlocked.material))
         }
         Some(sealing) => {
-            error!(
-                actor = sealing.actor,
-                reason = sealing.reason,
-                "the key store is sealed: nothing is signed until `bursar keystore unseal`"
-            );
+            tell_sealed(&sealing);
             Ok((
                 session.locked(opened).await?,
                 session.stored_material(opened).await?,

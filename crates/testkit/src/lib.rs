@@ -1,5 +1,5 @@
 //! What tests of the whole need: a clock and randomness of their own, people and accounts with
-//! defaults, a search for secrets in places where none may be, and every order in which tasks can take turns.
+//! defaults, a search for secrets in places where none may be, layers between a process and its system, and every order in which tasks can take turns.
 //!
 //! There is no back door in here. An approved order still comes from the gate and a sealed key from
 //! the key store: what tests build, they build as everybody does.
@@ -8,6 +8,7 @@
 
 mod canary;
 mod environment;
+pub mod layer;
 pub mod people;
 pub mod schedules;
 

@@ -224,7 +224,9 @@ pub(crate) async fn store(
     let stored = incoming
         .store(account, previous, None, keys, opened, session)
         .await?;
-    opened.list_erased_keys().await?;
+    if previous.is_some() {
+        opened.list_erased_keys().await?;
+    }
     Ok(stored)
 }
 

@@ -101,15 +101,8 @@ fn layer() -> &'static Path {
     static LAYER: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
     let (_, made) = LAYER.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
-        let made = folder.path().join("layer.so");
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/steps/layer.c");
-        let built = Command::new("cc")
-            .args(["-O1", "-shared", "-fPIC", "-o"])
-            .args([&made, &source])
-            .arg("-ldl")
-            .status()
-            .unwrap();
-        assert!(built.success(), "the layer does not compile");
+        let made = bursar_testkit::layer::preloaded(&source, folder.path()).unwrap();
         (folder, made)
     });
     made

@@ -18,19 +18,9 @@ use crate::stage::{self, Dice, Load, number, settle_and_compare};
 
 const STORE: &str = "BURSAR_POWER_STORE";
 
-/// The layer is C, because it stands between a process and its system: it is compiled here.
 pub(crate) fn layer(folder: &Path) -> PathBuf {
-    let made = folder.join("layer.so");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kills/layer.c");
-    let built = Command::new("cc")
-        .args(["-O1", "-shared", "-fPIC", "-o"])
-        .arg(&made)
-        .arg(source)
-        .args(["-ldl", "-lpthread"])
-        .status()
-        .unwrap();
-    assert!(built.success(), "the layer does not compile");
-    made
+    bursar_testkit::layer::preloaded(&source, folder).unwrap()
 }
 
 /// A process that asks for orders and says the id of each that was recorded.

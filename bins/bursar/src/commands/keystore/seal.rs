@@ -157,7 +157,7 @@ pub(super) async fn unseal(session: &mut Session<'_>) -> Result<Exit, Failure> {
         "the key store may be unlocked again",
     )?;
     let opened = session.open().await?;
-    let unlocked = session.unlocked_while_sealed(&opened).await?;
+    let unlocked = session.proved(&opened).await?;
     let act = session.act().because(reason);
     let was_sealed = opened.store.unseal_keys(&act).await?;
     let mut page = Page::new();

@@ -11,7 +11,7 @@ use super::{SlotDocument, header, slot_table, slots_json};
 use crate::recovery::{Recovery, hand_over, keys_apart};
 use crate::render::Page;
 use crate::session::{Opened, Session};
-use crate::unlock::{SYSTEMD_CREDENTIAL, UNLOCK_VARIABLE, key_file};
+use crate::unlock::{SYSTEMD_CREDENTIAL, UNLOCK_VARIABLE, Unlocked, key_file};
 use crate::{Exit, Failure, prompt};
 
 #[derive(Debug, Subcommand)]
@@ -283,9 +283,7 @@ pub(crate) struct Proved {
 
 async fn prove(session: &mut Session<'_>) -> Result<Exit, Failure> {
     let opened = session.open().await?;
-    let store = session.locked(&opened).await?;
-    let material = session.stored_material(&opened).await?;
-    let slot = store.prove_slot(&material).await?;
+    let Unlocked { material, slot } = session.proved(&opened).await?;
     let mut page = Page::new();
     page.line(format!("slot `{slot}` opens the store"));
     let kind = material.kind();
