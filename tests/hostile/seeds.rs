@@ -65,6 +65,12 @@ pub(crate) async fn written() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ),
         (
             "user_lists",
+            "wrong-name-that-steers.json",
+            // One name holds a byte that a terminal obeys, and is far from every right one.
+            br#"{"user_id": "mara_ilves", "p\u001b[2Jirs": ["BTC-USD"]}"#.to_vec(),
+        ),
+        (
+            "user_lists",
             "two.toml",
             b"[[user]]\nuser_id = \"mara_ilves\"\ntier = \"basic\"\nbroker_type = \"kraken\"\n\n[[user]]\n\
               user_id = \"tomas_brandt\"\ntier = \"pro\"\nbroker_type = \"paper\"\nmax_daily_loss_usd = \"25.50\"\n"

@@ -9,8 +9,8 @@ use bursar_execution::{
     AbsenceEvidence, Admission, Dispatch, Intent, Journal, JournalError, NegativeLook, NewLatch, Outcome,
     Reach, Reconciliation, Reports, ReservationRow, SelfCheck,
 };
-use bursar_model::{IntentId, IntentState, Side};
-use jiff::SignedDuration;
+use bursar_model::{Fill, IntentId, IntentState, Side};
+use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use rust_decimal::Decimal;
 
@@ -39,8 +39,67 @@ struct Play {
     world: World,
     tokens: BTreeMap<IntentId, [u8; 16]>,
     ended: BTreeMap<IntentId, IntentState>,
-    fills: u32,
-    all_fills: Vec<bursar_model::Fill>,
+    venue: Venue,
+}
+
+/// What the venue knows: all that was executed, in the order in which it was, told or not.
+struct Venue {
+    now: Timestamp,
+    executed: Vec<Fill>,
+    untold: Vec<Fill>,
+    cancelled: BTreeSet<IntentId>,
+}
+
+impl Venue {
+    fn id(intent: &Intent) -> String {
+        format!("V{}", intent.id)
+    }
+
+    fn executed_of(&self, intent: &Intent) -> Decimal {
+        self.executed
+            .iter()
+            .filter(|fill| fill.venue_order_id.as_str() == Self::id(intent))
+            .map(|fill| fill.quantity.value())
+            .sum()
+    }
+
+    /// Executes a part of what is left, later than all before it: nobody sells what is bought afterwards.
+    fn execute(&mut self, intent: &Intent, part: u32) {
+        let terms = &intent.sizing.as_ref().unwrap().terms;
+        let left = terms.quantity.value() - self.executed_of(intent);
+        if left.is_zero() || self.cancelled.contains(&intent.id) {
+            return;
+        }
+        self.now += SignedDuration::from_secs(i64::from(part % 7));
+        // On the venue's grid.
+        let share = (left * Decimal::new(i64::from(part), 2)).trunc_with_scale(8);
+        let quantity = share.max(Decimal::new(1, 8)).min(left);
+        let new = fill(
+            &format!("F{:03}", self.executed.len()),
+            &Self::id(intent),
+            terms.side,
+            &quantity.to_string(),
+            &terms.pair.to_string(),
+            &terms.kind.limit_price().unwrap().to_string(),
+            self.now,
+        );
+        self.executed.push(new.clone());
+        self.untold.push(new);
+    }
+
+    /// The newest first, and some of the old once more; one may be kept back until the next time.
+    fn tell(&mut self, keeps_one: bool) -> Vec<Fill> {
+        let kept = if keeps_one { self.untold.pop() } else { None };
+        let mut told: Vec<_> = self.untold.drain(..).rev().collect();
+        let known = self
+            .executed
+            .iter()
+            .rev()
+            .filter(|fill| kept.as_ref() != Some(*fill));
+        told.extend(known.take(3).cloned());
+        self.untold.extend(kept);
+        told
+    }
 }
 
 const PAIRS: [(&str, &str); 3] = [("BTC-USD", "100"), ("ETH-USD", "10"), ("DOT-USD", "1")];
@@ -54,10 +113,6 @@ impl Play {
             .collect();
         let count = fitting.len();
         fitting.into_iter().nth(which % count.max(1))
-    }
-
-    fn venue_id(intent: &Intent) -> String {
-        format!("V{}", intent.id)
     }
 
     async fn take(&mut self, step: Step) {
@@ -83,7 +138,7 @@ impl Play {
             }
             7 => {
                 if let Some(intent) = self.pick(step.which, &[Dispatching, Unknown, Open]).await {
-                    self.world.accepted(&intent, &Self::venue_id(&intent)).await;
+                    self.world.accepted(&intent, &Venue::id(&intent)).await;
                 }
             }
             8 | 9 => {
@@ -91,7 +146,9 @@ impl Play {
                     .pick(step.which, &[Dispatching, Unknown, Open, Filled, Cancelled])
                     .await
                 {
-                    self.execute(&intent, step.part).await;
+                    self.venue.execute(&intent, step.part);
+                    let told = self.venue.tell(step.kind == 9);
+                    self.world.book(told).await;
                 }
             }
             10 => {
@@ -126,13 +183,9 @@ impl Play {
             }
             12 => {
                 if let Some(intent) = self.pick(step.which, &[Open, Dispatching]).await {
-                    let filled = intent.filled.normalize().to_string();
-                    let order = listed(
-                        &intent,
-                        &Self::venue_id(&intent),
-                        &filled,
-                        VenueOrderStatus::Cancelled,
-                    );
+                    self.venue.cancelled.insert(intent.id);
+                    let filled = self.venue.executed_of(&intent).normalize().to_string();
+                    let order = listed(&intent, &Venue::id(&intent), &filled, VenueOrderStatus::Cancelled);
                     store.observe(&account(), vec![order], now).await.unwrap();
                 }
             }
@@ -170,43 +223,6 @@ impl Play {
                 store.release(latch.id, &over).await.unwrap();
             }
         }
-    }
-
-    /// The venue executes a part of what is left; told at once, later, or twice.
-    async fn execute(&mut self, intent: &Intent, part: u32) {
-        let terms = &intent.sizing.as_ref().unwrap().terms;
-        let told: Decimal = self
-            .all_fills
-            .iter()
-            .filter(|fill| fill.venue_order_id.as_str() == Self::venue_id(intent))
-            .map(|fill| fill.quantity.value())
-            .sum();
-        let left = terms.quantity.value() - told;
-        let is_over = matches!(intent.state, IntentState::Filled | IntentState::Cancelled);
-        let mut tell = Vec::new();
-        if left > Decimal::ZERO && !is_over {
-            self.fills += 1;
-            // On the venue's grid.
-            let share = (left * Decimal::new(i64::from(part), 2)).trunc_with_scale(8);
-            let quantity = share.max(Decimal::new(1, 8)).min(left);
-            let at = self.world.now() + SignedDuration::from_secs(i64::from(part % 7));
-            let price = terms.kind.limit_price().unwrap().to_string();
-            let id = format!("F{}", self.fills);
-            let pair = terms.pair.to_string();
-            let new = fill(
-                &id,
-                &Self::venue_id(intent),
-                terms.side,
-                &quantity.to_string(),
-                &pair,
-                &price,
-                at,
-            );
-            self.all_fills.push(new.clone());
-            tell.push(new);
-        }
-        tell.extend(self.all_fills.iter().rev().take(3).cloned());
-        self.world.book(tell).await;
     }
 
     /// What is reserved is what unresolved orders claimed, less what was filled of it.
@@ -387,9 +403,11 @@ impl Play {
     }
 
     /// Nothing was lost: what the venue executed of our orders is what was booked or kept aside.
-    async fn check_the_end(&self) -> Result<(), TestCaseError> {
-        let store = &self.world.store;
-        let records = trail(store).await;
+    async fn check_the_end(&mut self) -> Result<(), TestCaseError> {
+        let store = self.world.store.clone();
+        let told = self.venue.tell(false);
+        self.world.book(told).await;
+        let records = trail(&store).await;
         let intents = store.intents(None, 10_000).await.unwrap();
         let report = store
             .check_self(Reach::Everything, self.world.now())
@@ -416,7 +434,7 @@ impl Play {
         prop_assert_eq!(booked, held);
         let strays = store.stray_fills(&account()).await.unwrap().len();
         let known = store.fills(None, 10_000).await.unwrap().len() + strays;
-        prop_assert_eq!(known, self.all_fills.len());
+        prop_assert_eq!(known, self.venue.executed.len());
         for intent in intents {
             let last = records.iter().rev().find(|record| {
                 record.subject.intent == Some(intent.id) && record.action.name().starts_with("intent.")
@@ -463,7 +481,8 @@ proptest! {
                     ..wide()
                 })
                 .await;
-            let mut play = Play { world, tokens: BTreeMap::new(), ended: BTreeMap::new(), fills: 0, all_fills: Vec::new() };
+            let venue = Venue { now: world.now(), executed: Vec::new(), untold: Vec::new(), cancelled: BTreeSet::new() };
+            let mut play = Play { world, tokens: BTreeMap::new(), ended: BTreeMap::new(), venue };
             for step in steps {
                 play.take(step).await;
                 play.check().await?;

@@ -14,6 +14,7 @@ use crate::Failure;
 use crate::arguments::{self, PairsArgument};
 use crate::commands::credentials::{EnteredKey, without_what_was_read};
 use crate::commands::permissions::LimitArguments;
+use crate::render::harmless;
 
 /// One user of the file.
 #[derive(Deserialize)]
@@ -112,12 +113,12 @@ pub(crate) fn read(text: &str, name: &Path) -> Result<Vec<Entry>, Failure> {
 
 impl Mistake {
     /// `read`: the part of the text that was read. The reader's message may repeat it, and where it holds a
-    /// key only the place is told.
+    /// key only the place is told. A wrong name stands in the message as it stands in the file.
     fn new(line: usize, column: Option<usize>, message: &str, read: &str) -> Self {
         let message = if holds_key(read) {
             without_what_was_read(message)
         } else {
-            format!(": {}", with_nearest(message))
+            format!(": {}", harmless(&with_nearest(&message.replace('\n', ", "))))
         };
         Self {
             line,
