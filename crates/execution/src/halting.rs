@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use bursar_controls::{Latch, LatchMode};
+use bursar_controls::{Latch, LatchCause, LatchMode};
 use bursar_model::{AccountId, IntentState, LatchId};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,10 @@ use crate::Intent;
 
 /// How far the venue's clock may be ahead of what it tells.
 const SKEW_ALLOWANCE: SignedDuration = SignedDuration::from_secs(2);
+
+/// How long after a store was put back an attempt that it knows nothing of may still arrive: a minute, the
+/// longest that an exchange which bounds attempts holds one, by a clock that is a minute ahead.
+const FORGOTTEN: SignedDuration = SignedDuration::from_secs(120);
 
 /// One complete list of an account's working orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,7 +92,8 @@ pub fn visible_from(bound: Timestamp, visibility_lag: Duration) -> Timestamp {
 /// Judges one switch over one account.
 pub fn judge(latch: &Latch, facts: &HaltFacts<'_>) -> Halting {
     let mut unproved = Unproved::default();
-    let mut bound: Option<Timestamp> = None;
+    let mut bound: Option<Timestamp> =
+        (latch.cause == LatchCause::Restored).then(|| later(latch.tripped_at, FORGOTTEN));
     let covered = (facts.unresolved.iter()).filter(|intent| covers(latch.mode, intent.reducing));
     for intent in covered {
         match intent.state {

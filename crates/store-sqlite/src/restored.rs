@@ -10,9 +10,12 @@ use crate::audit::act_draft;
 use crate::conditions::forget_connections;
 use crate::error::StoreError;
 use crate::latches::{self, By};
-use crate::nonces;
 use crate::store::SqliteStore;
 use crate::writer::Tx;
+use crate::{directory, intents, nonces};
+
+/// How far the clock of an exchange, by which attempts are bounded, may be ahead of this machine's.
+const CLOCKS_APART: SignedDuration = SignedDuration::from_secs(60);
 
 /// How far ahead of the clock request numbers may have been given out that the copy knows nothing of:
 /// twice as far as the block of an adapter ends, which is bound to the clock however often it begins anew.
@@ -21,7 +24,8 @@ const NUMBERS_AHEAD: SignedDuration = SignedDuration::from_secs(60);
 impl SqliteStore {
     /// Marks the store as put back from a backup, before anything else is done with it: a new epoch, a
     /// global switch that halts until a person has compared every account with its exchange, request
-    /// numbers beyond those that may have been used, and no account that counts as connected.
+    /// numbers beyond those that may have been used, orders that count as sent just now when the copy says
+    /// that they were on their way, and no account that counts as connected.
     ///
     /// # Errors
     ///
@@ -52,11 +56,38 @@ fn new_epoch(tx: &Tx<'_>, act: &Act) -> Result<i64, StoreError> {
         [],
         |row| row.get(0),
     )?;
-    let draft = act_draft(act, Action::StoreRestored).with(Data::new().integer("epoch", epoch));
-    tx.record(act.at, draft)?;
+    let moved = move_bounds(tx, act.at)?;
+    let data = Data::new()
+        .integer("epoch", epoch)
+        .integer("orders_in_doubt", i64::try_from(moved).unwrap_or(i64::MAX));
+    tx.record(act.at, act_draft(act, Action::StoreRestored).with(data))?;
     raise_numbers(tx, act.at)?;
     forget_connections(tx, act.at)?;
     Ok(epoch)
+}
+
+/// An order that was on its way when the copy was made may have been sent once more since, and the copy
+/// knows the bound of an earlier attempt. Looks count from the bound that an attempt of this moment has.
+fn move_bounds(tx: &Tx<'_>, now: Timestamp) -> Result<usize, StoreError> {
+    let mut moved: usize = 0;
+    for account in directory::accounts(tx, None)? {
+        for mut stored in intents::unresolved(tx, account.id())? {
+            let intent = &mut stored.intent;
+            let (Some(sent_at), Some(bound)) = (intent.dispatched_at, intent.acceptance_bound) else {
+                continue;
+            };
+            let window = bound.duration_since(sent_at);
+            let latest = now
+                .saturating_add(window)
+                .and_then(|at| at.saturating_add(CLOCKS_APART))
+                .unwrap_or(Timestamp::MAX);
+            intent.acceptance_bound = Some(bound.max(latest));
+            let state = intent.state;
+            intents::save(tx, &stored, state)?;
+            moved = moved.saturating_add(1);
+        }
+    }
+    Ok(moved)
 }
 
 fn raise_numbers(tx: &Tx<'_>, now: Timestamp) -> Result<(), StoreError> {
@@ -77,6 +108,22 @@ mod tests {
     use super::*;
     use crate::test_support::trading::{buy, ready};
     use crate::test_support::{Counting, actions};
+
+    #[tokio::test]
+    async fn i9_an_order_that_was_on_its_way_counts_as_sent_when_the_store_came_back() {
+        let world = ready().await;
+        let order = world.approved(buy("1", "BTC-USD", "100")).await;
+        world.dispatch(&order).await;
+        let known = world.intent(&order).await.acceptance_bound.unwrap();
+        world.clock.set(world.now() + SignedDuration::from_secs(30));
+
+        world.store.mark_restored(&world.act()).await.unwrap();
+
+        // The attempt of five seconds, made again just before the store was put back, by a clock ahead.
+        let bound = world.intent(&order).await.acceptance_bound.unwrap();
+        assert_eq!(bound, known + SignedDuration::from_secs(30) + CLOCKS_APART);
+        assert!(bound > world.now());
+    }
 
     #[tokio::test]
     async fn i15_a_store_that_was_put_back_halts_everything_until_a_person_has_looked() {

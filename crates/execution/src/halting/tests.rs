@@ -91,6 +91,30 @@ fn i4_with_nothing_in_flight_two_listings_in_a_row_are_enough() {
 }
 
 #[test]
+fn i4_a_store_that_was_put_back_has_forgotten_attempts_that_may_still_arrive() {
+    let restored = Latch {
+        cause: LatchCause::Restored,
+        ..latch(LatchMode::Halt)
+    };
+    let judged = |listings: &[Listing]| {
+        let facts = HaltFacts {
+            unresolved: &[],
+            listings,
+            visibility_lag: LAG,
+            to_close: 0,
+        };
+        judge(&restored, &facts)
+    };
+
+    // Two minutes for the attempt, the lag 30, the skew 2.
+    let Halting::Halting(missing) = judged(&[clean(1), clean(151)]) else {
+        panic!("halted too early")
+    };
+    assert_eq!((missing.uncertain, missing.safe_at), (0, Some(at(152))));
+    assert!(matches!(judged(&[clean(1), clean(152)]), Halting::Halted(_)));
+}
+
+#[test]
 fn i4_one_sweep_is_not_halted_an_order_can_land_after_it() {
     let in_flight = [intent(IntentState::Unknown, false, Some(5))];
 
