@@ -20,6 +20,10 @@ use crate::{Action, Broken, BrokenKind, CertifiedKey, Data, Hash, Outcome, Recor
 /// So many contradictions are kept; a store that is wrong in every row need not fill the memory.
 const KEPT: usize = 1_000;
 
+/// What is compared of a sealing, and of a key that is kept after another took its place: that it is there.
+pub const SEALED: &str = "sealed";
+pub const KEPT_KEY: &str = "kept";
+
 /// Something that the store holds and the trail knows, other than an order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Thing {
@@ -33,7 +37,11 @@ pub enum Thing {
     Credential(CredentialId),
     /// What the exchange said of a key last.
     KeyCheck(CredentialId),
+    /// A key in the place of which there is another, and that is not erased yet.
+    Superseded(CredentialId),
     KeystoreHeader,
+    /// Somebody sealed the key store.
+    Sealing,
     CheckpointKey(u32),
     Fill(AccountId, FillId),
     Latch(LatchId),
@@ -58,7 +66,9 @@ impl fmt::Display for Thing {
             Self::Connection(id) => write!(f, "connection of `{id}`"),
             Self::Credential(id) => write!(f, "credential `{id}`"),
             Self::KeyCheck(id) => write!(f, "check of credential `{id}`"),
+            Self::Superseded(id) => write!(f, "credential `{id}`, in the place of which there is another"),
             Self::KeystoreHeader => f.write_str("the key store header"),
+            Self::Sealing => f.write_str("the sealing of the key store"),
             Self::CheckpointKey(generation) => write!(f, "checkpoint key {generation}"),
             Self::Fill(account, id) => write!(f, "fill `{id}` of `{account}`"),
             Self::Latch(id) => write!(f, "switch `{id}`"),
@@ -258,6 +268,11 @@ impl Expected {
         if let Some(id) = record.subject.credential {
             match record.action {
                 Action::CredentialStored | Action::CredentialRotated => {
+                    let replaced = text(&record.data, "replaces").and_then(|id| id.parse().ok());
+                    // One that was erased with the change is gone already.
+                    if let Some(replaced) = replaced.filter(|id| self.knows(&Thing::Credential(*id))) {
+                        self.put(record, Thing::Superseded(replaced), KEPT_KEY);
+                    }
                     self.put(
                         record,
                         Thing::Credential(id),
@@ -267,6 +282,7 @@ impl Expected {
                 Action::CredentialDeleted => {
                     self.things.remove(&Thing::Credential(id));
                     self.things.remove(&Thing::KeyCheck(id));
+                    self.things.remove(&Thing::Superseded(id));
                 }
                 Action::CredentialChecked | Action::CredentialRefused => {
                     let value = check_value(record.outcome == Outcome::Allowed);
@@ -281,6 +297,8 @@ impl Expected {
                     self.put(record, Thing::KeystoreHeader, version);
                 }
             }
+            Action::KeystoreSealed => self.put(record, Thing::Sealing, SEALED),
+            Action::KeystoreUnlocked => drop(self.things.remove(&Thing::Sealing)),
             Action::CheckpointKeyCertified => {
                 if let Some(version) = version("header") {
                     self.put(record, Thing::KeystoreHeader, version);

@@ -3,7 +3,8 @@
 
 use bursar_audit::Hash;
 use bursar_audit::expected::{
-    Expected, IntentFacts, Thing, amount_value, check_value, fill_value, key_value, latch_value,
+    Expected, IntentFacts, KEPT_KEY, SEALED, Thing, amount_value, check_value, fill_value, key_value,
+    latch_value,
 };
 use bursar_model::{AccountId, CredentialId, Fill, FillId, IntentId, IntentState, LatchId, UserId};
 use rusqlite::{Connection, Row};
@@ -182,6 +183,14 @@ fn keys(connection: &Connection, expected: &mut Expected) -> Result<(), StoreErr
             Ok(())
         },
     )?;
+    each(connection, "SELECT credential FROM superseded_key", |row| {
+        expected.held(&Thing::Superseded(text::<CredentialId>(row, 0)?), KEPT_KEY);
+        Ok(())
+    })?;
+    each(connection, "SELECT 1 FROM sealing", |_| {
+        expected.held(&Thing::Sealing, SEALED);
+        Ok(())
+    })?;
     each(connection, "SELECT version FROM keystore_header", |row| {
         let version: u64 = row.get(0)?;
         expected.held(&Thing::KeystoreHeader, &version.to_string());

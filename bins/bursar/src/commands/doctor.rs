@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::checkpoint_file::OutsideCopy;
 use crate::commands::audit::WITHOUT_COPY;
+use crate::commands::keystore::seal;
 use crate::render::{Cell, Page, Table, Tone, age, count, moment};
 use crate::session::{Opened, Session};
 use crate::sole::daemon_of;
@@ -309,7 +310,8 @@ fn emergency(installation: &Installation, findings: &mut Findings) {
     }
 }
 
-/// Each slot whose key is at hand is proved; with the first of them everything that is sealed is opened.
+/// Each slot whose key is at hand is proved; with the first of them everything is opened, unless somebody has
+/// sealed the store.
 async fn unlocking(opened: &Opened, findings: &mut Findings, session: &Session<'_>) {
     let header = match opened.store.load_header().await {
         Ok(Some(header)) => header,
@@ -326,10 +328,13 @@ async fn unlocking(opened: &Opened, findings: &mut Findings, session: &Session<'
         Ok(keys) => keys,
         Err(failure) => return findings.failed("slots", &failure),
     };
-    let mut proved = Vec::new();
+    let (mut proved, mut opens) = (Vec::new(), None);
     for material in at_hand(&header, opened, session) {
-        match keys.unlock(&material).await {
-            Ok(slot) => proved.push(slot),
+        match keys.prove_slot(&material).await {
+            Ok(slot) => {
+                proved.push(slot);
+                opens.get_or_insert(material);
+            }
             Err(error) => findings.failed("slots", &error.into()),
         }
     }
@@ -369,8 +374,18 @@ async fn unlocking(opened: &Opened, findings: &mut Findings, session: &Session<'
             "prefer a credential of systemd or a file: `bursar keystore slot add`",
         );
     }
-    if !proved.is_empty() {
-        sealed(&keys, findings).await;
+    match opened.store.sealing().await {
+        Ok(Some(sealing)) => findings.caution(
+            "sealed",
+            seal::told(&sealing),
+            "when it may be used again, run `bursar keystore unseal`",
+        ),
+        Ok(None) => {
+            if let Some(material) = opens {
+                credentials(&keys, &material, findings).await;
+            }
+        }
+        Err(error) => findings.failed("sealed", &error.into()),
     }
 }
 
@@ -392,7 +407,10 @@ fn at_hand(header: &Header, opened: &Opened, session: &Session<'_>) -> Vec<Unloc
     materials
 }
 
-async fn sealed(keys: &KeyStore, findings: &mut Findings) {
+async fn credentials(keys: &KeyStore, material: &UnlockMaterial, findings: &mut Findings) {
+    if let Err(error) = keys.unlock(material).await {
+        return findings.failed("keys", &error.into());
+    }
     match keys.prove().await {
         Ok(proof) if proof.damaged.is_empty() => {
             let opened = count(proof.opened, "credential opens", "credentials open");

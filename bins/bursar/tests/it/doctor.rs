@@ -62,6 +62,18 @@ async fn b9_what_is_bad_is_named_with_what_to_do_and_the_exit_code() {
 }
 
 #[tokio::test]
+async fn b9_while_the_store_is_sealed_its_slots_are_proved_and_no_key_is_opened() {
+    let desk = Desk::ready().await;
+    desk.done("keystore seal --reason drill").await;
+
+    assert_eq!(found(&desk, "slots").await[0].0, "ok");
+    let sealed = found(&desk, "sealed").await;
+    assert_eq!(sealed[0].0, "look");
+    assert!(sealed[0].1.contains("drill"), "{sealed:?}");
+    assert!(found(&desk, "keys").await.is_empty(), "nothing was opened");
+}
+
+#[tokio::test]
 async fn b9_a_store_that_is_not_there_or_not_one_is_bad_and_the_rest_is_looked_at() {
     let desk = Desk::bare();
     assert_eq!(desk.run("doctor").await.exit, Exit::Failed);

@@ -10,6 +10,7 @@ use bursar_execution::{Journal, NewLatch};
 use bursar_keystore::{CheckpointKeyError, CredentialMaterial, CredentialPlace, KeyStore, Secret, Vault};
 use bursar_model::{AccountMode, Side};
 use bursar_store_sqlite::{CheckpointError, SqliteStore, Verification, Verified};
+use jiff::SignedDuration;
 use rusqlite::Connection;
 
 use crate::support::trading::{USER, account, buy, fill, foreign, limits, listed, ready, sell, user};
@@ -206,6 +207,16 @@ async fn eventful() -> (World, KeyStore) {
     };
     let sealed = keys.seal(staged, place, "trade", world.now()).unwrap();
     store.put_credential(&sealed, None, &world.act()).await.unwrap();
+    let staged = keys.stage(&material).unwrap();
+    let next = keys
+        .seal(staged, sealed.facts.place.clone(), "trade", world.now())
+        .unwrap();
+    let until = world.now() + SignedDuration::from_hours(24);
+    store
+        .replace_credential(&next, &sealed.facts, Some(until), &world.act())
+        .await
+        .unwrap();
+    store.seal_keys(&world.act()).await.unwrap();
 
     let bought = world.open(buy("2", "BTC-USD", "100"), "V1").await;
     let half = fill("F1", "V1", Side::Buy, "1.50", "BTC-USD", "100", world.now());
@@ -334,6 +345,9 @@ async fn i6_every_change_of_the_store_without_its_record_is_found() {
         "UPDATE connection SET state = 'failed'",
         "UPDATE credential SET version = version + 1",
         "DELETE FROM credential",
+        "DELETE FROM superseded_key",
+        "INSERT INTO superseded_key SELECT id, 1 FROM credential WHERE id NOT IN (SELECT credential FROM superseded_key)",
+        "DELETE FROM sealing",
         "INSERT INTO key_check SELECT id, version, 1, NULL FROM credential",
         "UPDATE keystore_header SET version = version - 1",
         "DELETE FROM audit_key WHERE generation = 2",
