@@ -131,10 +131,16 @@ fn within_limits(court: &mut Court<'_>) {
                     worst: sizing.worst_cost.amount(),
                     limit_when_sent: limit,
                 });
-                // A limit that was lowered since takes nothing back that was sent under it.
-                let limit = entry.limit_when_sent.max(limit);
+                // A limit that was lowered since takes nothing back that was sent under it, and what is
+                // accepted late may stand beside orders that were sent under a higher one since.
+                let mut limit = entry.limit_when_sent.max(limit);
+                let beside = |other: &&Working| other.account == account && other.pair == pair;
+                if matches!(event.what, What::Accepted { .. }) {
+                    let sent_under = (working.values().filter(beside)).map(|other| other.limit_when_sent);
+                    limit = sent_under.fold(limit, Decimal::max);
+                }
                 let promised: Decimal = (working.values())
-                    .filter(|other| other.account == account && other.pair == pair)
+                    .filter(beside)
                     .map(|other| other.worst * (other.ordered - other.filled) / other.ordered)
                     .sum();
                 let cost = held
