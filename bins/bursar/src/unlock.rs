@@ -92,11 +92,7 @@ impl Session<'_> {
         opened: &Opened,
     ) -> Result<(KeyStore, Unlocked), Failure> {
         if let Some(sealing) = opened.store.sealing().await? {
-            return Err(Failure::new(
-                Exit::Unavailable,
-                seal::told(&sealing),
-                "when it may be used again, run `bursar keystore unseal`",
-            ));
+            return Err(Failure::new(Exit::Unavailable, seal::told(&sealing), seal::HINT));
         }
         let material = self.stored_material(opened).await?;
         let store = KeyStore::open(vault, Arc::clone(&self.surroundings.entropy)).await?;

@@ -10,8 +10,8 @@ use bursar_broker::BrokerProfile;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// How far the venue's clock may be ahead of what it tells.
-const SKEW_ALLOWANCE: SignedDuration = SignedDuration::from_secs(2);
+use crate::halting::visible_from;
+
 /// How far apart the two looks are at least.
 const APART: SignedDuration = SignedDuration::from_secs(10);
 
@@ -46,10 +46,7 @@ pub enum Absence {
 
 /// The first moment, in the venue's time, at which a look counts.
 pub fn counts_from(acceptance_bound: Timestamp, profile: &BrokerProfile) -> Timestamp {
-    later(
-        later(acceptance_bound, SKEW_ALLOWANCE),
-        signed(profile.visibility_lag),
-    )
+    visible_from(acceptance_bound, profile.visibility_lag)
 }
 
 /// Judges the negative looks made so far, oldest first.

@@ -17,9 +17,13 @@ use crate::Intent;
 /// How far the venue's clock may be ahead of what it tells.
 const SKEW_ALLOWANCE: SignedDuration = SignedDuration::from_secs(2);
 
-/// How long after a store was put back an attempt that it knows nothing of may still arrive: a minute, the
-/// longest that an exchange which bounds attempts holds one, by a clock that is a minute ahead.
-const FORGOTTEN: SignedDuration = SignedDuration::from_secs(120);
+/// How far the venue's clock, by which attempts are bounded, may be ahead of this machine's, by which a store is
+/// put back.
+pub const CLOCKS_APART: SignedDuration = SignedDuration::from_secs(60);
+
+/// The longest that a venue which bounds attempts holds one. After a store was put back, an attempt that it
+/// knows nothing of may still arrive for so long.
+const LONGEST_ACCEPTANCE: SignedDuration = SignedDuration::from_secs(60);
 
 /// One complete list of an account's working orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,8 +96,8 @@ pub fn visible_from(bound: Timestamp, visibility_lag: Duration) -> Timestamp {
 /// Judges one switch over one account.
 pub fn judge(latch: &Latch, facts: &HaltFacts<'_>) -> Halting {
     let mut unproved = Unproved::default();
-    let mut bound: Option<Timestamp> =
-        (latch.cause == LatchCause::Restored).then(|| later(latch.tripped_at, FORGOTTEN));
+    let mut bound: Option<Timestamp> = (latch.cause == LatchCause::Restored)
+        .then(|| later(later(latch.tripped_at, LONGEST_ACCEPTANCE), CLOCKS_APART));
     let covered = (facts.unresolved.iter()).filter(|intent| covers(latch.mode, intent.reducing));
     for intent in covered {
         match intent.state {

@@ -3,6 +3,7 @@
 use bursar_audit::{Action, Data};
 use bursar_auth::Act;
 use bursar_controls::{ClearRule, Latch, LatchCause, LatchMode, Scope};
+use bursar_execution::halting::CLOCKS_APART;
 use bursar_execution::{JournalError, NewLatch};
 use jiff::{SignedDuration, Timestamp};
 
@@ -13,9 +14,6 @@ use crate::latches::{self, By};
 use crate::store::SqliteStore;
 use crate::writer::Tx;
 use crate::{directory, intents, nonces};
-
-/// How far the clock of an exchange, by which attempts are bounded, may be ahead of this machine's.
-const CLOCKS_APART: SignedDuration = SignedDuration::from_secs(60);
 
 /// How far ahead of the clock request numbers may have been given out that the copy knows nothing of:
 /// twice as far as the block of an adapter ends, which is bound to the clock however often it begins anew.
@@ -59,7 +57,7 @@ fn new_epoch(tx: &Tx<'_>, act: &Act) -> Result<i64, StoreError> {
     let moved = move_bounds(tx, act.at)?;
     let data = Data::new()
         .integer("epoch", epoch)
-        .integer("orders_in_doubt", i64::try_from(moved).unwrap_or(i64::MAX));
+        .integer("orders_in_doubt", moved);
     tx.record(act.at, act_draft(act, Action::StoreRestored).with(data))?;
     raise_numbers(tx, act.at)?;
     forget_connections(tx, act.at)?;
@@ -68,8 +66,8 @@ fn new_epoch(tx: &Tx<'_>, act: &Act) -> Result<i64, StoreError> {
 
 /// An order that was on its way when the copy was made may have been sent once more since, and the copy
 /// knows the bound of an earlier attempt. Looks count from the bound that an attempt of this moment has.
-fn move_bounds(tx: &Tx<'_>, now: Timestamp) -> Result<usize, StoreError> {
-    let mut moved: usize = 0;
+fn move_bounds(tx: &Tx<'_>, now: Timestamp) -> Result<i64, StoreError> {
+    let mut moved: i64 = 0;
     for account in directory::accounts(tx, None)? {
         for mut stored in intents::unresolved(tx, account.id())? {
             let intent = &mut stored.intent;

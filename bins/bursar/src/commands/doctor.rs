@@ -328,13 +328,18 @@ async fn unlocking(opened: &Opened, findings: &mut Findings, session: &Session<'
         Ok(keys) => keys,
         Err(failure) => return findings.failed("slots", &failure),
     };
-    let (mut proved, mut opens) = (Vec::new(), None);
+    let sealing = match opened.store.sealing().await {
+        Ok(sealing) => sealing,
+        Err(error) => return findings.failed("slots", &error.into()),
+    };
+    let mut proved = Vec::new();
     for material in at_hand(&header, opened, session) {
-        match keys.prove_slot(&material).await {
-            Ok(slot) => {
-                proved.push(slot);
-                opens.get_or_insert(material);
-            }
+        let proof = match sealing {
+            None => keys.unlock(&material).await,
+            Some(_) => keys.prove_slot(&material).await,
+        };
+        match proof {
+            Ok(slot) => proved.push(slot),
             Err(error) => findings.failed("slots", &error.into()),
         }
     }
@@ -374,18 +379,10 @@ async fn unlocking(opened: &Opened, findings: &mut Findings, session: &Session<'
             "prefer a credential of systemd or a file: `bursar keystore slot add`",
         );
     }
-    match opened.store.sealing().await {
-        Ok(Some(sealing)) => findings.caution(
-            "sealed",
-            seal::told(&sealing),
-            "when it may be used again, run `bursar keystore unseal`",
-        ),
-        Ok(None) => {
-            if let Some(material) = opens {
-                credentials(&keys, &material, findings).await;
-            }
-        }
-        Err(error) => findings.failed("sealed", &error.into()),
+    if let Some(sealing) = sealing {
+        findings.caution("sealed", seal::told(&sealing), seal::HINT);
+    } else if !proved.is_empty() {
+        credentials(&keys, findings).await;
     }
 }
 
@@ -407,10 +404,7 @@ fn at_hand(header: &Header, opened: &Opened, session: &Session<'_>) -> Vec<Unloc
     materials
 }
 
-async fn credentials(keys: &KeyStore, material: &UnlockMaterial, findings: &mut Findings) {
-    if let Err(error) = keys.unlock(material).await {
-        return findings.failed("keys", &error.into());
-    }
+async fn credentials(keys: &KeyStore, findings: &mut Findings) {
     match keys.prove().await {
         Ok(proof) if proof.damaged.is_empty() => {
             let opened = count(proof.opened, "credential opens", "credentials open");

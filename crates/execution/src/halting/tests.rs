@@ -70,13 +70,17 @@ fn listing(second: i64, working: usize) -> Listing {
 }
 
 fn judged(mode: LatchMode, unresolved: &[Intent], listings: &[Listing]) -> Halting {
+    judged_by(&latch(mode), unresolved, listings)
+}
+
+fn judged_by(latch: &Latch, unresolved: &[Intent], listings: &[Listing]) -> Halting {
     let facts = HaltFacts {
         unresolved,
         listings,
         visibility_lag: LAG,
         to_close: 0,
     };
-    judge(&latch(mode), &facts)
+    judge(latch, &facts)
 }
 
 fn is_halted(mode: LatchMode, unresolved: &[Intent], listings: &[Listing]) -> bool {
@@ -96,15 +100,7 @@ fn i4_a_store_that_was_put_back_has_forgotten_attempts_that_may_still_arrive() {
         cause: LatchCause::Restored,
         ..latch(LatchMode::Halt)
     };
-    let judged = |listings: &[Listing]| {
-        let facts = HaltFacts {
-            unresolved: &[],
-            listings,
-            visibility_lag: LAG,
-            to_close: 0,
-        };
-        judge(&restored, &facts)
-    };
+    let judged = |listings: &[Listing]| judged_by(&restored, &[], listings);
 
     // Two minutes for the attempt, the lag 30, the skew 2.
     let Halting::Halting(missing) = judged(&[clean(1), clean(151)]) else {

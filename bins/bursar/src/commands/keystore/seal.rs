@@ -181,6 +181,9 @@ pub(super) async fn unseal(session: &mut Session<'_>) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// What to do about a store that is sealed.
+pub(crate) const HINT: &str = "when it may be used again, run `bursar keystore unseal`";
+
 pub(crate) fn told(sealing: &Sealing) -> String {
     format!(
         "the key store is sealed since {} by {}: {}",

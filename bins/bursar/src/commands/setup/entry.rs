@@ -113,7 +113,7 @@ pub(crate) fn read(text: &str, name: &Path) -> Result<Vec<Entry>, Failure> {
 
 impl Mistake {
     /// `read`: the part of the text that was read. The reader's message may repeat it, and where it holds a
-    /// key only the place is told. A wrong name stands in the message as it stands in the file.
+    /// key only the place is told. A name that the file made up is in the message, so it is made harmless.
     fn new(line: usize, column: Option<usize>, message: &str, read: &str) -> Self {
         let message = if holds_key(read) {
             without_what_was_read(message)
