@@ -50,7 +50,7 @@ audit-speed:
 stress n="1000000":
     BURSAR_STRESS={{n}} cargo test --release -p bursar-store-sqlite --test it --locked stress:: -- --nocapture --test-threads=1
 
-# Trips of the switches at random moments under load, and on disks that are full or sync nothing; and the figures.
+# Trips of the switches at random moments under load, and while disk, store, keys, machine or exchange are in trouble.
 drills n="10000":
     BURSAR_DRILL_TRIPS={{n}} cargo test --release -p bursar-store-sqlite --test it --locked -- --nocapture i4_drill
     BURSAR_DRILL_TRIPS=1000 cargo test -p bursard --features points --test kills --locked -- --nocapture drill::
@@ -72,9 +72,10 @@ admit-figures:
 start-figures *accounts="1000 10000":
     cargo bench -p bursard --bench start --locked -- {{accounts}}
 
-# From a switch on the disk to the last order that was still written, with 1 and with 10,000 in the queue.
-switch-figures:
-    cargo bench -p bursar-store-sqlite --bench switch --locked
+# From a switch on the disk to the last order that was still written, with 1 and with 10,000 in the queue, so
+# many trips of each; fails when a trip does.
+switch-figures trips="100":
+    BURSAR_TRIPS={{trips}} cargo bench -p bursar-store-sqlite --bench switch --locked
 
 # From a daemon's start to its first account that may trade, with so many orders in the store.
 recovery-figures intents="1000000" open="10000":

@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bursar::arguments::Global;
 use bursar::session::Session;
@@ -14,6 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::options::{Command, Demo, Drill, Options, Run, Sandbox};
 use crate::{daemon, demo, drill, logging, sandbox};
+
+/// How long whatever still reads or writes a file may take once everything else is over.
+const LAST_FILES: Duration = Duration::from_secs(2);
 
 /// Runs the command and says how it ended, with one `hint:` line when it failed.
 pub fn start(options: Options) -> ExitCode {
@@ -52,10 +56,13 @@ pub fn start(options: Options) -> ExitCode {
             Command::Sandbox(options) => run_sandbox(options, &surroundings).await,
         }
     });
-    match ended {
+    let exit = match ended {
         Ok(exit) => exit.into(),
         Err(failure) => fail(&mut console, &failure),
-    }
+    };
+    // A file on a volume that hangs does not keep the daemon from its end.
+    runtime.shutdown_timeout(LAST_FILES);
+    exit
 }
 
 fn fail(console: &mut Console, failure: &Failure) -> ExitCode {

@@ -93,11 +93,17 @@ pub fn visible_from(bound: Timestamp, visibility_lag: Duration) -> Timestamp {
     later(later(bound, SKEW_ALLOWANCE), lag)
 }
 
+/// When the last attempt can have arrived that a store knows nothing of, because it was put back; `None` for a
+/// switch of another cause, and once nothing but reducing is left of this one.
+pub fn forgotten_until(latch: &Latch) -> Option<Timestamp> {
+    (latch.cause == LatchCause::Restored && latch.mode > LatchMode::ReduceOnly)
+        .then(|| later(later(latch.tripped_at, LONGEST_ACCEPTANCE), CLOCKS_APART))
+}
+
 /// Judges one switch over one account.
 pub fn judge(latch: &Latch, facts: &HaltFacts<'_>) -> Halting {
     let mut unproved = Unproved::default();
-    let mut bound: Option<Timestamp> = (latch.cause == LatchCause::Restored)
-        .then(|| later(later(latch.tripped_at, LONGEST_ACCEPTANCE), CLOCKS_APART));
+    let mut bound = forgotten_until(latch);
     let covered = (facts.unresolved.iter()).filter(|intent| covers(latch.mode, intent.reducing));
     for intent in covered {
         match intent.state {

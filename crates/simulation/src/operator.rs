@@ -65,15 +65,8 @@ impl Operator {
         let luck = crate::random::Random::stream(self.machine.plan.seed, "operator");
         loop {
             tokio::time::sleep(luck.ms(3000, 14_000)).await;
-            self.clear(|latch, age_ms| {
-                let patience = if latch.cause == LatchCause::Restored {
-                    20_000
-                } else {
-                    3000
-                };
-                age_ms > patience && luck.chance(700)
-            })
-            .await;
+            // Too early for a store that was put back: that is refused.
+            self.clear(|_, age_ms| age_ms > 3000 && luck.chance(700)).await;
         }
     }
 

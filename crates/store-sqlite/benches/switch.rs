@@ -26,11 +26,18 @@ mod exchange;
 #[expect(dead_code, reason = "a benchmark needs a part of what the tests do")]
 mod support;
 
-const TRIPS: usize = 100;
 /// Nothing of a full queue was sent for so long: the figures would be of nothing.
 const STUCK: Duration = Duration::from_secs(30);
 /// How long nothing must be written before it counts as over.
 const QUIET: Duration = Duration::from_millis(40);
+
+/// How often, by each kind of process, with each length of the queue.
+fn trips() -> usize {
+    std::env::var("BURSAR_TRIPS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(100)
+}
 
 fn main() {
     let runtime = exchange::runtime();
@@ -64,7 +71,7 @@ async fn measure(queued: usize) {
         });
         let mut from_call = Vec::new();
         let mut from_commit = Vec::new();
-        for trip in 0..TRIPS {
+        for trip in 0..trips() {
             if queued == 1 {
                 admit(&world).await;
             } else {

@@ -10,7 +10,7 @@
  * in the machine's byte order, appended by one write, so that several processes can share a log.
  *
  * BURSAR_DISK makes the disk fail: when `full`, nothing in the folder grows as long as a file `ballast` is
- * there; when `broken`, no sync of a store's file succeeds.
+ * there; when `broken`, no sync of a store's file succeeds; when `hung`, no sync of any file there ever ends.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -32,7 +32,7 @@
 static char *tracked[FILES];
 static const char *folder;
 static int log_file = -1;
-static enum { WHOLE, FULL, BROKEN } disk = WHOLE;
+static enum { WHOLE, FULL, BROKEN, HUNG } disk = WHOLE;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static int (*real_open)(const char *, int, ...);
@@ -55,7 +55,10 @@ __attribute__((constructor)) static void begin(void) {
     const char *log = getenv("BURSAR_POWER_LOG");
     const char *state = getenv("BURSAR_DISK");
     if (state)
-        disk = strcmp(state, "full") == 0 ? FULL : strcmp(state, "broken") == 0 ? BROKEN : WHOLE;
+        disk = strcmp(state, "full") == 0     ? FULL
+               : strcmp(state, "broken") == 0 ? BROKEN
+               : strcmp(state, "hung") == 0   ? HUNG
+                                              : WHOLE;
     if (folder && log)
         log_file = real_open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 }
@@ -69,7 +72,7 @@ static void track(int file, const char *path) {
     if (file < 0 || file >= FILES || log_file < 0 || strncmp(path, folder, strlen(folder)) != 0)
         return;
     int is_store = ends_with(path, ".db") || ends_with(path, "-wal") || ends_with(path, "-journal");
-    if (!is_store && disk != FULL)
+    if (!is_store && disk != FULL && disk != HUNG)
         return;
     pthread_mutex_lock(&lock);
     free(tracked[file]);
@@ -183,7 +186,11 @@ int ftruncate(int file, off_t length) {
     return ftruncate64(file, length);
 }
 
+/* Whether the sync of this file fails. On a disk that hangs it does not come back. */
 static int is_lost(const char *path) {
+    if (path && disk == HUNG)
+        for (;;)
+            pause();
     if (!path || disk != BROKEN)
         return 0;
     errno = EIO;

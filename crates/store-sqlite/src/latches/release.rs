@@ -2,7 +2,7 @@
 
 use bursar_auth::{Act, Principal};
 use bursar_controls::{ClearRule, Latch, LatchCause, LatchMode, Scope};
-use bursar_execution::{JournalError, NewLatch};
+use bursar_execution::{JournalError, NewLatch, halting};
 use bursar_model::{AccountId, IntentState, LatchId};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::Connection;
@@ -85,6 +85,7 @@ pub(crate) fn may_release(
             hint: "add `--reason \"…\"`",
         });
     }
+    must_be_past_what_is_forgotten(&latch, act.at)?;
     let takes_two = matches!(latch.scope, Scope::Global | Scope::Broker(_));
     if takes_two && matches!(consent, Consent::OfOne) && !approvals::works_alone(connection)? {
         return Err(JournalError::Refused {
@@ -120,6 +121,19 @@ fn known(connection: &Connection, id: LatchId) -> Result<(Latch, bool), JournalE
         kind: "switch",
         id: id.to_string(),
     })
+}
+
+/// An order that landed after the release would be taken for somebody else's. Nobody may insist: it is a matter
+/// of two minutes.
+fn must_be_past_what_is_forgotten(latch: &Latch, now: Timestamp) -> Result<(), JournalError> {
+    match halting::forgotten_until(latch) {
+        Some(until) if now < until => Err(JournalError::Refused {
+            rule: "release-forgotten",
+            why: format!("an order that the store has forgotten may still arrive until {until}"),
+            hint: "wait until then, and release it again",
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Operators hold `manage` on every account; an owner holds it on their own. What the gateway itself

@@ -66,10 +66,14 @@ impl World {
     }
 
     async fn tripped(&self, scope: &str, mode: LatchMode) -> Latch {
+        self.tripped_for(LatchCause::Manual, scope, mode).await
+    }
+
+    async fn tripped_for(&self, cause: LatchCause, scope: &str, mode: LatchMode) -> Latch {
         let latch = NewLatch {
             scope: scope.parse().unwrap(),
             mode,
-            cause: LatchCause::Manual,
+            cause,
             reason: "drill".to_owned(),
             clear_rule: ClearRule::Manual,
         };
@@ -497,6 +501,33 @@ async fn while_something_is_held_a_halt_gives_way_to_reduce_only_first() {
     );
     assert!(on[0].reason.contains(&halt.id.to_string()), "{}", on[0].reason);
     world.store.release(on[0].id, &world.first()).await.unwrap();
+    assert_eq!(world.store.latches().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn i4_nobody_releases_a_restored_store_while_what_it_has_forgotten_may_still_arrive() {
+    let world = two_people().await;
+    let halt = (world.tripped_for(LatchCause::Restored, "global", LatchMode::Halt)).await;
+
+    world.later(119);
+    let one = world.store.release(halt.id, &world.first()).await;
+    assert_eq!(rule_of(one), "release-forgotten");
+    let two = world.propose(release(halt.id, true)).await;
+    assert!(two.is_err(), "{two:?}");
+
+    world.later(1);
+    let proposed = world.propose(release(halt.id, false)).await.unwrap();
+    world.store.approve(proposed.id, &world.second()).await.unwrap();
+    assert_eq!(world.store.latches().await.unwrap(), []);
+
+    // Its second step, while something is held, stops nothing that could have been forgotten.
+    let milder = (world.tripped_for(
+        LatchCause::Restored,
+        "account:kraken-ilves",
+        LatchMode::ReduceOnly,
+    ))
+    .await;
+    world.store.release(milder.id, &world.first()).await.unwrap();
     assert_eq!(world.store.latches().await.unwrap(), []);
 }
 
