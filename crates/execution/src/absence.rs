@@ -4,12 +4,11 @@
 //! queue. What proves is this: the venue's own clock has passed the last moment at which it could
 //! accept the attempt, and after that two complete looks, apart from each other, found nothing.
 
-use std::time::Duration;
-
 use bursar_broker::BrokerProfile;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::clocks::{later, signed};
 use crate::halting::visible_from;
 
 /// How far apart the two looks are at least.
@@ -76,16 +75,10 @@ pub fn judge(
     }
 }
 
-fn signed(duration: Duration) -> SignedDuration {
-    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
-}
-
-fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
-    at.saturating_add(by).unwrap_or(Timestamp::MAX)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use bursar_broker::IdUniqueness;
 

@@ -1,4 +1,4 @@
-//! This machine's clock, compared with an exchange's.
+//! Moments and how far they lie apart; and this machine's clock, compared with an exchange's.
 
 use std::time::Duration;
 
@@ -12,9 +12,23 @@ const ROUNDING: SignedDuration = SignedDuration::from_secs(1);
 /// How far ours is surely off when an exchange told `told`, `took` after it was asked, and ours says `ours`:
 /// what is left when the answer was made at the moment, and in the part of a second, that suits us best.
 pub(crate) fn surely_off(told: Timestamp, took: Duration, ours: Timestamp) -> SignedDuration {
-    let took = SignedDuration::try_from(took).unwrap_or(SignedDuration::MAX);
-    let latest = told.saturating_add(took.saturating_add(ROUNDING)).unwrap_or(told);
+    let latest = later(told, signed(took).saturating_add(ROUNDING));
     ours.clamp(told, latest).duration_since(ours)
+}
+
+/// At most the end of time.
+pub(crate) fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
+    at.saturating_add(by).unwrap_or(Timestamp::MAX)
+}
+
+/// At least the beginning of time.
+pub(crate) fn earlier(at: Timestamp, by: SignedDuration) -> Timestamp {
+    at.saturating_sub(by).unwrap_or(Timestamp::MIN)
+}
+
+/// As far as it can be told.
+pub(crate) fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
 }
 
 pub(crate) fn is_off(surely: SignedDuration) -> bool {

@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::Intent;
+use crate::clocks::{later, signed};
 
 /// How far the venue's clock may be ahead of what it tells.
 const SKEW_ALLOWANCE: SignedDuration = SignedDuration::from_secs(2);
@@ -89,8 +90,7 @@ const fn covers(mode: LatchMode, reducing: bool) -> bool {
 
 /// The first moment, in the venue's time, at which no attempt with this bound can be hidden any more.
 pub fn visible_from(bound: Timestamp, visibility_lag: Duration) -> Timestamp {
-    let lag = SignedDuration::try_from(visibility_lag).unwrap_or(SignedDuration::MAX);
-    later(later(bound, SKEW_ALLOWANCE), lag)
+    later(later(bound, SKEW_ALLOWANCE), signed(visibility_lag))
 }
 
 /// When the last attempt can have arrived that a store knows nothing of, because it was put back; `None` for a
@@ -174,10 +174,6 @@ pub enum HaltLook {
     Failed {
         cause: String,
     },
-}
-
-fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
-    at.saturating_add(by).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use bursar_model::Clock;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{Desk, DeskError, later, lock, signed};
-use crate::clocks::{is_off, surely_off};
+use super::{Desk, DeskError, lock};
+use crate::clocks::{is_off, later, signed, surely_off};
 
 /// The venue's time, as far as it is known.
 pub(super) struct VenueClock {

@@ -13,7 +13,8 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::search::sent_at;
-use super::{Desk, DeskError, earlier, lock, signed};
+use super::{Desk, DeskError, lock};
+use crate::clocks::{earlier, signed};
 use crate::{Intent, NewLatch, Reconciliation, equity};
 
 /// How far back the first reading of an account goes, and how far every connect reaches behind the

@@ -8,7 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::{Desk, DeskError, earlier, lock, pace, signed};
+use super::{Desk, DeskError, lock, pace};
+use crate::clocks::{earlier, signed};
 use crate::{Absence, Intent, JournalError, NegativeLook, Outcome, absence};
 
 /// How far the search for one order got. Lost in a restart, and then begun again: that only makes it
@@ -27,7 +28,7 @@ const EAGER_LOOKS: u32 = 5;
 /// The venue's clock tells whole seconds: one later it is surely past the moment.
 const A_SECOND: SignedDuration = SignedDuration::from_secs(1);
 /// How far our clock and the venue's may be apart in judging whether a fill is older than an order.
-const CLOCKS_APART: SignedDuration = SignedDuration::from_secs(5);
+const STAMPS_APART: SignedDuration = SignedDuration::from_secs(5);
 
 impl Search {
     fn begun() -> Self {
@@ -215,7 +216,7 @@ fn could_be_of(fill: &Fill, intent: &Intent, dispatched_at: Timestamp) -> bool {
     fill.pair == intent.request.pair
         && fill.side == intent.request.side
         && fits(fill.quantity)
-        && fill.at >= earlier(dispatched_at, CLOCKS_APART)
+        && fill.at >= earlier(dispatched_at, STAMPS_APART)
 }
 
 #[cfg(test)]

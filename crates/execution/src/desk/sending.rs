@@ -11,7 +11,8 @@ use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Desk, DeskError, Work, earlier, later, lock, signed};
+use super::{Desk, DeskError, Work, lock};
+use crate::clocks::{earlier, later, signed};
 use crate::errors::RequestKind;
 use crate::{Attempt, Dispatch, Intent, JournalError, Outcome};
 
