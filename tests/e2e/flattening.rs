@@ -48,7 +48,7 @@ impl Flattening {
         let stop = CancellationToken::new();
         let task = tokio::spawn({
             let stop = stop.clone();
-            async move { flattener.run(stop).await.unwrap() }
+            async move { flattener.run(stop).await }
         });
         Self { stop, task }
     }

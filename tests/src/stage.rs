@@ -219,7 +219,7 @@ impl Stage {
         let stop = CancellationToken::new();
         let feeding = tokio::spawn({
             let (feed, stop) = (Arc::clone(&feed), stop.clone());
-            async move { must("feed prices", feed.run(stop).await) }
+            async move { feed.run(stop).await }
         });
         self.process = Some(Process {
             store,

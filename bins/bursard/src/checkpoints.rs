@@ -7,8 +7,8 @@ use std::time::Duration;
 use bursar::checkpoint_file::{OutsideCopy, OutsideError};
 use bursar_audit::{SignedCheckpoint, checkpoint};
 use bursar_auth::{Act, Principal};
-use bursar_controls::{ClearRule, LatchCause, LatchMode, Scope};
-use bursar_execution::{Journal, NewLatch};
+use bursar_controls::{LatchCause, LatchMode, Scope};
+use bursar_execution::Journal;
 use bursar_keystore::{KeyStore, SealState};
 use bursar_model::Clock;
 use bursar_store_sqlite::{CheckpointError, SqliteStore};
@@ -21,6 +21,8 @@ use tracing::{error, info, warn};
 const EVERY: Duration = Duration::from_secs(1);
 /// How long to wait after a failure.
 const PAUSE: SignedDuration = SignedDuration::from_secs(30);
+/// How long the first look at the copy may take: a volume that hangs keeps no daemon from its start.
+const FIRST: Duration = Duration::from_secs(10);
 /// How long the last copy may take when the daemon stops.
 const LAST: Duration = Duration::from_secs(5);
 
@@ -74,10 +76,23 @@ impl Checkpoints {
         if outside.is_on_volume_of(self.store.path()) {
             warn!(file = %outside.path().display(), "the outside copy of checkpoints is on the volume of the store");
         }
-        let file = match outside.read() {
-            Ok(file) => file,
-            Err(error) => {
+        let copy = outside.clone();
+        let reading = tokio::task::spawn_blocking(move || copy.read());
+        let file = match tokio::time::timeout(FIRST, reading).await {
+            Ok(Ok(Ok(file))) => file,
+            Ok(Ok(Err(error))) => {
                 warn!(%error, hint = error.hint(), "the outside copy of checkpoints cannot be compared");
+                return;
+            }
+            Ok(Err(error)) => {
+                warn!(%error, "the outside copy of checkpoints cannot be compared");
+                return;
+            }
+            Err(_) => {
+                warn!(
+                    file = %outside.path().display(),
+                    "the outside copy of checkpoints cannot be compared: its volume does not answer"
+                );
                 return;
             }
         };
@@ -112,18 +127,6 @@ impl Checkpoints {
     }
 
     async fn halt(&self, size: u64) {
-        let reason = format!(
-            "the outside copy has a checkpoint of {size} records that the store does not have: compare with the \
-             exchange, then start a new checkpoint file"
-        );
-        let act = Act::new(Principal::Daemon, self.clock.now()).because(&reason);
-        let new = NewLatch {
-            scope: Scope::Global,
-            mode: LatchMode::Halt,
-            cause: LatchCause::Restored,
-            reason,
-            clear_rule: ClearRule::Manual,
-        };
         let is_on = match self.store.latches().await {
             Ok(latches) => latches.iter().any(|latch| {
                 latch.cause == LatchCause::Restored
@@ -132,7 +135,15 @@ impl Checkpoints {
             }),
             Err(_) => false,
         };
-        if !is_on && let Err(error) = self.store.trip(new, &act).await {
+        if is_on {
+            return;
+        }
+        let why = format!(
+            "the outside copy has a checkpoint of {size} records that the store does not have; when it is clear why, \
+             start a new checkpoint file"
+        );
+        let act = Act::new(Principal::Daemon, self.clock.now()).because(&why);
+        if let Err(error) = self.store.mark_restored(&why, &act).await {
             error!(%error, "trading could not be halted");
         }
     }

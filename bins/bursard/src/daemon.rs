@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bursar::checkpoint_file::OutsideCopy;
+use bursar::exit::chain;
 use bursar::session::{Opened, Session};
 use bursar::sole::Sole;
 use bursar::{Exit, Failure, Installation, tombstones};
@@ -23,8 +24,9 @@ use bursar_store_sqlite::SqliteStore;
 use bursar_strategy::{
     CycleParts, CycleSettings, Prices, StoredAccounts, TradingFloor, TrendMomentum, TrendMomentumParameters,
 };
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use jiff::SignedDuration;
+use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -39,17 +41,22 @@ use crate::switchboard::Switchboard;
 use crate::wiring::{Market, Wiring};
 use crate::{supervision, watchlist};
 
-/// How often the day's losses are looked at when nothing is filled.
 /// A trading day begins when an exchange's clock confirms it, seconds after its time. This is longer.
 const DAY_IS_LATE: SignedDuration = SignedDuration::from_mins(2);
+/// How long accounts wait for the first prices before they connect without.
+const FIRST_PRICES: Duration = Duration::from_secs(10);
+/// How long what the store did not take is left alone at least.
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
+/// How often the day's losses are looked at when nothing is filled.
 const LOSSES_EVERY: Duration = Duration::from_secs(1);
 /// How often the gateway looks after itself.
 const SELF_CHECK_EVERY: Duration = Duration::from_secs(60);
 /// How often the list of pairs that need a price is made anew.
 const PAIRS_EVERY: Duration = Duration::from_secs(2);
 
-/// Runs until `stop`. Returns an error only when it could not start or the store is gone.
-pub async fn run(session: &mut Session<'_>, stop: CancellationToken) -> Result<(), Failure> {
+/// Runs until `stop`. Returns an error only when it could not start or the store has stopped. A store that is
+/// locked or full is waited for: what is stopped holds from memory meanwhile, and cancels go on.
+pub async fn run(session: &mut Session<'_>, halts: Signal, stop: CancellationToken) -> Result<(), Failure> {
     let opened = session.open_completely().await?;
     let _sole = Sole::daemon(&opened.installation.store)?;
     let surroundings = session.surroundings;
@@ -115,9 +122,11 @@ pub async fn run(session: &mut Session<'_>, stop: CancellationToken) -> Result<(
     // Before anything trades: a store that was put back halts.
     checkpoints.begin().await;
     supervision::ready();
-    let ended = daemon.work(&mut checkpoints, &mut custody, stop).await;
+    let ended = daemon.work(&mut checkpoints, &mut custody, halts, stop).await;
     supervision::stopping();
-    daemon.record(Action::DaemonStopped).await?;
+    if let Err(error) = daemon.record(Action::DaemonStopped).await {
+        warn!(%error, "that the daemon ends is not in the trail");
+    }
     checkpoints.end().await;
     if let Some(notices) = &daemon.notices {
         notices.end().await;
@@ -206,8 +215,10 @@ impl Daemon {
         &self,
         checkpoints: &mut Checkpoints,
         custody: &mut Custody,
+        halts: Signal,
         stop: CancellationToken,
     ) -> Result<(), Failure> {
+        // What it is at first is read anew soon.
         let (pairs, wanted) = watch::channel(self.pairs().await?);
         let feeds: Vec<Feed> = self
             .wiring
@@ -215,32 +226,48 @@ impl Daemon {
             .into_iter()
             .map(|market| self.feed(market, wanted.clone()))
             .collect();
-        for feed in &feeds {
-            // Without prices accounts connect all the same; what needs a price is refused meanwhile.
-            if let Err(error) = feed.prime().await? {
-                warn!(%error, hint = error.hint(), "no prices yet");
-            }
-        }
         let manager = AccountManager::new(self.manager_parts());
-        let feeding = try_join_all(feeds.iter().map(|feed| feed.run(stop.clone())));
         let managing = async {
-            manager
-                .run(stop.clone())
-                .await
-                .map_err(|error| Failure::of(Exit::Failed, &error, error.hint()))
+            // Without prices accounts connect all the same; what needs a price is refused meanwhile.
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                _ = tokio::time::timeout(FIRST_PRICES, join_all(feeds.iter().map(Feed::prime))) => {}
+            }
+            let feeding = async {
+                join_all(feeds.iter().map(|feed| feed.run(stop.clone()))).await;
+                Ok(())
+            };
+            let managed = manager.run(stop.clone());
+            let managed = async {
+                managed
+                    .await
+                    .map_err(|error| Failure::of(Exit::Failed, &error, error.hint()))
+            };
+            tokio::try_join!(feeding, managed).map(drop)
         };
         let trading = self.trade(&manager, stop.clone());
         let ended = tokio::try_join!(
             async {
-                self.switchboard.run(&stop).await;
+                self.switchboard.run(halts, &stop).await;
                 Ok::<(), Failure>(())
             },
             managing,
-            async { feeding.await.map(drop).map_err(Failure::from) },
-            async { self.follow_pairs(&pairs, &stop).await.map_err(Failure::from) },
-            async { self.watch_losses(&stop).await.map_err(Failure::from) },
-            async { self.check_self(&stop).await.map_err(Failure::from) },
-            async { self.flattener().run(stop.clone()).await.map_err(Failure::from) },
+            async {
+                self.follow_pairs(&pairs, &stop).await;
+                Ok(())
+            },
+            async {
+                self.watch_losses(&stop).await;
+                Ok(())
+            },
+            async {
+                self.check_self(&stop).await;
+                Ok(())
+            },
+            async {
+                self.flattener().run(stop.clone()).await;
+                Ok(())
+            },
             async {
                 checkpoints.run(&stop).await;
                 Ok(())
@@ -261,7 +288,16 @@ impl Daemon {
                 Changes::new(Arc::clone(&self.store)).run(&stop).await;
                 Ok(())
             },
-            async { self.breakers().run(stop.clone()).await.map_err(Failure::from) },
+            async {
+                self.breakers().run(stop.clone()).await;
+                Ok(())
+            },
+            async {
+                tokio::select! {
+                    () = stop.cancelled() => Ok(()),
+                    stopped = self.store.stopped() => Err(Failure::from(stopped)),
+                }
+            },
             trading,
         );
         stop.cancel();
@@ -301,26 +337,23 @@ impl Daemon {
         watchlist::pairs(&self.store, &self.installation.settings.assets.top).await
     }
 
-    async fn follow_pairs(
-        &self,
-        pairs: &watch::Sender<BTreeSet<Pair>>,
-        stop: &CancellationToken,
-    ) -> Result<(), JournalError> {
-        while !sleep_or_stop(PAIRS_EVERY, stop).await {
+    async fn follow_pairs(&self, pairs: &watch::Sender<BTreeSet<Pair>>, stop: &CancellationToken) {
+        keep_doing("the list of pairs", PAIRS_EVERY, stop, async || {
             let now = self.pairs().await?;
             pairs.send_if_modified(|before| {
                 let changed = *before != now;
                 *before = now;
                 changed
             });
-        }
-        Ok(())
+            Ok(())
+        })
+        .await;
     }
 
     /// Prices move while nothing is filled, and days end while nothing happens.
-    async fn watch_losses(&self, stop: &CancellationToken) -> Result<(), JournalError> {
+    async fn watch_losses(&self, stop: &CancellationToken) {
         let mut told_of = None;
-        while !sleep_or_stop(LOSSES_EVERY, stop).await {
+        keep_doing("the look at the day's losses", LOSSES_EVERY, stop, async || {
             let now = self.wiring.clock.now();
             let day = self.store.roll_day(now).await?;
             let overdue = now.duration_since(day.end);
@@ -335,27 +368,32 @@ impl Daemon {
             for latch in self.store.check_losses(now).await? {
                 warn!(scope = %latch.scope, mode = %latch.mode, reason = latch.reason, "the day's loss stops new positions");
             }
-        }
-        Ok(())
+            Ok(())
+        })
+        .await;
     }
 
     /// Asks the gateway's own promises of what is recorded. One that is broken turns everything off.
-    async fn check_self(&self, stop: &CancellationToken) -> Result<(), JournalError> {
-        while !sleep_or_stop(SELF_CHECK_EVERY, stop).await {
-            let report = self
-                .store
-                .check_self(Reach::Changes, self.wiring.clock.now())
-                .await?;
-            for violation in &report.violations {
-                error!(
-                    promise = %violation.promise,
-                    subject = violation.subject,
-                    facts = violation.facts,
-                    "a promise of the gateway is broken"
-                );
-            }
-        }
-        Ok(())
+    async fn check_self(&self, stop: &CancellationToken) {
+        keep_doing(
+            "the check of the gateway itself",
+            SELF_CHECK_EVERY,
+            stop,
+            async || {
+                let now = self.wiring.clock.now();
+                let report = self.store.check_self(Reach::Changes, now).await?;
+                for violation in &report.violations {
+                    error!(
+                        promise = %violation.promise,
+                        subject = violation.subject,
+                        facts = violation.facts,
+                        "a promise of the gateway is broken"
+                    );
+                }
+                Ok(())
+            },
+        )
+        .await;
     }
 
     async fn trade(&self, manager: &AccountManager, stop: CancellationToken) -> Result<(), Failure> {
@@ -454,6 +492,30 @@ impl Daemon {
             .with(Data::new().text("version", env!("CARGO_PKG_VERSION")));
         Conditions::record(self.store.as_ref(), draft, self.wiring.clock.now()).await?;
         Ok(())
+    }
+}
+
+/// Does it again and again, with so much time between. What the store does not take is tried again later: a
+/// daemon that ended for it would cancel nothing any more.
+async fn keep_doing(
+    what: &str,
+    every: Duration,
+    stop: &CancellationToken,
+    mut work: impl AsyncFnMut() -> Result<(), JournalError>,
+) {
+    let mut pause = every;
+    while !sleep_or_stop(pause, stop).await {
+        pause = match work().await {
+            Ok(()) => every,
+            Err(error) => {
+                error!(
+                    error = chain(&error),
+                    hint = error.hint(),
+                    "{what} failed; it is tried again"
+                );
+                every.max(AFTER_FAILURE)
+            }
+        };
     }
 }
 

@@ -10,7 +10,7 @@ use bursar::session::Session;
 use bursar::{Console, Exit, Failure, Installation, Surroundings};
 use bursar_config::{LogFormat, LogLevel};
 use bursar_keystore::hardening;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::options::{Command, Demo, Drill, Options, Run, Sandbox};
@@ -76,6 +76,9 @@ async fn run_daemon(
     surroundings: &Surroundings,
     unprotected: &[hardening::Unprotected],
 ) -> Result<Exit, Failure> {
+    // First of all: a signal that nobody listens for ends the process, which would be started anew to trade.
+    let halts = listen(SignalKind::user_defined1())?;
+    let stop = stop_by_signal()?;
     if !options.allow_root {
         hardening::refuse_root().map_err(|root| Failure::of(Exit::Refused, &root, root.hint()))?;
     }
@@ -105,7 +108,7 @@ async fn run_daemon(
         surroundings,
         global,
     };
-    daemon::run(&mut session, stop_by_signal()?).await?;
+    daemon::run(&mut session, halts, stop).await?;
     Ok(Exit::Done)
 }
 
@@ -126,11 +129,12 @@ async fn run_sandbox(options: Sandbox, surroundings: &Surroundings) -> Result<Ex
     Ok(Exit::Done)
 }
 
+fn listen(kind: SignalKind) -> Result<Signal, Failure> {
+    signal(kind).map_err(|error| Failure::of(Exit::Failed, &error, "check the limits of the process"))
+}
+
 /// Cancelled by the first SIGTERM or SIGINT; the second ends the process at once.
 fn stop_by_signal() -> Result<CancellationToken, Failure> {
-    let listen = |kind| {
-        signal(kind).map_err(|error| Failure::of(Exit::Failed, &error, "check the limits of the process"))
-    };
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     let stop = CancellationToken::new();
     let first = stop.clone();

@@ -13,7 +13,7 @@ use bursar_execution::emergency::EmergencyStop;
 use bursar_execution::{Conditions, Journal, Stops};
 use bursar_model::{Clock, Entropy, LatchId};
 use bursar_store_sqlite::{Ballast, EmergencyFile, SqliteStore, free_bytes};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -49,7 +49,6 @@ struct Seen {
     /// Stops that are in the emergency file, and are folded from there.
     in_file: BTreeSet<LatchId>,
     held_due: Option<Instant>,
-    disk_due: Option<Instant>,
     /// The condition that holds while the disk has hardly any room.
     no_room: Option<LatchId>,
 }
@@ -77,11 +76,12 @@ impl Switchboard {
 
     /// Works until `stop` is cancelled. Nothing that fails here ends the daemon: what is stopped stays
     /// stopped in memory.
-    pub async fn run(&self, stop: &CancellationToken) {
+    pub async fn run(&self, halts: Signal, stop: &CancellationToken) {
         tokio::join!(
             self.follow_store(stop),
             self.follow_files(stop),
-            self.follow_signal(stop)
+            self.follow_disk(stop),
+            self.follow_signal(halts, stop)
         );
     }
 
@@ -116,6 +116,16 @@ impl Switchboard {
             self.look_at_emergency_file().await;
             self.look_at_halt_file().await;
             self.record_held().await;
+        }
+    }
+
+    /// Apart from the files: a disk that is slow holds up no stop.
+    async fn follow_disk(&self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(DISK_EVERY) => {}
+            }
             self.look_at_disk().await;
         }
     }
@@ -143,14 +153,7 @@ impl Switchboard {
         }
     }
 
-    async fn follow_signal(&self, stop: &CancellationToken) {
-        let mut halts = match signal(SignalKind::user_defined1()) {
-            Ok(halts) => halts,
-            Err(error) => {
-                warn!(%error, "SIGUSR1 does not halt: the signal cannot be listened for");
-                return;
-            }
-        };
+    async fn follow_signal(&self, mut halts: Signal, stop: &CancellationToken) {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -163,7 +166,11 @@ impl Switchboard {
     async fn look_at_emergency_file(&self) {
         let mark = self.emergency.mark();
         let is_due = {
-            let seen = self.seen();
+            let mut seen = self.seen();
+            if mark.is_none() {
+                // Somebody else has handed it to the store, or taken it away: what holds is recorded from here.
+                seen.in_file.clear();
+            }
             mark.is_some()
                 && (mark != seen.folded || seen.fold_again.is_some())
                 && seen
@@ -189,9 +196,13 @@ impl Switchboard {
             self.stops.hold(stop.latch());
             self.seen().in_file.insert(stop.id);
         }
-        // A line that is still being written changes the mark when it is whole.
         self.seen().folded = mark;
-        self.seen().fold_again = None;
+        // A line that is never finished counts when it is old, which changes no mark.
+        let again = found
+            .is_unfinished
+            .then(|| Instant::now().checked_add(AGAIN))
+            .flatten();
+        self.seen().fold_again = again;
         let folding = tokio::time::timeout(BOUND, self.store.fold_emergency(&found.stops));
         match folding.await {
             Ok(Ok(folded)) => {
@@ -269,10 +280,6 @@ impl Switchboard {
 
     /// No new risk while there is hardly any room, and a ballast while there is.
     async fn look_at_disk(&self) {
-        if self.seen().disk_due.is_some_and(|at| Instant::now() < at) {
-            return;
-        }
-        self.seen().disk_due = Instant::now().checked_add(DISK_EVERY);
         let (path, ballast, spare) = (self.store.path().to_owned(), self.ballast.clone(), self.min_free);
         let looked = tokio::task::spawn_blocking(move || {
             if let Err(error) = ballast.load(spare) {

@@ -205,7 +205,9 @@ impl Desk {
     pub async fn connect(&self) -> Result<(), DeskError> {
         let now = self.now();
         reach("connect", "begun");
-        let unresolved = self.parts.journal.recover(&self.account, now).await?;
+        let acceptance = self.parts.broker.profile().acceptance;
+        let journal = &self.parts.journal;
+        let unresolved = journal.recover(&self.account, acceptance, now).await?;
         reach("connect", "recovered");
         self.send_cancels(&CancellationToken::new()).await?;
         reach("connect", "cancels-sent");

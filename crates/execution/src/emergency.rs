@@ -71,10 +71,18 @@ impl EmergencyStop {
     }
 }
 
+/// What the file's text says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileText {
+    pub stops: Vec<EmergencyStop>,
+    /// Whether the last line is still being written.
+    pub is_unfinished: bool,
+}
+
 /// Reads the file's text. A last line without its end is still being written, unless it `is_old`.
-pub fn read(text: &[u8], is_old: bool) -> Vec<EmergencyStop> {
+pub fn read(text: &[u8], is_old: bool) -> FileText {
     let text = String::from_utf8_lossy(text);
-    let mut stops = Vec::new();
+    let mut found = FileText::default();
     for line in text.split_inclusive('\n') {
         let is_whole = line.ends_with('\n');
         let line = line.trim();
@@ -82,12 +90,12 @@ pub fn read(text: &[u8], is_old: bool) -> Vec<EmergencyStop> {
             continue;
         }
         match serde_json::from_str::<EmergencyStop>(line) {
-            Ok(stop) => stops.push(stop),
-            Err(_) if !is_whole && !is_old => {}
-            Err(_) => stops.push(unreadable(line)),
+            Ok(stop) => found.stops.push(stop),
+            Err(_) if !is_whole && !is_old => found.is_unfinished = true,
+            Err(_) => found.stops.push(unreadable(line)),
         }
     }
-    stops
+    found
 }
 
 /// The same line is always the same switch.
@@ -139,21 +147,21 @@ mod tests {
         let line = stop().line().unwrap();
 
         assert_eq!(line.lines().count(), 1, "one line: {line}");
-        assert_eq!(read(line.as_bytes(), false), vec![stop()]);
+        assert_eq!(read(line.as_bytes(), false).stops, vec![stop()]);
     }
 
     #[test]
     fn u4_a_line_that_cannot_be_read_stops_everything_and_is_one_switch() {
         let text = format!("{{\"id\": 7}}\n{}", stop().line().unwrap());
 
-        let stops = read(text.as_bytes(), false);
+        let stops = read(text.as_bytes(), false).stops;
 
         assert_eq!(
             (stops[0].scope.clone(), stops[0].mode),
             (Scope::Global, LatchMode::Halt)
         );
         assert_eq!(stops[1], stop());
-        assert_eq!(read(text.as_bytes(), true), stops);
+        assert_eq!(read(text.as_bytes(), true).stops, stops);
     }
 
     #[test]
@@ -161,9 +169,11 @@ mod tests {
         let line = stop().line().unwrap();
         let half = &line.as_bytes()[..40];
 
-        assert_eq!(read(half, false), vec![]);
-        assert_eq!(read(half, true).len(), 1);
+        let unfinished = read(half, false);
+        assert_eq!((unfinished.stops, unfinished.is_unfinished), (vec![], true));
+        let given_up = read(half, true);
+        assert_eq!((given_up.stops.len(), given_up.is_unfinished), (1, false));
         // Whole but for its end.
-        assert_eq!(read(line.trim_end().as_bytes(), false), vec![stop()]);
+        assert_eq!(read(line.trim_end().as_bytes(), false).stops, vec![stop()]);
     }
 }

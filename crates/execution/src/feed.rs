@@ -70,21 +70,25 @@ impl Feed {
     }
 
     /// Reads until `stop` is cancelled. A price that does not arrive grows old in the store, and the
-    /// rules refuse what needs it: there is nothing to decide here.
-    ///
-    /// # Errors
-    ///
-    /// When the store cannot be used. An exchange that cannot be read is tried again.
-    pub async fn run(&self, stop: CancellationToken) -> Result<(), JournalError> {
+    /// rules refuse what needs it: there is nothing to decide here. An exchange or a store that cannot be used
+    /// is tried again.
+    pub async fn run(&self, stop: CancellationToken) {
         let mut status = VenueStatus::Online;
         while !stop.is_cancelled() {
-            if let Err(error) = self.prime().await? {
-                warn!(brokers = self.names(), %error, hint = error.hint(), "prices could not be read");
-                if let Ok(now) = self.market.status().await
-                    && now != status
-                {
-                    warn!(brokers = self.names(), status = %now, "the venue's state changed");
-                    status = now;
+            match self.prime().await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    warn!(brokers = self.names(), %error, hint = error.hint(), "prices could not be read");
+                    if let Ok(now) = self.market.status().await
+                        && now != status
+                    {
+                        warn!(brokers = self.names(), status = %now, "the venue's state changed");
+                        status = now;
+                    }
+                }
+                // They grow old, and what needs them is refused.
+                Err(error) => {
+                    warn!(brokers = self.names(), %error, hint = error.hint(), "prices could not be kept");
                 }
             }
             tokio::select! {
@@ -93,7 +97,6 @@ impl Feed {
                 () = tokio::time::sleep(self.interval) => {}
             }
         }
-        Ok(())
     }
 
     /// Reads pairs and rules, if they are due, and prices once, so that what needs them can begin. A

@@ -85,19 +85,16 @@ impl Flattener {
         Self { parts }
     }
 
-    /// Works until `stop` is cancelled.
-    ///
-    /// # Errors
-    ///
-    /// When the store cannot be used: then nothing may be sent.
-    pub async fn run(&self, stop: CancellationToken) -> Result<(), GatewayError> {
+    /// Works until `stop` is cancelled. While the store cannot be used nothing is sold; it is tried again.
+    pub async fn run(&self, stop: CancellationToken) {
         let mut memory = Memory::default();
         let mut seen = 0;
         while !stop.is_cancelled() {
-            self.round(&mut memory).await?;
+            if let Err(error) = self.round(&mut memory).await {
+                warn!(%error, hint = error.hint(), "closing positions waits for the store; it is tried again");
+            }
             self.next_round(&mut seen, &stop).await;
         }
-        Ok(())
     }
 
     async fn next_round(&self, seen: &mut u64, stop: &CancellationToken) {

@@ -20,7 +20,7 @@ const SKEW_ALLOWANCE: SignedDuration = SignedDuration::from_secs(2);
 
 /// How far the venue's clock, by which attempts are bounded, may be ahead of this machine's, by which a store is
 /// put back.
-pub const CLOCKS_APART: SignedDuration = SignedDuration::from_secs(60);
+const CLOCKS_APART: SignedDuration = SignedDuration::from_secs(60);
 
 /// The longest that a venue which bounds attempts holds one. After a store was put back, an attempt that it
 /// knows nothing of may still arrive for so long.
@@ -91,6 +91,12 @@ const fn covers(mode: LatchMode, reducing: bool) -> bool {
 /// The first moment, in the venue's time, at which no attempt with this bound can be hidden any more.
 pub fn visible_from(bound: Timestamp, visibility_lag: Duration) -> Timestamp {
     later(later(bound, SKEW_ALLOWANCE), signed(visibility_lag))
+}
+
+/// When an exchange may take an attempt at the latest that was made before `now` by this machine's clock, and that
+/// it takes for as long as `acceptance` says.
+pub fn latest_bound(now: Timestamp, acceptance: Duration) -> Timestamp {
+    later(later(now, signed(acceptance)), CLOCKS_APART)
 }
 
 /// When the last attempt can have arrived that a store knows nothing of, because it was put back; `None` for a

@@ -5,6 +5,7 @@
 //! operation answers only after the transaction is on disk.
 
 use std::error::Error;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bursar_audit::Draft;
@@ -160,8 +161,14 @@ pub trait Journal: Send + Sync {
     ) -> Result<Booked, JournalError>;
 
     /// At the start of the process that sends: everything that may have been on its way becomes
-    /// unknown. Returns the account's unresolved intents.
-    async fn recover(&self, account: &AccountId, now: Timestamp) -> Result<Vec<Intent>, JournalError>;
+    /// unknown. Where the store forgot when that was, it was at the latest now, and the venue may take it for
+    /// as long as `acceptance` says. Returns the account's unresolved intents.
+    async fn recover(
+        &self,
+        account: &AccountId,
+        acceptance: Duration,
+        now: Timestamp,
+    ) -> Result<Vec<Intent>, JournalError>;
 
     async fn intent(&self, id: IntentId) -> Result<Intent, JournalError>;
 

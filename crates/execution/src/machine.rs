@@ -31,6 +31,8 @@ pub enum Step {
     Refuse,
     /// What became of the attempt cannot be told.
     Lose,
+    /// The store came back from a copy: it may have been sent since that was made.
+    Doubt,
     /// Proved absent: looked for completely, twice, after the venue could no longer accept it.
     ProveAbsent,
     /// Filled, and every fill is booked.
@@ -72,6 +74,7 @@ impl Step {
             | Self::Accept
             | Self::Refuse
             | Self::Lose
+            | Self::Doubt
             | Self::ProveAbsent
             | Self::Fill
             | Self::Cancel
@@ -266,6 +269,11 @@ const LOSE: Because = because(
     "any other ending: a time-out, a broken connection, an odd answer, a crash found at the start",
     "the cause",
 );
+const DOUBT: Because = because(
+    "T8b",
+    "the store was put back from a backup that was made before it was sent or ended",
+    "the cause; the acceptance bound when its account connects",
+);
 const PROVE_ABSENT: Because = because(
     "T10",
     "two complete negative looks, apart, both after the acceptance bound and the visibility lag, within the \
@@ -317,11 +325,12 @@ pub const TRANSITIONS: &[Transition] = {
         row(Dispatching, Step::Refuse, Rejected, Released, &REFUSE),
         row(Dispatching, Step::NotSent, Approved, Kept, &NOT_SENT),
         row(Dispatching, Step::Lose, Unknown, Kept, &LOSE),
+        row(Approved, Step::Doubt, Unknown, Kept, &DOUBT),
         row(Unknown, Step::ProveAbsent, Absent, Released, &PROVE_ABSENT),
         row(Open, Step::Fill, Filled, Released, &END),
         row(Open, Step::Cancel, Cancelled, Released, &END),
         row(Open, Step::VenueExpire, VenueExpired, Released, &END),
-        // An order at the venue that was never sent: the store was put back from a backup.
+        // An order at the venue that was never sent: a copy of the store's file was put in its place.
         row(Approved, Step::Contradict, Incident, Kept, &CONTRADICT),
         row(Dispatching, Step::Contradict, Incident, Kept, &CONTRADICT),
         row(Unknown, Step::Contradict, Incident, Kept, &CONTRADICT),

@@ -169,9 +169,14 @@ fn recorded_before_sent(order: &OrderFacts) -> Option<Violation> {
             | IntentState::Withdrawn
             | IntentState::Incident => false,
         };
+    // A store that was put back does not know its decisions since the copy, and says which those may be.
+    let is_in_doubt = |record: &Record| {
+        state_in(&record.data, "from") == Some(IntentState::Approved)
+            && record.action == Action::IntentUnknown
+    };
     let is_recorded = records
         .iter()
-        .any(|record| record.action == Action::IntentDispatched);
+        .any(|record| record.action == Action::IntentDispatched || is_in_doubt(record));
     (was_sent && !is_recorded).then(|| {
         let facts = format!(
             "it is {} and the trail has no decision to send it",

@@ -4,6 +4,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bursar_audit::Draft;
@@ -12,9 +13,9 @@ use bursar_broker::{ErrorClass, KeyRights, NonceFloor, NonceFloorError, VenueOrd
 use bursar_controls::{KeyState, Latch, Policy};
 use bursar_execution::errors::RequestKind;
 use bursar_execution::{
-    AccountBalances, Admission, Attempt, Booked, Cancel, Conditions, Connection, ConnectionState,
-    DayBoundary, Dispatch, ExternalOrder, HaltLook, HaltState, Halting, Intent, Journal, JournalError,
-    LatchRecord, NewLatch, Outcome, Preview, Proposal, Reconciliation, Reports,
+    AccountBalances, Admission, Approvals as _, Attempt, Booked, Cancel, Conditions, Connection,
+    ConnectionState, DayBoundary, Dispatch, ExternalOrder, HaltLook, HaltState, Halting, Intent, Journal,
+    JournalError, LatchRecord, Measure, NewLatch, Outcome, Preview, Proposal, Reconciliation, Reports,
 };
 use bursar_keystore::CredentialFacts;
 use bursar_ledger::TradingDay;
@@ -117,6 +118,28 @@ impl Node {
                 by,
             },
         );
+    }
+
+    async fn note_released(&self, id: LatchId) {
+        self.note(None, What::SwitchedOff { latch: id });
+        // While something is held, a strict switch gives way to a milder one first.
+        let first_step = format!("first step of releasing {id}");
+        for milder in self.store.latches().await.unwrap_or_default() {
+            if milder.reason.starts_with(&first_step) {
+                self.note_switch(&milder, "release");
+            }
+        }
+    }
+
+    /// Turns a switch off although the comparison with the exchange shows something that nobody can explain.
+    pub(crate) async fn insist_on_release(&self, id: LatchId, act: &Act) {
+        let release = Measure::Release {
+            latch: id,
+            unreconciled: true,
+        };
+        if (self.store.propose(release, "asked the exchange", act).await).is_ok() {
+            self.note_released(id).await;
+        }
     }
 
     /// A step in the life of an order: a switch may be turned on right here.
@@ -325,9 +348,14 @@ impl Journal for Node {
         self.after_write(result).await
     }
 
-    async fn recover(&self, account: &AccountId, now: Timestamp) -> Result<Vec<Intent>, JournalError> {
+    async fn recover(
+        &self,
+        account: &AccountId,
+        acceptance: Duration,
+        now: Timestamp,
+    ) -> Result<Vec<Intent>, JournalError> {
         self.before_write().await?;
-        let result = self.store.recover(account, now).await;
+        let result = self.store.recover(account, acceptance, now).await;
         self.after_write(result).await
     }
 
@@ -402,14 +430,7 @@ impl Journal for Node {
         self.before_write().await?;
         let result = self.store.release(id, act).await;
         if result.is_ok() {
-            self.note(None, What::SwitchedOff { latch: id });
-            // While something is held, a strict switch gives way to a milder one first.
-            let first_step = format!("first step of releasing {id}");
-            for milder in self.store.latches().await.unwrap_or_default() {
-                if milder.reason.starts_with(&first_step) {
-                    self.note_switch(&milder, "release");
-                }
-            }
+            self.note_released(id).await;
         }
         self.after_write(result).await
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bursar_controls::{ClearRule, Latch, LatchCause};
-use bursar_execution::{Conditions, Journal};
+use bursar_execution::{Approvals as _, Conditions, Journal, JournalError};
 use tokio::sync::{RwLock, RwLockReadGuard};
 
 use crate::fate::Fate;
@@ -53,7 +53,13 @@ impl Operator {
         machine.put_back(copy);
         machine.log.note(None, crate::log::What::PutBack { copied_ms });
         let again = open(machine);
-        let latch = again.store.mark_restored(&machine.act()).await.unwrap();
+        let act = machine.act();
+        let latch = (again.store)
+            .mark_restored("an older copy was put back", &act)
+            .await
+            .unwrap();
+        // As a daemon whose settings say so does when it starts.
+        again.store.set_works_alone(true, &act).await.unwrap();
         again.note_switch(&latch, "restored");
         *node = Some(again);
         drop((node, alone));
@@ -80,7 +86,20 @@ impl Operator {
                 continue;
             }
             let act = self.machine.act().because("looked into");
-            drop(node.release(latch.id, &act).await);
+            let released = node.release(latch.id, &act).await;
+            // What a store that was put back has forgotten, nobody can explain to it.
+            let is_unexplained = |error: &JournalError| {
+                matches!(
+                    error,
+                    JournalError::Refused {
+                        rule: "release-reconciled",
+                        ..
+                    }
+                )
+            };
+            if latch.cause == LatchCause::Restored && released.as_ref().is_err_and(is_unexplained) {
+                node.insist_on_release(latch.id, &act).await;
+            }
             if let bursar_controls::Scope::Account(account) = &latch.scope
                 && latch.cause == LatchCause::AutoDisable
             {

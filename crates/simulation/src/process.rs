@@ -12,7 +12,7 @@ use bursar_execution::{
     Flattener, FlattenerParts, Gateway, Journal, OrderIntent,
 };
 use bursar_model::{AccountId, Candle, Clock, Instrument, Pair, Quote};
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -95,7 +95,7 @@ async fn run(node: Arc<Node>, asks: &mut mpsc::Receiver<Ask>) -> String {
             Duration::from_secs(4),
         );
         let stop = stop.clone();
-        async move { feed.run(stop).await.map_err(|error| error.to_string()) }
+        async move { feed.run(stop).await }
     });
     let desks = machine.plan.accounts.iter().map(|(account, _, _)| {
         let node = Arc::clone(&node);
@@ -109,19 +109,12 @@ async fn run(node: Arc<Node>, asks: &mut mpsc::Receiver<Ask>) -> String {
         gateway: gateway(&node),
         clock: machine.clock.clone(),
     });
-    let flattening = async {
-        flattener
-            .run(stop.clone())
-            .await
-            .map_err(|error| error.to_string())
+    let going_on = async {
+        tokio::join!(join_all(feeds), flattener.run(stop.clone()), watch_losses(&node));
+        Ok(())
     };
-    let ended = tokio::try_join!(
-        try_join_all(feeds),
-        try_join_all(desks),
-        flattening,
-        watch_losses(&node),
-        serve(&node, asks),
-    );
+    let stopped = async { Err::<(), String>(node.store.stopped().await.to_string()) };
+    let ended = tokio::try_join!(stopped, going_on, try_join_all(desks), serve(&node, asks));
     ended.err().unwrap_or_default()
 }
 
@@ -136,12 +129,14 @@ pub(crate) fn gateway(node: &Arc<Node>) -> Gateway {
     )
 }
 
-async fn watch_losses(node: &Arc<Node>) -> Result<(), String> {
+/// A store that takes nothing is tried again.
+async fn watch_losses(node: &Arc<Node>) {
     loop {
         tokio::time::sleep(Duration::from_secs(5)).await;
         let now = node.machine.now();
-        node.roll_day(now).await.map_err(|error| error.to_string())?;
-        node.check_losses(now).await.map_err(|error| error.to_string())?;
+        if node.roll_day(now).await.is_ok() {
+            drop(node.check_losses(now).await);
+        }
     }
 }
 

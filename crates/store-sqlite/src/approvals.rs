@@ -72,7 +72,7 @@ pub(crate) fn works_alone(connection: &Connection) -> Result<bool, StoreError> {
     Ok(alone.unwrap_or(false))
 }
 
-fn set_works_alone(tx: &Tx<'_>, alone: bool, act: &Act) -> Result<(), StoreError> {
+pub(crate) fn set_works_alone(tx: &Tx<'_>, alone: bool, act: &Act) -> Result<(), StoreError> {
     if works_alone(tx)? == alone {
         return Ok(());
     }
@@ -336,6 +336,15 @@ fn decide(tx: &Tx<'_>, approval: &mut Approval, approved: bool, act: &Act) -> Re
         verdict.note,
     ])?;
     approval.verdict = Some(verdict);
+    Ok(())
+}
+
+/// No proposal waits any more.
+pub(crate) fn forget_open(tx: &Tx<'_>, act: &Act) -> Result<(), StoreError> {
+    for mut approval in list(tx, false, u32::MAX, act.at)? {
+        decide(tx, &mut approval, false, act)?;
+        record(tx, &approval, Action::ApprovalRejected, act)?;
+    }
     Ok(())
 }
 

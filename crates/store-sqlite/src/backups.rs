@@ -134,7 +134,9 @@ impl SqliteStore {
         let threads = environment.threads;
         let store = Self::open(copy, environment)?;
         store.check_completely().await?;
-        let latch = store.mark_restored(act).await?;
+        let latch = store
+            .mark_restored("the store was put back from a backup", act)
+            .await?;
         store.come_from(backup).await?;
         let erased = store.erase(erased, act).await?;
         drop(store);

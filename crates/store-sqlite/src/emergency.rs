@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use bursar_audit::{Action, Data, Draft, Subject};
 use bursar_controls::Latch;
-use bursar_execution::emergency::{EmergencyStop, read};
+use bursar_execution::emergency::{EmergencyStop, FileText, read};
 use bursar_execution::{JournalError, Stops};
 
 use crate::latches::By;
@@ -34,6 +34,8 @@ pub struct EmergencyFile {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     pub stops: Vec<EmergencyStop>,
+    /// Whether its last line is still being written: it is to be read again.
+    pub is_unfinished: bool,
     length: u64,
 }
 
@@ -84,8 +86,10 @@ impl EmergencyFile {
             .is_some_and(|age| age > BEING_WRITTEN);
         let mut text = Vec::new();
         file.take(LONGEST).read_to_end(&mut text)?;
+        let FileText { stops, is_unfinished } = read(&text, is_old);
         Ok(Some(Found {
-            stops: read(&text, is_old),
+            stops,
+            is_unfinished,
             length: u64::try_from(text.len()).unwrap_or(u64::MAX),
         }))
     }
@@ -114,7 +118,7 @@ impl EmergencyFile {
 impl Found {
     /// Whether every byte of the file is a stop that was read.
     pub fn is_whole(&self) -> bool {
-        self.length < LONGEST && !self.stops.is_empty()
+        self.length < LONGEST && !self.stops.is_empty() && !self.is_unfinished
     }
 }
 
@@ -340,6 +344,19 @@ mod tests {
 
         file.empty(&again).unwrap();
         assert_eq!(file.read().unwrap(), None);
+    }
+
+    #[test]
+    fn u4_a_line_that_is_being_written_is_not_cut_off() {
+        let (_folder, file) = file();
+        file.append(&stop(1)).unwrap();
+        let mut writing = OpenOptions::new().append(true).open(file.path()).unwrap();
+        writing.write_all(b"{\"id\":\"0000").unwrap();
+
+        let found = file.read().unwrap().unwrap();
+
+        assert_eq!((found.stops.len(), found.is_unfinished), (1, true));
+        assert!(!found.is_whole());
     }
 
     #[test]

@@ -356,7 +356,7 @@ const fn action_of(step: Step) -> Action {
         Step::NotSent => Action::IntentNotSent,
         Step::Accept => Action::IntentOpen,
         Step::Refuse => Action::IntentRejected,
-        Step::Lose => Action::IntentUnknown,
+        Step::Lose | Step::Doubt => Action::IntentUnknown,
         Step::ProveAbsent => Action::IntentAbsent,
         Step::Fill => Action::IntentFilled,
         Step::Cancel => Action::IntentCancelled,

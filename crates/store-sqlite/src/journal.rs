@@ -1,6 +1,7 @@
 //! The journal's operations, each one transaction; what they do is in the modules beside.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bursar_auth::Act;
@@ -96,9 +97,15 @@ impl Journal for SqliteStore {
         self.write(move |tx| fills::book(tx, &account, &fills, now)).await
     }
 
-    async fn recover(&self, account: &AccountId, now: Timestamp) -> Result<Vec<Intent>, JournalError> {
+    async fn recover(
+        &self,
+        account: &AccountId,
+        acceptance: Duration,
+        now: Timestamp,
+    ) -> Result<Vec<Intent>, JournalError> {
         let account = account.clone();
-        self.write(move |tx| outcomes::recover(tx, &account, now)).await
+        self.write(move |tx| outcomes::recover(tx, &account, acceptance, now))
+            .await
     }
 
     async fn intent(&self, id: IntentId) -> Result<Intent, JournalError> {
@@ -291,7 +298,7 @@ impl Journal for SqliteStore {
 
     async fn reconciled(&self, account: &AccountId, found: Reconciliation) -> Result<(), JournalError> {
         let account = account.clone();
-        self.write(move |tx| reconciliations::put(tx, &account, &found))
+        self.write(move |tx| reconciliations::put(tx, &account, found))
             .await
     }
 

@@ -290,7 +290,12 @@ impl SqliteStore {
         };
         let (latch, _) = self.put_latch(latch.clone(), by.clone(), None).await?;
         self.environment.stops.withdraw(latch.id);
-        self.take_back(&latch, &by).await;
+        // Another process may have recorded it, and people may have released it since.
+        let id = latch.id;
+        let found = self.read(move |connection| find(connection, id)).await?;
+        if found.is_some_and(|(_, is_on)| is_on) {
+            self.take_back(&latch, &by).await;
+        }
         Ok(())
     }
 

@@ -1,10 +1,12 @@
 //! What became of orders that were sent: by the answer to the request, and by what the venue lists.
 
+use std::time::Duration;
+
 use bursar_audit::{Action, Data, Draft, Subject};
 use bursar_broker::{VenueOrder, VenueOrderStatus};
 use bursar_controls::LatchMode;
 use bursar_execution::machine::{Forbidden, Step};
-use bursar_execution::{AbsenceEvidence, Booked, ExternalOrder, Intent, JournalError, Outcome};
+use bursar_execution::{AbsenceEvidence, Booked, ExternalOrder, Intent, JournalError, Outcome, halting};
 use bursar_model::{AccountId, IntentId, IntentState, VenueOrderId};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -465,13 +467,24 @@ pub(crate) fn external_orders(
 }
 
 /// At the start of the process that sends.
-pub(crate) fn recover(tx: &Tx<'_>, account: &AccountId, now: Timestamp) -> Result<Vec<Intent>, JournalError> {
+pub(crate) fn recover(
+    tx: &Tx<'_>,
+    account: &AccountId,
+    acceptance: Duration,
+    now: Timestamp,
+) -> Result<Vec<Intent>, JournalError> {
     known_account(tx, account)?;
     for mut stored in intents::unresolved(tx, account)? {
         match stored.intent.state {
             IntentState::Dispatching => {
                 let actor = bursar_audit::Actor::new(bursar_audit::ActorKind::Recovery, None);
                 intents::step(tx, &mut stored, Step::Lose, Because::new(actor, now, "recovered"))?;
+            }
+            // A store that was put back forgot when it was sent, and whether.
+            IntentState::Unknown if stored.intent.acceptance_bound.is_none() => {
+                let latest = halting::latest_bound(now, acceptance);
+                stored.intent.acceptance_bound = Some(latest);
+                intents::save(tx, &stored, IntentState::Unknown)?;
             }
             IntentState::Approved if now > stored.intent.valid_until => {
                 let cause = format!("was good until {}", stored.intent.valid_until);

@@ -1,17 +1,22 @@
 //! The last complete comparison of each account with its venue.
 
 use bursar_audit::{Action, Data, Draft, Subject};
+use bursar_auth::Account;
+use bursar_controls::{LatchCause, LatchMode};
 use bursar_execution::{JournalError, Reconciliation};
-use bursar_model::AccountId;
+use bursar_model::{AccountId, Fill};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::audit::daemon;
 use crate::conditions::known_account;
 use crate::error::StoreError;
+use crate::latches;
 use crate::values::{Json, Moment, Text, json, moment};
 use crate::writer::Tx;
 
+/// How many forgotten executions of an account are told one by one: one is enough to keep a switch on.
+const FORGOTTEN_SHOWN: u32 = 20;
 /// How often the audit trail says that nothing changed.
 const RECORDED_EVERY: SignedDuration = SignedDuration::from_hours(1);
 
@@ -42,10 +47,51 @@ pub(crate) fn find(
     Ok(last(connection, account)?.map(|last| last.found))
 }
 
+/// Orders that were executed and that no record names, seen while a store that was put back is halted: it may have
+/// forgotten that they are its own. Nobody but people can tell them from what the owner traded by hand.
+fn forgotten(connection: &Connection, account: &Account) -> Result<Vec<String>, StoreError> {
+    let since = (latches::active(connection)?.iter())
+        .filter(|latch| latch.cause == LatchCause::Restored && latch.mode > LatchMode::ReduceOnly)
+        .filter(|latch| (latch.scope).covers(account.id(), account.owner(), account.broker()))
+        .map(|latch| latch.tripped_at)
+        .min();
+    let Some(since) = since else {
+        return Ok(Vec::new());
+    };
+    let mut statement = connection.prepare_cached(
+        "SELECT body FROM stray_fill WHERE account = ?1 AND seen_at >= ?2 ORDER BY seen_at, id LIMIT ?3",
+    )?;
+    let fills = statement.query_map(
+        params![Text(account.id()), moment(since)?, FORGOTTEN_SHOWN],
+        |row| Ok(row.get::<_, Json<Fill>>(0)?.0),
+    )?;
+    let told = |fill: rusqlite::Result<Fill>| {
+        fill.map(|fill| {
+            format!(
+                "the exchange executed {} {} {} of order {} at {}, which the store that was put back does not know",
+                fill.side,
+                fill.quantity,
+                fill.pair.base(),
+                fill.venue_order_id,
+                fill.at
+            )
+        })
+    };
+    Ok(fills.map(told).collect::<rusqlite::Result<_>>()?)
+}
+
+/// No account counts as compared any more.
+pub(crate) fn forget(tx: &Tx<'_>) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM reconciliation", [])?;
+    Ok(())
+}
+
 /// Keeps the comparison; the trail hears of it when it says something else than the one before, and
 /// otherwise once an hour.
-pub(crate) fn put(tx: &Tx<'_>, account: &AccountId, found: &Reconciliation) -> Result<(), JournalError> {
-    known_account(tx, account)?;
+pub(crate) fn put(tx: &Tx<'_>, account: &AccountId, mut found: Reconciliation) -> Result<(), JournalError> {
+    let known = known_account(tx, account)?;
+    found.differences.extend(forgotten(tx, &known)?);
+    let found = &found;
     let before = last(tx, account)?;
     let is_news = before.as_ref().is_none_or(|before| {
         before.found.differences != found.differences

@@ -1,48 +1,52 @@
 //! A store that was put back from a backup: it does not know what was done after the copy was made.
 
+use std::time::Duration;
+
 use bursar_audit::{Action, Data};
 use bursar_auth::Act;
 use bursar_controls::{ClearRule, Latch, LatchCause, LatchMode, Scope};
-use bursar_execution::halting::CLOCKS_APART;
-use bursar_execution::{JournalError, NewLatch};
+use bursar_execution::machine::Step;
+use bursar_execution::{JournalError, NewLatch, halting};
+use bursar_model::{AccountMode, IntentState};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::audit::act_draft;
+use crate::audit::{act_draft, actor};
 use crate::conditions::forget_connections;
 use crate::error::StoreError;
+use crate::intents::Because;
 use crate::latches::{self, By};
 use crate::store::SqliteStore;
 use crate::writer::Tx;
-use crate::{directory, intents, nonces};
+use crate::{approvals, directory, intents, nonces, reconciliations};
 
 /// How far ahead of the clock request numbers may have been given out that the copy knows nothing of:
 /// twice as far as the block of an adapter ends, which is bound to the clock however often it begins anew.
 const NUMBERS_AHEAD: SignedDuration = SignedDuration::from_secs(60);
 
 impl SqliteStore {
-    /// Marks the store as put back from a backup, before anything else is done with it: a new epoch, a
-    /// global switch that halts until a person has compared every account with its exchange, request
-    /// numbers beyond those that may have been used, orders that count as sent just now when the copy says
-    /// that they were on their way, and no account that counts as connected.
+    /// Marks the store as put back from a copy, before anything else is done with it: a new epoch, a
+    /// global switch that halts until two people have released it, who have compared every account with its
+    /// exchange, request numbers beyond those that may have been used, orders in doubt that the copy says were on
+    /// their way or about to be sent, no account that counts as connected or compared, and no proposal that waits
+    /// for a second person: that one may have rejected it since, or it may be done. `why` ends without a full stop.
     ///
     /// # Errors
     ///
     /// The store could not be written; nothing may be started on it.
-    pub async fn mark_restored(&self, act: &Act) -> Result<Latch, JournalError> {
-        let act = act.clone();
-        self.write(move |tx| mark(tx, &act)).await
+    pub async fn mark_restored(&self, why: &str, act: &Act) -> Result<Latch, JournalError> {
+        let (why, act) = (why.to_owned(), act.clone());
+        self.write(move |tx| mark(tx, &why, &act)).await
     }
 }
 
-fn mark(tx: &Tx<'_>, act: &Act) -> Result<Latch, JournalError> {
+fn mark(tx: &Tx<'_>, why: &str, act: &Act) -> Result<Latch, JournalError> {
     let epoch = new_epoch(tx, act)?;
+    doubt_approved(tx, act)?;
     let latch = NewLatch {
         scope: Scope::Global,
         mode: LatchMode::Halt,
         cause: LatchCause::Restored,
-        reason: format!(
-            "the store was put back from a backup (epoch {epoch}): compare every account with its exchange"
-        ),
+        reason: format!("{why} (epoch {epoch}): compare every account with its exchange"),
         clear_rule: ClearRule::Manual,
     };
     latches::trip(tx, latch, &By::act(act))
@@ -61,7 +65,29 @@ fn new_epoch(tx: &Tx<'_>, act: &Act) -> Result<i64, StoreError> {
     tx.record(act.at, act_draft(act, Action::StoreRestored).with(data))?;
     raise_numbers(tx, act.at)?;
     forget_connections(tx, act.at)?;
+    reconciliations::forget(tx)?;
+    approvals::forget_open(tx, act)?;
+    // Whether one person may do both, the settings of the daemon say when it starts.
+    approvals::set_works_alone(tx, false, act)?;
     Ok(epoch)
+}
+
+/// An order that was about to be sent may have been, and filled: it is looked for, and nothing is done with it
+/// before that. Where the exchange bounds it, its account's adapter says when it connects.
+fn doubt_approved(tx: &Tx<'_>, act: &Act) -> Result<(), JournalError> {
+    for account in directory::accounts(tx, None)? {
+        if account.mode() == AccountMode::Shadow {
+            continue;
+        }
+        for mut stored in intents::unresolved(tx, account.id())? {
+            if stored.intent.state == IntentState::Approved {
+                let cause = "the store was put back: it may have been sent after the copy was made";
+                let because = Because::new(actor(&act.principal), act.at, cause);
+                intents::step(tx, &mut stored, Step::Doubt, because)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// An order that was on its way when the copy was made may have been sent once more since, and the copy
@@ -74,12 +100,8 @@ fn move_bounds(tx: &Tx<'_>, now: Timestamp) -> Result<i64, StoreError> {
             let (Some(sent_at), Some(bound)) = (intent.dispatched_at, intent.acceptance_bound) else {
                 continue;
             };
-            let window = bound.duration_since(sent_at);
-            let latest = now
-                .saturating_add(window)
-                .and_then(|at| at.saturating_add(CLOCKS_APART))
-                .unwrap_or(Timestamp::MAX);
-            intent.acceptance_bound = Some(bound.max(latest));
+            let window = Duration::try_from(bound.duration_since(sent_at)).unwrap_or_default();
+            intent.acceptance_bound = Some(bound.max(halting::latest_bound(now, window)));
             let state = intent.state;
             intents::save(tx, &stored, state)?;
             moved = moved.saturating_add(1);
@@ -99,12 +121,12 @@ fn raise_numbers(tx: &Tx<'_>, now: Timestamp) -> Result<(), StoreError> {
 mod tests {
     use std::sync::Arc;
 
-    use bursar_broker::NonceFloor;
-    use bursar_execution::{Admission, Conditions, ConnectionState, Journal};
+    use bursar_broker::{NonceFloor, VenueOrderStatus};
+    use bursar_execution::{Admission, Conditions, ConnectionState, Journal, Reach, SelfCheck};
     use bursar_model::CredentialId;
 
     use super::*;
-    use crate::test_support::trading::{buy, ready};
+    use crate::test_support::trading::{buy, listed, ready};
     use crate::test_support::{Counting, actions};
 
     #[tokio::test]
@@ -115,12 +137,53 @@ mod tests {
         let known = world.intent(&order).await.acceptance_bound.unwrap();
         world.clock.set(world.now() + SignedDuration::from_secs(30));
 
-        world.store.mark_restored(&world.act()).await.unwrap();
+        world
+            .store
+            .mark_restored("the store was put back", &world.act())
+            .await
+            .unwrap();
 
-        // The attempt of five seconds, made again just before the store was put back, by a clock ahead.
+        // The attempt of five seconds, made again just before the store was put back, by a clock a minute ahead.
         let bound = world.intent(&order).await.acceptance_bound.unwrap();
-        assert_eq!(bound, known + SignedDuration::from_secs(30) + CLOCKS_APART);
+        assert_eq!(bound, known + SignedDuration::from_secs(30 + 60));
         assert!(bound > world.now());
+    }
+
+    #[tokio::test]
+    async fn i8_an_order_that_was_about_to_be_sent_is_looked_for_when_the_store_came_back() {
+        let world = ready().await;
+        let order = world.approved(buy("1", "BTC-USD", "100")).await;
+
+        world
+            .store
+            .mark_restored("the store was put back", &world.act())
+            .await
+            .unwrap();
+
+        let doubtful = world.intent(&order).await;
+        assert_eq!(
+            (doubtful.state, doubtful.acceptance_bound),
+            (IntentState::Unknown, None)
+        );
+        let account = order.account.clone();
+        let window = Duration::from_secs(5);
+        let recovered = (world.store.recover(&account, window, world.now()).await).unwrap();
+        let bound = world.now() + SignedDuration::from_secs(5 + 60);
+        assert_eq!(recovered[0].acceptance_bound, Some(bound));
+        // It holds what it claims until it is found, or proved absent.
+        let listed = listed(&recovered[0], "V1", "0", VenueOrderStatus::Live);
+        world
+            .store
+            .observe(&account, vec![listed], world.now())
+            .await
+            .unwrap();
+        assert_eq!(world.intent(&order).await.state, IntentState::Open);
+        let report = world
+            .store
+            .check_self(Reach::Everything, world.now())
+            .await
+            .unwrap();
+        assert_eq!(report.violations, []);
     }
 
     #[tokio::test]
@@ -131,13 +194,14 @@ mod tests {
         world.store.reserve(key, 7, 17).await.unwrap();
         let before = world.approved(buy("1", "BTC-USD", "100")).await;
 
-        let latch = world.store.mark_restored(&world.act()).await.unwrap();
+        let latch = world
+            .store
+            .mark_restored("the store was put back", &world.act())
+            .await
+            .unwrap();
 
         assert_eq!((latch.cause, latch.mode), (LatchCause::Restored, LatchMode::Halt));
-        assert_eq!(
-            world.intent(&before).await.state,
-            bursar_model::IntentState::Withdrawn
-        );
+        assert_eq!(world.intent(&before).await.state, IntentState::Unknown);
         assert!(matches!(
             world.admit(buy("2", "BTC-USD", "100")).await,
             Admission::Denied(_)

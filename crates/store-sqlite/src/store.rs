@@ -180,6 +180,15 @@ impl SqliteStore {
         }
     }
 
+    /// Waits until this process writes nothing more, because nobody knows what is on disk, and says why. What only
+    /// reads never does.
+    pub async fn stopped(&self) -> StoreError {
+        match &self.writer {
+            Some(writer) => writer.ended().await,
+            None => std::future::pending().await,
+        }
+    }
+
     pub(crate) async fn read<T, E, F>(&self, work: F) -> Result<T, E>
     where
         F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,

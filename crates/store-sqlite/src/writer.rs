@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bursar_audit::Draft;
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tracing::error;
 
 use crate::audit::append;
@@ -60,6 +60,8 @@ pub(crate) struct Writer {
     places: Arc<Semaphore>,
     environment: Environment,
     changes: Arc<Changes>,
+    /// Why nothing is written any more, as soon as that is so.
+    ended: watch::Sender<Option<String>>,
 }
 
 #[derive(Default)]
@@ -129,6 +131,17 @@ impl Writer {
             places: Arc::new(Semaphore::new(WAITING)),
             environment,
             changes,
+            ended: watch::Sender::new(None),
+        }
+    }
+
+    /// Waits until nothing is written any more, and says why.
+    pub(crate) async fn ended(&self) -> StoreError {
+        let mut ended = self.ended.subscribe();
+        // The sender lives in `self`: it cannot be gone.
+        let why = ended.wait_for(Option::is_some).await;
+        StoreError::Stopped {
+            detail: why.ok().and_then(|why| why.clone()).unwrap_or_default(),
         }
     }
 
@@ -217,6 +230,7 @@ impl Writer {
                 detail: detail.to_owned(),
             }));
         }
+        self.ended.send_replace(Some(detail.to_owned()));
     }
 
     fn commit_batch(&self, connection: &Connection, mut jobs: Vec<Box<dyn Job>>) -> Result<(), Stopped> {

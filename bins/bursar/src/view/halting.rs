@@ -2,7 +2,7 @@
 
 use bursar_auth::{Account, Directory};
 use bursar_broker::BrokerProfile;
-use bursar_controls::{Latch, LatchMode};
+use bursar_controls::{Latch, LatchCause, LatchMode};
 use bursar_execution::halting::{HaltFacts, Halting, judge};
 use bursar_execution::{Conditions, Connection, ConnectionState, HaltState, Intent, Journal};
 use bursar_model::{AccountId, AccountMode, LatchId};
@@ -77,7 +77,8 @@ pub(crate) async fn standings(
                 .find(|state| state.latch == latch.id && state.account == *account.id());
             let how = match state.and_then(|state| state.verified_at) {
                 Some(at) => How::Verified { at },
-                None if !was_used => How::NeverUsed,
+                // A store that was put back has forgotten what was ordered.
+                None if !was_used && latch.cause != LatchCause::Restored => How::NeverUsed,
                 None => {
                     let connection = connection_of(account.id(), &connections);
                     let doubt = doubt(connection, state, latch, now);

@@ -3,6 +3,7 @@ use bursar_auth::Act;
 use bursar_store_sqlite::Environment;
 use bursar_testkit::{SeededEntropy, TestClock};
 use tempfile::TempDir;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::*;
 
@@ -157,8 +158,39 @@ async fn a_halt_that_the_store_does_not_take_holds_from_memory_and_the_next_daem
 }
 
 #[tokio::test]
+async fn a_stop_that_another_process_recorded_and_people_released_holds_no_longer() {
+    let mut desk = desk();
+    let board = &desk.switchboard;
+    let environment = Environment::new(Arc::clone(&board.clock), Arc::clone(&board.entropy), "test");
+    // As while somebody else holds the lock of the store.
+    let takes_nothing = SqliteStore::open_read_only(desk.store.path(), environment.clone()).unwrap();
+    let takes_again = SqliteStore::open(desk.store.path(), environment).unwrap();
+    let stop = desk.stop("user:mara_ilves", LatchMode::Halt);
+    desk.switchboard.stops = takes_nothing.stops();
+    desk.switchboard.store = Arc::new(takes_nothing);
+    desk.switchboard.emergency.append(&stop).unwrap();
+    desk.switchboard.look().await;
+    assert_eq!(desk.held(), [("user:mara_ilves".to_owned(), LatchMode::Halt)]);
+
+    let found = desk.switchboard.emergency.read().unwrap().unwrap();
+    desk.store.fold_emergency(&found.stops).await.unwrap();
+    desk.switchboard.emergency.empty(&found).unwrap();
+    let act = Act::new(operator(), desk.switchboard.clock.now()).because("drill");
+    desk.store.release(stop.id, &act).await.unwrap();
+    desk.switchboard.store = Arc::new(takes_again);
+    desk.switchboard.look().await;
+    desk.switchboard.record_held().await;
+
+    assert_eq!(desk.held(), []);
+    assert_eq!(desk.recorded().await, []);
+}
+
+#[tokio::test]
 async fn a_signal_halts_everything() {
     let desk = desk();
+    let halts = signal(SignalKind::user_defined1()).unwrap();
+    // Before anybody looks: it is kept until then.
+    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::USR1).unwrap();
     let stop = CancellationToken::new();
     let halted = async {
         let mut seen = 0;
@@ -167,12 +199,8 @@ async fn a_signal_halts_everything() {
         }
         stop.cancel();
     };
-    let send = async {
-        // The listener before it in this `join!` listens since its first poll.
-        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::USR1).unwrap();
-    };
 
-    tokio::join!(biased; desk.switchboard.follow_signal(&stop), send, halted);
+    tokio::join!(desk.switchboard.follow_signal(halts, &stop), halted);
 
     assert_eq!(desk.recorded().await[0].1, LatchMode::Halt);
 }

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use bursar::Exit;
 use bursar_execution::Journal;
-use bursar_model::{IntentState, LatchId};
+use bursar_model::LatchId;
 use bursar_sandbox::{FaultKind, FaultRule};
-use bursar_store_sqlite::EmergencyFile;
+use bursar_store_sqlite::{EmergencyFile, SqliteStore};
 use bursard::rehearsal::Rehearsal;
 use futures_util::future::join_all;
 
@@ -41,6 +41,30 @@ async fn stops(stage: &Rehearsal) -> BTreeSet<LatchId> {
     let kept = file.read().unwrap().map(|found| found.stops).unwrap_or_default();
     let in_store = latches.into_iter().map(|latch| latch.id);
     in_store.chain(kept.iter().map(|stop| stop.latch().id)).collect()
+}
+
+/// A daemon with an order in the book of the exchange, far below the market; and its store.
+async fn trading(stage: &mut Rehearsal) -> SqliteStore {
+    stage.start_daemon().unwrap();
+    let store = stage.store().unwrap();
+    assert!(
+        stage::connected(&store, Duration::from_secs(60)).await,
+        "{}",
+        stage.log()
+    );
+    let order = format!("order place {ACCOUNT} buy BTC-USD --usd 20 --limit 20000 --wait-ms 5000 --yes");
+    must(stage, &order.split(' ').collect::<Vec<_>>(), None).await;
+    assert_eq!(works_at_exchange(stage).len(), 1, "{}", stage.log());
+    store
+}
+
+/// The orders that work at the exchange, as it knows itself.
+fn works_at_exchange(stage: &Rehearsal) -> Vec<String> {
+    let orders = stage.book().orders.into_iter();
+    (orders
+        .filter(|order| order.closed.is_none())
+        .map(|order| order.txid))
+    .collect()
 }
 
 /// One stop. `Done` says that it is in the store, `Partial` that it is in the file.
@@ -128,11 +152,13 @@ async fn whether_a_change_is_on_a_disk_that_syncs_nothing_is_unclear() {
     assert_eq!(ended.exit, Exit::Unclear.code(), "{}", ended.said);
 }
 
-/// Somebody holds the lock of the store and does not let it go.
+/// Somebody holds the lock of the store and does not let it go. The daemon stays, obeys the file from memory, and
+/// cancels what works although it can record nothing.
 #[tokio::test]
 async fn u4_a_stop_works_each_time_while_the_store_is_locked() {
     let seed = 20_261_204;
-    let stage = stage::set(seed).await;
+    let mut stage = stage::set(seed).await;
+    let store = trading(&mut stage).await;
     let mut left = trips("locked", seed);
     let expected = left;
     let holder = rusqlite::Connection::open(stage.folder().join("bursar-data/bursar.db")).unwrap();
@@ -145,10 +171,27 @@ async fn u4_a_stop_works_each_time_while_the_store_is_locked() {
         }
         left -= now;
     }
+    let log = stage.log_file();
+    let noticed = async || {
+        let log = std::fs::read_to_string(&log).unwrap();
+        log.contains("it is tried again") && log.contains("cancelling for a stop that is not recorded yet")
+    };
+    assert!(
+        stage.until(Duration::from_secs(60), noticed).await,
+        "{}",
+        stage.log()
+    );
+    assert!(works_at_exchange(&stage).is_empty(), "{}", stage.log());
+    assert!(stage.daemon_runs(), "{}", stage.log());
 
     holder.execute_batch("ROLLBACK").unwrap();
-    let on = stops(&stage).await;
-    assert_eq!(u64::try_from(on.len()).unwrap(), expected);
+    let recorded = async || u64::try_from(store.latches().await.unwrap().len()).unwrap() == expected;
+    assert!(
+        stage.until(Duration::from_secs(60), recorded).await,
+        "{}",
+        stage.log()
+    );
+    assert!(stage.daemon_runs(), "{}", stage.log());
 }
 
 #[tokio::test]
@@ -211,24 +254,7 @@ async fn u4_a_stop_works_each_time_while_the_exchange_and_the_outside_copy_are_g
     for (name, value) in failing("hung", &stage, "elsewhere") {
         stage.set_variable(name, &value);
     }
-    stage.start_daemon().unwrap();
-    let store = stage.store().unwrap();
-    assert!(
-        stage::connected(&store, Duration::from_secs(60)).await,
-        "{}",
-        stage.log()
-    );
-    let order = format!("order place {ACCOUNT} buy BTC-USD --usd 20 --limit 20000 --wait-ms 5000 --yes");
-    must(&mut stage, &order.split(' ').collect::<Vec<_>>(), None).await;
-    let works = async || {
-        let unresolved = store.unresolved(&ACCOUNT.parse().unwrap()).await.unwrap();
-        unresolved.iter().any(|intent| intent.state == IntentState::Open)
-    };
-    assert!(
-        stage.until(Duration::from_secs(30), works).await,
-        "{}",
-        stage.log()
-    );
+    let store = trading(&mut stage).await;
     let hangs = async || copy.exists();
     assert!(
         stage.until(Duration::from_secs(120), hangs).await,

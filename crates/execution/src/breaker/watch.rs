@@ -34,21 +34,18 @@ impl BreakerWatch {
         Self { parts }
     }
 
-    /// Works until `stop`. Returns early when the store cannot be used.
-    ///
-    /// # Errors
-    ///
-    /// When the store cannot be used.
-    pub async fn run(&self, stop: CancellationToken) -> Result<(), JournalError> {
+    /// Works until `stop`. A store that cannot be used is tried again; what was counted is not lost.
+    pub async fn run(&self, stop: CancellationToken) {
         while !stop.is_cancelled() {
-            self.round().await?;
+            if let Err(error) = self.round().await {
+                warn!(%error, hint = error.hint(), "how the exchanges answer could not be kept; it is tried again");
+            }
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(EVERY) => {}
             }
         }
-        Ok(())
     }
 
     /// Keeps what was counted since the last round, and probes what is due.

@@ -111,6 +111,32 @@ fn i4_a_store_that_was_put_back_has_forgotten_attempts_that_may_still_arrive() {
 }
 
 #[test]
+fn i4_the_second_step_of_releasing_a_restored_store_has_forgotten_nothing() {
+    let restored = |mode| Latch {
+        cause: LatchCause::Restored,
+        ..latch(mode)
+    };
+    let until = |mode| forgotten_until(&restored(mode));
+
+    assert_eq!(until(LatchMode::ReduceOnly), None);
+    assert_eq!(until(LatchMode::Halt), Some(at(120)));
+    assert_eq!(until(LatchMode::Flatten), Some(at(120)));
+    assert_eq!(forgotten_until(&latch(LatchMode::Halt)), None);
+}
+
+#[test]
+fn i4_what_was_not_sent_is_uncertain_only_where_the_flattener_sends_it() {
+    let unsent = [intent(IntentState::Approved, true, None)];
+    let uncertain = |mode| match judged_by(&latch(mode), &unsent, &[clean(1), clean(2)]) {
+        Halting::Halting(missing) => missing.uncertain,
+        Halting::Halted(_) => 0,
+    };
+
+    assert_eq!(uncertain(LatchMode::Halt), 0);
+    assert_eq!(uncertain(LatchMode::Flatten), 1);
+}
+
+#[test]
 fn i4_one_sweep_is_not_halted_an_order_can_land_after_it() {
     let in_flight = [intent(IntentState::Unknown, false, Some(5))];
 

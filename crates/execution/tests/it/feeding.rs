@@ -95,7 +95,7 @@ async fn i18_a_list_of_pairs_that_cannot_be_read_keeps_no_price_back() {
     let running = tokio::spawn(async move { feed.run(ended).await });
     tokio::time::sleep(Duration::from_secs(600)).await;
     stop.cancel();
-    running.await.unwrap().unwrap();
+    running.await.unwrap();
 
     let prices = world.store.rows().quotes_written - before;
     assert!(prices >= 590, "{prices} prices in ten minutes");

@@ -73,12 +73,7 @@ fn flattener(world: &World, seed: u64) -> JoinHandle<()> {
         gateway,
         clock: world.clock.clone(),
     });
-    tokio::spawn(async move {
-        flattener
-            .run(CancellationToken::new())
-            .await
-            .expect("the flattener gave up")
-    })
+    tokio::spawn(async move { flattener.run(CancellationToken::new()).await })
 }
 
 /// Ends it in the middle of whatever it does.

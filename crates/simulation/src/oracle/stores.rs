@@ -86,7 +86,9 @@ fn may_follow(from: Option<IntentState>, to: IntentState) -> bool {
         S::Denied => from.is_none(),
         S::Approved => matches!(from, None | Some(S::Dispatching)),
         S::Expired | S::Withdrawn | S::Dispatching => from == Some(S::Approved),
-        S::Unknown | S::Rejected => from == Some(S::Dispatching),
+        // The other way is that of a store that was put back.
+        S::Unknown => matches!(from, Some(S::Dispatching | S::Approved)),
+        S::Rejected => from == Some(S::Dispatching),
         S::Open => matches!(from, Some(S::Dispatching | S::Unknown)),
         S::Absent => from == Some(S::Unknown),
         S::Filled | S::Cancelled | S::VenueExpired => from == Some(S::Open),

@@ -1,9 +1,9 @@
 //! Turning a switch off: harder than turning it on.
 
-use bursar_auth::{Act, Principal};
+use bursar_auth::{Account, Act, Principal};
 use bursar_controls::{ClearRule, Latch, LatchCause, LatchMode, Scope};
 use bursar_execution::{JournalError, NewLatch, halting};
-use bursar_model::{AccountId, IntentState, LatchId};
+use bursar_model::{AccountId, AccountMode, IntentState, LatchId};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::Connection;
 
@@ -12,7 +12,7 @@ use crate::error::StoreError;
 use crate::intents::{self, NOT_OVER};
 use crate::values::Text;
 use crate::writer::Tx;
-use crate::{approvals, days, reconciliations};
+use crate::{approvals, days, directory, reconciliations, vault};
 
 /// How old the comparison with the venue may be on which a release rests.
 const FRESH: SignedDuration = SignedDuration::from_secs(60);
@@ -102,7 +102,7 @@ pub(crate) fn may_release(
             ..
         }
     ) {
-        must_be_reconciled(connection, &stakes, act.at)?;
+        must_be_reconciled(connection, &compared_for(connection, &latch, &stakes)?, act.at)?;
     }
     Ok(Some((latch, stakes)))
 }
@@ -200,21 +200,61 @@ fn stakes(connection: &Connection, latch: &Latch) -> Result<Vec<Stake>, JournalE
     Ok(stakes)
 }
 
+/// The accounts that have to be compared with their venue before the switch may be turned off: those with something
+/// at stake; and of a store that was put back all that could trade, since it has forgotten what is at stake.
+fn compared_for(
+    connection: &Connection,
+    latch: &Latch,
+    stakes: &[Stake],
+) -> Result<Vec<AccountId>, JournalError> {
+    let mut accounts: Vec<AccountId> = stakes.iter().map(|stake| stake.account.clone()).collect();
+    if latch.cause != LatchCause::Restored {
+        return Ok(accounts);
+    }
+    for account in directory::accounts(connection, None)? {
+        let id = account.id();
+        let is_covered = latch.scope.covers(id, account.owner(), account.broker());
+        if is_covered && !accounts.contains(id) && could_trade(connection, &account)? {
+            accounts.push(id.clone());
+        }
+    }
+    Ok(accounts)
+}
+
+/// What nobody enabled or gave a key is compared before it trades, whenever that is.
+fn could_trade(connection: &Connection, account: &Account) -> Result<bool, JournalError> {
+    let can_sign = match account.mode() {
+        AccountMode::Live => vault::credential_of(connection, account.id())?.is_some(),
+        AccountMode::Paper => true,
+        AccountMode::Shadow => false,
+    };
+    let users = directory::users(connection)?;
+    let is_enabled = users
+        .iter()
+        .any(|user| user.id == *account.owner() && user.enabled);
+    Ok(account.is_open() && can_sign && is_enabled)
+}
+
 fn accounts_with_lots(connection: &Connection) -> Result<Vec<AccountId>, StoreError> {
     let mut statement = connection.prepare_cached("SELECT DISTINCT account FROM lot ORDER BY account")?;
     let accounts = statement.query_map([], |row| Ok(row.get::<_, Text<AccountId>>(0)?.0))?;
     Ok(accounts.collect::<rusqlite::Result<_>>()?)
 }
 
-fn must_be_reconciled(connection: &Connection, stakes: &[Stake], now: Timestamp) -> Result<(), JournalError> {
+fn must_be_reconciled(
+    connection: &Connection,
+    accounts: &[AccountId],
+    now: Timestamp,
+) -> Result<(), JournalError> {
     let mut wrong = Vec::new();
-    for Stake { account, .. } in stakes {
+    for account in accounts {
         match reconciliations::find(connection, account)? {
             None => wrong.push(format!("{account} was never compared with the exchange")),
             Some(last) if !last.differences.is_empty() => {
                 wrong.push(format!("{account}: {}", last.differences.join("; ")));
             }
-            Some(last) if now.duration_since(last.at) > FRESH => {
+            // Also by a clock that was set back meanwhile.
+            Some(last) if now.duration_since(last.at).abs() > FRESH => {
                 wrong.push(format!("{account} was compared last at {}", last.at));
             }
             Some(_) => {}

@@ -90,6 +90,7 @@ async fn a_commit_that_fails_is_told_to_everybody_and_stops_the_writer() {
         matches!(after, Err(StoreError::Stopped { .. })),
         "a store that stopped does not go on"
     );
+    assert!(matches!(bench.writer.ended().await, StoreError::Stopped { .. }));
     assert_eq!(stored(&bench), [1]);
 }
 

@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use bursar_audit::Log;
 use bursar_controls::{LatchCause, LatchMode};
-use bursar_execution::Journal;
+use bursar_execution::{Approvals, Journal, Measure, Reconciliation};
 use bursar_keystore::{BackupError, CredentialMaterial, KeyStore, SealedBackup, SealedRecord, Secret, Vault};
-use bursar_model::{IntentId, OrderRequest};
+use bursar_model::{IntentId, OrderRequest, Side};
 use bursar_store_sqlite::{KnownBackup, PutBackError, SqliteStore, StoreCopy, StoreError, discard_copy};
+use jiff::SignedDuration;
 
-use crate::support::trading::{buy, limits, ready, wide};
+use crate::support::trading::{account, buy, fill, limits, ready, wide};
 use crate::support::{World, actions, environment, trail};
 use crate::tampering::{passphrase, place, unlocked};
 
@@ -290,4 +291,41 @@ async fn a_store_remembers_its_backups_and_a_copy_goes_into_a_new_file_only() {
     let facts = world.store.copy_into(&copy).await.unwrap();
     assert_eq!(copy.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(facts.head, Log::head(&world.store).await.unwrap());
+}
+
+/// Bought after the copy, and in nobody's position.
+#[tokio::test]
+async fn i3_what_a_restored_store_has_forgotten_keeps_its_switch_on_until_two_people_insist() {
+    let world = ready().await;
+    world.store.set_works_alone(true, &world.act()).await.unwrap();
+    world.clock.set(world.now() + SignedDuration::from_secs(1));
+    let bought = |id, order| fill(id, order, Side::Buy, "1", "BTC-USD", "100", world.now());
+    world.book(vec![bought("F-before", "O-hand")]).await;
+    world.clock.set(world.now() + SignedDuration::from_secs(1));
+    let act = world.act().because("drill");
+    let halt = (world.store.mark_restored("the store was put back", &act).await).unwrap();
+    world.store.set_works_alone(true, &act).await.unwrap();
+    world.clock.set(world.now() + SignedDuration::from_secs(120));
+
+    world.book(vec![bought("F-after", "O-forgotten")]).await;
+    let act = world.act().because("drill");
+    let clean = Reconciliation {
+        at: world.now(),
+        differences: Vec::new(),
+    };
+    world.store.reconciled(&account(), clean).await.unwrap();
+    let refused = world.store.release(halt.id, &act).await.unwrap_err();
+
+    let told = refused.to_string();
+    assert!(told.contains("O-forgotten") && !told.contains("O-hand"), "{told}");
+    let release = Measure::Release {
+        latch: halt.id,
+        unreconciled: true,
+    };
+    world
+        .store
+        .propose(release, "booked by hand", &act)
+        .await
+        .unwrap();
+    assert_eq!(world.store.latches().await.unwrap(), []);
 }

@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use strum::IntoEnumIterator;
 
-use crate::support::trading::{account, buy, foreign, kraken, ready};
+use crate::support::trading::{WINDOW, account, buy, foreign, kraken, ready};
 use crate::support::{World, actions};
 
 fn tally(requests: u32, faults: u32) -> Tally {
@@ -402,7 +402,7 @@ async fn i14_what_is_read_again_at_the_start_never_counts() {
     world.dispatch(&lost).await;
 
     for _ in 0..3 {
-        store.recover(&account(), world.now()).await.unwrap();
+        store.recover(&account(), WINDOW, world.now()).await.unwrap();
         store
             .observe(&account(), history.clone(), world.now())
             .await

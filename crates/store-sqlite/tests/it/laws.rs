@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use rust_decimal::Decimal;
 
-use crate::support::trading::{account, attempt, buy, fill, limits, listed, ready, sell, wide};
+use crate::support::trading::{WINDOW, account, attempt, buy, fill, limits, listed, ready, sell, wide};
 use crate::support::{World, trail};
 
 const POSITION: i64 = 500;
@@ -198,7 +198,7 @@ impl Play {
                 }
             }
             14 => {
-                store.recover(&account(), now).await.unwrap();
+                store.recover(&account(), WINDOW, now).await.unwrap();
             }
             _ => {
                 let mode = if step.part.is_multiple_of(2) {
@@ -393,9 +393,9 @@ impl Play {
     /// Recovering twice is recovering once.
     async fn check_recovery(&self) -> Result<(), TestCaseError> {
         let store = &self.world.store;
-        let first = store.recover(&account(), self.world.now()).await.unwrap();
+        let first = store.recover(&account(), WINDOW, self.world.now()).await.unwrap();
         let once = self.everything().await;
-        let second = store.recover(&account(), self.world.now()).await.unwrap();
+        let second = store.recover(&account(), WINDOW, self.world.now()).await.unwrap();
         let twice = self.everything().await;
         prop_assert_eq!(first, second);
         prop_assert_eq!(once, twice);

@@ -467,12 +467,15 @@ pub(crate) mod trading {
         }
     }
 
+    /// How long the venue of these stories takes an attempt.
+    pub(crate) const WINDOW: std::time::Duration = std::time::Duration::from_secs(5);
+
     pub(crate) fn attempt(world: &World) -> Attempt {
         use bursar_model::Entropy;
         Attempt {
             token: world.entropy.bytes(),
             sent_at: world.now(),
-            acceptance_bound: world.now() + jiff::SignedDuration::from_secs(5),
+            acceptance_bound: world.now() + WINDOW,
         }
     }
 
