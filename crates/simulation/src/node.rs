@@ -26,6 +26,7 @@ use bursar_model::{
 use bursar_permissions::{Caller, UserPermissions};
 use bursar_store_sqlite::SqliteStore;
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
 
 use crate::defect::Defect;
 use crate::defective::Wrong;
@@ -40,7 +41,7 @@ pub(crate) struct Node {
     pub(crate) process: usize,
     pub(crate) fate: Arc<Fate>,
     /// An answer to a write was lost: nothing may be assumed, and nothing is done any more.
-    is_stopped: AtomicBool,
+    stopped: CancellationToken,
     is_full: AtomicBool,
     pub(crate) wrong: Wrong,
 }
@@ -57,14 +58,14 @@ impl Node {
             machine,
             process,
             fate,
-            is_stopped: AtomicBool::new(false),
+            stopped: CancellationToken::new(),
             is_full: AtomicBool::new(false),
             wrong,
         }
     }
 
     fn check(&self) -> Result<(), JournalError> {
-        if self.is_stopped.load(Ordering::Relaxed) {
+        if self.stopped.is_cancelled() {
             return Err(unavailable("the store stopped"));
         }
         Ok(())
@@ -95,7 +96,7 @@ impl Node {
     /// After a commit: the process may die before it learns of it, or be told nothing.
     async fn after_write<T>(&self, result: Result<T, JournalError>) -> Result<T, JournalError> {
         if result.is_ok() && self.machine.is_commit_lost(self.process) {
-            self.is_stopped.store(true, Ordering::Relaxed);
+            self.stopped.cancel();
             self.machine
                 .fault("commit-unclear", format!("process {}", self.process));
             return Err(unavailable("the answer of a commit was lost"));
@@ -118,6 +119,11 @@ impl Node {
                 by,
             },
         );
+    }
+
+    /// Waits until nobody knows what is on disk: then this process writes nothing more.
+    pub(crate) async fn stopped(&self) {
+        self.stopped.cancelled().await;
     }
 
     async fn note_released(&self, id: LatchId) {

@@ -113,7 +113,10 @@ async fn run(node: Arc<Node>, asks: &mut mpsc::Receiver<Ask>) -> String {
         tokio::join!(join_all(feeds), flattener.run(stop.clone()), watch_losses(&node));
         Ok(())
     };
-    let stopped = async { Err::<(), String>(node.store.stopped().await.to_string()) };
+    let stopped = async {
+        node.stopped().await;
+        Err::<(), String>("the store stopped".to_owned())
+    };
     let ended = tokio::try_join!(stopped, going_on, try_join_all(desks), serve(&node, asks));
     ended.err().unwrap_or_default()
 }

@@ -482,7 +482,8 @@ pub(crate) fn recover(
             }
             // A store that was put back forgot when it was sent, and whether.
             IntentState::Unknown if stored.intent.acceptance_bound.is_none() => {
-                let latest = halting::latest_bound(now, acceptance);
+                // By the later of two clocks: one may have been set back since.
+                let latest = halting::latest_bound(now.max(stored.intent.updated_at), acceptance);
                 stored.intent.acceptance_bound = Some(latest);
                 intents::save(tx, &stored, IntentState::Unknown)?;
             }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{Desk, DeskError, Work, pace};
-use crate::halting::Unproved;
+use crate::halting::{Unproved, forgotten_until};
 use crate::{HaltLook, Halting, Intent, JournalError, Listing, cancels_working};
 
 /// Between two looks at first; each in vain makes the pause longer.
@@ -106,8 +106,12 @@ impl Desk {
         let still_on = self.parts.journal.unproved_halts(&self.account).await?;
         let mut next_look: Option<Duration> = None;
         for latch in unproved.iter().filter(|latch| still_on.contains(latch)) {
-            let working = self.cancel_listed(latch, &listed.ours).await?;
+            let mut working = self.cancel_listed(latch, &listed.ours).await?;
             reach("halt", "cancels-asked");
+            if forgotten_until(latch).is_some() {
+                // They may be ours, of after the copy: people cancel them, or release the switch.
+                working = working.saturating_add(listed.unknown);
+            }
             let listings = watch.listings.entry(latch.id).or_default();
             listings.push(Listing {
                 venue_time: listed.venue_time,
@@ -196,13 +200,23 @@ impl Desk {
             .filter_map(|order| order.client_order_id.clone())
             .collect();
         let known = journal.ours_among(&self.account, &ids).await?;
+        let is_unknown = |order: &&VenueOrder| {
+            let id = order.client_order_id.as_ref();
+            !order.status.is_terminal()
+                && id.is_some_and(|id| known.iter().all(|intent| intent.client_order_id != *id))
+        };
+        let unknown = orders.iter().filter(is_unknown).count();
         let ours = known
             .into_iter()
             .filter(|intent| orders.iter().any(|order| is_live(order, intent)))
             .collect();
         // What landed after it was given up as unknown is recorded as found.
         journal.observe(&self.account, orders, self.now()).await?;
-        Ok(Listed { venue_time, ours })
+        Ok(Listed {
+            venue_time,
+            ours,
+            unknown,
+        })
     }
 
     /// Sees to it that every listed order which the switch does not let work is cancelled; says how many
@@ -232,6 +246,8 @@ impl Desk {
 struct Listed {
     venue_time: Timestamp,
     ours: Vec<Intent>,
+    /// How many work with an id that no record has.
+    unknown: usize,
 }
 
 fn is_live(order: &VenueOrder, intent: &Intent) -> bool {

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use bursar_controls::{Latch, LatchMode};
+use bursar_broker::{VenueOrder, VenueOrderStatus};
+use bursar_controls::{Latch, LatchCause, LatchMode};
 use bursar_execution::{DeskHealth, DeskSettings, Journal, NewLatch};
-use bursar_model::{IntentState, LatchId};
+use bursar_model::{IntentState, LatchId, Quantity, Side};
 
 use crate::venue::Answer;
 use crate::world::{World, act, at_start, buy, patient, world, world_with};
@@ -172,6 +173,38 @@ async fn i4_a_restart_earns_the_proof_anew() {
     world.crash_and_restart().await;
     assert_eq!(halted_after(&world), None);
     world.pass(60).await;
+
+    assert!(halted_after(&world).is_some());
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn i4_a_restored_store_is_not_halted_while_an_order_works_that_it_may_have_forgotten() {
+    let world = world();
+    let forgotten = VenueOrder {
+        id: "V-forgotten".parse().unwrap(),
+        client_order_id: Some("5d1a2f0c9be84d6f8a7c3b2e1f00aa11".parse().unwrap()),
+        pair: "BTC-USD".parse().unwrap(),
+        side: Side::Buy,
+        kind: None,
+        quantity: Quantity::new(rust_decimal::Decimal::ONE).unwrap(),
+        filled: rust_decimal::Decimal::ZERO,
+        status: VenueOrderStatus::Live,
+        opened_at: at_start(),
+        reason: String::new(),
+    };
+    world.venue.book().orders.push(forgotten);
+    world.start().await;
+    let new = NewLatch {
+        cause: LatchCause::Restored,
+        ..world.halt()
+    };
+    world.store.trip(new, &act()).await.unwrap();
+    world.pass(600).await;
+    assert_eq!(halted_after(&world), None, "nobody cancelled it");
+
+    world.venue.book().orders.clear();
+    world.pass(120).await;
 
     assert!(halted_after(&world).is_some());
     world.end().await;

@@ -91,9 +91,16 @@ fn once(court: &mut Court<'_>) {
 fn absence_is_proved(court: &mut Court<'_>) {
     let mut bounds: BTreeMap<IntentId, (i64, AccountId)> = BTreeMap::new();
     let mut looks: BTreeMap<IntentId, Vec<i64>> = BTreeMap::new();
+    let mut admitted = BTreeSet::new();
+    // Those that a store which came back knew: it could not know whether they were sent.
+    let mut in_doubt = BTreeSet::new();
     for event in court.happened() {
+        if matches!(event.what, What::PutBack { .. }) {
+            in_doubt.clone_from(&admitted);
+        }
         let Some(intent) = event.intent else { continue };
         match &event.what {
+            What::Admitted { .. } => _ = admitted.insert(intent),
             What::Dispatched { bound, account, .. } => {
                 let bound = court.ms(*bound);
                 let entry = bounds.entry(intent).or_insert((bound, account.clone()));
@@ -102,6 +109,9 @@ fn absence_is_proved(court: &mut Court<'_>) {
             What::LookedInVain { began_ms } => looks.entry(intent).or_default().push(*began_ms),
             What::ProvedAbsent { .. } => {
                 let Some((bound, account)) = bounds.get(&intent) else {
+                    if in_doubt.contains(&intent) {
+                        continue;
+                    }
                     court.report("I9", Some(intent), "declared absent, and never sent".to_owned());
                     continue;
                 };

@@ -97,6 +97,10 @@ impl Restore {
                     "shows what differs, and orders that the store does not know",
                 ),
                 (
+                    "bursar latches",
+                    "a switch that was turned on after the backup is missing: turn it on again",
+                ),
+                (
                     "bursar permissions show USER",
                     "limits that were lowered, users that were disabled and rights that were revoked after the backup are as \
                  before: set them again",
