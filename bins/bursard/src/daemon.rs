@@ -233,10 +233,9 @@ impl Daemon {
                 () = stop.cancelled() => return Ok(()),
                 _ = tokio::time::timeout(FIRST_PRICES, join_all(feeds.iter().map(Feed::prime))) => {}
             }
-            let feeding = async {
+            let feeding = going_on(async {
                 join_all(feeds.iter().map(|feed| feed.run(stop.clone()))).await;
-                Ok(())
-            };
+            });
             let managed = manager.run(stop.clone());
             let managed = async {
                 managed
@@ -247,51 +246,18 @@ impl Daemon {
         };
         let trading = self.trade(&manager, stop.clone());
         let ended = tokio::try_join!(
-            async {
-                self.switchboard.run(halts, &stop).await;
-                Ok::<(), Failure>(())
-            },
+            going_on(self.switchboard.run(halts, &stop)),
             managing,
-            async {
-                self.follow_pairs(&pairs, &stop).await;
-                Ok(())
-            },
-            async {
-                self.watch_losses(&stop).await;
-                Ok(())
-            },
-            async {
-                self.check_self(&stop).await;
-                Ok(())
-            },
-            async {
-                self.flattener().run(stop.clone()).await;
-                Ok(())
-            },
-            async {
-                checkpoints.run(&stop).await;
-                Ok(())
-            },
-            async {
-                custody.run(&stop).await;
-                Ok(())
-            },
-            async {
-                self.tell(&stop).await;
-                Ok(())
-            },
-            async {
-                supervision::stay_alive(&self.store, &stop).await;
-                Ok(())
-            },
-            async {
-                Changes::new(Arc::clone(&self.store)).run(&stop).await;
-                Ok(())
-            },
-            async {
-                self.breakers().run(stop.clone()).await;
-                Ok(())
-            },
+            going_on(self.follow_pairs(&pairs, &stop)),
+            going_on(self.watch_losses(&stop)),
+            going_on(self.check_self(&stop)),
+            going_on(async { self.flattener().run(stop.clone()).await }),
+            going_on(checkpoints.run(&stop)),
+            going_on(custody.run(&stop)),
+            going_on(self.tell(&stop)),
+            going_on(supervision::stay_alive(&self.store, &stop)),
+            going_on(async { Changes::new(Arc::clone(&self.store)).run(&stop).await }),
+            going_on(async { self.breakers().run(stop.clone()).await }),
             async {
                 tokio::select! {
                     () = stop.cancelled() => Ok(()),
@@ -493,6 +459,12 @@ impl Daemon {
         Conditions::record(self.store.as_ref(), draft, self.wiring.clock.now()).await?;
         Ok(())
     }
+}
+
+/// What ends with the daemon and never ends it.
+async fn going_on(work: impl Future<Output = ()>) -> Result<(), Failure> {
+    work.await;
+    Ok(())
 }
 
 /// Does it again and again, with so much time between. What the store does not take is tried again later: a
