@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bursar::checkpoint_file::{OutsideCopy, OutsideError};
-use bursar_audit::{SignedCheckpoint, checkpoint};
+use bursar_audit::{CheckpointFile, SignedCheckpoint, checkpoint};
 use bursar_auth::{Act, Principal};
-use bursar_controls::{LatchCause, LatchMode, Scope};
+use bursar_controls::{ClearRule, Latch, LatchCause, LatchMode, Scope};
 use bursar_execution::Journal;
 use bursar_keystore::{KeyStore, SealState};
-use bursar_model::Clock;
+use bursar_model::{Clock, Entropy, LatchId};
 use bursar_store_sqlite::{CheckpointError, SqliteStore};
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::{JoinError, JoinHandle};
@@ -34,7 +34,17 @@ pub struct Checkpoints {
     store: Arc<SqliteStore>,
     keys: KeyStore,
     clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
     outside: Option<OutsideCopy>,
+    /// A look at the copy that is under way.
+    comparing: Option<JoinHandle<Result<CheckpointFile, OutsideError>>>,
+    compare_after: Timestamp,
+    /// Nothing is added to a copy that was not compared.
+    is_compared: bool,
+    /// Why the store has to be marked as put back, as long as it is not.
+    rolled_back: Option<String>,
+    /// The switch that halts everything from memory meanwhile.
+    held: Option<LatchId>,
     /// The newest one that is not elsewhere yet. It covers those before it.
     undelivered: Option<SignedCheckpoint>,
     /// One copy at a time: a volume that hangs holds up nothing but itself.
@@ -48,13 +58,20 @@ impl Checkpoints {
         store: Arc<SqliteStore>,
         keys: KeyStore,
         clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
         outside: Option<OutsideCopy>,
     ) -> Self {
         Self {
             store,
             keys,
             clock,
+            entropy,
             outside,
+            comparing: None,
+            compare_after: Timestamp::MIN,
+            is_compared: false,
+            rolled_back: None,
+            held: None,
             undelivered: None,
             delivery: None,
             deliver_after: Timestamp::MIN,
@@ -64,36 +81,53 @@ impl Checkpoints {
 
     /// Compares with the copy elsewhere, before anything is added to it. A store that is behind it, or
     /// does not have what was signed, was put back or rewritten: then all trading is halted, and the copy
-    /// stays as it is.
+    /// stays as it is. A volume that does not answer soon is compared when it does.
     pub async fn begin(&mut self) {
-        let Some(outside) = &self.outside else {
+        if self.outside.is_none() {
             warn!(
                 "checkpoints of the audit trail have no outside copy: the chain only detects mistakes, not an \
                  attacker with write access and the key; name a file in `audit.checkpoint_file`"
             );
             return;
-        };
-        if outside.is_on_volume_of(self.store.path()) {
-            warn!(file = %outside.path().display(), "the outside copy of checkpoints is on the volume of the store");
         }
-        let copy = outside.clone();
-        let reading = tokio::task::spawn_blocking(move || copy.read());
-        let file = match tokio::time::timeout(FIRST, reading).await {
-            Ok(Ok(Ok(file))) => file,
-            Ok(Ok(Err(error))) => {
-                warn!(%error, hint = error.hint(), "the outside copy of checkpoints cannot be compared");
-                return;
+        self.read_copy();
+        if let Some(reading) = &mut self.comparing {
+            match tokio::time::timeout(FIRST, reading).await {
+                Ok(read) => {
+                    self.comparing = None;
+                    self.compare(read).await;
+                }
+                Err(_) => warn!(
+                    "the outside copy of checkpoints does not answer: nobody knows whether the store is behind it; \
+                     it is compared as soon as it does"
+                ),
             }
+        }
+    }
+
+    fn read_copy(&mut self) {
+        let Some(outside) = self.outside.clone() else {
+            return;
+        };
+        let store = self.store.path().to_owned();
+        self.comparing = Some(tokio::task::spawn_blocking(move || {
+            if outside.is_on_volume_of(&store) {
+                warn!(file = %outside.path().display(), "the outside copy of checkpoints is on the volume of the store");
+            }
+            outside.read()
+        }));
+    }
+
+    async fn compare(&mut self, read: Result<Result<CheckpointFile, OutsideError>, JoinError>) {
+        let file = match read {
+            Ok(Ok(file)) => file,
             Ok(Err(error)) => {
-                warn!(%error, "the outside copy of checkpoints cannot be compared");
-                return;
+                warn!(%error, hint = error.hint(), "the outside copy of checkpoints cannot be compared; it is tried again");
+                return self.pause_comparison();
             }
-            Err(_) => {
-                warn!(
-                    file = %outside.path().display(),
-                    "the outside copy of checkpoints cannot be compared: its volume does not answer"
-                );
-                return;
+            Err(error) => {
+                warn!(%error, "the outside copy of checkpoints cannot be compared; it is tried again");
+                return self.pause_comparison();
             }
         };
         let newest = file
@@ -101,51 +135,90 @@ impl Checkpoints {
             .iter()
             .max_by_key(|signed| signed.checkpoint().size);
         let Some(newest) = newest else {
+            self.is_compared = true;
             return self.deliver_last().await;
         };
         let size = newest.checkpoint().size;
         match self.store.checkpoint_of(size).await {
-            Ok(Some(kept)) if kept == newest.to_string() => self.deliver_last().await,
+            Ok(Some(kept)) if kept == newest.to_string() => {
+                self.is_compared = true;
+                self.deliver_last().await;
+            }
             Ok(_) => {
                 error!(
                     size,
-                    file = %outside.path().display(),
                     "the store does not have a checkpoint that lies in the outside copy: it was put back or rewritten"
                 );
                 self.outside = None;
-                self.halt(size).await;
+                self.rolled_back = Some(format!(
+                    "the outside copy has a checkpoint of {size} records that the store does not have; when it is \
+                     clear why, start a new checkpoint file"
+                ));
+                self.halt().await;
             }
-            Err(error) => warn!(%error, "the outside copy of checkpoints cannot be compared"),
+            Err(error) => {
+                warn!(%error, "the outside copy of checkpoints cannot be compared; it is tried again");
+                self.pause_comparison();
+            }
         }
     }
 
     /// What was signed last may not have got there.
     async fn deliver_last(&mut self) {
         if let Ok(Some(last)) = self.store.last_checkpoint().await {
-            self.undelivered = Some(last.signed);
+            self.undelivered.get_or_insert(last.signed);
         }
     }
 
-    async fn halt(&self, size: u64) {
-        let is_on = match self.store.latches().await {
-            Ok(latches) => latches.iter().any(|latch| {
+    /// Marks the store as put back. As long as it does not take that, everything is halted from memory.
+    async fn halt(&mut self) {
+        let Some(why) = self.rolled_back.clone() else {
+            return;
+        };
+        let stops = self.store.stops();
+        let act = Act::new(Principal::Daemon, self.clock.now()).because(&why);
+        let is_on = self.store.latches().await.is_ok_and(|latches| {
+            latches.iter().any(|latch| {
                 latch.cause == LatchCause::Restored
                     && latch.scope == Scope::Global
                     && latch.mode >= LatchMode::Halt
-            }),
-            Err(_) => false,
-        };
+                    && Some(latch.id) != self.held
+            })
+        });
         if is_on {
+            self.rolled_back = None;
             return;
         }
-        let why = format!(
-            "the outside copy has a checkpoint of {size} records that the store does not have; when it is clear why, \
-             start a new checkpoint file"
-        );
-        let act = Act::new(Principal::Daemon, self.clock.now()).because(&why);
-        if let Err(error) = self.store.mark_restored(&why, &act).await {
-            error!(%error, "trading could not be halted");
+        match self.store.mark_restored(&why, &act).await {
+            Ok(_) => {
+                self.rolled_back = None;
+                if let Some(held) = self.held.take() {
+                    stops.withdraw(held);
+                }
+            }
+            Err(error) => {
+                error!(%error, hint = error.hint(), "the store does not take it that it was put back; trading is halted from memory");
+                let id = *self
+                    .held
+                    .get_or_insert_with(|| LatchId::random(self.entropy.as_ref()));
+                stops.hold(Latch {
+                    id,
+                    scope: Scope::Global,
+                    mode: LatchMode::Halt,
+                    cause: LatchCause::Restored,
+                    reason: why,
+                    tripped_by: Principal::Daemon.to_string(),
+                    tripped_at: act.at,
+                    clear_rule: ClearRule::Manual,
+                });
+                self.pause_comparison();
+            }
         }
+    }
+
+    fn pause_comparison(&mut self) {
+        let now = self.clock.now();
+        self.compare_after = now.checked_add(PAUSE).unwrap_or(now);
     }
 
     /// Until `stop`. Ends with the daemon and never ends it.
@@ -167,6 +240,10 @@ impl Checkpoints {
                 Ok(signed) => self.undelivered = signed.map(|kept| kept.signed).or(self.undelivered.take()),
                 Err(error) => warn!(%error, hint = error.hint(), "the last checkpoint was not signed"),
             }
+        }
+        if self.outside.is_some() && !self.is_compared {
+            warn!("the last checkpoint was not copied elsewhere: the copy there was never compared");
+            return;
         }
         self.deliver_after = Timestamp::MIN;
         let ended = tokio::time::timeout(LAST, async {
@@ -205,6 +282,18 @@ impl Checkpoints {
                         drop(self.keys.refresh().await);
                     }
                 }
+            }
+        }
+        if self.comparing.as_ref().is_some_and(JoinHandle::is_finished)
+            && let Some(reading) = self.comparing.take()
+        {
+            self.compare(reading.await).await;
+        }
+        if now >= self.compare_after {
+            if self.rolled_back.is_some() {
+                self.halt().await;
+            } else if !self.is_compared && self.comparing.is_none() {
+                self.read_copy();
             }
         }
         if now >= self.deliver_after {
@@ -257,7 +346,7 @@ impl Checkpoints {
             }
             return;
         };
-        if now < self.deliver_after {
+        if now < self.deliver_after || !self.is_compared {
             return;
         }
         if let Some(signed) = self.undelivered.take() {

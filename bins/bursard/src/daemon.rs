@@ -12,15 +12,15 @@ use bursar::{Exit, Failure, Installation, tombstones};
 use bursar_accounts::{AccountManager, ManagerParts, ManagerSettings};
 use bursar_audit::{Action, Actor, ActorKind, Data, Draft};
 use bursar_auth::{Act, Principal};
-use bursar_controls::Policy;
+use bursar_controls::{ClearRule, Latch, LatchCause, LatchMode, Policy, Scope};
 use bursar_execution::breaker::{BreakerWatch, WatchParts};
 use bursar_execution::{
-    Approvals as _, Conditions, Feed, Flattener, FlattenerParts, Gateway, Journal, JournalError, Reach,
-    SelfCheck, settings,
+    Approvals as _, Conditions, Feed, Flattener, FlattenerParts, Gateway, Journal, JournalError, NewLatch,
+    Reach, SelfCheck, settings,
 };
 use bursar_keystore::{KeyStore, UnlockMaterial};
 use bursar_model::{Clock, Pair};
-use bursar_store_sqlite::SqliteStore;
+use bursar_store_sqlite::{SqliteStore, StoreError};
 use bursar_strategy::{
     CycleParts, CycleSettings, Prices, StoredAccounts, TradingFloor, TrendMomentum, TrendMomentumParameters,
 };
@@ -93,6 +93,7 @@ pub async fn run(session: &mut Session<'_>, halts: Signal, stop: CancellationTok
         Arc::clone(&store),
         wiring.keystore.clone(),
         Arc::clone(&surroundings.clock),
+        Arc::clone(&surroundings.entropy),
         outside,
     );
     let mut custody = Custody::new(
@@ -347,7 +348,15 @@ impl Daemon {
             stop,
             async || {
                 let now = self.wiring.clock.now();
-                let report = self.store.check_self(Reach::Changes, now).await?;
+                let report = match self.store.check_self(Reach::Changes, now).await {
+                    Ok(report) => report,
+                    Err(error) => {
+                        if is_damage(&error) {
+                            self.halt_unchecked(&error).await;
+                        }
+                        return Err(error);
+                    }
+                };
                 for violation in &report.violations {
                     error!(
                         promise = %violation.promise,
@@ -360,6 +369,29 @@ impl Daemon {
             },
         )
         .await;
+    }
+
+    /// Nobody trades on what nobody can check.
+    async fn halt_unchecked(&self, error: &JournalError) {
+        let halt = NewLatch {
+            scope: Scope::Global,
+            mode: LatchMode::Halt,
+            cause: LatchCause::SelfCheck,
+            reason: format!("the gateway cannot check itself: {}", chain(error)),
+            clear_rule: ClearRule::Manual,
+        };
+        let latches = self.store.latches().await.unwrap_or_default();
+        let is_on =
+            |latch: &Latch| latch.scope == halt.scope && latch.cause == halt.cause && latch.mode >= halt.mode;
+        if !latches.iter().any(is_on) {
+            let act = Act::new(Principal::Daemon, self.wiring.clock.now()).because(&halt.reason);
+            if let Err(error) = self.store.trip(halt, &act).await {
+                error!(
+                    error = chain(&error),
+                    "the halt is not recorded; it holds from memory"
+                );
+            }
+        }
     }
 
     async fn trade(&self, manager: &AccountManager, stop: CancellationToken) -> Result<(), Failure> {
@@ -458,6 +490,16 @@ impl Daemon {
             .with(Data::new().text("version", env!("CARGO_PKG_VERSION")));
         Conditions::record(self.store.as_ref(), draft, self.wiring.clock.now()).await?;
         Ok(())
+    }
+}
+
+/// Whether what is stored cannot be read, and waiting does not help.
+fn is_damage(error: &JournalError) -> bool {
+    match error {
+        JournalError::Unavailable { source } => source
+            .downcast_ref::<StoreError>()
+            .is_some_and(StoreError::is_damage),
+        _ => false,
     }
 }
 

@@ -141,7 +141,8 @@ impl Switchboard {
                 let seen = self.seen();
                 seen.in_file.contains(&latch.id) || seen.no_room == Some(latch.id)
             };
-            if is_others {
+            // It may have ended while the one before it was recorded.
+            if is_others || !self.stops.unrecorded().iter().any(|held| held.id == latch.id) {
                 continue;
             }
             match tokio::time::timeout(BOUND, self.store.record_held(&latch)).await {

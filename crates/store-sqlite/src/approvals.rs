@@ -339,13 +339,14 @@ fn decide(tx: &Tx<'_>, approval: &mut Approval, approved: bool, act: &Act) -> Re
     Ok(())
 }
 
-/// No proposal waits any more.
-pub(crate) fn forget_open(tx: &Tx<'_>, act: &Act) -> Result<(), StoreError> {
-    for mut approval in list(tx, false, u32::MAX, act.at)? {
-        decide(tx, &mut approval, false, act)?;
-        record(tx, &approval, Action::ApprovalRejected, act)?;
-    }
-    Ok(())
+/// No proposal waits any more, whatever is in it and whatever the clock says; returns how many did.
+pub(crate) fn reject_undecided(tx: &Tx<'_>, act: &Act) -> Result<i64, StoreError> {
+    let rejected = tx.execute(
+        "UPDATE approval SET decided_by = ?1, decided_at = ?2, approved = 0, note = 'the store was put back'
+         WHERE decided_at IS NULL",
+        params![Text(&act.principal), moment(act.at)?],
+    )?;
+    Ok(i64::try_from(rejected).unwrap_or(i64::MAX))
 }
 
 fn record(tx: &Tx<'_>, approval: &Approval, action: Action, act: &Act) -> Result<(), StoreError> {

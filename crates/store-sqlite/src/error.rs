@@ -112,6 +112,18 @@ impl StoreError {
         }
     }
 
+    /// Whether what is stored cannot be read, so that trying again does not help.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Unreadable { .. } => true,
+            Self::Engine(error) => matches!(
+                error.sqlite_error_code(),
+                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+            ),
+            _ => false,
+        }
+    }
+
     /// What the engine refused within a transaction that it took back.
     pub(crate) fn taken_back(error: &rusqlite::Error) -> Self {
         Self::of_disk(error).unwrap_or_else(|| Self::TakenBack {

@@ -1,9 +1,7 @@
 //! The last complete comparison of each account with its venue.
 
 use bursar_audit::{Action, Data, Draft, Subject};
-use bursar_auth::Account;
-use bursar_controls::{LatchCause, LatchMode};
-use bursar_execution::{JournalError, Reconciliation};
+use bursar_execution::{JournalError, Reconciliation, halting};
 use bursar_model::{AccountId, Fill};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -47,37 +45,64 @@ pub(crate) fn find(
     Ok(last(connection, account)?.map(|last| last.found))
 }
 
-/// Orders that were executed and that no record names, seen while a store that was put back is halted: it may have
-/// forgotten that they are its own. Nobody but people can tell them from what the owner traded by hand.
-fn forgotten(connection: &Connection, account: &Account) -> Result<Vec<String>, StoreError> {
+/// What was seen at the exchange since a store that was put back is halted, and no record names: executions, and
+/// orders that work with a client's id. The store may have forgotten that they are its own; nobody but people can
+/// tell them from what the owner traded by hand.
+pub(crate) fn forgotten(connection: &Connection, account: &AccountId) -> Result<Vec<String>, JournalError> {
+    let known = known_account(connection, account)?;
     let since = (latches::active(connection)?.iter())
-        .filter(|latch| latch.cause == LatchCause::Restored && latch.mode > LatchMode::ReduceOnly)
-        .filter(|latch| (latch.scope).covers(account.id(), account.owner(), account.broker()))
+        .filter(|latch| halting::forgotten_until(latch).is_some())
+        .filter(|latch| (latch.scope).covers(account, known.owner(), known.broker()))
         .map(|latch| latch.tripped_at)
         .min();
     let Some(since) = since else {
         return Ok(Vec::new());
     };
+    let mut told = forgotten_fills(connection, account, since)?;
+    told.extend(forgotten_orders(connection, account, since)?);
+    Ok(told)
+}
+
+fn forgotten_fills(
+    connection: &Connection,
+    account: &AccountId,
+    since: Timestamp,
+) -> Result<Vec<String>, StoreError> {
     let mut statement = connection.prepare_cached(
         "SELECT body FROM stray_fill WHERE account = ?1 AND seen_at >= ?2 ORDER BY seen_at, id LIMIT ?3",
     )?;
-    let fills = statement.query_map(
-        params![Text(account.id()), moment(since)?, FORGOTTEN_SHOWN],
-        |row| Ok(row.get::<_, Json<Fill>>(0)?.0),
+    let fills = statement.query_map(params![Text(account), moment(since)?, FORGOTTEN_SHOWN], |row| {
+        let fill = row.get::<_, Json<Fill>>(0)?.0;
+        Ok(format!(
+            "the exchange executed {} {} {} of order {} at {}, which the store that was put back does not know",
+            fill.side,
+            fill.quantity,
+            fill.pair.base(),
+            fill.venue_order_id,
+            fill.at
+        ))
+    })?;
+    Ok(fills.collect::<rusqlite::Result<_>>()?)
+}
+
+fn forgotten_orders(
+    connection: &Connection,
+    account: &AccountId,
+    since: Timestamp,
+) -> Result<Vec<String>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT venue_order_id FROM external_order
+         WHERE account = ?1 AND is_working = 1 AND first_seen >= ?2
+             AND json_extract(body, '$.client_order_id') IS NOT NULL
+         ORDER BY first_seen, venue_order_id LIMIT ?3",
     )?;
-    let told = |fill: rusqlite::Result<Fill>| {
-        fill.map(|fill| {
-            format!(
-                "the exchange executed {} {} {} of order {} at {}, which the store that was put back does not know",
-                fill.side,
-                fill.quantity,
-                fill.pair.base(),
-                fill.venue_order_id,
-                fill.at
-            )
-        })
-    };
-    Ok(fills.map(told).collect::<rusqlite::Result<_>>()?)
+    let orders = statement.query_map(params![Text(account), moment(since)?, FORGOTTEN_SHOWN], |row| {
+        let order: String = row.get(0)?;
+        Ok(format!(
+            "order {order} works with a client's id that the store which was put back does not know"
+        ))
+    })?;
+    Ok(orders.collect::<rusqlite::Result<_>>()?)
 }
 
 /// No account counts as compared any more.
@@ -89,8 +114,7 @@ pub(crate) fn forget(tx: &Tx<'_>) -> Result<(), StoreError> {
 /// Keeps the comparison; the trail hears of it when it says something else than the one before, and
 /// otherwise once an hour.
 pub(crate) fn put(tx: &Tx<'_>, account: &AccountId, mut found: Reconciliation) -> Result<(), JournalError> {
-    let known = known_account(tx, account)?;
-    found.differences.extend(forgotten(tx, &known)?);
+    found.differences.extend(forgotten(tx, account)?);
     let found = &found;
     let before = last(tx, account)?;
     let is_news = before.as_ref().is_none_or(|before| {

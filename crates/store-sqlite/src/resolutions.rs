@@ -1,10 +1,12 @@
 //! Ending by people what the gateway cannot end: an order that is unknown or an incident.
 
+use std::time::Duration;
+
 use bursar_audit::{Data, Hash};
 use bursar_auth::Act;
 use bursar_execution::machine::transition;
-use bursar_execution::{Approval, ApprovalError, Intent, Measure, Resolution};
-use bursar_model::VenueOrderId;
+use bursar_execution::{Approval, ApprovalError, Intent, Measure, Resolution, halting};
+use bursar_model::{IntentState, VenueOrderId};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 use rust_decimal::Decimal;
@@ -19,6 +21,8 @@ use crate::writer::Tx;
 /// How long after the acceptance bound a venue may still show an order for the first time: the
 /// largest lag of any venue, and its clock's skew.
 const SHOWN_BY: SignedDuration = SignedDuration::from_secs(62);
+/// The longest that an exchange takes an attempt of which a store that was put back knows nothing.
+const LONGEST_FORGOTTEN: Duration = Duration::from_secs(60);
 
 fn refuse(rule: &'static str, why: impl Into<String>, hint: &'static str) -> ApprovalError {
     ApprovalError::Refused {
@@ -104,9 +108,13 @@ fn was_never_there(
             HINT,
         ));
     }
+    // Where a store that was put back has forgotten it, the account's adapter says it when it connects.
+    let is_in_doubt = intent.state == IntentState::Unknown;
+    let forgotten = || halting::latest_bound(intent.updated_at, LONGEST_FORGOTTEN);
     // Of an exchange that bounds nothing only people can tell.
     let shown_by = intent
         .acceptance_bound
+        .or_else(|| is_in_doubt.then(forgotten))
         .filter(|bound| *bound != Timestamp::MAX)
         .map(|bound| bound.saturating_add(SHOWN_BY).unwrap_or(Timestamp::MAX));
     match shown_by {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bursar_audit::{Action, Data};
-use bursar_auth::Act;
+use bursar_auth::{Act, Principal};
 use bursar_controls::{ClearRule, Latch, LatchCause, LatchMode, Scope};
 use bursar_execution::machine::Step;
 use bursar_execution::{JournalError, NewLatch, halting};
@@ -59,16 +59,19 @@ fn new_epoch(tx: &Tx<'_>, act: &Act) -> Result<i64, StoreError> {
         |row| row.get(0),
     )?;
     let moved = move_bounds(tx, act.at)?;
+    let rejected = approvals::reject_undecided(tx, act)?;
     let data = Data::new()
         .integer("epoch", epoch)
-        .integer("orders_in_doubt", moved);
+        .integer("orders_in_doubt", moved)
+        .integer("proposals_rejected", rejected);
     tx.record(act.at, act_draft(act, Action::StoreRestored).with(data))?;
     raise_numbers(tx, act.at)?;
     forget_connections(tx, act.at)?;
     reconciliations::forget(tx)?;
-    approvals::forget_open(tx, act)?;
     // Whether one person may do both, the settings of the daemon say when it starts.
-    approvals::set_works_alone(tx, false, act)?;
+    if act.principal != Principal::Daemon {
+        approvals::set_works_alone(tx, false, act)?;
+    }
     Ok(epoch)
 }
 

@@ -70,6 +70,7 @@ impl Station {
             Arc::clone(&self.store),
             self.keys.clone(),
             self.clock.clone(),
+            Arc::new(SeededEntropy::new(3)),
             outside,
         )
     }
@@ -175,17 +176,69 @@ async fn while_the_key_store_is_sealed_nothing_is_signed() {
     assert!(!station.copy_path().exists());
 }
 
-#[tokio::test]
-async fn a_store_behind_the_copy_elsewhere_halts_and_leaves_the_copy_alone() {
+/// The copy elsewhere has a later checkpoint of the same store, from before it was put back.
+async fn behind_its_copy() -> (Station, String) {
     let station = Station::new().await;
     let mut task = station.task(Some(station.copy()));
     task.begin().await;
     look(&mut task).await;
-    // A later checkpoint of the same store, from before it was put back.
     let text = std::fs::read_to_string(station.copy_path()).unwrap();
     let size = station.sizes().await[0];
     let later = text.replacen(&format!("\n{size}\n"), &format!("\n{}\n", size + 7), 1);
     std::fs::write(station.copy_path(), &later).unwrap();
+    (station, later)
+}
+
+#[tokio::test]
+async fn i15_a_store_that_does_not_take_its_mark_is_halted_from_memory_until_it_does() {
+    let (station, _) = behind_its_copy().await;
+    let environment = Environment::new(station.clock.clone(), Arc::new(SeededEntropy::new(9)), "test");
+    let path = station.store.path();
+    let takes_nothing = SqliteStore::open_read_only(path, environment.clone()).unwrap();
+    let takes_again = SqliteStore::open(path, environment).unwrap();
+    let held = takes_nothing.stops();
+    let mut task = station.task(Some(station.copy()));
+    task.store = Arc::new(takes_nothing);
+
+    task.begin().await;
+
+    let modes = |latches: Vec<Latch>| -> Vec<(LatchMode, LatchCause)> {
+        latches.iter().map(|latch| (latch.mode, latch.cause)).collect()
+    };
+    assert_eq!(
+        modes(held.unrecorded()),
+        [(LatchMode::Halt, LatchCause::Restored)]
+    );
+    task.store = Arc::new(takes_again);
+    station.later(31);
+    task.look().await;
+    assert_eq!(held.unrecorded(), []);
+    let recorded = station.store.latches().await.unwrap();
+    assert_eq!(modes(recorded), [(LatchMode::Halt, LatchCause::Restored)]);
+}
+
+#[tokio::test]
+async fn nothing_is_added_to_a_copy_before_it_was_compared() {
+    let (station, later) = behind_its_copy().await;
+    let mut task = station.task(Some(station.copy()));
+    // As if its volume had not answered in time.
+    task.read_copy();
+    let reading = task.comparing.take().unwrap();
+
+    station.something_happens().await;
+    task.comparing = Some(tokio::spawn(std::future::pending()));
+    look(&mut task).await;
+    assert_eq!(std::fs::read_to_string(station.copy_path()).unwrap(), later);
+    assert_eq!(station.store.latches().await.unwrap(), []);
+
+    task.comparing = None;
+    task.compare(reading.await).await;
+    assert_eq!(station.store.latches().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_store_behind_the_copy_elsewhere_halts_and_leaves_the_copy_alone() {
+    let (station, later) = behind_its_copy().await;
 
     for _ in 0..2 {
         let mut task = station.task(Some(station.copy()));

@@ -54,11 +54,13 @@ impl BreakerWatch {
     ///
     /// When the store cannot be used.
     pub async fn round(&self) -> Result<(), JournalError> {
+        let mut kept = Ok(());
         for (broker, tally) in self.parts.meter.take() {
             if tally != Tally::default() {
-                self.keep(&broker, tally).await?;
+                kept = kept.and(self.keep(&broker, tally).await);
             }
         }
+        kept?;
         let now = self.parts.clock.now();
         for open in self.parts.breakers.open_breakers().await? {
             if now >= open.next_probe {

@@ -3,7 +3,7 @@
 use bursar_auth::{Account, Act, Principal};
 use bursar_controls::{ClearRule, Latch, LatchCause, LatchMode, Scope};
 use bursar_execution::{JournalError, NewLatch, halting};
-use bursar_model::{AccountId, AccountMode, IntentState, LatchId};
+use bursar_model::{AccountId, AccountMode, AccountStatus, IntentState, LatchId};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::Connection;
 
@@ -85,7 +85,7 @@ pub(crate) fn may_release(
             hint: "add `--reason \"…\"`",
         });
     }
-    must_be_past_what_is_forgotten(&latch, act.at)?;
+    must_be_past_what_is_forgotten(&latch, act.at, consent)?;
     let takes_two = matches!(latch.scope, Scope::Global | Scope::Broker(_));
     if takes_two && matches!(consent, Consent::OfOne) && !approvals::works_alone(connection)? {
         return Err(JournalError::Refused {
@@ -102,7 +102,12 @@ pub(crate) fn may_release(
             ..
         }
     ) {
-        must_be_reconciled(connection, &compared_for(connection, &latch, &stakes)?, act.at)?;
+        must_be_reconciled(
+            connection,
+            &compared_for(connection, &latch, &stakes)?,
+            &latch,
+            act.at,
+        )?;
     }
     Ok(Some((latch, stakes)))
 }
@@ -124,9 +129,21 @@ fn known(connection: &Connection, id: LatchId) -> Result<(Latch, bool), JournalE
 }
 
 /// An order that landed after the release would be taken for somebody else's. Nobody may insist: it is a matter
-/// of two minutes.
-fn must_be_past_what_is_forgotten(latch: &Latch, now: Timestamp) -> Result<(), JournalError> {
+/// of two minutes, unless the clock was set back since.
+fn must_be_past_what_is_forgotten(
+    latch: &Latch,
+    now: Timestamp,
+    consent: Consent<'_>,
+) -> Result<(), JournalError> {
+    let two_insist = matches!(
+        consent,
+        Consent::OfTwo {
+            unreconciled: true,
+            ..
+        }
+    );
     match halting::forgotten_until(latch) {
+        Some(_) if now < latch.tripped_at && two_insist => Ok(()),
         Some(until) if now < until => Err(JournalError::Refused {
             rule: "release-forgotten",
             why: format!("an order that the store has forgotten may still arrive until {until}"),
@@ -232,7 +249,7 @@ fn could_trade(connection: &Connection, account: &Account) -> Result<bool, Journ
     let is_enabled = users
         .iter()
         .any(|user| user.id == *account.owner() && user.enabled);
-    Ok(account.is_open() && can_sign && is_enabled)
+    Ok(account.status == AccountStatus::Active && can_sign && is_enabled)
 }
 
 fn accounts_with_lots(connection: &Connection) -> Result<Vec<AccountId>, StoreError> {
@@ -244,14 +261,24 @@ fn accounts_with_lots(connection: &Connection) -> Result<Vec<AccountId>, StoreEr
 fn must_be_reconciled(
     connection: &Connection,
     accounts: &[AccountId],
+    latch: &Latch,
     now: Timestamp,
 ) -> Result<(), JournalError> {
     let mut wrong = Vec::new();
+    let from = halting::forgotten_until(latch);
     for account in accounts {
+        // Also what was seen since the comparison.
+        wrong.extend(reconciliations::forgotten(connection, account)?);
         match reconciliations::find(connection, account)? {
             None => wrong.push(format!("{account} was never compared with the exchange")),
             Some(last) if !last.differences.is_empty() => {
                 wrong.push(format!("{account}: {}", last.differences.join("; ")));
+            }
+            Some(last) if from.is_some_and(|from| last.at < from) => {
+                wrong.push(format!(
+                    "{account} was compared last at {}, when what is forgotten could still arrive",
+                    last.at
+                ));
             }
             // Also by a clock that was set back meanwhile.
             Some(last) if now.duration_since(last.at).abs() > FRESH => {
