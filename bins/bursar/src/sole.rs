@@ -29,13 +29,13 @@ impl Sole {
         Self::take(store, ".lock", "is the daemon of")
     }
 
-    /// The right to copy the store at this path, or to put it back.
+    /// The right to make the store at this path, to copy it, or to put it back.
     ///
     /// # Errors
     ///
     /// As [`Sole::daemon`].
     pub(crate) fn copier(store: &Path) -> Result<Self, Failure> {
-        Self::take(store, ".copy.lock", "is copying or putting back")
+        Self::take(store, ".copy.lock", "is making, copying or putting back")
     }
 
     fn take(store: &Path, suffix: &str, what: &str) -> Result<Self, Failure> {
@@ -118,7 +118,7 @@ mod tests {
         let _daemon = Sole::daemon(&store).unwrap();
         let _copier = Sole::copier(&store).unwrap();
 
-        assert!(Sole::copier(&store).unwrap_err().message().contains("is copying"));
+        assert!(Sole::copier(&store).unwrap_err().message().contains("copying"));
     }
 
     #[test]

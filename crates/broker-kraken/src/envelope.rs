@@ -43,8 +43,8 @@ pub(crate) fn open(reply: &Reply) -> Answer {
         ),
         // Too many requests at the edge: whether the exchange saw this one is not said.
         (429, _) => odd(ErrorClass::Rate, "HTTP status 429".into()),
-        (400..=499, Some(Envelope { error, .. })) if error.iter().any(|text| !is_warning(text)) => {
-            Answer::Errors(error)
+        (400..=499, Some(envelope)) if envelope.error.iter().any(|text| !is_warning(text)) => {
+            unwrap(envelope)
         }
         (status, _) => odd(ErrorClass::Ambiguous, format!("HTTP status {status}")),
     }
@@ -64,12 +64,18 @@ fn unwrap(envelope: Envelope) -> Answer {
             reason: "neither an error nor a result".into(),
         },
         // Says that it did not do it, and what it did: only a look tells.
-        (false, Some(_)) => Answer::Odd {
+        (false, Some(result)) if !holds_nothing(&result) => Answer::Odd {
             class: ErrorClass::Ambiguous,
             reason: format!("both an error and a result: `{}`", errors.join("`, `")),
         },
-        (false, None) => Answer::Errors(errors),
+        (false, _) => Answer::Errors(errors),
     }
+}
+
+/// Beside an error Kraken sometimes sends an empty object.
+fn holds_nothing(result: &RawValue) -> bool {
+    let text: String = result.get().split_whitespace().collect();
+    text == "{}" || text == "[]"
 }
 
 fn is_warning(text: &str) -> bool {
@@ -216,6 +222,16 @@ mod tests {
             r#"{"error":["EOrder:Insufficient funds"],"result":{"txid":["OABCDE-12345-FGHIJK"]}}"#,
         ] {
             assert!(matches!(opened(200, body), Answer::Odd { .. }), "{body}");
+        }
+    }
+
+    #[test]
+    fn an_error_beside_an_empty_result_is_an_error_and_beside_another_is_odd() {
+        for status in [200, 400] {
+            let denied = opened(status, r#"{"error":["EGeneral:Permission denied"],"result":{ }}"#);
+            assert!(matches!(denied, Answer::Errors(errors) if errors == ["EGeneral:Permission denied"]));
+            let both = r#"{"error":["EGeneral:Permission denied"],"result":{"count":1}}"#;
+            assert!(matches!(opened(status, both), Answer::Odd { .. }), "{status}");
         }
     }
 

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use bursar_model::Usd;
 use rust_decimal::{Decimal, dec};
 use schemars::JsonSchema;
@@ -88,7 +90,14 @@ impl Policy {
 
     /// The limits and tolerances that `wanted` would loosen, by name.
     pub fn loosened_by(&self, wanted: &Self) -> Vec<&'static str> {
-        self.compared(wanted).1
+        let looser = self.compared(wanted).1;
+        looser.into_iter().map(|limit| limit.name).collect()
+    }
+
+    /// The same, each with what it is and what it would be, for people: `order_usd: 100.00 USD to 200.00 USD`.
+    pub fn loosenings(&self, wanted: &Self) -> Vec<String> {
+        let looser = self.compared(wanted).1;
+        looser.iter().map(ToString::to_string).collect()
     }
 
     /// Of each limit the stricter one of the two: what may be put in force without asking anybody.
@@ -98,7 +107,7 @@ impl Policy {
     }
 
     /// Every field is named, so that a new one has to say which way is looser.
-    fn compared(&self, wanted: &Self) -> (Self, Vec<&'static str>) {
+    fn compared(&self, wanted: &Self) -> (Self, Vec<Looser>) {
         let mut looser = Vec::new();
         let mut compare = Comparison { looser: &mut looser };
         let strictest = Self {
@@ -186,37 +195,72 @@ impl Policy {
     }
 }
 
+/// A limit that would be looser.
+struct Looser {
+    name: &'static str,
+    now: String,
+    wanted: String,
+}
+
+impl Looser {
+    fn new(name: &'static str, now: impl fmt::Display, wanted: impl fmt::Display) -> Self {
+        // They are kept in milliseconds and named, as in the settings, in seconds.
+        let shown = |value: String| match value.parse::<Decimal>() {
+            Ok(ms) if name.ends_with("_s") => (ms * dec!(0.001)).normalize().to_string(),
+            _ => value,
+        };
+        Self {
+            name,
+            now: shown(now.to_string()),
+            wanted: shown(wanted.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for Looser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} to {}", self.name, self.now, self.wanted)
+    }
+}
+
 struct Comparison<'l> {
-    looser: &'l mut Vec<&'static str>,
+    looser: &'l mut Vec<Looser>,
 }
 
 impl Comparison<'_> {
     /// A limit from above: more is looser.
-    fn at_most<T: Ord + Copy>(&mut self, name: &'static str, now: T, wanted: T) -> T {
+    fn at_most<T: Ord + Copy + fmt::Display>(&mut self, name: &'static str, now: T, wanted: T) -> T {
         if wanted > now {
-            self.looser.push(name);
+            self.looser.push(Looser::new(name, now, wanted));
         }
         now.min(wanted)
     }
 
     /// As [`at_most`](Self::at_most), where `None` is no limit and so the loosest of all.
-    fn within<T: Ord + Copy>(&mut self, name: &'static str, now: Option<T>, wanted: Option<T>) -> Option<T> {
+    fn within<T: Ord + Copy + fmt::Display>(
+        &mut self,
+        name: &'static str,
+        now: Option<T>,
+        wanted: Option<T>,
+    ) -> Option<T> {
         let is_looser = match (now, wanted) {
             (Some(now), Some(wanted)) => wanted > now,
             (Some(_), None) => true,
             (None, _) => false,
         };
         if is_looser {
-            self.looser.push(name);
+            let shown =
+                |limit: Option<T>| limit.map_or_else(|| "no limit".to_owned(), |limit| limit.to_string());
+            self.looser.push(Looser::new(name, shown(now), shown(wanted)));
             return now;
         }
         wanted
     }
 
     /// A guard that protects more the larger it is.
-    fn at_least<T: Ord + Copy>(&mut self, name: &'static str, now: T, wanted: T) -> T {
+    fn at_least<T: Ord + Copy + fmt::Display>(&mut self, name: &'static str, now: T, wanted: T) -> T {
         if wanted < now {
-            self.looser.push(name);
+            self.looser.push(Looser::new(name, now, wanted));
         }
         now.max(wanted)
     }
@@ -242,6 +286,26 @@ mod tests {
         assert_eq!(
             now.loosened_by(&wanted),
             ["order_usd", "duplicate_window_ms", "exposure_per_account_usd"]
+        );
+        let slower = Policy {
+            reference_max_age_ms: now.reference_max_age_ms + 1_500,
+            ..wanted.clone()
+        };
+        let shown = now.loosenings(&slower);
+        assert!(
+            shown.contains(&format!("order_usd: {} to 20000.00 USD", now.max_order)),
+            "{shown:?}"
+        );
+        let seconds = Decimal::from(now.reference_max_age_ms) / dec!(1000);
+        let expected = format!(
+            "reference_price_max_age_s: {} to {}",
+            seconds.normalize(),
+            (seconds + dec!(1.5)).normalize()
+        );
+        assert!(shown.contains(&expected), "{shown:?}");
+        assert!(
+            shown.iter().any(|limit| limit.ends_with("to no limit")),
+            "{shown:?}"
         );
         assert_eq!(
             now.tightened_by(&wanted),

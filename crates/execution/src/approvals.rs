@@ -143,10 +143,7 @@ impl Measure {
                 unreconciled: true,
             } => format!("turn switch {latch} off without comparing the accounts with the exchange"),
             Self::SetPolicy { replaces, policy } => {
-                format!(
-                    "loosen for everybody: {}",
-                    replaces.loosened_by(policy).join(", ")
-                )
+                format!("loosen for everybody: {}", replaces.loosenings(policy).join(", "))
             }
             Self::AllowLoss(MoreLoss {
                 user,

@@ -20,7 +20,7 @@ use crate::store::SqliteStore;
 use crate::superseded::erase_superseded_of;
 use crate::values::{Json, Moment, Text, json, moment};
 use crate::writer::Tx;
-use crate::{latches, nonces};
+use crate::{directory, latches, nonces};
 
 /// Without an act, the daemon itself is named in the trail: prefer [`SqliteStore::acting`] where a person
 /// acts.
@@ -85,7 +85,9 @@ impl Vault for ActingVault {
     }
 
     async fn put(&self, record: &SealedRecord, expected: Option<u64>) -> Result<(), VaultError> {
-        self.store.put_credential(record, expected, &self.act).await
+        self.store
+            .put_by(Who::Person(self.act.clone()), record, expected)
+            .await
     }
 
     async fn rewrap(&self, record: &SealedRecord, from: KeyId) -> Result<(), VaultError> {
@@ -145,7 +147,12 @@ impl SqliteStore {
         expected: Option<u64>,
         act: &Act,
     ) -> Result<(), VaultError> {
-        self.put_by(Who::Person(act.clone()), record, expected).await
+        let (who, record) = (Who::Person(act.clone()), record.clone());
+        self.write(move |tx| {
+            put(tx, &who, &record, expected, None)?;
+            must_be_the_only_key(tx, &record)
+        })
+        .await
     }
 
     /// Deletes a sealed key, as [`Vault::delete`], together with the record of who did it and why, and with
@@ -363,6 +370,34 @@ fn rewrap(tx: &Tx<'_>, record: &SealedRecord, from: KeyId) -> Result<(), VaultEr
             found: Some(facts.version),
         })
     }
+}
+
+/// An account has one key that counts: somebody may have entered another, or closed the account, since this one was
+/// asked for.
+fn must_be_the_only_key(tx: &Tx<'_>, record: &SealedRecord) -> Result<(), VaultError> {
+    let (id, account) = (record.facts.id, &record.facts.place.account);
+    let other = || -> Result<Option<u64>, StoreError> {
+        let version = tx
+            .prepare_cached(
+                "SELECT version FROM credential
+                 WHERE account = ?1 AND id != ?2 AND id NOT IN (SELECT credential FROM superseded_key) LIMIT 1",
+            )?
+            .query_row(params![Text(account), Text(&id)], |row| row.get(0))
+            .optional()?;
+        Ok(version)
+    };
+    let other = other()?;
+    let is_closed = directory::accounts(tx, None)?
+        .iter()
+        .any(|known| known.id() == account && !known.is_open());
+    if other.is_none() && !is_closed {
+        return Ok(());
+    }
+    Err(VaultError::Conflict {
+        row: format!("the key of {account}"),
+        expected: None,
+        found: other,
+    })
 }
 
 /// `replaced`: the credential that it takes the place of, where that is another.

@@ -1,7 +1,7 @@
 //! `bursar approvals`, `approve` and `reject`: what takes two people.
 
 use bursar_controls::Policy;
-use bursar_execution::{Approval, Approvals as _, Effect, Measure, Proposed};
+use bursar_execution::{Approval, Approvals as _, Effect, Journal as _, Measure, Proposed};
 use bursar_model::ApprovalId;
 use clap::Args;
 use jiff::Timestamp;
@@ -58,7 +58,10 @@ pub(crate) async fn propose(
     match opened.store.propose(measure, evidence, &act).await? {
         Proposed::Waiting(approval) => {
             let mut page = Page::new();
-            page.line(format!("proposed: {}", approval.measure.describe()));
+            page.line(format!(
+                "proposed: {}",
+                described(&approval.measure, opened).await?
+            ));
             facts(&mut page, &approval, now);
             page.line(format!(
                 "nothing is done yet: another person runs `bursar approve {}` before {}",
@@ -84,10 +87,14 @@ impl Approve {
         // Nobody is asked who may not.
         let found = opened.store.approvable(found.id, &session.act()).await?;
         let now = session.surroundings.now();
+        let evidence = match found.evidence.as_str() {
+            "" => String::new(),
+            evidence => format!("; evidence: {}", render::harmless(evidence)),
+        };
         let question = format!(
-            "{} proposed: {} ({}). Approve it?",
+            "{} proposed: {} ({}{evidence}). Approve it?",
             found.proposed_by,
-            found.measure.describe(),
+            described(&found.measure, &opened).await?,
             render::harmless(&found.reason)
         );
         prompt::dangerous(session.console, session.global.yes, &question)?;
@@ -175,6 +182,25 @@ impl Approvals {
         session.console.answer(&page, &document);
         Ok(Exit::Done)
     }
+}
+
+/// What is proposed, with what a switch stops and why: its id tells a second person nothing.
+async fn described(measure: &Measure, opened: &Opened) -> Result<String, Failure> {
+    let words = measure.describe();
+    let Measure::Release { latch, .. } = measure else {
+        return Ok(words);
+    };
+    let latches = opened.store.latches().await?;
+    Ok(match latches.iter().find(|on| on.id == *latch) {
+        Some(on) => format!(
+            "{words}: {} on {}, cause {}, \"{}\"",
+            on.mode,
+            on.scope,
+            on.cause,
+            render::harmless(&on.reason)
+        ),
+        None => format!("{words}, which is off"),
+    })
 }
 
 fn facts(page: &mut Page, approval: &Approval, now: Timestamp) {

@@ -19,6 +19,7 @@ use crate::installation::beside;
 use crate::recovery::{Recovery, hand_over, keys_apart};
 use crate::render::{self, Page};
 use crate::session::{Opened, Session, environment};
+use crate::sole::Sole;
 use crate::{Exit, Failure, Installation, prompt, unlock};
 
 #[derive(Debug, Args)]
@@ -86,8 +87,9 @@ impl Init {
         let recovery = Recovery::chosen(self.recovery_file.as_deref(), &installation, session)?;
 
         session.console.step(1, 4, "Store");
-        let store = match begun {
-            Some(store) => take_over(store, &installation, session),
+        // Nobody else goes on from what this command has begun, or takes it away.
+        let (store, _sole) = match begun {
+            Some((store, sole)) => (take_over(store, &installation, session), sole),
             None => make_store(&installation, session)?,
         };
         let opened = session.opened(installation, store);
@@ -101,7 +103,7 @@ impl Init {
         let slots = match make_keys(way, &recovery, &opened, session).await {
             Ok(slots) => slots,
             Err(failure) => {
-                take_back(&opened.installation, &failure, session);
+                take_back(&opened, &failure, session).await;
                 return Err(failure);
             }
         };
@@ -200,17 +202,22 @@ impl Init {
 
 /// The store of an earlier `init` that ended before its keys were made, as when the terminal closed at
 /// the recovery code. Any other store is not touched.
-async fn begun(installation: &Installation, session: &Session<'_>) -> Result<Option<SqliteStore>, Failure> {
+async fn begun(
+    installation: &Installation,
+    session: &Session<'_>,
+) -> Result<Option<(SqliteStore, Sole)>, Failure> {
     if fs::symlink_metadata(&installation.store).is_err() {
         return Ok(None);
     }
     let environment = environment(installation, session.surroundings);
     if let Ok(store) = SqliteStore::open(&installation.store, environment)
-        && store.load_header().await.is_ok_and(|header| header.is_none())
-        && store.list().await.is_ok_and(|sealed| sealed.is_empty())
-        && store.users().await.is_ok_and(|users| users.is_empty())
+        && is_empty(&store).await
     {
-        return Ok(Some(store));
+        let sole = Sole::copier(&installation.store)?;
+        // Whoever was at work here may have ended just now.
+        if is_empty(&store).await {
+            return Ok(Some((store, sole)));
+        }
     }
     Err(Failure::refused(
         format!(
@@ -221,6 +228,13 @@ async fn begun(installation: &Installation, session: &Session<'_>) -> Result<Opt
     ))
 }
 
+/// Whether there is neither a key nor anybody in it.
+async fn is_empty(store: &SqliteStore) -> bool {
+    store.load_header().await.is_ok_and(|header| header.is_none())
+        && store.list().await.is_ok_and(|sealed| sealed.is_empty())
+        && store.users().await.is_ok_and(|users| users.is_empty())
+}
+
 fn take_over(store: SqliteStore, installation: &Installation, session: &mut Session<'_>) -> SqliteStore {
     session.console.confirm(&format!(
         "store {}, begun earlier and left without keys: goes on from there",
@@ -229,10 +243,14 @@ fn take_over(store: SqliteStore, installation: &Installation, session: &mut Sess
     store
 }
 
-fn make_store(installation: &Installation, session: &mut Session<'_>) -> Result<SqliteStore, Failure> {
+fn make_store(
+    installation: &Installation,
+    session: &mut Session<'_>,
+) -> Result<(SqliteStore, Sole), Failure> {
     for folder in installation.make_folders()? {
         session.console.confirm(&format!("folder {}", folder.display()));
     }
+    let sole = Sole::copier(&installation.store)?;
     let environment = environment(installation, session.surroundings);
     let store = SqliteStore::create(&installation.store, environment, &session.act())?;
     session.console.confirm(&format!(
@@ -242,7 +260,7 @@ fn make_store(installation: &Installation, session: &mut Session<'_>) -> Result<
     session
         .console
         .confirm("audit trail begun: every change is recorded in a chain");
-    Ok(store)
+    Ok((store, sole))
 }
 
 async fn make_keys(
@@ -284,17 +302,23 @@ async fn make_keys(
 }
 
 /// A store without keys is worth nothing, and this command made it a moment ago or found it so. Where its
-/// keys may exist after all, it stays.
-fn take_back(installation: &Installation, failure: &Failure, session: &mut Session<'_>) {
+/// keys may exist after all, or somebody was added to it meanwhile, it stays.
+async fn take_back(opened: &Opened, failure: &Failure, session: &mut Session<'_>) {
     if matches!(failure.exit(), Exit::Unavailable | Exit::Unclear) {
         session
             .console
             .warn("it is not certain whether the keys were stored; the store is left as it is");
         return;
     }
+    if !is_empty(&opened.store).await {
+        session
+            .console
+            .warn("there is something in the store by now; it is left as it is");
+        return;
+    }
     for suffix in ["", "-wal", "-shm"] {
         // What is not there need not go.
-        drop(fs::remove_file(beside(&installation.store, suffix)));
+        drop(fs::remove_file(beside(&opened.installation.store, suffix)));
     }
 }
 

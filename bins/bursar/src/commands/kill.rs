@@ -81,27 +81,14 @@ impl Kill {
             session.surroundings.now(),
             session.surroundings.entropy.as_ref(),
         );
-        let environment = session::environment(&installation, session.surroundings);
-        let recording = record(&installation, environment, &stop);
-        let why = match tokio::time::timeout(BOUND, recording).await {
-            Ok(Ok(recorded)) => {
+        match turn_on(&installation, &stop, session).await? {
+            Ok(recorded) => {
                 let (latch, accounts, before) = (recorded.latch, recorded.accounts, recorded.before);
-                let store = recorded.store;
-                // The switch is on: what follows from it may take its time.
-                store.carry_out(&stop).await;
-                session.fold_emergency(&installation, &store).await;
-                let opened = session.opened(installation, store);
-                return report(&latch, &accounts, &before, &opened, session).await;
+                let opened = session.opened(installation, recorded.store);
+                report(&latch, &accounts, &before, &opened, session).await
             }
-            Ok(Err(NotRecorded::Wrong(failure))) => return Err(failure),
-            Ok(Err(NotRecorded::Unavailable(failure))) => failure,
-            Err(_) => Failure::new(
-                Exit::Unavailable,
-                format!("the store did not answer within {} s", BOUND.as_secs()),
-                "find out who holds it, or whether its disk works",
-            ),
-        };
-        emergency(&installation, stop, why, session).await
+            Err(why) => emergency(&installation, stop, why, session).await,
+        }
     }
 
     fn scope(&self) -> Result<Scope, Failure> {
@@ -133,9 +120,34 @@ impl Kill {
     }
 }
 
+/// Turns a switch on in the store, in the time that is bounded for it. Inside: why the store did not take it.
+pub(super) async fn turn_on(
+    installation: &Installation,
+    stop: &EmergencyStop,
+    session: &mut Session<'_>,
+) -> Result<Result<Recorded, Failure>, Failure> {
+    let environment = session::environment(installation, session.surroundings);
+    let recording = record(installation, environment, stop);
+    match tokio::time::timeout(BOUND, recording).await {
+        Ok(Ok(recorded)) => {
+            // The switch is on: what follows from it may take its time.
+            recorded.store.carry_out(stop).await;
+            session.fold_emergency(installation, &recorded.store).await;
+            Ok(Ok(recorded))
+        }
+        Ok(Err(NotRecorded::Wrong(failure))) => Err(failure),
+        Ok(Err(NotRecorded::Unavailable(failure))) => Ok(Err(failure)),
+        Err(_) => Ok(Err(Failure::new(
+            Exit::Unavailable,
+            format!("the store did not answer within {} s", BOUND.as_secs()),
+            "find out who holds it, or whether its disk works",
+        ))),
+    }
+}
+
 /// The settings, or where these cannot be read, the defaults in a data folder that was named: a slip of
 /// the pen in a file does not keep trading from being stopped.
-fn installation(session: &mut Session<'_>) -> Result<Installation, Failure> {
+pub(super) fn installation(session: &mut Session<'_>) -> Result<Installation, Failure> {
     let failure = match session.installation() {
         Ok(installation) => return Ok(installation),
         Err(failure) => failure,
@@ -159,9 +171,9 @@ fn installation(session: &mut Session<'_>) -> Result<Installation, Failure> {
 }
 
 /// What was turned on in the store.
-struct Recorded {
-    store: SqliteStore,
-    latch: Latch,
+pub(super) struct Recorded {
+    pub(super) store: SqliteStore,
+    pub(super) latch: Latch,
     accounts: Vec<Account>,
     before: Vec<Intent>,
 }
@@ -223,13 +235,12 @@ async fn record(
     })
 }
 
-/// Stops by the file beside the store, and says what that means.
-async fn emergency(
+/// Stops by the file beside the store.
+pub(super) async fn write_down(
     installation: &Installation,
-    stop: EmergencyStop,
-    why: Failure,
-    session: &mut Session<'_>,
-) -> Result<Exit, Failure> {
+    stop: &EmergencyStop,
+    why: &Failure,
+) -> Result<(), Failure> {
     let file = installation.emergency_file();
     if !file.path().parent().is_some_and(std::path::Path::is_dir) {
         // Nothing was ever installed here: no daemon would look.
@@ -262,6 +273,18 @@ async fn emergency(
             "send the daemon SIGUSR1 to halt everything, or end it, and cancel orders at the exchange",
         ));
     }
+    Ok(())
+}
+
+/// Stops by the file beside the store, and says what that means.
+async fn emergency(
+    installation: &Installation,
+    stop: EmergencyStop,
+    why: Failure,
+    session: &mut Session<'_>,
+) -> Result<Exit, Failure> {
+    write_down(installation, &stop, &why).await?;
+    let shown = installation.emergency_file().path().display().to_string();
     let latch = stop.latch();
     let mut page = Page::new();
     page.line(render::bad(&headline(&latch)));

@@ -46,6 +46,27 @@ async fn a_second_init_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn k1_two_inits_do_not_make_or_take_away_the_same_store() {
+    let desk = Desk::bare();
+    desk.begun();
+    let lock = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(desk.path("bursar-data/bursar.db.copy.lock"))
+        .unwrap();
+    lock.lock().unwrap();
+
+    let said = desk
+        .ends("init --yes --recovery-file recovery.txt", Exit::Unavailable)
+        .await;
+
+    assert!(said.contains("is making, copying or putting back"), "{said}");
+    assert!(desk.path("bursar-data/bursar.db").exists());
+    drop(lock);
+    desk.done("init --yes --recovery-file recovery.txt").await;
+}
+
+#[tokio::test]
 async fn an_init_that_ended_at_the_recovery_code_goes_on_where_it_was() {
     let desk = Desk::bare();
     let store = desk.begun();

@@ -50,6 +50,24 @@ async fn u4_a_damaged_store_does_not_keep_trading_from_being_stopped() {
 }
 
 #[tokio::test]
+async fn u4_sealing_halts_although_the_store_takes_nothing() {
+    let desk = Desk::made().await;
+    let store = desk.path("bursar-data/bursar.db");
+    let whole = fs::read(&store).unwrap();
+    fs::write(&store, b"not a database at all").unwrap();
+
+    let said = desk.ends("keystore seal --reason drill", Exit::Partial).await;
+
+    assert!(
+        said.contains("everything is halted") && said.contains("nothing is sealed"),
+        "{said}"
+    );
+    assert_eq!(lines(&desk), 1);
+    fs::write(&store, whole).unwrap();
+    assert_eq!(desk.json("latches").await["total_count"], json!(1));
+}
+
+#[tokio::test]
 async fn u4_a_missing_store_is_told_and_the_file_takes_the_stop() {
     let desk = Desk::made().await;
     let store = desk.path("bursar-data/bursar.db");

@@ -7,15 +7,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bursar_audit::Log;
+use bursar_auth::Directory;
 use bursar_controls::{LatchCause, LatchMode};
 use bursar_execution::{Approvals, Journal, Measure, Reconciliation};
 use bursar_keystore::{BackupError, CredentialMaterial, KeyStore, SealedBackup, SealedRecord, Secret, Vault};
-use bursar_model::{IntentId, OrderRequest, Side};
+use bursar_model::{AccountMode, IntentId, OrderRequest, Side};
 use bursar_store_sqlite::{KnownBackup, PutBackError, SqliteStore, StoreCopy, StoreError, discard_copy};
 use jiff::SignedDuration;
 
 use crate::support::trading::{account, buy, fill, limits, ready, wide};
-use crate::support::{World, actions, environment, trail};
+use crate::support::{World, actions, environment, new_account, trail};
 use crate::tampering::{passphrase, place, unlocked};
 
 /// A backup of the store as it is now: a copy, sealed, and the copy gone.
@@ -162,15 +163,13 @@ async fn i15_every_drill_restores_what_was_told_before_and_nothing_that_was_not_
     }
 }
 
-async fn with_key(world: &World, keys: &KeyStore) -> SealedRecord {
+async fn with_key(world: &World, keys: &KeyStore, account: &str) -> SealedRecord {
     let material = CredentialMaterial::new(
         Secret::from_text("KrakenPublicKeyId0123wxyz".to_owned()),
         Secret::from_text("SmVmZQ==".to_owned()),
     );
     let staged = keys.stage(&material).unwrap();
-    let record = keys
-        .seal(staged, place("kraken-ilves"), "trade", world.now())
-        .unwrap();
+    let record = keys.seal(staged, place(account), "trade", world.now()).unwrap();
     world
         .store
         .put_credential(&record, None, &world.act())
@@ -183,7 +182,10 @@ async fn with_key(world: &World, keys: &KeyStore) -> SealedRecord {
 async fn i17_a_key_that_was_erased_after_the_backup_is_erased_from_the_store_that_comes_back() {
     let world = ready().await;
     let keys = unlocked(&world).await;
-    let (erased, kept) = (with_key(&world, &keys).await, with_key(&world, &keys).await);
+    let second = new_account("kraken-second", "mara_ilves", "kraken", AccountMode::Paper);
+    world.store.add_account(second, &world.act()).await.unwrap();
+    let erased = with_key(&world, &keys, "kraken-ilves").await;
+    let kept = with_key(&world, &keys, "kraken-second").await;
     let (backup, _) = backed_up(&world, &keys, "backup").await;
     world
         .store

@@ -388,3 +388,22 @@ pub(crate) async fn store_key(world: &World, account: &str, mode: AccountMode) {
         .await
         .unwrap();
 }
+
+#[tokio::test]
+async fn i17_an_account_has_one_key_that_counts() {
+    let world = with_account().await;
+    world
+        .store
+        .put_credential(&record(1, 1), None, &world.act())
+        .await
+        .unwrap();
+
+    // Somebody else was asked for it at the same time.
+    let second = world
+        .store
+        .put_credential(&record(2, 1), None, &world.act())
+        .await;
+
+    assert!(matches!(second, Err(VaultError::Conflict { .. })), "{second:?}");
+    assert_eq!(world.store.list().await.unwrap().len(), 1);
+}

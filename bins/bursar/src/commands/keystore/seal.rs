@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::commands::kill;
 use crate::render::{Page, moment};
 use crate::session::{Opened, Session};
 use crate::sole::daemon_of;
@@ -49,8 +50,8 @@ impl Seal {
             session.global.reason.as_deref(),
             "the key store is sealed",
         )?;
-        let opened = session.open().await?;
-        let daemon = daemon_of(&opened.installation.store);
+        let installation = kill::installation(session)?;
+        let daemon = daemon_of(&installation.store);
         if self.cancel_first && daemon.is_none() {
             return Err(Failure::refused(
                 "rule cancel-first: no daemon runs that could cancel anything; nothing was sealed",
@@ -65,8 +66,24 @@ impl Seal {
             session.surroundings.now(),
             session.surroundings.entropy.as_ref(),
         );
-        let latch = opened.store.trip_emergency(&stop).await?;
-        opened.store.carry_out(&stop).await;
+        let recorded = match kill::turn_on(&installation, &stop, session).await? {
+            Ok(recorded) => recorded,
+            // Whoever seals has a reason to stop, whatever the disk says.
+            Err(why) => {
+                kill::write_down(&installation, &stop, &why).await?;
+                return Err(Failure::new(
+                    Exit::Partial,
+                    format!(
+                        "everything is halted by `{}`, and nothing is sealed: {}",
+                        installation.emergency_file().path().display(),
+                        why.message()
+                    ),
+                    "end the daemon, which takes the keys out of its memory; seal when the store works",
+                ));
+            }
+        };
+        let latch = recorded.latch;
+        let opened = session.opened(installation, recorded.store);
         if self.cancel_first {
             let left = tokio::time::timeout(CANCELLED, halted(&opened)).await;
             if left.is_err() {
