@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bursar_broker::{
     Broker, BrokerProfile, CancelError, CancelOutcome, ErrorClass, IdUniqueness, KeyRights, MarketData,
-    NonceFloor, NonceFloorError, OrderTicket, PlaceError, Placed, ReadError, VenueOrder,
+    NonceFloor, NonceFloorError, OrderTicket, PlaceError, Placed, ReadError, Throttle, VenueOrder,
 };
 use bursar_controls::ApprovedOrder;
 use bursar_keystore::{SignError, Signer};
@@ -245,10 +245,14 @@ impl Kraken {
             return finding;
         }
         let now = Instant::now();
-        let wait = if finding.is("EOrder:Domain rate limit exceeded") {
+        let is_of_engine = finding.row.text.starts_with("EOrder:");
+        let wait = if is_of_engine && finding.row.throttles() == Throttle::Account {
             self.order_limit.exceeded(None, finding.wait, now)
-        } else if finding.row.text.starts_with("EOrder:") {
+        } else if finding.is("EOrder:Rate limit exceeded") {
             self.order_limit.exceeded(pair, finding.wait, now)
+        } else if is_of_engine {
+            // Too many orders work there: the counter of requests has room.
+            self.order_limit.too_many_open(pair, finding.wait, now)
         } else {
             // The key as a whole: neither readings nor orders go on meanwhile.
             self.order_limit.exceeded(None, finding.wait, now);

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use bursar_broker::ErrorClass;
+use bursar_broker::{ErrorClass, Throttle};
 use jiff::Timestamp;
 
 /// What an error text says of an order that was to be placed.
@@ -63,6 +63,17 @@ pub(crate) struct Row {
     pub(crate) read: OnRead,
     /// How long to leave the exchange alone, in seconds; zero for no such rule.
     wait_s: u64,
+}
+
+impl Row {
+    /// Whom a limit concerns: those of the matching engine are counted by pair, but for the one that is not.
+    pub(crate) fn throttles(&self) -> Throttle {
+        if self.text.starts_with("EOrder:") && !self.text.starts_with("EOrder:Domain") {
+            Throttle::Pair
+        } else {
+            Throttle::Account
+        }
+    }
 }
 
 /// It cannot be told what happened.

@@ -143,6 +143,7 @@ pub(crate) fn place_error(finding: Finding) -> PlaceError {
         OnPlace::Throttled => PlaceError::Throttled {
             code,
             wait: finding.wait.unwrap_or_default(),
+            of: finding.row.throttles(),
         },
         OnPlace::Unknown => PlaceError::Unknown {
             class,

@@ -280,6 +280,22 @@ impl OrderLimit {
         level.points = level.points.saturating_add(cost);
     }
 
+    /// Kraken said that too many orders work, of this pair or (`None`) of everything; how long to wait.
+    pub(crate) fn too_many_open(
+        &self,
+        pair: Option<&Pair>,
+        wait: Option<Duration>,
+        now: Instant,
+    ) -> Duration {
+        let pause = wait.unwrap_or_default().max(Duration::from_secs(5));
+        let mut book = locked(&self.book);
+        match pair {
+            Some(pair) => book.level(pair, now).closed_until = later(now, pause),
+            None => book.all_closed_until = later(now, pause),
+        }
+        pause
+    }
+
     /// Kraken said that it was too much, of this pair or (`None`) of everything; how long to wait.
     pub(crate) fn exceeded(&self, pair: Option<&Pair>, wait: Option<Duration>, now: Instant) -> Duration {
         let figures = self.tier.figures();

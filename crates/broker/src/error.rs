@@ -50,6 +50,15 @@ pub enum ErrorClass {
     Security,
 }
 
+/// What a venue holds up that was asked too often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Throttle {
+    /// Every order of the account.
+    Account,
+    /// Orders of the same pair; others, and exits among them, go on.
+    Pair,
+}
+
 /// What became of an order that was to be placed. There is no other outcome than these and success.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlaceError {
@@ -61,7 +70,11 @@ pub enum PlaceError {
     Refused { class: ErrorClass, code: String },
     /// Proved: the venue refused it because of too many requests.
     #[error("the venue takes no order before {} s from now: `{code}`", .wait.as_secs())]
-    Throttled { code: String, wait: Duration },
+    Throttled {
+        code: String,
+        wait: Duration,
+        of: Throttle,
+    },
     /// It may be live. Never send it again: look it up.
     #[error("the order may or may not be at the venue: {reason}")]
     Unknown { class: ErrorClass, reason: String },

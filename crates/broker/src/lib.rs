@@ -25,7 +25,7 @@ mod profile;
 mod trading;
 mod wanted;
 
-pub use error::{CancelError, ErrorClass, PlaceError, ReadError};
+pub use error::{CancelError, ErrorClass, PlaceError, ReadError, Throttle};
 pub use market_data::{MarketData, VenueStatus};
 pub use nonce::{NonceFloor, NonceFloorError, nonce_block};
 pub use profile::{BrokerProfile, IdUniqueness};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bursar_broker::{
     Broker, BrokerProfile, CancelError, CancelOutcome, ErrorClass, KeyRights, NonceFloor, OrderTicket,
-    PlaceError, Placed, ReadError, VenueOrder,
+    PlaceError, Placed, ReadError, Throttle, VenueOrder,
 };
 use bursar_controls::ApprovedOrder;
 use bursar_execution::{AbsenceEvidence, Journal, NegativeLook, Outcome};
@@ -337,6 +337,7 @@ fn understood(delivery: Delivery) -> Result<Placed, PlaceError> {
         Delivery::Answered(Answer::Throttled(wait)) => Err(PlaceError::Throttled {
             code: "rate limit exceeded".to_owned(),
             wait,
+            of: Throttle::Account,
         }),
         Delivery::Answered(Answer::Doubtful(class, code)) => Err(unknown(class, code)),
         Delivery::Garbled => Err(unknown(ErrorClass::Ambiguous, "the answer cannot be read")),

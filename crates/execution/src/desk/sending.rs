@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bursar_broker::{OrderTicket, PlaceError, StillWanted};
+use bursar_broker::{OrderTicket, PlaceError, StillWanted, Throttle};
 use bursar_model::{IntentId, IntentState};
 use bursar_points::reach;
 use jiff::{SignedDuration, Timestamp};
@@ -123,7 +123,13 @@ impl Desk {
         if let Err(error) = &placed {
             warn!(account = %self.account, intent = %intent.id, %error, hint = error.hint(), "order not confirmed");
         }
-        if let Err(PlaceError::Throttled { wait, .. }) = &placed {
+        // What holds for its pair alone, the adapter keeps.
+        if let Err(PlaceError::Throttled {
+            wait,
+            of: Throttle::Account,
+            ..
+        }) = &placed
+        {
             lock(&self.orders).hold_all(*wait);
         }
         let error = placed

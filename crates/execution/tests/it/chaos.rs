@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bursar_broker::Throttle;
 use bursar_execution::Journal;
 use bursar_model::{ClientOrderId, IntentId, IntentState};
 use proptest::prelude::*;
@@ -29,7 +30,10 @@ fn answer() -> impl Strategy<Value = Answer> {
         Just(Answer::NotSent),
         long.clone().prop_map(Answer::RestAndAnswerLate),
         long.clone().prop_map(Answer::FillAndAnswerLate),
-        long.clone().prop_map(Answer::Throttle),
+        long.clone()
+            .prop_map(|wait| Answer::Throttle(wait, Throttle::Account)),
+        long.clone()
+            .prop_map(|wait| Answer::Throttle(wait, Throttle::Pair)),
         long.prop_map(Answer::Hang),
     ]
 }

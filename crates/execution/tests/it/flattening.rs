@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bursar_broker::Throttle;
 use bursar_controls::{Latch, LatchMode};
 use bursar_execution::{
     AccountBalances, Conditions, FLATTEN_TRIES, Flattener, FlattenerParts, Gateway, Intent, Journal, NewLatch,
@@ -462,7 +463,8 @@ fn answer() -> impl Strategy<Value = Answer> {
         1 => Just(Answer::NotSent),
         1 => Just(Answer::Refuse),
         1 => long.clone().prop_map(Answer::FillAndAnswerLate),
-        1 => long.clone().prop_map(Answer::Throttle),
+        1 => long.clone().prop_map(|wait| Answer::Throttle(wait, Throttle::Account)),
+        1 => long.clone().prop_map(|wait| Answer::Throttle(wait, Throttle::Pair)),
         1 => long.prop_map(Answer::Hang),
     ]
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bursar_broker::Throttle;
 use bursar_execution::Journal;
 use bursar_model::IntentState;
 use rust_decimal::dec;
@@ -132,7 +133,7 @@ async fn a_venue_that_asks_for_a_pause_gets_it() {
         .venue
         .book()
         .answers
-        .extend([Answer::Throttle(wait), Answer::Fill]);
+        .extend([Answer::Throttle(wait, Throttle::Account), Answer::Fill]);
     world.start().await;
 
     let refused = world.store.admit_now(patient(buy("100")));
@@ -143,6 +144,24 @@ async fn a_venue_that_asks_for_a_pause_gets_it() {
     assert_eq!(world.store.state(later), IntentState::Filled);
     let placed = world.venue.placed();
     assert!(placed[1].1 >= wait + placed[0].1, "{placed:?}");
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_of_one_pair_holds_up_no_other_order() {
+    let world = world();
+    world.hold(dec!(0.01));
+    let throttled = Answer::Throttle(Duration::from_secs(24), Throttle::Pair);
+    world.venue.book().answers.extend([throttled, Answer::Fill]);
+    world.start().await;
+
+    let refused = world.store.admit_now(patient(buy("100")));
+    world.pass(2).await;
+    let exit = world.store.admit_now(sell("0.01"));
+    world.pass(3).await;
+
+    assert_eq!(world.store.state(refused), IntentState::Rejected);
+    assert_eq!(world.store.state(exit), IntentState::Filled);
     world.end().await;
 }
 

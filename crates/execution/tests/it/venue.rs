@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bursar_broker::{
     Broker, BrokerProfile, CancelError, CancelOutcome, ErrorClass, IdUniqueness, KeyRights, OrderTicket,
-    PlaceError, Placed, ReadError, VenueOrder, VenueOrderStatus,
+    PlaceError, Placed, ReadError, Throttle, VenueOrder, VenueOrderStatus,
 };
 use bursar_controls::ApprovedOrder;
 use bursar_model::{
@@ -44,7 +44,7 @@ pub(crate) enum Answer {
     /// The answer is lost, and so much later the order works in the book.
     LandLate(Duration),
     NotSent,
-    Throttle(Duration),
+    Throttle(Duration, Throttle),
     /// The venue does not answer for so long, and then says no.
     Hang(Duration),
 }
@@ -316,9 +316,10 @@ impl Broker for Venue {
                 class: ErrorClass::Connect,
                 reason: "connection refused".into(),
             }),
-            Answer::Throttle(wait) => Err(PlaceError::Throttled {
+            Answer::Throttle(wait, of) => Err(PlaceError::Throttled {
                 code: "EOrder:Rate limit exceeded".into(),
                 wait,
+                of,
             }),
             Answer::Hang(long) => {
                 tokio::time::sleep(long).await;
