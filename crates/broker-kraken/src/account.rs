@@ -1,7 +1,7 @@
 //! One account, reached with one key.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -64,6 +64,8 @@ pub struct Kraken {
     gate: Gate,
     read_limit: ReadLimit,
     order_limit: OrderLimit,
+    /// Pairs of which it was said that Kraken does not list them.
+    left_out: Mutex<BTreeSet<String>>,
 }
 
 /// The account's own fees on a pair, in percent.
@@ -164,6 +166,7 @@ impl Kraken {
             gate: Gate::default(),
             read_limit: ReadLimit::new(settings.tier, now),
             order_limit: OrderLimit::new(settings.tier, now),
+            left_out: Mutex::default(),
             settings,
             public,
             signer,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::PoisonError;
 
 use bursar_broker::{ErrorClass, ReadError, VenueOrder};
 use bursar_model::{Amount, ClientOrderId, Fill, Liquidity, Price, Quantity};
@@ -100,6 +101,12 @@ impl Kraken {
         let directory = self.public.directory_for(spellings).await?;
         let mut orders = Vec::with_capacity(wire.len());
         for (id, order) in wire {
+            let spelling = order.descr.pair.as_deref().unwrap_or_default();
+            // One with a client's id may be ours: then a list that cannot be read is none.
+            if order.cl_ord_id.is_none() && directory.named(spelling) == Named::Unknown {
+                self.leave_out(call, spelling);
+                continue;
+            }
             let read = orders::venue_order(id, order, &directory);
             orders.extend(read.map_err(|reason| unreadable(call, reason))?);
         }
@@ -181,7 +188,12 @@ impl Kraken {
             let pair = match directory.named(&trade.pair) {
                 Named::Pair(known) => known,
                 Named::BeyondUs => continue,
-                Named::Unknown => return Err(unreadable(CALL, no(&trade.pair, "a pair that Kraken lists"))),
+                // Of an order of ours, whose pair is gone since, the list of orders says that more was filled than
+                // is booked; what the owner trades by hand there keeps nobody from reading the rest.
+                Named::Unknown => {
+                    self.leave_out(CALL, &trade.pair);
+                    continue;
+                }
             };
             let fill = read_fill(id, trade, pair).map_err(|reason| unreadable(CALL, reason))?;
             if fill.at >= since {
@@ -190,6 +202,22 @@ impl Kraken {
         }
         fills.sort_by(|a, b| a.at.cmp(&b.at).then_with(|| a.id.cmp(&b.id)));
         Ok(fills)
+    }
+}
+
+impl Kraken {
+    /// Told once for each pair.
+    fn leave_out(&self, call: &str, spelling: &str) {
+        const MOST: usize = 1_000;
+        let mut told = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() < MOST && told.insert(spelling.to_owned()) {
+            let pair: String = spelling.chars().take(40).collect();
+            tracing::warn!(
+                call,
+                pair,
+                "a pair that Kraken does not list: what was traded there by hand is left out"
+            );
+        }
     }
 }
 

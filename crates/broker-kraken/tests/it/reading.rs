@@ -237,7 +237,38 @@ async fn foreign_orders_are_listed_and_those_of_other_venues_left_out() {
 }
 
 #[tokio::test]
-async fn an_order_on_a_pair_that_kraken_does_not_list_voids_the_reading() {
+async fn what_the_owner_trades_by_hand_on_a_pair_that_kraken_does_not_list_is_left_out() {
+    let world = World::new(|call| match call.path.as_str() {
+        "/0/private/OpenOrders" => {
+            let orders = [order(1, "open", None, "AAPLxUSD"), order(2, "open", Some(ID), "XBTUSD")];
+            Some((200, list("open", &orders, 2)))
+        }
+        "/0/private/TradesHistory" => {
+            let trade = |id: &str, pair: &str| {
+                format!(
+                    r#""{id}":{{"ordertxid":"OABCDE-12345-FGHIJK","postxid":"TKH2SE-M7IF5-CFI7LT","pair":"{pair}",
+                    "time":1772000001.25,"type":"buy","ordertype":"limit","price":"60000.0","cost":"6.0","fee":"0.015",
+                    "vol":"0.0001","margin":"0.0","misc":"","trade_id":1,"maker":true}}"#
+                )
+            };
+            let rows = [trade("T00001-AAAAA-BBBBBB", "AAPLxUSD"), trade("T00002-AAAAA-BBBBBB", "XXBTZUSD")];
+            Some((200, ok(&format!(r#"{{"trades":{{{}}},"count":2}}"#, rows.join(",")))))
+        }
+        _ => None,
+    })
+    .await;
+
+    let orders = world.kraken.open_orders().await.unwrap();
+    let fills = world.kraken.fills(since()).await.unwrap();
+
+    assert_eq!(orders.len(), 1);
+    assert_eq!(orders[0].pair.to_string(), "BTC-USD");
+    assert_eq!(fills.len(), 1);
+    assert_eq!(fills[0].id.as_str(), "T00002-AAAAA-BBBBBB");
+}
+
+#[tokio::test]
+async fn an_order_with_a_clients_id_on_a_pair_that_kraken_does_not_list_voids_the_reading() {
     let world = World::new(|call| {
         (call.path == "/0/private/OpenOrders")
             .then(|| (200, list("open", &[order(1, "open", Some(ID), "NEWUSD")], 1)))
