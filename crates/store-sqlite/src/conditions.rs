@@ -26,6 +26,45 @@ use crate::values::{Exact, Json, Moment, Text, json, moment};
 use crate::writer::Tx;
 use crate::{approvals, days, equity, figures, losses, quotes, vault};
 
+impl SqliteStore {
+    /// As [`Conditions::set_permissions`], if they still are what somebody has `seen` who then thought about it: what
+    /// another person lowered meanwhile is not raised again by a question that was answered late.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::Refused`] when they changed since.
+    pub async fn replace_permissions(
+        &self,
+        user: &UserId,
+        seen: &UserPermissions,
+        permissions: &UserPermissions,
+        act: &Act,
+    ) -> Result<(), JournalError> {
+        let (user, seen, new, act) = (user.clone(), seen.clone(), permissions.clone(), act.clone());
+        self.write(move |tx| {
+            known_user(tx, &user)?;
+            let before = self::permissions(tx, &user)?;
+            if before != seen {
+                return Err(JournalError::Refused {
+                    rule: "changed-meanwhile",
+                    why: format!("somebody changed what `{user}` may do since it was read"),
+                    hint: "look at `bursar permissions show`, and run the command again",
+                });
+            }
+            Ok(set_of_user(
+                tx,
+                "permission",
+                Action::PermissionsSet,
+                &user,
+                &before,
+                &new,
+                &act,
+            )?)
+        })
+        .await
+    }
+}
+
 #[async_trait]
 impl Conditions for SqliteStore {
     async fn policy(&self) -> Result<Policy, JournalError> {

@@ -217,7 +217,8 @@ async fn set(command: Set, session: &mut Session<'_>) -> Result<Exit, Failure> {
     let wanted = command.limits.over(&before, &top);
     let after = within_tier(wanted, &before, &user, command.exceed_tier, &opened, session)?;
     let act = session.act();
-    opened.store.set_permissions(&command.user, &after, &act).await?;
+    let store = &opened.store;
+    (store.replace_permissions(&command.user, &before, &after, &act)).await?;
 
     let ceiling = opened.installation.settings.tier(user.tier).ceiling;
     let without_effect = preferences_without_effect(&user.id, &after, &opened, session).await?;

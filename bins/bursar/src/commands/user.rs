@@ -355,9 +355,9 @@ async fn set_tier(command: SetTier, session: &mut Session<'_>) -> Result<Exit, F
             .store
             .update_user(&user.id, UserChange::Tier(command.tier), &act)
             .await?;
-        opened.store.set_permissions(&user.id, &after, &act).await?;
+        (opened.store.replace_permissions(&user.id, &before, &after, &act)).await?;
     } else {
-        opened.store.set_permissions(&user.id, &after, &act).await?;
+        (opened.store.replace_permissions(&user.id, &before, &after, &act)).await?;
         opened
             .store
             .update_user(&user.id, UserChange::Tier(command.tier), &act)
