@@ -19,6 +19,7 @@ const CALL_STAGES: [&str; 5] = ["numbered", "signed", "leaving", "answered", "un
 const APART: &[(&str, &str)] = &[
     ("set_default_account", "no command does it yet"),
     ("mark_restored", "a store that comes back has no daemon yet"),
+    ("doubt", "a store that comes back has no daemon yet"),
     ("come_from", "a store that comes back has no daemon yet"),
     ("erase", "a store that comes back has no daemon yet"),
     ("limit_growth", "only tests do it"),
