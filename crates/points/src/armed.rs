@@ -15,7 +15,8 @@ pub struct Plan {
     pub stop_at: BTreeMap<String, u64>,
     /// Where each moment is noted when it is reached for the first time, and the last one as `died NAME`.
     pub log: Option<PathBuf>,
-    /// Words that switch on a defect, so that a campaign can show that it sees it.
+    /// Words that switch on a defect, so that a campaign can show that it sees it; and `stands-still`, with which
+    /// the process stops at its moment instead of dying there.
     pub told: Vec<String>,
 }
 
@@ -40,6 +41,9 @@ impl Plan {
         }
     }
 }
+
+/// The word for a process that is to stand still at its moment instead of dying there, with all that it holds.
+const STANDS_STILL: &str = "stands-still";
 
 struct Armed {
     plan: Plan,
@@ -94,6 +98,10 @@ pub fn reach(what: &str, stage: &str) {
             // Written before the signal, and so never by a process that was killed by somebody else.
             _ = writeln!(log, "died {name}");
         }
+    }
+    if is_last && is_told(STANDS_STILL) {
+        _ = kill_process(getpid(), Signal::STOP);
+        return;
     }
     if is_last {
         _ = kill_process(getpid(), Signal::KILL);

@@ -152,6 +152,23 @@ async fn whether_a_change_is_on_a_disk_that_syncs_nothing_is_unclear() {
     assert_eq!(ended.exit, Exit::Unclear.code(), "{}", ended.said);
 }
 
+/// A command that stands still in the middle of its transaction, and so holds the lock of the store until it is
+/// dropped.
+async fn holding_the_lock(stage: &mut Rehearsal) -> tokio::process::Child {
+    let line = Line::typed("ops_desk", "permissions set mara_ilves --max-position-usd 250");
+    let log = stage.folder().join("points-holder.log");
+    let moment = "replace_permissions/uncommitted";
+    let mut variables = hand::armed(moment.to_owned(), &log).to_vec();
+    variables.push(("BURSAR_POINT_TOLD", "stands-still".to_owned()));
+    let holder = hand::start(stage.folder(), &line, &variables);
+    let stands = async || {
+        let log = std::fs::read_to_string(&log).unwrap_or_default();
+        log.contains(&format!("died {moment}"))
+    };
+    assert!(stage.until(Duration::from_secs(60), stands).await);
+    holder
+}
+
 /// Somebody holds the lock of the store and does not let it go. The daemon stays, obeys the file from memory, and
 /// cancels what works although it can record nothing.
 #[tokio::test]
@@ -161,8 +178,7 @@ async fn u4_a_stop_works_each_time_while_the_store_is_locked() {
     let store = trading(&mut stage).await;
     let mut left = trips("locked", seed);
     let expected = left;
-    let holder = rusqlite::Connection::open(stage.folder().join("bursar-data/bursar.db")).unwrap();
-    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut holder = holding_the_lock(&mut stage).await;
 
     while left > 0 {
         let now = left.min(AT_ONCE);
@@ -184,7 +200,7 @@ async fn u4_a_stop_works_each_time_while_the_store_is_locked() {
     assert!(works_at_exchange(&stage).is_empty(), "{}", stage.log());
     assert!(stage.daemon_runs(), "{}", stage.log());
 
-    holder.execute_batch("ROLLBACK").unwrap();
+    holder.kill().await.unwrap();
     let recorded = async || u64::try_from(store.latches().await.unwrap().len()).unwrap() == expected;
     assert!(
         stage.until(Duration::from_secs(60), recorded).await,
