@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bursar_model::IntentId;
+use bursar_model::{IntentId, Pair};
 use tokio::time::Instant;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -16,6 +16,8 @@ pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(60);
 pub(super) struct Pace {
     held: BTreeMap<IntentId, Held>,
     all_until: Option<Instant>,
+    /// Until when the venue takes no new risk of a pair.
+    pairs_until: BTreeMap<Pair, Instant>,
 }
 
 #[derive(Debug)]
@@ -51,6 +53,19 @@ impl Pace {
             next_pause: longer(pause),
         };
         self.held.insert(id, held);
+    }
+
+    /// Whether the venue may be asked for more of this pair.
+    pub(super) fn is_free_in(&self, pair: &Pair) -> bool {
+        (self.pairs_until.get(pair)).is_none_or(|until| Instant::now() >= *until)
+    }
+
+    /// Nothing of this pair is tried for so long, but what the adapter keeps room for.
+    pub(super) fn hold_pair(&mut self, pair: &Pair, asked: Duration) {
+        let now = Instant::now();
+        self.pairs_until.retain(|_, until| *until > now);
+        self.pairs_until
+            .insert(pair.clone(), after(asked.min(LONGEST_WAIT)));
     }
 
     /// Nothing at all is tried for so long.

@@ -75,7 +75,11 @@ impl Desk {
         });
         let mut orders = lock(&self.orders);
         orders.keep(|id| admitted.iter().any(|intent| intent.id == id));
-        admitted.retain(|intent| orders.is_free(intent.id));
+        admitted.retain(|intent| {
+            // For an exit the adapter keeps room, also in a pair that it closed.
+            let is_held_up = !intent.reducing && !orders.is_free_in(&intent.request.pair);
+            orders.is_free(intent.id) && (!is_held_up || now > intent.valid_until)
+        });
         let next = admitted
             .into_iter()
             .min_by_key(|intent| (!intent.reducing, intent.created_at));
@@ -123,14 +127,12 @@ impl Desk {
         if let Err(error) = &placed {
             warn!(account = %self.account, intent = %intent.id, %error, hint = error.hint(), "order not confirmed");
         }
-        // What holds for its pair alone, the adapter keeps.
-        if let Err(PlaceError::Throttled {
-            wait,
-            of: Throttle::Account,
-            ..
-        }) = &placed
-        {
-            lock(&self.orders).hold_all(*wait);
+        if let Err(PlaceError::Throttled { wait, of, .. }) = &placed {
+            let mut orders = lock(&self.orders);
+            match of {
+                Throttle::Account => orders.hold_all(*wait),
+                Throttle::Pair => orders.hold_pair(&intent.request.pair, *wait),
+            }
         }
         let error = placed
             .as_ref()
