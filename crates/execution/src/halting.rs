@@ -24,7 +24,7 @@ const CLOCKS_APART: SignedDuration = SignedDuration::from_secs(60);
 
 /// The longest that a venue which bounds attempts holds one. After a store was put back, an attempt that it
 /// knows nothing of may still arrive for so long.
-const LONGEST_ACCEPTANCE: SignedDuration = SignedDuration::from_secs(60);
+pub const LONGEST_ACCEPTANCE: Duration = Duration::from_secs(60);
 
 /// One complete list of an account's working orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,7 +103,7 @@ pub fn latest_bound(now: Timestamp, acceptance: Duration) -> Timestamp {
 /// switch of another cause, and once nothing but reducing is left of this one.
 pub fn forgotten_until(latch: &Latch) -> Option<Timestamp> {
     (latch.cause == LatchCause::Restored && latch.mode > LatchMode::ReduceOnly)
-        .then(|| later(later(latch.tripped_at, LONGEST_ACCEPTANCE), CLOCKS_APART))
+        .then(|| latest_bound(latch.tripped_at, LONGEST_ACCEPTANCE))
 }
 
 /// Judges one switch over one account.

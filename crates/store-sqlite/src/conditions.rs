@@ -41,28 +41,37 @@ impl SqliteStore {
         act: &Act,
     ) -> Result<(), JournalError> {
         let (user, seen, new, act) = (user.clone(), seen.clone(), permissions.clone(), act.clone());
-        self.write(move |tx| {
-            known_user(tx, &user)?;
-            let before = self::permissions(tx, &user)?;
-            if before != seen {
-                return Err(JournalError::Refused {
-                    rule: "changed-meanwhile",
-                    why: format!("somebody changed what `{user}` may do since it was read"),
-                    hint: "look at `bursar permissions show`, and run the command again",
-                });
-            }
-            Ok(set_of_user(
-                tx,
-                "permission",
-                Action::PermissionsSet,
-                &user,
-                &before,
-                &new,
-                &act,
-            )?)
-        })
-        .await
+        self.write(move |tx| put_permissions(tx, &user, Some(&seen), &new, &act))
+            .await
     }
+}
+
+/// `seen`: what they must be still.
+fn put_permissions(
+    tx: &Tx<'_>,
+    user: &UserId,
+    seen: Option<&UserPermissions>,
+    new: &UserPermissions,
+    act: &Act,
+) -> Result<(), JournalError> {
+    known_user(tx, user)?;
+    let before = permissions(tx, user)?;
+    if seen.is_some_and(|seen| *seen != before) {
+        return Err(JournalError::Refused {
+            rule: "changed-meanwhile",
+            why: format!("somebody changed what `{user}` may do since it was read"),
+            hint: "look at `bursar permissions show`, and run the command again",
+        });
+    }
+    Ok(set_of_user(
+        tx,
+        "permission",
+        Action::PermissionsSet,
+        user,
+        &before,
+        new,
+        act,
+    )?)
 }
 
 #[async_trait]
@@ -92,20 +101,8 @@ impl Conditions for SqliteStore {
         act: &Act,
     ) -> Result<(), JournalError> {
         let (user, new, act) = (user.clone(), permissions.clone(), act.clone());
-        self.write(move |tx| {
-            known_user(tx, &user)?;
-            let before = self::permissions(tx, &user)?;
-            Ok(set_of_user(
-                tx,
-                "permission",
-                Action::PermissionsSet,
-                &user,
-                &before,
-                &new,
-                &act,
-            )?)
-        })
-        .await
+        self.write(move |tx| put_permissions(tx, &user, None, &new, &act))
+            .await
     }
 
     async fn preferences(&self, user: &UserId) -> Result<Preferences, JournalError> {

@@ -1,7 +1,5 @@
 //! Ending by people what the gateway cannot end: an order that is unknown or an incident.
 
-use std::time::Duration;
-
 use bursar_audit::{Data, Hash};
 use bursar_auth::Act;
 use bursar_execution::machine::transition;
@@ -21,8 +19,6 @@ use crate::writer::Tx;
 /// How long after the acceptance bound a venue may still show an order for the first time: the
 /// largest lag of any venue, and its clock's skew.
 const SHOWN_BY: SignedDuration = SignedDuration::from_secs(62);
-/// The longest that an exchange takes an attempt of which a store that was put back knows nothing.
-const LONGEST_FORGOTTEN: Duration = Duration::from_secs(60);
 
 fn refuse(rule: &'static str, why: impl Into<String>, hint: &'static str) -> ApprovalError {
     ApprovalError::Refused {
@@ -110,7 +106,7 @@ fn was_never_there(
     }
     // Where a store that was put back has forgotten it, the account's adapter says it when it connects.
     let is_in_doubt = intent.state == IntentState::Unknown;
-    let forgotten = || halting::latest_bound(intent.updated_at, LONGEST_FORGOTTEN);
+    let forgotten = || halting::latest_bound(intent.updated_at, halting::LONGEST_ACCEPTANCE);
     // Of an exchange that bounds nothing only people can tell.
     let shown_by = intent
         .acceptance_bound

@@ -228,28 +228,28 @@ fn compared_for(
     if latch.cause != LatchCause::Restored {
         return Ok(accounts);
     }
+    let users = directory::users(connection)?;
     for account in directory::accounts(connection, None)? {
         let id = account.id();
         let is_covered = latch.scope.covers(id, account.owner(), account.broker());
-        if is_covered && !accounts.contains(id) && could_trade(connection, &account)? {
+        // What nobody enabled or gave a key is compared before it trades, whenever that is.
+        let is_enabled = users
+            .iter()
+            .any(|user| user.id == *account.owner() && user.enabled);
+        if is_covered && is_enabled && !accounts.contains(id) && could_sign(connection, &account)? {
             accounts.push(id.clone());
         }
     }
     Ok(accounts)
 }
 
-/// What nobody enabled or gave a key is compared before it trades, whenever that is.
-fn could_trade(connection: &Connection, account: &Account) -> Result<bool, JournalError> {
-    let can_sign = match account.mode() {
+fn could_sign(connection: &Connection, account: &Account) -> Result<bool, JournalError> {
+    let has_key = match account.mode() {
         AccountMode::Live => vault::credential_of(connection, account.id())?.is_some(),
         AccountMode::Paper => true,
         AccountMode::Shadow => false,
     };
-    let users = directory::users(connection)?;
-    let is_enabled = users
-        .iter()
-        .any(|user| user.id == *account.owner() && user.enabled);
-    Ok(account.status == AccountStatus::Active && can_sign && is_enabled)
+    Ok(account.status == AccountStatus::Active && has_key)
 }
 
 fn accounts_with_lots(connection: &Connection) -> Result<Vec<AccountId>, StoreError> {
