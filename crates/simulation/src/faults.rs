@@ -1,7 +1,6 @@
 //! What goes wrong, and when.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bursar_auth::{Directory, UserChange};
@@ -15,6 +14,7 @@ use jiff::SignedDuration;
 use rust_decimal::{Decimal, dec};
 use tokio::time::Instant;
 
+use crate::backups::Backup;
 use crate::operator::Operator;
 use crate::random::Random;
 use crate::truth::Segment;
@@ -23,12 +23,6 @@ use crate::venue::market::grid;
 pub(crate) struct Faults<'w> {
     operator: &'w Operator,
     luck: Random,
-}
-
-/// A copy of the store, and when it was made.
-struct Copy {
-    path: PathBuf,
-    at_ms: i64,
 }
 
 /// What a user may do at most, before anything is lowered.
@@ -49,13 +43,14 @@ impl<'w> Faults<'w> {
         }
     }
 
-    /// Injects faults for ever; `lives` takes what a store held that was put aside for an older copy.
+    /// Injects faults for ever; `lives` takes what a store held that was lost.
     pub(crate) async fn run(&self, lives: &tokio::sync::Mutex<Vec<Segment>>) {
         let machine = &self.operator.machine;
         if !machine.plan.has_faults {
             return std::future::pending().await;
         }
-        let mut copy: Option<Copy> = None;
+        // And when it was made.
+        let mut backup: Option<(Backup, i64)> = None;
         let mut may_put_back = machine.plan.is_put_back;
         loop {
             tokio::time::sleep(self.luck.ms(150, 2600)).await;
@@ -79,18 +74,15 @@ impl<'w> Faults<'w> {
                 85..=87 => self.revoke_pairs().await,
                 88..=91 => self.replace_key(),
                 92..=95 => self.trade_by_hand(),
-                _ if may_put_back => match copy.take() {
+                _ if may_put_back => match backup.take() {
                     None => {
                         let at_ms = machine.time.ms();
-                        copy = Some(Copy {
-                            path: machine.copy_store(),
-                            at_ms,
-                        });
+                        backup = Some((self.operator.back_up().await, at_ms));
                     }
-                    Some(made) => {
+                    Some((backup, at_ms)) => {
                         may_put_back = false;
-                        machine.fault("put-back", format!("the store of {} ms", made.at_ms));
-                        let ended = self.operator.put_back(&made.path, made.at_ms).await;
+                        machine.fault("put-back", format!("the store of {at_ms} ms"));
+                        let ended = self.operator.put_back(&backup, at_ms).await;
                         lives.lock().await.push(ended);
                     }
                 },
@@ -321,7 +313,7 @@ impl<'w> Faults<'w> {
         venue.place_by_hand(account, terms);
     }
 
-    /// At times as long as the safety rules name.
+    /// At times so long that a day may end meanwhile.
     fn mostly_short(&self, short_ms: u64, longest_ms: u64) -> Duration {
         if self.luck.chance(750) {
             self.luck.ms(1000, short_ms)

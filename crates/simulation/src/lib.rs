@@ -1,7 +1,7 @@
 //! Whole worlds of gateway processes and exchanges, each decided by one seed, and what must hold in them.
 //!
 //! A world is the real gateway (store, gate, desks, flattener, price feed, loss checks) in one or two
-//! processes on one simulated machine, and exchanges of the classes A, B and C of the safety rules. Its
+//! processes on one simulated machine, and exchanges of the classes A, B and C of `docs/safety.md`. Its
 //! time, its randomness, its network, its disk and every fault come from the seed. When the faults are
 //! over and time has passed, the oracles compare the stores with the exchanges' own books.
 //!
@@ -20,6 +20,7 @@
     reason = "a mistake in the simulation itself must end it, and names nobody else's fault"
 )]
 
+mod backups;
 mod broker;
 mod campaign;
 mod clock;

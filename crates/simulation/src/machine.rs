@@ -8,12 +8,13 @@ use bursar_auth::{Act, Principal};
 use bursar_broker::BrokerProfile;
 use bursar_execution::NewLatch;
 use bursar_model::{AccountId, BrokerId, ClientOrderId, Clock, CredentialId};
-use bursar_store_sqlite::{Environment, SqliteStore, StoreError, Threads};
+use bursar_store_sqlite::{Environment, SqliteStore, StoreError, Threads, discard_copy};
 use jiff::Timestamp;
 use tempfile::TempDir;
 use tokio::sync::{Notify, RwLock, watch};
 use tokio::time::Instant;
 
+use crate::backups::Backups;
 use crate::clock::{MachineClock, WorldTime};
 use crate::fate::Fate;
 use crate::log::{Log, What};
@@ -33,6 +34,7 @@ pub(crate) struct Machine {
     pub(crate) entropy: Arc<Random>,
     pub(crate) network: Random,
     pub(crate) disk_luck: Random,
+    pub(crate) backups: Backups,
     folder: TempDir,
     full_until: Mutex<Option<Instant>>,
     /// The next answers to a write that get lost, of each process.
@@ -49,7 +51,7 @@ pub(crate) struct Machine {
     pub(crate) running: watch::Sender<usize>,
     scratch: AtomicUsize,
     is_quiet: AtomicBool,
-    /// How often an older copy of the store took its place.
+    /// How often a store came back from a backup.
     put_backs: AtomicUsize,
 }
 
@@ -99,6 +101,7 @@ impl Machine {
             weather,
             venues,
             entropy,
+            backups: Backups::new(seed, folder.path()),
             folder,
             full_until: Mutex::default(),
             unclear: Mutex::default(),
@@ -251,13 +254,13 @@ impl Machine {
         copy
     }
 
-    /// Puts an older copy back; nobody may have the store open.
-    pub(crate) fn put_back(&self, copy: &Path) {
-        copy_files(copy, &self.path());
+    /// The store is lost; nobody may have it open. The next one knows nothing of promises made since its backup.
+    pub(crate) fn lose_store(&self) {
+        discard_copy(&self.path());
         self.put_backs.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Which life of the store this is: a new one knows nothing of promises made since the copy.
+    /// Which life of the store this is.
     pub(crate) fn life(&self) -> usize {
         self.put_backs.load(Ordering::Relaxed)
     }

@@ -7,9 +7,12 @@ use bursar_controls::{ClearRule, Latch, LatchCause};
 use bursar_execution::{Approvals as _, Conditions, Journal, JournalError};
 use tokio::sync::{RwLock, RwLockReadGuard};
 
+use crate::backups::Backup;
 use crate::fate::Fate;
+use crate::log::What;
 use crate::machine::Machine;
 use crate::node::Node;
+use crate::truth::Segment;
 
 /// The number under which the command line is noted.
 pub(crate) const COMMAND_LINE: usize = 9;
@@ -34,8 +37,15 @@ impl Operator {
         RwLockReadGuard::map(guard, |node| node.as_ref().unwrap())
     }
 
-    /// Everybody lets go of the store; the newest copy is put back, marked, and opened again.
-    pub(crate) async fn put_back(&self, copy: &std::path::Path, copied_ms: i64) -> crate::truth::Segment {
+    /// A backup of the store as it is.
+    pub(crate) async fn back_up(&self) -> Backup {
+        let machine = &self.machine;
+        let node = self.node().await;
+        machine.backups.make(&node.store, &machine.act()).await
+    }
+
+    /// Everybody lets go of the store, which is lost; the backup is put back and opened. Returns what was lost.
+    pub(crate) async fn put_back(&self, backup: &Backup, copied_ms: i64) -> Segment {
         let machine = &self.machine;
         let mut node = self.node.write().await;
         let alone = machine.starting.write().await;
@@ -47,17 +57,16 @@ impl Operator {
         }
         drop(running.wait_for(|count| *count == 0).await);
         let ended = match node.take() {
-            Some(node) => crate::truth::Segment::read(&node.store).await,
-            None => crate::truth::Segment::default(),
+            Some(node) => Segment::read(&node.store).await,
+            None => Segment::default(),
         };
-        machine.put_back(copy);
-        machine.log.note(None, crate::log::What::PutBack { copied_ms });
-        let again = open(machine);
+        machine.lose_store();
+        machine.log.note(None, What::PutBack { copied_ms });
         let act = machine.act();
-        let latch = (again.store)
-            .mark_restored("an older copy was put back", &act)
-            .await
-            .unwrap();
+        let latch = (machine.backups)
+            .put_back(backup, &machine.path(), machine.environment(COMMAND_LINE), &act)
+            .await;
+        let again = open(machine);
         // As a daemon whose settings say so does when it starts.
         again.store.set_works_alone(true, &act).await.unwrap();
         again.note_switch(&latch, "restored");

@@ -107,6 +107,7 @@ async fn found(machine: &Arc<Machine>) {
         max_open_orders: 12,
         ..Policy::default()
     };
+    machine.backups.prepare(&store, &act).await;
     store.set_policy(&policy, &act).await.unwrap();
     // The operator of a world has nobody to ask.
     store.set_works_alone(true, &act).await.unwrap();
