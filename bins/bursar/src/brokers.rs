@@ -75,11 +75,19 @@ pub fn kraken_settings(settings: &Settings, broker: &BrokerId) -> Result<KrakenS
     })
 }
 
-pub const fn kraken_tier(tier: RateTier) -> KrakenTier {
-    match tier {
-        RateTier::Starter => KrakenTier::Starter,
-        RateTier::Intermediate => KrakenTier::Intermediate,
-        RateTier::Pro => KrakenTier::Pro,
+/// How an account at Kraken is traded by these settings.
+pub fn kraken_account(settings: &Settings, account: &Account, credential: CredentialId) -> KrakenAccount {
+    let broker = settings.brokers.of(account.broker());
+    KrakenAccount {
+        account: account.id().clone(),
+        mode: account.mode(),
+        credential,
+        tier: match broker.rate_tier {
+            RateTier::Starter => KrakenTier::Starter,
+            RateTier::Intermediate => KrakenTier::Intermediate,
+            RateTier::Pro => KrakenTier::Pro,
+        },
+        flexible_is_spendable: broker.auto_earn_is_spendable,
     }
 }
 
@@ -100,13 +108,8 @@ pub(crate) async fn key_rights(
     })?;
     let clock = Arc::clone(&surroundings.clock);
     let public = KrakenPublic::new(reach, Arc::clone(&clock)).map_err(|error| setup(&error))?;
-    let settings = KrakenAccount {
-        account: account.id().clone(),
-        mode: account.mode(),
-        credential: CredentialId::random(surroundings.entropy.as_ref()),
-        tier: kraken_tier(settings.brokers.of(account.broker()).rate_tier),
-        flexible_is_spendable: false,
-    };
+    let credential = CredentialId::random(surroundings.entropy.as_ref());
+    let settings = kraken_account(settings, account, credential);
     let kraken =
         Kraken::new(settings, public, signer, Arc::new(ByTheClock), clock).map_err(|error| setup(&error))?;
     kraken

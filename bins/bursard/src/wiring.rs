@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use bursar::brokers::{kraken_settings, kraken_tier, paper_broker};
+use bursar::brokers::{kraken_account, kraken_settings, paper_broker};
 use bursar_auth::Account;
 use bursar_broker::{Broker, MarketData};
-use bursar_broker_kraken::{Kraken, KrakenAccount, KrakenPublic, kraken_profile};
+use bursar_broker_kraken::{Kraken, KrakenPublic, kraken_profile};
 use bursar_config::Settings;
 use bursar_execution::breaker::{Meter, MeteredBroker, MeteredMarket};
 use bursar_keystore::{CredentialFacts, KeyStore};
@@ -116,13 +116,7 @@ impl Wiring {
             .load_signer(facts.id, &facts.place)
             .await
             .map_err(NoBroker::adapter)?;
-        let settings = KrakenAccount {
-            account: account.id().clone(),
-            mode: account.mode(),
-            credential: facts.id,
-            tier: kraken_tier(self.settings.brokers.of(account.broker()).rate_tier),
-            flexible_is_spendable: false,
-        };
+        let settings = kraken_account(&self.settings, account, facts.id);
         let numbers: Arc<dyn bursar_broker::NonceFloor> = self.store.clone();
         let broker = Kraken::new(
             settings,

@@ -24,7 +24,7 @@ use crate::catalogue::{Finding, judge};
 use crate::envelope::{self, Answer, unread, unreadable};
 use crate::form::Form;
 use crate::gate::{Gate, Turn, Urgency};
-use crate::limits::{KrakenTier, OrderLimit, ReadLimit, Share};
+use crate::limits::{KeyLimits, KrakenTier, Share};
 use crate::names::{Directory, Named};
 use crate::nonce::Numbers;
 use crate::public::{KrakenPublic, KrakenSetupError};
@@ -62,8 +62,7 @@ pub struct Kraken {
     signer: Arc<dyn Signer>,
     numbers: Numbers,
     gate: Gate,
-    read_limit: ReadLimit,
-    order_limit: OrderLimit,
+    limits: Arc<KeyLimits>,
     /// Pairs of which it was said that Kraken does not list them.
     left_out: Mutex<BTreeSet<String>>,
 }
@@ -156,7 +155,7 @@ impl Kraken {
                 });
             }
         }
-        let now = Instant::now();
+        let limits = public.limits(settings.credential, settings.tier);
         Ok(Self {
             profile: BrokerProfile {
                 sustainable_look: settings.tier.sustainable_look(),
@@ -164,8 +163,7 @@ impl Kraken {
             },
             numbers: Numbers::new(settings.credential, numbers, clock),
             gate: Gate::default(),
-            read_limit: ReadLimit::new(settings.tier, now),
-            order_limit: OrderLimit::new(settings.tier, now),
+            limits,
             left_out: Mutex::default(),
             settings,
             public,
@@ -229,7 +227,7 @@ impl Kraken {
 
     async fn wait_to_read(&self, points: u64, share: Share) -> Result<(), ReadError> {
         let patience = Instant::now() + self.public.longest_wait();
-        while let Err(wait) = self.read_limit.take(points, share, Instant::now()) {
+        while let Err(wait) = self.limits.reads.take(points, share, Instant::now()) {
             if Instant::now() + wait > patience {
                 return Err(ReadError::TryAgain {
                     class: ErrorClass::Rate,
@@ -250,19 +248,26 @@ impl Kraken {
         let now = Instant::now();
         let is_of_engine = finding.row.text.starts_with("EOrder:");
         let wait = if is_of_engine && finding.row.throttles() == Throttle::Account {
-            self.order_limit.exceeded(None, finding.wait, now)
+            self.limits.orders.exceeded(None, finding.wait, now)
         } else if finding.is("EOrder:Rate limit exceeded") {
-            self.order_limit.exceeded(pair, finding.wait, now)
+            self.limits.orders.exceeded(pair, finding.wait, now)
         } else if is_of_engine {
             // Too many orders work there: the counter of requests has room.
-            self.order_limit.too_many_open(pair, finding.wait, now)
+            self.limits.orders.too_many_open(pair, finding.wait, now)
         } else {
             // The key as a whole: neither readings nor orders go on meanwhile.
-            self.order_limit.exceeded(None, finding.wait, now);
-            self.read_limit.exceeded(finding.wait, now)
+            self.limits.orders.exceeded(None, finding.wait, now);
+            self.limits.reads.exceeded(finding.wait, now)
         };
         finding.wait = Some(wait);
         finding
+    }
+
+    /// The same for an answer to what is never slowed down itself.
+    fn heed(&self, answer: &Answer, pair: Option<&Pair>) {
+        if let Answer::Errors(errors) = answer {
+            drop(self.slowed(judge(errors, self.public.venue_now()), pair));
+        }
     }
 
     /// Numbers, signs and sends one request. The caller holds the gate.

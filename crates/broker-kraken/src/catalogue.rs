@@ -66,7 +66,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// Whom a limit concerns: those of the matching engine are counted by pair, but for the one that is not.
+    /// Whom a limit concerns: those of the matching engine are counted by pair, but for `EOrder:Domain rate limit exceeded`.
     pub(crate) fn throttles(&self) -> Throttle {
         if self.text.starts_with("EOrder:") && !self.text.starts_with("EOrder:Domain") {
             Throttle::Pair

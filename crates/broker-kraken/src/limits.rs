@@ -5,10 +5,10 @@
 //! must always go: looking an order up, leaving a position, cancelling.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bursar_model::{ClientOrderId, Pair};
+use bursar_model::{ClientOrderId, CredentialId, Pair};
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 use tokio::time::Instant;
@@ -22,6 +22,8 @@ use tokio::time::Instant;
     Default,
     PartialEq,
     Eq,
+    PartialOrd,
+    Ord,
     Hash,
     Serialize,
     Deserialize,
@@ -156,6 +158,32 @@ impl Level {
     }
 }
 
+/// What is counted of one key. Kraken goes on counting when a connection is made anew, and so do we.
+#[derive(Debug)]
+pub(crate) struct KeyLimits {
+    pub(crate) reads: ReadLimit,
+    pub(crate) orders: OrderLimit,
+}
+
+/// Those of every key.
+#[derive(Debug, Default)]
+pub(crate) struct Counters(Mutex<BTreeMap<(CredentialId, KrakenTier), Arc<KeyLimits>>>);
+
+impl Counters {
+    /// For a connection that is about to be made: its first complete look does not wait.
+    pub(crate) fn of(&self, key: CredentialId, tier: KrakenTier, now: Instant) -> Arc<KeyLimits> {
+        let mut counters = locked(&self.0);
+        let limits = counters.entry((key, tier)).or_insert_with(|| {
+            Arc::new(KeyLimits {
+                reads: ReadLimit::new(tier, now),
+                orders: OrderLimit::new(tier, now),
+            })
+        });
+        limits.reads.open();
+        Arc::clone(limits)
+    }
+}
+
 /// The counter of a key's readings.
 #[derive(Debug)]
 pub(crate) struct ReadLimit {
@@ -182,6 +210,10 @@ impl ReadLimit {
                 opening: OPENING,
             }),
         }
+    }
+
+    fn open(&self) {
+        locked(&self.reads).opening = OPENING;
     }
 
     /// Takes `points` now, or tells how long to wait for them.
@@ -264,20 +296,17 @@ impl OrderLimit {
         book.placed.push_back((id.clone(), pair.clone(), now));
     }
 
-    /// A cancel always goes; what it costs is counted.
-    pub(crate) fn cancel(&self, id: &ClientOrderId, now: Instant) {
+    /// A cancel always goes; what it costs is counted. Returns the order's pair, where the order is known.
+    pub(crate) fn cancel(&self, id: &ClientOrderId, now: Instant) -> Option<Pair> {
         let decay = self.tier.figures().orders_decay;
         let mut book = locked(&self.book);
-        let Some(index) = book.placed.iter().position(|(placed, ..)| placed == id) else {
-            return;
-        };
-        let Some((_, pair, placed_at)) = book.placed.remove(index) else {
-            return;
-        };
+        let index = book.placed.iter().position(|(placed, ..)| placed == id)?;
+        let (_, pair, placed_at) = book.placed.remove(index)?;
         let cost = cancel_points(now.saturating_duration_since(placed_at)).saturating_mul(1000);
         let level = book.level(&pair, now);
         level.settle(decay, now);
         level.points = level.points.saturating_add(cost);
+        Some(pair)
     }
 
     /// Kraken said that too many orders work, of this pair or (`None`) of everything; how long to wait.
@@ -375,7 +404,7 @@ fn later(now: Instant, wait: Duration) -> Instant {
     now.checked_add(wait).unwrap_or(now)
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -448,6 +477,29 @@ mod tests {
         }
         assert!(limit.take(1, Share::Ordinary, start).is_err());
         assert!(limit.take(2, Share::Reserved, start).is_ok());
+    }
+
+    #[test]
+    fn a_connection_that_is_made_anew_finds_what_the_last_one_used() {
+        let (counters, tier, start) = (Counters::default(), KrakenTier::Starter, Instant::now());
+        let key: CredentialId = "0f8fad5b-d9cb-469f-a165-70867728950e".parse().unwrap();
+        let first = counters.of(key, tier, start);
+        first.reads.take(10, Share::Ordinary, start).unwrap();
+        let pause = first.orders.exceeded(None, None, start);
+
+        let again = counters.of(key, tier, start);
+
+        assert!(
+            again.reads.take(3, Share::Ordinary, start).is_err(),
+            "two are left"
+        );
+        assert!(again.reads.take(2, Share::Ordinary, start).is_ok());
+        let refused = again.orders.place(&pair(), Share::Reserved, start);
+        assert_eq!(refused, Err(pause));
+        let other: CredentialId = "7c9e6679-7425-40de-944b-e07fc1f90ae7".parse().unwrap();
+        let untouched = counters.of(other, tier, start);
+        assert!(untouched.reads.take(10, Share::Ordinary, start).is_ok());
+        assert!(untouched.orders.place(&pair(), Share::Reserved, start).is_ok());
     }
 
     #[test]

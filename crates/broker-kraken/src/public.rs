@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bursar_broker::{ErrorClass, MarketData, ReadError, VenueStatus};
-use bursar_model::{Candle, Clock, Instrument, Pair, Price, Quote};
+use bursar_model::{Candle, Clock, CredentialId, Instrument, Pair, Price, Quote};
 use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use crate::endpoint::KrakenEndpoint;
 use crate::envelope::{self, unread, unreadable};
 use crate::form::Form;
-use crate::limits::PublicLimit;
+use crate::limits::{Counters, KeyLimits, KrakenTier, PublicLimit, locked};
 use crate::names::{Directory, Named};
 use crate::text::{Text, Unreadable};
 use crate::transport::Transport;
@@ -74,7 +74,8 @@ impl KrakenSetupError {
     }
 }
 
-/// Kraken's public data, shared by all accounts at Kraken. A handle: clones share one state.
+/// Kraken's public data, and what is counted of each key, shared by all accounts at Kraken. A handle: clones
+/// share one state.
 #[derive(Clone)]
 pub struct KrakenPublic {
     shared: Arc<Shared>,
@@ -85,9 +86,12 @@ struct Shared {
     clock: Arc<dyn Clock>,
     longest_wait: Duration,
     limit: PublicLimit,
+    counters: Counters,
     venue_clock: VenueClock,
     told: Mutex<Option<Told>>,
-    names: Mutex<Option<Names>>,
+    names: std::sync::Mutex<Option<Names>>,
+    /// Held by whoever reads the names; who knows them does not wait for it.
+    reading_names: Mutex<()>,
 }
 
 /// What Kraken's clock showed, and when we had it by a clock of ours that nobody sets.
@@ -131,9 +135,11 @@ impl KrakenPublic {
                 clock,
                 longest_wait: settings.longest_wait,
                 limit: PublicLimit::new(settings.public_burst, settings.public_per_second, Instant::now()),
+                counters: Counters::default(),
                 venue_clock: VenueClock::default(),
                 told: Mutex::new(None),
-                names: Mutex::new(None),
+                names: std::sync::Mutex::default(),
+                reading_names: Mutex::new(()),
             }),
         })
     }
@@ -151,6 +157,10 @@ impl KrakenPublic {
 
     pub(crate) fn transport(&self) -> &Transport {
         &self.shared.transport
+    }
+
+    pub(crate) fn limits(&self, key: CredentialId, tier: KrakenTier) -> Arc<KeyLimits> {
+        self.shared.counters.of(key, tier, Instant::now())
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -180,12 +190,14 @@ impl KrakenPublic {
 
     /// The names of pairs and assets, read once.
     pub(crate) async fn directory(&self) -> Result<Arc<Directory>, ReadError> {
-        let mut names = self.shared.names.lock().await;
-        if let Some(known) = &*names {
-            return Ok(known.directory.clone());
+        if let Some(known) = self.known_names() {
+            return Ok(known.directory);
         }
-        let read = self.read_names(None).await?;
-        Ok(names.insert(read).directory.clone())
+        let sole = self.shared.reading_names.lock().await;
+        match self.known_names() {
+            Some(known) => Ok(known.directory),
+            None => self.read_names(&sole).await,
+        }
     }
 
     /// The names, read again if one of `spellings` is not among them.
@@ -198,18 +210,18 @@ impl KrakenPublic {
         if unknown.next().is_none() {
             return Ok(directory);
         }
-        let mut names = self.shared.names.lock().await;
-        let rested = names
-            .as_ref()
-            .is_none_or(|known| self.now().duration_since(known.at).abs() > NAMES_REST);
-        if rested {
-            let read = self.read_names(names.as_ref()).await?;
-            *names = Some(read);
+        let sole = self.shared.reading_names.lock().await;
+        match self.known_names() {
+            Some(known) if self.now().duration_since(known.at).abs() <= NAMES_REST => Ok(known.directory),
+            _ => self.read_names(&sole).await,
         }
-        Ok(names.as_ref().map_or(directory, |known| known.directory.clone()))
     }
 
-    async fn read_names(&self, earlier: Option<&Names>) -> Result<Names, ReadError> {
+    fn known_names(&self) -> Option<Names> {
+        locked(&self.shared.names).clone()
+    }
+
+    async fn read_names(&self, _sole: &MutexGuard<'_, ()>) -> Result<Arc<Directory>, ReadError> {
         let form = Form::new();
         let (pairs, assets) = tokio::try_join!(
             self.get::<BTreeMap<String, WirePair>>("AssetPairs", &form),
@@ -217,14 +229,15 @@ impl KrakenPublic {
         )?;
         let directory =
             Directory::new(&pairs, &assets).map_err(|collision| unreadable("AssetPairs", collision))?;
-        let directory = match earlier {
+        let directory = Arc::new(match self.known_names() {
             Some(earlier) => directory.remembering(&earlier.directory),
             None => directory,
-        };
-        Ok(Names {
-            directory: Arc::new(directory),
+        });
+        *locked(&self.shared.names) = Some(Names {
+            directory: Arc::clone(&directory),
             at: self.now(),
-        })
+        });
+        Ok(directory)
     }
 
     async fn get<T: DeserializeOwned>(&self, call: &'static str, form: &Form) -> Result<T, ReadError> {
@@ -264,9 +277,8 @@ impl KrakenPublic {
 impl MarketData for KrakenPublic {
     /// Always read afresh: minimums and status change without notice.
     async fn instruments(&self) -> Result<Vec<Instrument>, ReadError> {
-        let mut names = self.shared.names.lock().await;
-        let read = self.read_names(names.as_ref()).await?;
-        Ok(names.insert(read).directory.instruments())
+        let sole = self.shared.reading_names.lock().await;
+        Ok(self.read_names(&sole).await?.instruments())
     }
 
     async fn quotes(&self, pairs: &[Pair]) -> Result<Vec<Quote>, ReadError> {

@@ -30,7 +30,7 @@ pub use market_data::{MarketData, VenueStatus};
 pub use nonce::{NonceFloor, NonceFloorError, nonce_block};
 pub use profile::{BrokerProfile, IdUniqueness};
 pub use trading::{Broker, CancelOutcome, KeyRights, OrderTicket, Placed, VenueOrder, VenueOrderStatus};
-pub use wanted::StillWanted;
+pub use wanted::{NotWanted, StillWanted};
 
 /// The example of the README, compiled and run.
 #[cfg(doctest)]

@@ -30,12 +30,25 @@ impl StillWanted {
     ///
     /// # Errors
     ///
-    /// [`PlaceError::NotSent`], for the adapter to return as it is.
-    pub fn ask(&self) -> Result<(), PlaceError> {
-        (self.0)().map_err(|reason| PlaceError::NotSent {
+    /// Nothing may be written any more. With `?` an adapter says so.
+    pub fn ask(&self) -> Result<(), NotWanted> {
+        (self.0)().map_err(|reason| NotWanted { reason })
+    }
+}
+
+/// An order is not wanted any more, and nothing of it was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotWanted {
+    /// Why, for people.
+    pub reason: String,
+}
+
+impl From<NotWanted> for PlaceError {
+    fn from(NotWanted { reason }: NotWanted) -> Self {
+        Self::NotSent {
             class: ErrorClass::LocalFault,
             reason,
-        })
+        }
     }
 }
 

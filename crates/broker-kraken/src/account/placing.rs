@@ -63,7 +63,7 @@ impl Kraken {
         // The last look at the deadline and at the switches, after every wait: also for the number.
         let may_write = || {
             self.time_left(ticket)?;
-            ticket.still_wanted.ask()
+            Ok(ticket.still_wanted.ask()?)
         };
         let sent = self.exchange_if("AddOrder", &form, Lane::Write, may_write).await;
         drop(turn);
@@ -80,7 +80,7 @@ impl Kraken {
             Err(PlaceError::Refused { .. } | PlaceError::Throttled { .. })
         ) {
             let id = &ticket.client_order_id;
-            self.order_limit.placed(id, &terms.pair, Instant::now());
+            self.limits.orders.placed(id, &terms.pair, Instant::now());
         }
         placed
     }
@@ -118,7 +118,7 @@ impl Kraken {
     }
 
     async fn wait_to_order(&self, pair: &Pair, share: Share, patience: Instant) -> Result<(), PlaceError> {
-        while let Err(wait) = self.order_limit.place(pair, share, Instant::now()) {
+        while let Err(wait) = self.limits.orders.place(pair, share, Instant::now()) {
             if Instant::now() + wait > patience {
                 return Err(not_sent(
                     ErrorClass::Rate,
@@ -142,7 +142,9 @@ impl Kraken {
             self.exchange(CALL, &form, Lane::Write).await
         };
         let reply = sent.map_err(|no_answer| envelope::unread(no_answer.into_no_reply()))?;
-        let told: WireDeadMan = envelope::read(CALL, &envelope::open(&reply), self.public.venue_now())?;
+        let answer = envelope::open(&reply);
+        self.heed(&answer, None);
+        let told: WireDeadMan = envelope::read(CALL, &answer, self.public.venue_now())?;
         let fires_at = told.trigger_time.as_deref().and_then(|text| text.parse().ok());
         match (fires_at, timeout.is_zero()) {
             (Some(_), true) => Err(envelope::unreadable(CALL, "it is still armed")),
@@ -159,8 +161,10 @@ impl Kraken {
         };
         match sent.map_err(NoAnswer::into_no_reply) {
             Ok(reply) => {
-                self.order_limit.cancel(id, Instant::now());
-                envelope::cancelled(&envelope::open(&reply), self.public.venue_now())
+                let pair = self.limits.orders.cancel(id, Instant::now());
+                let answer = envelope::open(&reply);
+                self.heed(&answer, pair.as_ref());
+                envelope::cancelled(&answer, self.public.venue_now())
             }
             Err(NoReply::NotSent { class, reason } | NoReply::Lost { class, reason }) => {
                 Err(CancelError::TryAgain {

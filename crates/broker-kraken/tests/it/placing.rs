@@ -253,6 +253,40 @@ async fn after_too_many_orders_the_next_waits_here_and_not_there() {
 }
 
 #[tokio::test]
+async fn a_lockout_that_answers_a_cancel_or_the_timer_holds_orders_back() {
+    for call in ["CancelOrder", "CancelAllOrdersAfter"] {
+        let world = World::new(move |asked| match asked.path.as_str() {
+            path if path.ends_with(call) => Some((200, error("EGeneral:Temporary lockout"))),
+            "/0/private/AddOrder" => Some((200, ok(ACCEPTED))),
+            _ => None,
+        })
+        .await;
+        let id = world.ticket().client_order_id;
+        let heard = match call {
+            "CancelOrder" => world.kraken.cancel(&id).await.is_err(),
+            _ => world
+                .kraken
+                .arm_dead_man(std::time::Duration::from_secs(60))
+                .await
+                .is_err(),
+        };
+        assert!(heard, "{call}");
+
+        let outcome = placed_on(&world).await;
+
+        let is_held = matches!(
+            &outcome,
+            Err(PlaceError::NotSent {
+                class: ErrorClass::Rate,
+                ..
+            })
+        );
+        assert!(is_held, "{call}: {outcome:?}");
+        assert!(world.calls("AddOrder").is_empty());
+    }
+}
+
+#[tokio::test]
 async fn a_cancel_names_our_id_and_goes_even_when_orders_must_wait() {
     let world = World::new(|call| match call.path.as_str() {
         "/0/private/AddOrder" => Some((200, error("EGeneral:Temporary lockout"))),

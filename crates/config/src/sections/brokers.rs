@@ -59,6 +59,10 @@ section! {
         pub master_policy: MasterPolicy = MasterPolicy::Warn, any;
         /// How many requests the exchange allows: "starter", "intermediate" or "pro".
         pub rate_tier: RateTier = RateTier::Starter, any;
+        /// Whether coins that earn rewards without being bound (Kraken: auto-earn, names that end in `.F`)
+        /// can be spent and sold. Where they cannot, an account that has some differs from what was bought for it,
+        /// and flatten does not sell them.
+        pub auto_earn_is_spendable: bool = false, any;
         /// Requests a second for prices and other public data, shared by all accounts at the broker.
         pub public_requests_per_s: u32 = 1, at_least_one;
         /// How long a connection may take to be made.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bursar_broker::{OrderTicket, PlaceError, StillWanted, Throttle};
+use bursar_broker::{NotWanted, OrderTicket, PlaceError, StillWanted, Throttle};
 use bursar_model::{IntentId, IntentState};
 use bursar_points::reach;
 use jiff::{SignedDuration, Timestamp};
@@ -114,7 +114,7 @@ impl Desk {
             Err(error) => return Err(error.into()),
         };
         // Before the adapter takes a turn of the account's connection; it asks again right before it writes.
-        if let Err(PlaceError::NotSent { reason, .. }) = ticket.still_wanted.ask() {
+        if let Err(NotWanted { reason }) = ticket.still_wanted.ask() {
             info!(account = %self.account, intent = %intent.id, reason, "order not sent");
             reach("send", "withheld");
             self.conclude(intent.id, Outcome::NotSent { token, reason })
