@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bursar_auth::{Act, Directory, DirectoryError};
+use bursar_auth::{Act, Directory, DirectoryError, Principal};
 use bursar_broker::BrokerProfile;
 use bursar_model::{AccountId, BrokerId, Clock, Entropy, IntentId, OrderRequest};
 use bursar_permissions::Caller;
@@ -104,6 +104,16 @@ impl Gateway {
     /// cannot be used: ask again, which changes nothing more.
     pub async fn cancel(&self, intent: IntentId, act: &Act) -> Result<Cancel, GatewayError> {
         Ok(self.journal.request_cancel(intent, act).await?)
+    }
+
+    /// As [`cancel`](Self::cancel), where no person asks but the gateway's own logic.
+    ///
+    /// # Errors
+    ///
+    /// As [`cancel`](Self::cancel).
+    pub async fn cancel_by_itself(&self, intent: IntentId, reason: &str) -> Result<Cancel, GatewayError> {
+        let act = Act::new(Principal::Daemon, self.clock.now()).because(reason);
+        self.cancel(intent, &act).await
     }
 
     async fn proposal(&self, order: OrderIntent) -> Result<Proposal, GatewayError> {

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bursar_broker::ErrorClass;
 use bursar_controls::{LimitKind, Snapshot};
 use bursar_ledger::{ClosedLot, DayKey, Entry, LedgerFill, Lot, OpenPosition};
-use bursar_model::{AccountId, Fill, FillId, IntentId, IntentState, LatchId, Pair, UserId};
+use bursar_model::{AccountId, Fill, FillId, IntentId, IntentState, LatchId, Pair, Usd, UserId};
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
@@ -136,6 +136,9 @@ pub trait Reports: Send + Sync {
 
     /// The user's trading day so far.
     async fn user_day(&self, user: &UserId, now: Timestamp) -> Result<UserDay, JournalError>;
+
+    /// What was paid into an account and not out again, profits apart; `None` before it was ever valued.
+    async fn paid_in(&self, account: &AccountId) -> Result<Option<Usd>, JournalError>;
 
     async fn error_counts(
         &self,

@@ -2,7 +2,7 @@
 
 use bursar_model::{InexactError, Price, Usd, decimal};
 use jiff::Timestamp;
-use rust_decimal::{Decimal, RoundingStrategy};
+use rust_decimal::{Decimal, RoundingStrategy, dec};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -43,8 +43,9 @@ pub struct Performance {
 ///
 /// Between two readings the curve moves by what the later one is worth without its flows, as a part of what
 /// the earlier was worth. Each step is rounded down to 12 decimals: the curve is never too high. A stretch
-/// that began with nothing has no return. An account that is worth nothing without a flow has lost all, and
-/// its curve stays at zero.
+/// that began with less than ten dollars has no return: below a dollar nobody tells what came and went from what was
+/// gained and lost. An account that had more and is worth nothing without a flow has lost all, and its curve stays at
+/// zero.
 pub fn performance(readings: &[EquityReading]) -> Result<Option<Performance>, InexactError> {
     let ([first, later @ ..], Some(last)) = (readings, readings.last()) else {
         return Ok(None);
@@ -64,6 +65,36 @@ pub fn performance(readings: &[EquityReading]) -> Result<Option<Performance>, In
         drawdown: deepest(&curve)?,
         curve,
     }))
+}
+
+/// What an account must have been worth for a gain or a loss to be told in percent.
+const LEAST: Usd = Usd::new(dec!(10));
+
+/// What was paid in and not out again: the first reading, more by what came in, and less by the part of it that
+/// went out. Profits and losses do not change it. `None` without a reading.
+///
+/// # Errors
+///
+/// A sum that no decimal holds.
+pub fn paid_in(readings: &[EquityReading]) -> Result<Option<Usd>, InexactError> {
+    let [first, later @ ..] = readings else {
+        return Ok(None);
+    };
+    let mut paid = first.equity.max(Usd::ZERO);
+    for reading in later {
+        if reading.flows >= Usd::ZERO {
+            paid = paid.plus(reading.flows)?;
+            continue;
+        }
+        let before = reading.equity.minus(reading.flows)?;
+        let left = match before > Usd::ZERO {
+            true => quotient_down(reading.equity.amount().max(Decimal::ZERO), before.amount())?,
+            false => Decimal::ZERO,
+        };
+        // Nothing left is nothing paid in.
+        paid = Price::new(left).map_or(Ok(Usd::ZERO), |left| usd_down(paid.amount(), left))?;
+    }
+    Ok(Some(paid))
 }
 
 fn time_weighted(readings: &[EquityReading]) -> Result<Vec<EquityPoint>, InexactError> {
@@ -88,7 +119,7 @@ fn time_weighted(readings: &[EquityReading]) -> Result<Vec<EquityPoint>, Inexact
 
 /// Where the curve goes from `point` by a stretch that began with `before`.
 fn carried(point: Usd, before: Usd, reading: &EquityReading) -> Result<Usd, InexactError> {
-    if before <= Usd::ZERO {
+    if before < LEAST {
         return Ok(point);
     }
     let after = reading.equity.minus(reading.flows)?;

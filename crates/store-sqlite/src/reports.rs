@@ -2,11 +2,11 @@
 
 use async_trait::async_trait;
 use bursar_execution::{
-    BookedFill, ErrorCount, Intent, IntentFilter, JournalError, OutboxEvent, Recorded, Reports,
+    BookedFill, ErrorCount, Intent, IntentFilter, JournalError, OutboxEvent, Period, Recorded, Reports,
     ReservationRow, StrayFill, UserDay,
 };
 use bursar_ledger::{ClosedLot, DayKey, Entry, Leg, Lot, OpenPosition};
-use bursar_model::{AccountId, FillId, IntentId, UserId};
+use bursar_model::{AccountId, FillId, IntentId, Usd, UserId};
 use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params, params_from_iter};
@@ -15,7 +15,7 @@ use crate::error::StoreError;
 use crate::fills::{LEDGER_FILL, read_booked};
 use crate::store::SqliteStore;
 use crate::values::{Exact, Json, Moment, Text, moment};
-use crate::{conditions, errors, intents, outbox};
+use crate::{conditions, equity, errors, intents, outbox};
 
 #[async_trait]
 impl Reports for SqliteStore {
@@ -91,6 +91,20 @@ impl Reports for SqliteStore {
 
     async fn user_day(&self, user: &UserId, now: Timestamp) -> Result<UserDay, JournalError> {
         conditions::user_day(self, user, now).await
+    }
+
+    async fn paid_in(&self, account: &AccountId) -> Result<Option<Usd>, JournalError> {
+        let account = account.clone();
+        self.read(move |connection| {
+            let all = Period {
+                since: None,
+                until: None,
+            };
+            let readings = equity::readings(connection, &account, all)?;
+            let readings: Vec<_> = readings.iter().map(|found| found.reading).collect();
+            Ok(bursar_ledger::paid_in(&readings).map_err(StoreError::from)?)
+        })
+        .await
     }
 
     async fn error_counts(

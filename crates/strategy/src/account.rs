@@ -6,12 +6,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bursar_config::Preferences;
 use bursar_controls::{LimitKind, Policy};
-use bursar_execution::{Conditions, ConnectionState, Journal, JournalError, Reports};
+use bursar_execution::{Conditions, ConnectionState, Intent, Journal, JournalError, Reports};
 use bursar_model::{
-    AccountId, Asset, Balance, BalanceKind, BrokerId, InexactError, Instrument, Pair, Position, Quote, Side,
-    Usd, UserId, decimal,
+    AccountId, Asset, Balance, BalanceKind, BrokerId, InexactError, Instrument, IntentId, OrderKind, Pair,
+    Position, Quote, Side, Usd, UserId, decimal,
 };
-use bursar_permissions::UserPermissions;
+use bursar_permissions::{Caller, UserPermissions};
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 use serde::Serialize;
@@ -41,15 +41,49 @@ pub struct AccountState {
     pub policy: Policy,
     /// `None` while a holding cannot be valued.
     pub equity: Option<Usd>,
+    /// What was paid in and not out again; `None` before the account was ever valued.
+    pub paid_in: Option<Usd>,
     pub balances: Vec<Balance>,
     /// Bought through the gate and not sold yet.
     pub positions: Vec<Position>,
-    /// Orders that work or may work at the venue.
-    pub working: Vec<(Pair, Side)>,
+    /// Orders that work or may work at the venue, or are about to.
+    pub working: Vec<WorkingOrder>,
     pub instruments: Vec<Instrument>,
     pub quotes: Vec<Quote>,
     /// What the user may still lose today; `None` where it is not known.
     pub loss_left: Option<Usd>,
+}
+
+/// An order that is not over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkingOrder {
+    pub intent: IntentId,
+    pub pair: Pair,
+    pub side: Side,
+    /// What of it is not filled yet.
+    pub open: Decimal,
+    /// Whether it waits for its price, and may wait for ever.
+    pub rests: bool,
+    /// Whether a strategy asked for it.
+    pub is_ours: bool,
+}
+
+impl WorkingOrder {
+    fn of(intent: Intent) -> Self {
+        let quantity = intent.sizing.as_ref().map(|sizing| sizing.terms.quantity.value());
+        Self {
+            intent: intent.id,
+            // An order without a size was never let through.
+            open: quantity
+                .and_then(|quantity| decimal::sub(quantity, intent.filled).ok())
+                .unwrap_or_default()
+                .max(Decimal::ZERO),
+            rests: intent.request.kind != OrderKind::Market,
+            is_ours: matches!(intent.caller, Caller::Strategy { .. }),
+            pair: intent.request.pair,
+            side: intent.request.side,
+        }
+    }
 }
 
 impl AccountState {
@@ -57,8 +91,9 @@ impl AccountState {
         self.positions.iter().find(|position| position.pair == *pair)
     }
 
-    pub(crate) fn works(&self, pair: &Pair, side: Side) -> bool {
-        self.working.iter().any(|(of, way)| of == pair && *way == side)
+    pub(crate) fn working(&self, pair: &Pair, side: Side) -> impl Iterator<Item = &WorkingOrder> {
+        let working = self.working.iter();
+        working.filter(move |order| order.pair == *pair && order.side == side)
     }
 
     pub(crate) fn instrument(&self, pair: &Pair) -> Option<&Instrument> {
@@ -119,10 +154,8 @@ impl AccountSource for StoredAccounts {
             equity: balances.as_ref().and_then(|balances| balances.equity),
             balances: balances.map(|balances| balances.balances).unwrap_or_default(),
             positions: self.journal.positions(&account.account).await?,
-            working: unresolved
-                .into_iter()
-                .map(|intent| (intent.request.pair, intent.request.side))
-                .collect(),
+            paid_in: self.reports.paid_in(&account.account).await?,
+            working: unresolved.into_iter().map(WorkingOrder::of).collect(),
             instruments: conditions.instruments(&account.broker).await?,
             quotes: conditions.quotes(&account.broker).await?,
             loss_left: self.loss_left(user, max_loss, now).await?,

@@ -5,18 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bursar_config::Risk;
+use bursar_controls::collar_price;
 use bursar_execution::JournalError;
 use bursar_model::{
     Asset, BrokerId, Candle, Clock, InstrumentStatus, OrderRequest, OrderSize, Pair, PairRule, Position,
-    Price, Side, decimal,
+    Price, Quantity, Side, decimal,
 };
 use bursar_permissions::ProtectiveExit;
 use jiff::{SignedDuration, Timestamp};
+use rust_decimal::Decimal;
 
 use crate::{
     AccountSource, AccountState, CycleOrder, CycleReport, ExitReason, MarketView, Notebook, Notes, OrderDesk,
     Prices, Protection, ProtectionRules, Signal, Size, SizingInput, Step, Strategy, Strength, Submitted,
-    TradedAccount, order_size, size_base,
+    TradedAccount, WorkingOrder, order_size, size_base,
 };
 
 /// What every cycle works with. All of it is the operator's; nothing here is a user's.
@@ -142,10 +144,11 @@ impl Cycle<'_> {
         }
         let before = parts.notebook.read(&self.account.account).await?;
         let mut notes = before.clone();
-        notes.starting_equity = notes.starting_equity.or(state.equity);
-        notes
-            .protections
-            .retain(|pair, _| state.position(pair).is_some() || state.works(pair, Side::Buy));
+        // What protected a position that is gone says nothing about the next one; what our own purchase brings has
+        // its stop already.
+        notes.protections.retain(|pair, _| {
+            state.position(pair).is_some() || state.working(pair, Side::Buy).any(|order| order.is_ours)
+        });
 
         // First what needs no bars: an exchange whose charts hang must not keep a stop from working.
         let mut quiet = Vec::new();
@@ -243,11 +246,37 @@ impl Cycle<'_> {
         notes: &mut Notes,
     ) {
         let pair = position.pair.clone();
-        if state.works(&pair, Side::Sell) {
+        // An order that waits for its price is no exit: what it holds is sold when it is cancelled, the rest at once.
+        let resting: Vec<&WorkingOrder> = (state.working(&pair, Side::Sell))
+            .filter(|order| order.rests)
+            .collect();
+        if state.working(&pair, Side::Sell).count() > resting.len() {
             let reason = "an order to sell it is on its way".to_owned();
             return self.note(Step::Held { pair, reason });
         }
-        let Some(request) = sale(position, state) else {
+        let mut promised = Decimal::ZERO;
+        for order in resting {
+            promised = promised.saturating_add(order.open);
+            tracing::info!(
+                account = %self.account.account,
+                user = %self.account.user,
+                intent = %order.intent,
+                %pair,
+                "{}: the resting order to sell {pair} is cancelled: {reason}",
+                self.account
+            );
+            let why = format!("it stands in the way of an exit: {reason}");
+            if let Err(error) = self.parts.desk.cancel(order.intent, &why).await {
+                self.note(Step::Failed {
+                    reason: chain(&error),
+                });
+            }
+        }
+        let Some(request) = sale(position, promised, state) else {
+            if promised > Decimal::ZERO {
+                let reason = "what is left of it is held by orders that are being cancelled".to_owned();
+                return self.note(Step::Held { pair, reason });
+            }
             return self.note(Step::Dust { pair });
         };
         tracing::info!(
@@ -272,7 +301,7 @@ impl Cycle<'_> {
         let limits = state.preferences.effective(&state.permissions.limits);
         let mut candidates = Vec::new();
         for pair in self.pairs(&limits.pairs, state) {
-            if state.position(&pair).is_some() || state.working.iter().any(|(of, _)| *of == pair) {
+            if is_taken(&pair, state) {
                 continue;
             }
             match self.judge(&pair, state, notes).await {
@@ -282,13 +311,40 @@ impl Cycle<'_> {
         }
         // The strongest first; of equals, the first by name, so that the choice can be repeated.
         candidates.sort_by(|a, b| b.strength.cmp(&a.strength).then_with(|| a.pair.cmp(&b.pair)));
+        if candidates.is_empty() {
+            return Ok(());
+        }
+        // The bars of many pairs take their time: what is bought, and at which size, is decided on what is so now.
+        self.now = self.parts.clock.now();
+        let state = &self.parts.source.state(self.account, self.now).await?;
+        if let Some(cause) = &state.not_ready {
+            self.note(Step::NotReady { cause: cause.clone() });
+            return Ok(());
+        }
+        let limits = state.preferences.effective(&state.permissions.limits);
         let pending = state
             .working
             .iter()
-            .filter(|(pair, side)| *side == Side::Buy && state.position(pair).is_none());
-        let taken = state.positions.len().saturating_add(pending.count());
+            .filter(|order| order.side == Side::Buy && state.position(&order.pair).is_none());
+        let pending: BTreeSet<&Pair> = pending.map(|order| &order.pair).collect();
+        let taken = state.positions.len().saturating_add(pending.len());
         let is_full = u32::try_from(taken).is_ok_and(|taken| taken >= limits.max_positions);
-        for candidate in candidates {
+        for mut candidate in candidates {
+            if is_taken(&candidate.pair, state) {
+                continue;
+            }
+            match self.price(&candidate.pair, state) {
+                Some(price) if price > candidate.stop => candidate.price = price,
+                Some(price) => {
+                    let reason = format!("it fell to {price}, not above its stop at {}", candidate.stop);
+                    self.note(Step::NotBought {
+                        pair: candidate.pair,
+                        reason,
+                    });
+                    continue;
+                }
+                None => continue,
+            }
             tracing::info!(
                 account = %self.account.account,
                 user = %self.account.user,
@@ -301,7 +357,7 @@ impl Cycle<'_> {
             let size = if is_full {
                 Err(format!("{taken} of {} positions are taken", limits.max_positions))
             } else {
-                self.size(&candidate, state, &limits, notes)
+                self.size(&candidate, state, &limits)
             };
             let size = match size {
                 Ok(size) => size,
@@ -391,7 +447,6 @@ impl Cycle<'_> {
         candidate: &Candidate,
         state: &AccountState,
         limits: &bursar_model::UserLimits,
-        notes: &Notes,
     ) -> Result<Size, String> {
         let equity = state.equity.ok_or("the account's equity is not known")?;
         let quote_asset = candidate.pair.quote();
@@ -402,9 +457,9 @@ impl Cycle<'_> {
             .instrument(&candidate.pair)
             .ok_or("the exchange does not trade it")?;
         let settings = &self.parts.settings;
-        let starting = notes.starting_equity.unwrap_or(equity);
+        let paid_in = state.paid_in.unwrap_or(equity);
         order_size(&SizingInput {
-            base: size_base(equity, starting, state.preferences.auto_compound),
+            base: size_base(equity, paid_in, state.preferences.auto_compound),
             equity,
             risk: settings.risk.of(state.preferences.risk_level),
             entry: candidate.price,
@@ -521,14 +576,28 @@ impl Cycle<'_> {
     }
 }
 
-/// The order that sells all of a position; `None` when it is less than the exchange takes.
-fn sale(position: &Position, state: &AccountState) -> Option<OrderRequest> {
-    let mut quantity = position.quantity;
+/// Whether the pair is held, or an order of it is not over.
+fn is_taken(pair: &Pair, state: &AccountState) -> bool {
+    state.position(pair).is_some() || state.working.iter().any(|order| order.pair == *pair)
+}
+
+/// The order that sells all of a position but what is promised already; `None` when it is less than the exchange
+/// takes.
+fn sale(position: &Position, promised: Decimal, state: &AccountState) -> Option<OrderRequest> {
+    let left = decimal::sub(position.quantity.value(), promised).ok()?;
+    let mut quantity = Quantity::new(left).ok()?;
     if let Some(instrument) = state.instrument(&position.pair) {
         let step = instrument.quantity_increment.value();
         let on_grid = decimal::floor_to(quantity.value(), step).ok()?;
-        quantity = bursar_model::Quantity::new(on_grid).ok()?;
-        if quantity < instrument.min_quantity {
+        quantity = Quantity::new(on_grid).ok()?;
+        // At the lowest price at which it may be sold, which is what the order will say.
+        let quote = state.quotes.iter().find(|quote| quote.pair == position.pair);
+        let least = quote.and_then(|quote| {
+            let (mid, step) = (quote.mid().ok()?, instrument.price_increment);
+            collar_price(mid, Side::Sell, state.policy.collar_percent, step).ok()?
+        });
+        let cost = least.and_then(|least| least.cost(quantity).ok());
+        if quantity < instrument.min_quantity || cost.is_some_and(|cost| cost < instrument.min_cost) {
             return None;
         }
     }

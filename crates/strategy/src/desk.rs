@@ -55,6 +55,9 @@ pub struct SubmitError {
 #[async_trait]
 pub trait OrderDesk: Send + Sync {
     async fn submit(&self, order: CycleOrder) -> Result<Submitted, SubmitError>;
+
+    /// Asks for the cancel of an order that stands in the way of an exit.
+    async fn cancel(&self, intent: IntentId, reason: &str) -> Result<(), SubmitError>;
 }
 
 #[async_trait]
@@ -86,6 +89,13 @@ impl OrderDesk for Gateway {
                     .filter(|check| check.verdict == Verdict::Broken)
                     .collect(),
             },
+        })
+    }
+
+    async fn cancel(&self, intent: IntentId, reason: &str) -> Result<(), SubmitError> {
+        let cancelled = self.cancel_by_itself(intent, reason).await;
+        cancelled.map(drop).map_err(|error| SubmitError {
+            source: Box::new(error),
         })
     }
 }

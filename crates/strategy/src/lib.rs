@@ -37,7 +37,7 @@ mod step;
 mod test_world;
 mod trend_momentum;
 
-pub use account::{AccountSource, AccountState, StoredAccounts, TradedAccount};
+pub use account::{AccountSource, AccountState, StoredAccounts, TradedAccount, WorkingOrder};
 pub use cycle::{CycleParts, CycleRunner, CycleSettings};
 pub use desk::{CycleOrder, OrderDesk, SubmitError, Submitted};
 pub use floor::{Roster, RosterEntry, TradingFloor};

@@ -5,18 +5,16 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bursar_execution::JournalError;
-use bursar_model::{AccountId, Pair, Price, Usd};
+use bursar_model::{AccountId, Pair, Price};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::Protection;
 
 /// One account's notes. Small; written as a whole.
+// Earlier releases noted more: it is left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Notes {
-    /// What the account was worth when its first cycle ran.
-    pub starting_equity: Option<Usd>,
     /// Of positions held, or about to be.
     pub protections: BTreeMap<Pair, Protection>,
     /// When a pair was last sold: bars that began up to then bring no new purchase.

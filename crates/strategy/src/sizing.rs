@@ -76,12 +76,12 @@ pub enum NoSize {
 }
 
 /// What orders are sized by: with `auto_compound` all that the account is worth, profits included;
-/// otherwise never more than it was worth at the start.
-pub fn size_base(equity: Usd, starting_equity: Usd, auto_compound: bool) -> Usd {
+/// otherwise never more than what was paid in.
+pub fn size_base(equity: Usd, paid_in: Usd, auto_compound: bool) -> Usd {
     if auto_compound {
         equity
     } else {
-        equity.min(starting_equity)
+        equity.min(paid_in)
     }
 }
 

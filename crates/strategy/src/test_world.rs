@@ -11,7 +11,7 @@ use bursar_controls::Policy;
 use bursar_execution::JournalError;
 use bursar_model::{
     AccountId, Balance, BalanceKind, Candle, Check, Clock, Instrument, InstrumentStatus, IntentId, Level,
-    OrderRequest, Pair, PairRule, Position, Price, Quote, Usd, UserLimits, Verdict,
+    OrderRequest, Pair, PairRule, Position, Price, Quote, Side, Usd, UserLimits, Verdict,
 };
 use bursar_permissions::UserPermissions;
 use bursar_testkit::TokioClock;
@@ -22,6 +22,7 @@ use tracing_subscriber::fmt::format::debug_fn;
 use crate::{
     AccountSource, AccountState, CycleOrder, CycleParts, CycleSettings, MarketView, MemoryNotebook, Notebook,
     Notes, OrderDesk, Prices, Signal, Strategy, Strength, SubmitError, Submitted, TradedAccount,
+    WorkingOrder,
 };
 
 pub(crate) fn pair(text: &str) -> Pair {
@@ -155,6 +156,7 @@ fn state() -> AccountState {
             held: Decimal::ZERO,
         }],
         positions: vec![],
+        paid_in: Some(usd(dec!(10_000))),
         working: vec![],
         instruments: ["BTC-USD", "ETH-USD", "SOL-USD"].map(instrument).into(),
         quotes: vec![],
@@ -179,6 +181,7 @@ fn instrument(of: &str) -> Instrument {
 pub(crate) struct Accounts {
     states: Mutex<BTreeMap<AccountId, AccountState>>,
     prices: Mutex<BTreeMap<Pair, Decimal>>,
+    then: Mutex<Option<(Pair, Decimal)>>,
     hanging: Mutex<BTreeSet<AccountId>>,
     broken: Mutex<BTreeSet<AccountId>>,
     /// How old quotes are.
@@ -195,6 +198,7 @@ impl Accounts {
                     .map(|of| (pair(of), dec!(100)))
                     .into(),
             ),
+            then: Mutex::default(),
             hanging: Mutex::default(),
             broken: Mutex::default(),
             age: Mutex::new(SignedDuration::ZERO),
@@ -209,6 +213,11 @@ impl Accounts {
 
     pub(crate) fn quote(&self, of: &str, value: Decimal) {
         self.prices.lock().unwrap().insert(pair(of), value);
+    }
+
+    /// The price after the next look.
+    pub(crate) fn quote_then(&self, of: &str, value: Decimal) {
+        *self.then.lock().unwrap() = Some((pair(of), value));
     }
 
     pub(crate) fn hang(&self, account: &TradedAccount) {
@@ -243,7 +252,7 @@ impl AccountSource for Accounts {
             .cloned()
             .unwrap_or_else(state);
         let at = now - *self.age.lock().unwrap();
-        let prices = self.prices.lock().unwrap();
+        let mut prices = self.prices.lock().unwrap();
         state.quotes = prices
             .iter()
             .map(|(pair, value)| Quote {
@@ -254,6 +263,7 @@ impl AccountSource for Accounts {
                 at,
             })
             .collect();
+        prices.extend(self.then.lock().unwrap().take());
         Ok(state)
     }
 }
@@ -369,6 +379,8 @@ pub(crate) struct Gate {
     /// What the account's notes were when an order came.
     pub(crate) notes_then: Mutex<Vec<Notes>>,
     pub(crate) book: Mutex<Option<Arc<Book>>>,
+    /// Why each cancel was asked for.
+    pub(crate) cancelled: Mutex<Vec<String>>,
 }
 
 impl Gate {
@@ -436,6 +448,23 @@ impl OrderDesk for Gate {
         self.orders.lock().unwrap().push(order);
         let answer = self.answers.lock().unwrap().pop_front();
         answer.unwrap_or_else(|| Ok(Submitted::Approved { intent: intent() }))
+    }
+
+    async fn cancel(&self, _: IntentId, reason: &str) -> Result<(), SubmitError> {
+        self.cancelled.lock().unwrap().push(reason.to_owned());
+        Ok(())
+    }
+}
+
+/// An order of a strategy that takes the market, of one unit.
+pub(crate) fn on_its_way(of: &str, side: Side) -> WorkingOrder {
+    WorkingOrder {
+        intent: intent(),
+        pair: pair(of),
+        side,
+        open: Decimal::ONE,
+        rests: false,
+        is_ours: true,
     }
 }
 

@@ -9,7 +9,7 @@ use bursar_execution::{
     ReservationRow, StrayFill, UserDay,
 };
 use bursar_ledger::{ClosedLot, DayKey, Entry, Lot, OpenPosition};
-use bursar_model::{AccountId, FillId, IntentId, UserId};
+use bursar_model::{AccountId, FillId, IntentId, Usd, UserId};
 use bursar_testkit::people;
 use jiff::Timestamp;
 
@@ -122,6 +122,9 @@ impl Reports for Store {
         panic!("not of a flattener")
     }
     async fn user_day(&self, _: &UserId, _: Timestamp) -> Result<UserDay, JournalError> {
+        panic!("not of a flattener")
+    }
+    async fn paid_in(&self, _: &AccountId) -> Result<Option<Usd>, JournalError> {
         panic!("not of a flattener")
     }
     async fn error_counts(

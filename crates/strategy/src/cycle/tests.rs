@@ -3,7 +3,7 @@ use bursar_permissions::ProtectiveExit;
 use rust_decimal::dec;
 
 use super::*;
-use crate::test_world::{World, mara, pair, position, price, tomas, usd};
+use crate::test_world::{World, mara, on_its_way, pair, position, price, tomas, usd};
 use crate::{Bound, TrendMomentum, TrendMomentumParameters};
 
 impl World {
@@ -198,7 +198,7 @@ async fn what_keeps_a_pair_from_being_bought() {
         ("no bars", |world| *world.market.is_broken.lock().unwrap() = true),
         ("already bought", |world| {
             world.accounts.change(&mara(), |state| {
-                state.working = vec![(pair("BTC-USD"), Side::Buy)]
+                state.working = vec![on_its_way("BTC-USD", Side::Buy)]
             });
         }),
         ("pair is halted", |world| {
@@ -214,7 +214,7 @@ async fn what_keeps_a_pair_from_being_bought() {
         ("as many positions as allowed", |world| {
             world.accounts.change(&mara(), |state| {
                 state.permissions.limits.max_positions = 1;
-                state.working = vec![(pair("ETH-USD"), Side::Buy)];
+                state.working = vec![on_its_way("ETH-USD", Side::Buy)];
             });
         }),
         ("equity unknown", |world| {
@@ -366,7 +366,6 @@ async fn the_stop_is_written_down_before_the_order_is_handed_over() {
     let notes = &world.gate.notes_then.lock().unwrap()[0];
     let stop = Protection::new(pair("BTC-USD"), price(dec!(100)), Some(price(dec!(95))));
     assert_eq!(notes.protections, [(pair("BTC-USD"), stop)].into());
-    assert_eq!(notes.starting_equity, Some(usd(dec!(10_000))));
 }
 
 #[tokio::test(start_paused = true)]
@@ -469,7 +468,7 @@ async fn a_signal_to_sell_sells_once() {
 
     let first = lines(&runner.cycle(1, true).await);
     world.accounts.change(&mara(), |state| {
-        state.working = vec![(pair("BTC-USD"), Side::Sell)]
+        state.working = vec![on_its_way("BTC-USD", Side::Sell)]
     });
     let second = lines(&runner.cycle(2, true).await);
 
@@ -479,6 +478,121 @@ async fn a_signal_to_sell_sells_once() {
     );
     assert!(second.contains("an order to sell it is on its way"), "{second}");
     assert_eq!(world.gate.requests().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn m7_an_order_that_waits_for_its_price_stands_in_the_way_of_no_stop() {
+    let world = World::new();
+    world.holds("BTC-USD", "4.9", dec!(100));
+    world.accounts.change(&mara(), |state| {
+        let above_the_market = WorkingOrder {
+            open: dec!(0.9),
+            rests: true,
+            is_ours: false,
+            ..on_its_way("BTC-USD", Side::Sell)
+        };
+        state.working = vec![above_the_market]
+    });
+    let mut runner = world.runner();
+    runner.cycle(1, true).await;
+    assert!(world.gate.requests().is_empty() && world.gate.cancelled.lock().unwrap().is_empty());
+
+    world.accounts.quote("BTC-USD", dec!(97));
+    let told = lines(&runner.cycle(2, true).await);
+
+    assert!(told.contains("BTC-USD: sell, trailing stop at 97"), "{told}");
+    assert_eq!(world.gate.requests()[0].to_string(), "sell 4 of BTC-USD (market)");
+    let cancelled = world.gate.cancelled.lock().unwrap().clone();
+    assert!(
+        cancelled.len() == 1 && cancelled[0].starts_with("it stands in the way of an exit: trailing stop"),
+        "{cancelled:?}"
+    );
+
+    // The whole of it is promised: it is sold when the cancel is done.
+    world
+        .accounts
+        .change(&mara(), |state| state.working[0].open = dec!(4.9));
+    let told = lines(&runner.cycle(3, true).await);
+    assert!(told.contains("held by orders that are being cancelled"), "{told}");
+    assert_eq!(world.gate.requests().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn m7_a_new_position_begins_with_the_price_that_was_paid_for_it() {
+    let world = World::new();
+    world.holds("BTC-USD", "1", dec!(100));
+    world.accounts.quote("BTC-USD", dec!(110));
+    let mut runner = world.runner();
+    runner.cycle(1, true).await;
+    world.accounts.quote("BTC-USD", dec!(106.7));
+    assert!(lines(&runner.cycle(2, true).await).contains("trailing stop at 106.7"));
+
+    // Sold; somebody's own order waits further below, and is filled there.
+    world.accounts.change(&mara(), |state| {
+        state.positions.clear();
+        let by_hand = WorkingOrder {
+            rests: true,
+            is_ours: false,
+            ..on_its_way("BTC-USD", Side::Buy)
+        };
+        state.working = vec![by_hand];
+    });
+    runner.cycle(3, true).await;
+    world.accounts.change(&mara(), |state| state.working.clear());
+    world.holds("BTC-USD", "1", dec!(95));
+    world.accounts.quote("BTC-USD", dec!(95));
+
+    let told = lines(&runner.cycle(4, true).await);
+    assert!(!told.contains("sell"), "{told}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn m7_what_the_exchange_takes_no_order_for_is_not_asked_for_again_and_again() {
+    let world = World::new();
+    world.accounts.quote("BTC-USD", dec!(96));
+    world.holds("BTC-USD", "0.05", dec!(100));
+
+    let told = world.cycle().await;
+
+    assert!(told.contains("BTC-USD"), "{told}");
+    assert!(
+        world.gate.requests().is_empty(),
+        "4.80 USD are below the exchange's 5: {told}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn d10_a_deposit_after_the_first_cycle_is_traded_with() {
+    let world = World::new();
+    world.buys("BTC-USD", dec!(1));
+    let mut balances = Vec::new();
+    world.accounts.change(&mara(), |state| {
+        state.equity = Some(Usd::ZERO);
+        state.paid_in = Some(Usd::ZERO);
+        balances = std::mem::take(&mut state.balances);
+    });
+    assert!(world.cycle().await.contains("not bought"));
+    world.accounts.change(&mara(), |state| {
+        state.equity = Some(usd(dec!(10_000)));
+        state.paid_in = Some(usd(dec!(10_000)));
+        state.balances = balances;
+    });
+
+    world.cycle().await;
+
+    assert_eq!(world.gate.requests().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn d21_what_fell_while_the_bars_were_read_is_not_bought() {
+    let world = World::new();
+    world.buys("BTC-USD", dec!(1));
+    world.accounts.quote_then("BTC-USD", dec!(94));
+
+    let told = world.cycle().await;
+
+    assert!(told.contains("it fell to 94, not above its stop at 95"), "{told}");
+    assert!(world.gate.requests().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
