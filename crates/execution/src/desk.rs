@@ -25,7 +25,7 @@ use self::pace::{LONGEST_WAIT, Pace};
 use self::reconcile::Holdings;
 use self::search::Search;
 use crate::errors::RequestKind;
-use crate::{Conditions, Journal, JournalError, Stops};
+use crate::{Conditions, Intent, Journal, JournalError, Stops};
 
 mod cancelling;
 mod clock;
@@ -211,6 +211,17 @@ impl Desk {
         reach("connect", "recovered");
         self.send_cancels(&CancellationToken::new()).await?;
         reach("connect", "cancels-sent");
+        // What is to be cancelled from now on does not wait until everything is read.
+        let stop = CancellationToken::new();
+        tokio::select! {
+            biased; // by no chance, so that a run can be repeated
+            caught_up = self.catch_up(unresolved) => caught_up,
+            cancelled = self.cancel_until(&stop) => cancelled,
+        }
+    }
+
+    /// Reads what happened while nobody looked, and compares.
+    async fn catch_up(&self, unresolved: Vec<Intent>) -> Result<(), DeskError> {
         self.measure_clock().await?;
         reach("connect", "clock-measured");
         self.read_everything().await?;

@@ -1,6 +1,8 @@
 //! One account's supervisor: waits for its turn, connects, stays, connects again.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -112,8 +114,11 @@ impl Supervisor {
         }
         let settings = &self.shared.settings;
         let gate = self.shared.gate(self.account.broker());
-        self.stagger(&gate).await;
-        let Ok(_permit) = gate.at_once.acquire().await else {
+        let turn = async {
+            self.stagger(&gate).await;
+            gate.at_once.acquire().await
+        };
+        let Ok(_permit) = self.cancelling_if_long(turn).await else {
             return Err(ConnectError::try_again("the gateway is shutting down"));
         };
         if self.is_first_attempt() {
@@ -139,7 +144,7 @@ impl Supervisor {
     async fn wait_for_master(&self, last_notice: &mut Option<ConnectNotice>) {
         let board = &self.shared.board;
         let broker = self.account.broker();
-        board.masters_tried(broker).await;
+        self.cancelling_if_long(board.masters_tried(broker)).await;
         let policy = self.shared.brokers.of(broker).master_policy;
         let mut say = || {
             self.shared.log_header_once();
@@ -189,51 +194,65 @@ impl Supervisor {
             .board
             .set(self.account.id(), ConnectionState::Ready, "", Phase::Tried);
         let mut working = live.run(self.stop.clone());
-        let mut looks = tokio::time::interval(settings.health_interval);
+        tokio::select! {
+            ended = &mut working => match ended {
+                _ if self.stop.is_cancelled() => Ended::Stopped,
+                Ok(()) => Ended::Lost(ConnectError::try_again("the connection ended without a reason")),
+                Err(error) => Ended::Lost(error),
+            },
+            () = self.stop.cancelled() => {
+                if tokio::time::timeout(settings.stop_grace, &mut working).await.is_err() {
+                    tracing::warn!(
+                        account = %self.account.id(),
+                        user = %self.account.owner(),
+                        "{}: did not stop in time and was cut off",
+                        self.account.id()
+                    );
+                }
+                Ended::Stopped
+            }
+            // Beside the work, which waits for no write of this.
+            never = self.show_health(live) => match never {},
+        }
+    }
+
+    /// Shows how well the account works, for ever. The gate decides by what is stored, so that what could not be
+    /// stored is stored at the next look.
+    async fn show_health(&self, live: &dyn LiveAccount) -> Infallible {
+        let mut looks = tokio::time::interval(self.shared.settings.health_interval);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut health = AccountHealth::Good;
+        let (mut said, mut stored) = (AccountHealth::Good, AccountHealth::Good);
         loop {
-            tokio::select! {
-                ended = &mut working => {
-                    return match ended {
-                        _ if self.stop.is_cancelled() => Ended::Stopped,
-                        Ok(()) => Ended::Lost(ConnectError::try_again("the connection ended without a reason")),
-                        Err(error) => Ended::Lost(error),
-                    };
-                }
-                () = self.stop.cancelled() => {
-                    if tokio::time::timeout(settings.stop_grace, &mut working).await.is_err() {
-                        tracing::warn!(
-                            account = %self.account.id(),
-                            user = %self.account.owner(),
-                            "{}: did not stop in time and was cut off",
-                            self.account.id()
-                        );
-                    }
-                    return Ended::Stopped;
-                }
-                _ = looks.tick() => {
-                    let now = live.health();
-                    if now != health {
-                        self.show_health(&now).await;
-                        health = now;
-                    }
-                }
+            looks.tick().await;
+            let now = live.health();
+            if now != said {
+                self.say_health(&now);
+                said = now.clone();
+            }
+            if now != stored && self.store_health(&now).await {
+                stored = now;
             }
         }
     }
 
-    async fn show_health(&self, health: &AccountHealth) {
-        let (account, user) = (self.account.id(), self.account.owner());
+    fn say_health(&self, health: &AccountHealth) {
+        let (account, user, broker) = (self.account.id(), self.account.owner(), self.account.broker());
         match health {
-            AccountHealth::Good => {
-                tracing::info!(%account, %user, "{}: {account} is ready again", self.account.broker());
-                self.record(ConnectionState::Ready, "", Phase::Tried).await;
-            }
+            AccountHealth::Good => tracing::info!(%account, %user, "{broker}: {account} is ready again"),
             AccountHealth::Degraded { cause } => {
                 let cause = one_line(cause);
-                tracing::warn!(%account, %user, "{}: {account} is degraded: {cause}", self.account.broker());
-                self.record(ConnectionState::Degraded, &cause, Phase::Tried).await;
+                tracing::warn!(%account, %user, "{broker}: {account} is degraded: {cause}");
+            }
+        }
+    }
+
+    /// Whether it is stored.
+    async fn store_health(&self, health: &AccountHealth) -> bool {
+        match health {
+            AccountHealth::Good => self.record(ConnectionState::Ready, "", Phase::Tried).await,
+            AccountHealth::Degraded { cause } => {
+                let cause = one_line(cause);
+                self.record(ConnectionState::Degraded, &cause, Phase::Tried).await
             }
         }
     }
@@ -281,16 +300,25 @@ impl Supervisor {
 
     /// Waits for `over`. Cancels that are asked for meanwhile go out: also an account that must not
     /// trade can be stopped.
-    async fn cancelling_until(&self, over: impl Future<Output = ()>) {
+    async fn cancelling_until<T>(&self, over: impl Future<Output = T>) -> T {
         let stop = self.stop.child_token();
         let _guard = stop.clone().drop_guard();
         let cancelling = async {
             self.shared.connector.only_cancel(&self.account, stop).await;
-            std::future::pending::<()>().await;
+            std::future::pending::<Infallible>().await
         };
         tokio::select! {
-            () = over => {}
-            () = cancelling => {}
+            over = over => over,
+            never = cancelling => match never {},
+        }
+    }
+
+    /// The same where the wait is short as a rule, and not worth a way to the exchange of its own.
+    async fn cancelling_if_long<T>(&self, over: impl Future<Output = T>) -> T {
+        let mut over = pin!(over);
+        match tokio::time::timeout(SHORT_WAIT, &mut over).await {
+            Ok(over) => over,
+            Err(_) => self.cancelling_until(over).await,
         }
     }
 
@@ -303,14 +331,17 @@ impl Supervisor {
             .is_none_or(|entry| entry.state != ConnectionState::Failed)
     }
 
-    async fn record(&self, state: ConnectionState, cause: &str, phase: Phase) {
+    /// Whether it is stored too: the board has it in any case.
+    async fn record(&self, state: ConnectionState, cause: &str, phase: Phase) -> bool {
         self.shared.board.set(self.account.id(), state, cause, phase);
-        if let Err(error) = self.persist(state, cause).await {
+        let stored = self.persist(state, cause).await;
+        if let Err(error) = &stored {
             tracing::error!(
                 "{}: the state `{state}` could not be recorded: {error}",
                 self.account.id()
             );
         }
+        stored.is_ok()
     }
 
     async fn persist(&self, state: ConnectionState, cause: &str) -> Result<(), JournalError> {
@@ -331,6 +362,9 @@ impl Supervisor {
         u64::from_le_bytes(bytes)
     }
 }
+
+/// An account that waits for its turn longer than this cancels meanwhile what is to be cancelled.
+const SHORT_WAIT: Duration = Duration::from_secs(1);
 
 /// How long a supervisor may take to end after it was told to.
 pub(crate) fn longest_stop(settings: &ManagerSettings) -> Duration {
