@@ -35,10 +35,10 @@ pub fn collar_price(
 
 /// How an order goes out. `None` when no price on the venue's grid lies inside the collar.
 ///
-/// A market order with a fresh price becomes an immediate-or-cancel limit order. A buy that waits for a
-/// trigger becomes a limit order from its trigger on. What is left as it was asked for: orders that name
-/// a price; sells that wait for a trigger, which must get out of a position whatever it costs; and a
-/// market sell without a fresh price, so that a silent feed traps no position.
+/// A market order with a fresh price becomes an immediate-or-cancel limit order, and so does one whose trigger is met
+/// already. A buy that waits for a trigger becomes a limit order from its trigger on. What is left as it was asked
+/// for: orders that name a price; sells that wait for a trigger, which must get out of a position whatever it costs;
+/// and a market sell without a fresh price, so that a silent feed traps no position.
 pub(crate) fn as_sent(
     request: &OrderRequest,
     reference: Option<&Reference>,
@@ -53,8 +53,13 @@ pub(crate) fn as_sent(
         let step = instrument.price_increment;
         collar_price(anchor, request.side, policy.collar_percent, step)
     };
+    let is_met = |reference: &Reference| works_at_once(&request.kind, request.side, reference.price);
     Ok(match (&request.kind, request.side, reference) {
-        (OrderKind::Market, _, Some(reference)) => {
+        (
+            OrderKind::Market | OrderKind::StopLoss { .. } | OrderKind::TakeProfit { .. },
+            _,
+            Some(reference),
+        ) if is_met(reference) => {
             edge(reference.price)?.map(|price| (OrderKind::Limit { price }, TimeInForce::ImmediateOrCancel))
         }
         (OrderKind::StopLoss { trigger }, Side::Buy, _) => edge(*trigger)?.map(|price| {
@@ -72,11 +77,29 @@ pub(crate) fn as_sent(
     })
 }
 
+/// Whether an order meets the market as soon as it arrives: it has no trigger, or one that is met.
+pub(crate) fn works_at_once(kind: &OrderKind, side: Side, now: Price) -> bool {
+    match (kind, side) {
+        (OrderKind::Market | OrderKind::Limit { .. }, _) => true,
+        (OrderKind::StopLoss { trigger } | OrderKind::StopLossLimit { trigger, .. }, Side::Buy)
+        | (OrderKind::TakeProfit { trigger } | OrderKind::TakeProfitLimit { trigger, .. }, Side::Sell) => {
+            now >= *trigger
+        }
+        (OrderKind::StopLoss { trigger } | OrderKind::StopLossLimit { trigger, .. }, Side::Sell)
+        | (OrderKind::TakeProfit { trigger } | OrderKind::TakeProfitLimit { trigger, .. }, Side::Buy) => {
+            now <= *trigger
+        }
+    }
+}
+
 /// Whether terms of this kind are what [`as_sent`] makes of the request.
 pub(crate) fn may_carry(request: &OrderRequest, kind: &OrderKind, time_in_force: TimeInForce) -> bool {
     let same_time = time_in_force == request.time_in_force;
     match (&request.kind, kind) {
-        (OrderKind::Market, OrderKind::Limit { .. }) => time_in_force == TimeInForce::ImmediateOrCancel,
+        (
+            OrderKind::Market | OrderKind::StopLoss { .. } | OrderKind::TakeProfit { .. },
+            OrderKind::Limit { .. },
+        ) => time_in_force == TimeInForce::ImmediateOrCancel,
         (OrderKind::StopLoss { trigger: asked }, OrderKind::StopLossLimit { trigger, .. })
         | (OrderKind::TakeProfit { trigger: asked }, OrderKind::TakeProfitLimit { trigger, .. }) => {
             request.side == Side::Buy && asked == trigger && same_time
@@ -140,6 +163,9 @@ mod tests {
             (Side::Sell, stop(), stop(), as_asked, true),
             (Side::Buy, target(), target_limit(near), as_asked, true),
             (Side::Buy, target(), stop_limit(near), as_asked, false),
+            (Side::Buy, target(), limit(far), at_once, true),
+            (Side::Sell, stop(), limit(far), at_once, true),
+            (Side::Sell, stop(), limit(far), as_asked, false),
         ] {
             let size = OrderSize::Usd(Usd::ZERO);
             let mut request = OrderRequest::market("BTC-USD".parse().unwrap(), side, size);

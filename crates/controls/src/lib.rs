@@ -19,7 +19,7 @@
 //! - A limit on exposure never refuses an order that is proven to lower exposure.
 //! - What an approval reserves is its worst case, and the terms that are sent name it: a market order
 //!   goes out as a limit at the edge of the collar.
-//! - There is no field in a request that loosens a rule.
+//! - No field of a request loosens a limit or a switch; `allow_repeat` only says that a repetition is meant.
 
 mod bound;
 mod policy;

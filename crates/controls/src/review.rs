@@ -181,7 +181,10 @@ pub fn review(
     let mut full = permitted.trace().to_vec();
     full.extend(trace(permitted.request(), permitted.caller(), &sizing, snapshot));
     let belongs = permitted.account() == &snapshot.account.id && permitted.user() == &snapshot.account.user;
-    if !belongs || !sizing.is_of(permitted.request()) {
+    let reducing = reduces(&sizing.terms, snapshot);
+    // What was permitted as an exit must be one: rules that spare exits were not asked.
+    let is_what_was_permitted = sizing.is_of(permitted.request()) && (reducing || !permitted.is_reducing());
+    if !belongs || !is_what_was_permitted {
         full.push(rules::mixed_up());
     }
     if full.iter().any(|check| check.verdict == Verdict::Broken) {
@@ -191,7 +194,6 @@ pub fn review(
             trace: full,
         });
     }
-    let reducing = reduces(&sizing.terms, snapshot);
     Ok(ApprovedOrder {
         account: permitted.account().clone(),
         user: permitted.user().clone(),

@@ -7,7 +7,7 @@ use bursar_controls::{
     AccountState, ApprovedOrder, DayState, Funds, Holding, KeyState, LatchMode, LimitKind, Observed, Policy,
     PositionCount, Readiness, RecentOrder, Refused, Sizing, Snapshot, Usage,
 };
-use bursar_ledger::Mark;
+use bursar_ledger::PriceRange;
 use bursar_model::{
     AccountId, AccountMode, Asset, BalanceKind, Check, InexactError, Instrument, IntentId, OrderRequest,
     Pair, Price, Quote, Side, Usd, Verdict, decimal,
@@ -356,9 +356,7 @@ fn believable_rate(asset: &Asset, quotes: &[Quote], now: Timestamp) -> Option<Ob
 
 /// The middle of a quote, or its lower side where the two are too far apart.
 pub(crate) fn prudent(quote: &Quote) -> Option<Price> {
-    let one = Price::new(Decimal::ONE).ok()?;
-    let mark = Mark::from_quote(quote, one, quote.at).ok()?;
-    Some(mark.price)
+    PriceRange::of(quote).ok().map(|range| range.least)
 }
 
 /// What an account is worth in dollars at least: every spendable holding that has a price not older

@@ -4,16 +4,16 @@
 //! The caller keeps the rows and says what time it is; the same rows always give the same figures.
 //!
 //! Start reading at [`apply_fill`]: one fill against the open lots of its account and pair. Then
-//! [`day_loss`] and [`trip`], which stop an account, and [`reduces`], which proves that an order
-//! takes risk away. [`Book`] keeps a whole account in memory and is the definition that a store's
-//! row-by-row bookkeeping is compared with. [`statistics`] and [`performance()`] tell how somebody has done.
+//! [`day_loss`] and [`trip`], which stop an account. [`Book`] keeps a whole account in memory and is the
+//! definition that a store's row-by-row bookkeeping is compared with. [`statistics`] and [`performance()`] tell how
+//! somebody has done.
 //!
 //! # What counts
 //!
 //! Only what was traded through the gateway. A coin that was there before, that was deposited or
 //! bought by hand at the venue is *external*: it is never a lot and never makes a profit or loss
 //! here. A fee in the base asset shrinks the lot it pays for. A fee in a third asset is valued in
-//! dollars and does not touch lots of that asset; so does not a quote asset that is itself held in
+//! dollars and does not touch lots of that asset; nor does a purchase with an asset that is itself held in
 //! lots (`ETH-BTC` beside `BTC-USD`). Comparing balances with the venue shows those.
 //!
 //! # The order of fills
@@ -57,7 +57,6 @@ mod lot;
 mod mark;
 mod performance;
 mod position;
-mod reduction;
 mod rounding;
 mod statistics;
 mod trading_day;
@@ -70,12 +69,11 @@ pub use day_loss::{DayInputs, DayLoss, PairLoss, day_loss};
 pub use entries::{Entry, Leg, entries, imbalances};
 pub use error::LedgerError;
 pub use fill::{FeeInUsd, LedgerFill, Valuation, fee_in_usd, worst_fee};
-pub use loss_limit::{DayVerdict, STRESS_PERCENT, WARN_PERCENT, exceeds, trip, worst_case};
+pub use loss_limit::{DayVerdict, WARN_PERCENT, trip};
 pub use lot::{ClosedLot, Lot, LotMethod};
-pub use mark::{Mark, MarkState, OpeningMark, STALE_AFTER, WIDE_SPREAD_PERCENT};
-pub use performance::{EquityReading, Performance, performance};
+pub use mark::{Mark, MarkState, OpeningMark, PriceRange, STALE_AFTER, WIDE_SPREAD_PERCENT};
+pub use performance::{EquityReading, Performance, paid_in, performance};
 pub use position::{OpenPosition, exposure_usd, positions};
-pub use reduction::{Reduction, Unproven, reduces, sellable};
 pub use statistics::{
     Drawdown, EquityPoint, Statistics, Tally, WinRate, below_peak, drawdown, equity_curve, statistics,
 };

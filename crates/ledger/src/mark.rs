@@ -32,8 +32,8 @@ pub struct OpeningMark {
     pub price: Price,
     /// Dollars per unit of the quote asset.
     pub usd_rate: Price,
-    /// Whether it was fresh at the boundary. When not, it is the last one before, and the day says that
-    /// its basis is uncertain.
+    /// Whether it was fresh at the boundary and told one price. When not, it is the last one before, and the day
+    /// says that its basis is uncertain.
     pub is_fresh: bool,
 }
 
@@ -52,12 +52,21 @@ pub enum MarkState {
     Missing,
 }
 
-impl Mark {
-    /// The middle of `quote`; where the spread is wider than [`WIDE_SPREAD_PERCENT`] of the middle, or
-    /// bid and ask are crossed, the lower of the two, because everything held is long.
+/// What a quote says at least and at most. Both are its middle, unless the spread is wider than
+/// [`WIDE_SPREAD_PERCENT`] of that, or bid and ask are crossed: then nobody believes in the middle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PriceRange {
+    pub least: Price,
+    pub most: Price,
+    /// When it was received.
+    pub at: Timestamp,
+}
+
+impl PriceRange {
+    /// # Errors
     ///
-    /// `rate_at` is when `usd_rate` was received; the mark is as old as the older of the two.
-    pub fn from_quote(quote: &Quote, usd_rate: Price, rate_at: Timestamp) -> Result<Self, InexactError> {
+    /// The middle is no exact decimal.
+    pub fn of(quote: &Quote) -> Result<Self, InexactError> {
         let mid = quote.mid()?;
         let spread = decimal::sub(quote.ask.value(), quote.bid.value())?;
         let widest = decimal::mul(
@@ -65,15 +74,41 @@ impl Mark {
             decimal::mul(WIDE_SPREAD_PERCENT, Decimal::new(1, 2))?,
         )?;
         let is_believable = spread >= Decimal::ZERO && spread <= widest;
+        let (least, most) = if is_believable {
+            (mid, mid)
+        } else {
+            (quote.bid.min(quote.ask), quote.bid.max(quote.ask))
+        };
         Ok(Self {
-            price: if is_believable {
-                mid
-            } else {
-                quote.bid.min(quote.ask)
-            },
-            usd_rate,
-            at: quote.at.min(rate_at),
+            least,
+            most,
+            at: quote.at,
         })
+    }
+
+    /// A price that is known exactly.
+    pub const fn exactly(price: Price, at: Timestamp) -> Self {
+        Self {
+            least: price,
+            most: price,
+            at,
+        }
+    }
+
+    pub fn is_exact(&self) -> bool {
+        self.least == self.most
+    }
+}
+
+impl Mark {
+    /// What the last prices say that a pair is worth at least, because everything held is long. `usd_rate` is in
+    /// dollars per unit of the quote asset; the mark is as old as the older of the two.
+    pub fn new(price: PriceRange, usd_rate: PriceRange) -> Self {
+        Self {
+            price: price.least,
+            usd_rate: usd_rate.least,
+            at: price.at.min(usd_rate.at),
+        }
     }
 
     /// How old the mark is; negative when it is from the future.
@@ -104,12 +139,20 @@ impl OpeningMark {
         usd_up(self.price.cost(quantity)?, self.usd_rate)
     }
 
-    /// The mark for the boundary at `start`: the last one received until then.
-    pub fn at_boundary(last: &Mark, start: Timestamp, stale_after: SignedDuration) -> Self {
+    /// The mark for the boundary at `start`, from the last prices received until then. Where the spread leaves
+    /// it open it is the higher side, and counts as uncertain until a better price comes: a higher beginning is a
+    /// bigger loss.
+    pub fn at_boundary(
+        price: PriceRange,
+        usd_rate: PriceRange,
+        start: Timestamp,
+        stale_after: SignedDuration,
+    ) -> Self {
+        let is_recent = Mark::new(price, usd_rate).state(start, stale_after) == MarkState::Fresh;
         Self {
-            price: last.price,
-            usd_rate: last.usd_rate,
-            is_fresh: last.state(start, stale_after) == MarkState::Fresh,
+            price: price.most,
+            usd_rate: usd_rate.most,
+            is_fresh: is_recent && price.is_exact() && usd_rate.is_exact(),
         }
     }
 }
@@ -140,7 +183,8 @@ mod tests {
         ] {
             let quote = quote(bid, ask);
 
-            let mark = Mark::from_quote(&quote, one, quote.at).unwrap();
+            let one = PriceRange::exactly(one, quote.at);
+            let mark = Mark::new(PriceRange::of(&quote).unwrap(), one);
 
             assert_eq!(mark.price.to_string(), expected, "bid {bid}, ask {ask}");
         }
@@ -168,26 +212,40 @@ mod tests {
     fn d25_the_boundary_takes_the_last_mark_and_says_whether_it_was_fresh() {
         let start: Timestamp = "2026-03-03T00:00:00Z".parse().unwrap();
         for (seconds_before, is_fresh) in [(0, true), (30, true), (31, false), (86_400, false)] {
-            let last = Mark {
-                price: "100".parse().unwrap(),
-                usd_rate: "1".parse().unwrap(),
-                at: start - SignedDuration::from_secs(seconds_before),
-            };
+            let at = start - SignedDuration::from_secs(seconds_before);
+            let price = PriceRange::exactly("100".parse().unwrap(), at);
+            let rate = PriceRange::exactly("1".parse().unwrap(), start);
 
-            let opening = OpeningMark::at_boundary(&last, start, STALE_AFTER);
+            let opening = OpeningMark::at_boundary(price, rate, start, STALE_AFTER);
 
             assert_eq!(
                 (opening.price, opening.is_fresh),
-                (last.price, is_fresh),
+                (price.most, is_fresh),
                 "{seconds_before} s"
             );
         }
     }
 
     #[test]
+    fn i13_a_day_that_begins_with_a_wide_spread_begins_high_and_says_that_it_is_uncertain() {
+        let (quote, rate) = (quote("95", "99"), quote("1.00", "1.20"));
+        let (price, rate) = (PriceRange::of(&quote).unwrap(), PriceRange::of(&rate).unwrap());
+        let start = quote.at;
+
+        let opening = OpeningMark::at_boundary(price, rate, start, STALE_AFTER);
+        let mark = Mark::new(price, rate);
+
+        let ten: Quantity = "10".parse().unwrap();
+        assert_eq!(opening.basis_usd(ten).unwrap().to_string(), "1188.00 USD");
+        assert_eq!(mark.value_usd(ten).unwrap().to_string(), "950.00 USD");
+        assert!(!opening.is_fresh);
+    }
+
+    #[test]
     fn i18_a_mark_ages_in_both_directions() {
         let quote = quote("100", "100");
-        let mark = Mark::from_quote(&quote, "1".parse().unwrap(), quote.at).unwrap();
+        let one = PriceRange::exactly("1".parse().unwrap(), quote.at);
+        let mark = Mark::new(PriceRange::of(&quote).unwrap(), one);
         for (now, expected) in [
             ("2026-03-02T10:00:30Z", MarkState::Fresh),
             ("2026-03-02T10:00:30.001Z", MarkState::Stale),
@@ -202,8 +260,9 @@ mod tests {
     fn i18_a_mark_is_as_old_as_the_older_of_price_and_rate() {
         let quote = quote("100", "100");
         let rate_at = "2026-03-02T09:59:00Z".parse().unwrap();
+        let rate = PriceRange::exactly("1.08".parse().unwrap(), rate_at);
 
-        let mark = Mark::from_quote(&quote, "1.08".parse().unwrap(), rate_at).unwrap();
+        let mark = Mark::new(PriceRange::of(&quote).unwrap(), rate);
 
         assert_eq!(mark.state(quote.at, STALE_AFTER), MarkState::Stale);
     }

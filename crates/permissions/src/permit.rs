@@ -84,7 +84,7 @@ pub struct TradingContext<'a> {
 ///
 /// ```compile_fail,E0451
 /// # fn forge(request: bursar_model::OrderRequest, account: bursar_model::AccountId, user: bursar_model::UserId, caller: bursar_permissions::Caller) {
-/// let forged = bursar_permissions::PermittedOrder { request, account, user, caller, trace: vec![] };
+/// let forged = bursar_permissions::PermittedOrder { request, account, user, caller, reducing: false, trace: vec![] };
 /// # }
 /// ```
 #[derive(Debug)]
@@ -94,6 +94,7 @@ pub struct PermittedOrder {
     account: AccountId,
     user: UserId,
     caller: Caller,
+    reducing: bool,
     trace: Vec<Check>,
 }
 
@@ -113,6 +114,11 @@ impl PermittedOrder {
 
     pub const fn caller(&self) -> &Caller {
         &self.caller
+    }
+
+    /// Whether it was permitted as an order that only lowers a position. Whoever sends it has to prove that.
+    pub const fn is_reducing(&self) -> bool {
+        self.reducing
     }
 
     /// What each permission rule said, in order.
@@ -136,6 +142,7 @@ pub fn permit(request: OrderRequest, context: TradingContext<'_>) -> Result<Perm
         account: context.account.clone(),
         user: context.user.clone(),
         caller: context.caller.clone(),
+        reducing: context.reducing,
         trace,
     })
 }

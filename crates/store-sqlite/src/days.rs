@@ -211,8 +211,8 @@ pub(crate) fn stale_after(connection: &Connection) -> Result<SignedDuration, Sto
 fn write_opening_marks(tx: &Tx<'_>, day: &TradingDay) -> Result<(), StoreError> {
     let stale_after = stale_after(tx)?;
     for (broker, pair) in held(tx)? {
-        if let Some(mark) = quotes::mark(tx, &broker, &pair, day.start)? {
-            let opening = OpeningMark::at_boundary(&mark, day.start, stale_after);
+        if let Some((price, rate)) = quotes::ranges(tx, &broker, &pair, day.start)? {
+            let opening = OpeningMark::at_boundary(price, rate, day.start, stale_after);
             write_opening_mark(tx, day.key, &broker, &pair, &opening)?;
         }
     }
@@ -236,10 +236,10 @@ pub(crate) fn complete_opening_marks(
         if known.is_some_and(|known| known.is_fresh) {
             continue;
         }
-        let Some(mark) = quotes::mark(tx, broker, &pair, day.start)? else {
+        let Some((price, rate)) = quotes::ranges(tx, broker, &pair, day.start)? else {
             continue;
         };
-        let opening = OpeningMark::at_boundary(&mark, day.start, stale_after);
+        let opening = OpeningMark::at_boundary(price, rate, day.start, stale_after);
         if known.is_none() || opening.is_fresh {
             write_opening_mark(tx, day.key, broker, &pair, &opening)?;
         }

@@ -4,12 +4,12 @@ use bursar_audit::{Action, Data, Draft, Subject};
 use bursar_controls::LatchMode;
 use bursar_execution::{Booked, Intent, JournalError};
 use bursar_ledger::{
-    Applied, ClosedLot, LedgerError, LedgerFill, Lot, LotMethod, Replayed, TradingDay, Valuation, apply_fill,
-    replay,
+    Applied, ClosedLot, LedgerError, LedgerFill, Lot, LotMethod, PriceRange, Replayed, TradingDay, Valuation,
+    apply_fill, replay,
 };
 use bursar_model::{
-    AccountId, Asset, Fill, FillId, InexactError, IntentState, Pair, Price, Quantity, Usd, VenueOrderId,
-    decimal,
+    AccountId, Asset, Fill, FillId, InexactError, IntentState, Pair, Price, Quantity, Side, Usd,
+    VenueOrderId, decimal,
 };
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -411,25 +411,30 @@ fn is_late(connection: &Connection, fill: &LedgerFill) -> Result<bool, StoreErro
     Ok(false)
 }
 
-/// The prices of the moment, as far as they are known. Without a price of the quote asset: what the
-/// order was sized with, else what was paid for what is held. `None` when nothing prices it.
+/// The prices of the moment, as far as they are known and to be believed. Without such a price of the quote asset:
+/// what the order was sized with, else what was paid for what is held. `None` when nothing prices it.
 fn valuation(
     connection: &Connection,
     intent: &Intent,
     fill: &Fill,
     now: Timestamp,
 ) -> Result<Option<Valuation>, StoreError> {
-    let rate = |asset: &Asset| -> Result<Option<Price>, StoreError> {
-        Ok(quotes::rate(connection, &intent.broker, asset, now)?.map(|rate| rate.value))
+    let rate = |asset: &Asset| quotes::rate_range(connection, &intent.broker, asset, now);
+    // Against us, where bid and ask are too far apart to believe in their middle.
+    let prudent = |rate: PriceRange| match fill.side {
+        Side::Buy => rate.most,
+        Side::Sell => rate.least,
     };
     let sized = intent
         .sizing
         .as_ref()
         .and_then(|sizing| sizing.reference)
         .map(|reference| reference.usd_rate);
-    let known = match rate(fill.pair.quote())?.or(sized) {
-        Some(rate) => Some(rate),
-        None => {
+    let known = match (rate(fill.pair.quote())?, sized) {
+        (Some(rate), _) if rate.is_exact() => Some(rate.least),
+        (_, Some(sized)) => Some(sized),
+        (Some(rate), None) => Some(prudent(rate)),
+        (None, None) => {
             let held = lots(connection, &intent.account, &fill.pair)?;
             held.first().map(|lot| lot.entry_rate)
         }
@@ -439,7 +444,7 @@ fn valuation(
         .map_or(Decimal::ONE, |known| known.value.taker_fee_percent);
     Ok(Some(Valuation {
         usd_rate,
-        fee_asset_rate: rate(&fill.fee.asset)?,
+        fee_asset_rate: rate(&fill.fee.asset)?.map(|rate| rate.most),
         worst_fee_percent,
     }))
 }

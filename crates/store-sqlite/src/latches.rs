@@ -383,7 +383,9 @@ pub(crate) fn trip_once(tx: &Tx<'_>, new: NewLatch, at: Timestamp) -> Result<Opt
         latch.scope == new.scope
             && latch.cause == new.cause
             && latch.mode >= new.mode
-            && (latch.clear_rule == new.clear_rule || latch.clear_rule == ClearRule::Manual)
+            && (latch.clear_rule == new.clear_rule
+                // What is left of another day's switch, and one person may release, is not this day's.
+                || latch.clear_rule == ClearRule::Manual && new.cause != LatchCause::DailyLoss)
     });
     if is_on {
         return Ok(None);

@@ -2,7 +2,7 @@
 
 use bursar_controls::Observed;
 use bursar_execution::usd_rate;
-use bursar_ledger::Mark;
+use bursar_ledger::{Mark, PriceRange};
 use bursar_model::{Asset, BrokerId, Instrument, Pair, Price, Quote};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -107,15 +107,42 @@ pub(crate) fn mark(
     pair: &Pair,
     now: Timestamp,
 ) -> Result<Option<Mark>, StoreError> {
+    Ok(ranges(connection, broker, pair, now)?.map(|(price, rate)| Mark::new(price, rate)))
+}
+
+/// What the last prices say of a pair, and of its quote asset in dollars.
+pub(crate) fn ranges(
+    connection: &Connection,
+    broker: &BrokerId,
+    pair: &Pair,
+    now: Timestamp,
+) -> Result<Option<(PriceRange, PriceRange)>, StoreError> {
     let Some(quote) = of_pair(connection, broker, pair)? else {
         return Ok(None);
     };
-    let Some(rate) = rate(connection, broker, pair.quote(), now)? else {
+    let Some(mut rate) = rate_range(connection, broker, pair.quote(), now)? else {
         return Ok(None);
     };
-    // The dollar's own rate is of no age.
-    let rate_at = if pair.quote().is_usd() { quote.at } else { rate.at };
-    Ok(Some(Mark::from_quote(&quote, rate.value, rate_at)?))
+    if pair.quote().is_usd() {
+        // The dollar's own rate is of no age: it makes an old price no younger.
+        rate.at = quote.at;
+    }
+    Ok(Some((PriceRange::of(&quote)?, rate)))
+}
+
+/// As [`rate`], at least and at most. The dollar's own is of this moment.
+pub(crate) fn rate_range(
+    connection: &Connection,
+    broker: &BrokerId,
+    asset: &Asset,
+    now: Timestamp,
+) -> Result<Option<PriceRange>, StoreError> {
+    Ok(match Pair::new(asset.clone(), Asset::usd()) {
+        Some(in_dollars) => of_pair(connection, broker, &in_dollars)?
+            .map(|quote| PriceRange::of(&quote))
+            .transpose()?,
+        None => usd_rate(asset, &[], now).map(|one| PriceRange::exactly(one.value, now)),
+    })
 }
 
 pub(crate) fn put_instruments(

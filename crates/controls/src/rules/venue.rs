@@ -1,12 +1,13 @@
 //! The venue's own rules, and what the market says.
 
 use bursar_model::{
-    Check, Instrument, InstrumentStatus, Level, OrderKind, OrderTerms, Pair, Quote, Side, TimeInForce,
+    Check, Instrument, InstrumentStatus, Level, OrderKind, OrderTerms, Pair, Price, Quote, Side, TimeInForce,
     decimal,
 };
 use rust_decimal::Decimal;
 
 use super::{Order, Rule};
+use crate::bound::works_at_once;
 use crate::sizing::Reference;
 use crate::{Observed, Snapshot};
 
@@ -215,9 +216,11 @@ pub(super) fn collar(order: &Order<'_>, snapshot: &Snapshot) -> Check {
     let reference = fresh_reference(snapshot);
     // The bound of an order at the market's price is the edge of the collar at its admission, and stays
     // that when the market moves before it is sent.
-    let Some(price) = order.request.kind.limit_price() else {
-        return match (&snapshot.quote, reference) {
-            (Some(quote), Ok(reference)) if terms.side == Side::Buy && works_at_once(terms, &reference) => {
+    let Some(price) =
+        (order.request.kind.limit_price()).or_else(|| bound_that_was_reached(order, &reference))
+    else {
+        return match (&snapshot.quote, &reference) {
+            (Some(quote), Ok(reference)) if terms.side == Side::Buy && is_at_once(terms, reference) => {
                 best_offer(rule, order, quote)
             }
             _ => rule
@@ -235,7 +238,7 @@ pub(super) fn collar(order: &Order<'_>, snapshot: &Snapshot) -> Check {
     };
     // An order that waits for its trigger is judged by that: the market will be there by then.
     let anchor = match terms.kind.trigger() {
-        Some(trigger) if !works_at_once(terms, &reference) => trigger,
+        Some(trigger) if !is_at_once(terms, &reference) => trigger,
         _ => reference.price,
     };
     let factor = |sign: Decimal| {
@@ -258,20 +261,19 @@ pub(super) fn collar(order: &Order<'_>, snapshot: &Snapshot) -> Check {
         .holds(holds, || "check the price for a slip of the hand".into())
 }
 
-/// Whether the order meets the market as soon as it arrives: it has no trigger, or one that is met.
-fn works_at_once(terms: &OrderTerms, reference: &Reference) -> bool {
-    let now = reference.price;
-    match (&terms.kind, terms.side) {
-        (OrderKind::Market | OrderKind::Limit { .. }, _) => true,
-        (OrderKind::StopLoss { trigger } | OrderKind::StopLossLimit { trigger, .. }, Side::Buy)
-        | (OrderKind::TakeProfit { trigger } | OrderKind::TakeProfitLimit { trigger, .. }, Side::Sell) => {
-            now >= *trigger
-        }
-        (OrderKind::StopLoss { trigger } | OrderKind::StopLossLimit { trigger, .. }, Side::Sell)
-        | (OrderKind::TakeProfit { trigger } | OrderKind::TakeProfitLimit { trigger, .. }, Side::Buy) => {
-            now <= *trigger
-        }
-    }
+fn is_at_once(terms: &OrderTerms, reference: &Reference) -> bool {
+    works_at_once(&terms.kind, terms.side, reference.price)
+}
+
+/// The bound of a purchase that was to wait for its trigger, and whose trigger was met before it was sent.
+fn bound_that_was_reached(order: &Order<'_>, reference: &Result<Reference, Box<Check>>) -> Option<Price> {
+    let terms = &order.sizing.terms;
+    let reference = reference.as_ref().ok()?;
+    let waited = terms.side == Side::Buy && terms.kind.trigger().is_some();
+    terms
+        .kind
+        .limit_price()
+        .filter(|_| waited && is_at_once(terms, reference))
 }
 
 /// A purchase at the market's price costs what is offered, not the middle: where even the best offer is

@@ -398,6 +398,30 @@ fn i3_the_terms_that_are_sent_are_the_ones_that_were_asked_for_and_judged() {
 }
 
 #[test]
+fn d7_what_was_permitted_as_an_exit_is_refused_where_it_is_none() {
+    let world = world();
+    let order = buy("100");
+    let sizing = bursar_controls::size(&order, &world).unwrap();
+    let permissions = bursar_permissions::UserPermissions::new(world.limits.clone());
+    let context = bursar_permissions::TradingContext {
+        caller: &bursar_permissions::Caller::Operator,
+        account: &world.account.id,
+        account_status: bursar_model::AccountStatus::Active,
+        user: &world.account.user,
+        user_enabled: false,
+        permissions: &permissions,
+        reducing: true,
+    };
+    // An exit passes a user who is switched off, and this is said to be one.
+    let permitted = bursar_permissions::permit(order, context).unwrap();
+
+    let refused = bursar_controls::review(permitted, sizing, &world).unwrap_err();
+
+    let rules: Vec<&str> = refused.broken().map(|check| check.rule.as_str()).collect();
+    assert_eq!(rules, ["same-order"]);
+}
+
+#[test]
 fn i3_no_term_may_be_another_than_was_asked_for() {
     type Change = fn(&mut OrderTerms);
     let changes: [(&str, Change); 6] = [

@@ -384,11 +384,58 @@ fn i3_a_stop_that_is_met_already_counts_what_the_market_costs() {
         trigger: trigger.parse().unwrap(),
     };
 
-    // It would be bought at 60 000 at once, and counted with 30 600.
-    assert_eq!(broken(with(buy("100"), at("30000")), &world()), ["price-collar"]);
+    // It is bought at 60 000 at once: as a market order is, and not up to 2 % above the trigger.
+    for kind in [
+        at("30000"),
+        OrderKind::TakeProfit {
+            trigger: "90000".parse().unwrap(),
+        },
+    ] {
+        let approved = decide(with(buy("100"), kind), &world()).unwrap();
+        let bound = OrderKind::Limit {
+            price: "61200".parse().unwrap(),
+        };
+        let terms = approved.terms();
+        assert_eq!(
+            (&terms.kind, terms.time_in_force),
+            (&bound, TimeInForce::ImmediateOrCancel)
+        );
+    }
+    let mut held = world();
+    held.holding = holding("0.01".parse().unwrap());
+    for kind in [
+        at("70000"),
+        OrderKind::TakeProfit {
+            trigger: "50000".parse().unwrap(),
+        },
+    ] {
+        let approved = decide(with(sell("0.01"), kind), &held).unwrap();
+        let bound = OrderKind::Limit {
+            price: "58800".parse().unwrap(),
+        };
+        assert_eq!((&approved.terms().kind, approved.is_reducing()), (&bound, true));
+    }
     assert!(broken(with(buy("100"), at("66000")), &world()).is_empty());
     let check = said("price-collar", with(buy("100"), at("66000")), &world());
     assert_eq!(check.observed, "filled at 67320 or better");
+}
+
+#[test]
+fn i3_a_purchase_whose_trigger_was_met_before_it_is_sent_is_judged_by_the_market() {
+    let mut world = world();
+    let target = OrderKind::TakeProfit {
+        trigger: "54000".parse().unwrap(),
+    };
+    let order = with(buy("100"), target);
+    let sizing = bursar_controls::size(&order, &world).unwrap();
+    assert!(decide_sized(order.clone(), sizing.clone(), &world).is_ok());
+
+    // The market fell far below the trigger meanwhile: its bound of 55 080 binds nobody.
+    world.quote = Some(quote("29999.9", "30000.1", 1_000));
+    let refused = decide_sized(order, sizing, &world).unwrap_err();
+
+    let rules: Vec<&str> = refused.broken().map(|check| check.rule.as_str()).collect();
+    assert_eq!(rules, ["price-collar"]);
 }
 
 #[test]
