@@ -90,7 +90,7 @@ async fn g13_the_hard_limits_of_an_order_hold_whatever_a_user_is_permitted() {
     let mut office = Office::with_mara().await;
     office
         .done(
-            "permissions set mara_ilves --max-position-usd 50000 --max-daily-loss-usd 50000 --exceed-tier \
+            "permissions set mara_ilves --max-position-usd 50000 --max-daily-loss-usd 50000 --exceed-tier --yes \
              --reason 'agreed in writing'",
         )
         .await;

@@ -27,10 +27,10 @@ async fn c1_c29_c30_c31_each_user_has_keys_limits_and_a_switch_of_their_own() {
         .await;
     office.done("preferences set mara_ilves --risk-level low").await;
     office
-        .done("permissions set tomas_brandt --pairs ETH-USD --trade-only false")
+        .done("permissions set tomas_brandt --pairs ETH-USD --trade-only false --yes")
         .await;
     office
-        .done("preferences set tomas_brandt --risk-level high")
+        .done("preferences set tomas_brandt --risk-level high --yes")
         .await;
 
     let mara = office.json("user show mara_ilves").await;

@@ -130,14 +130,14 @@ async fn e9_a_limit_is_raised_at_once_and_a_tighter_wish_still_counts() {
     assert_eq!(broken, ["order-size", "position-size"]);
 
     office
-        .done("permissions set mara_ilves --max-position-usd 300")
+        .done("permissions set mara_ilves --max-position-usd 300 --yes")
         .await;
 
     // The wish of before is a second limit, and must be changed too.
     let broken = office.broken(order.0, order.1, order.2, order.3).await;
     assert_eq!(broken, ["order-size", "position-size"]);
     office
-        .done("preferences set mara_ilves --max-position-usd 300")
+        .done("preferences set mara_ilves --max-position-usd 300 --yes")
         .await;
     let broken = office.broken(order.0, order.1, order.2, order.3).await;
     assert_eq!(broken, Vec::<String>::new());
@@ -163,7 +163,7 @@ async fn e15_the_status_shows_every_permission() {
     office
         .done(
             "permissions set mara_ilves --max-position-usd 41 --max-daily-loss-usd 19 --max-positions 1 \
-             --pairs BTC-USD --trade-only false",
+             --pairs BTC-USD --trade-only false --yes",
         )
         .await;
 
@@ -267,7 +267,7 @@ async fn f3_the_wishes_of_the_example_are_kept() {
         .done(
             "preferences set mara_ilves --max-position-usd 200.0 --max-positions 5 --risk-level medium \
              --trailing-stop on --take-profit on --auto-compound on --notify-on-trade on \
-             --notify-on-profit-target on --notify-on-stop-loss on",
+             --notify-on-profit-target on --notify-on-stop-loss on --yes",
         )
         .await;
 
@@ -302,7 +302,7 @@ async fn f6_a_wish_is_changed_read_and_taken_back() {
     assert!(!office.stops_mara().await.is_empty());
 
     office
-        .done("preferences set mara_ilves --max-position-usd none --max-positions none")
+        .done("preferences set mara_ilves --max-position-usd none --max-positions none --yes")
         .await;
     assert_eq!(office.json("preferences show mara_ilves").await, untouched);
     assert_eq!(office.stops_mara().await, Vec::<String>::new());

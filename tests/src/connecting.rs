@@ -70,7 +70,7 @@ impl Stage {
         let record = must("seal the key", record);
         let act = self.act();
         must("store the key", store.put_credential(&record, None, &act).await);
-        let noted = Conditions::put_key_rights(store, &record.facts, &rights, &act).await;
+        let noted = store.put_key_rights(&record.facts, &rights, &act).await;
         must("note the rights", noted);
         Ok(())
     }

@@ -22,6 +22,7 @@ pub mod latches;
 pub mod lists;
 pub mod loss;
 pub mod notify;
+pub mod onboarding;
 pub mod order;
 pub mod permissions;
 pub mod preferences;

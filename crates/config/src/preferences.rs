@@ -1,6 +1,6 @@
 //! What a user wishes for, inside what they are allowed.
 
-use bursar_model::{RiskLevel, Usd, UserLimits};
+use bursar_model::{Loosening, RiskLevel, Usd, UserLimits};
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -51,6 +51,19 @@ impl Default for Preferences {
     }
 }
 
+/// Whether a figure was given up or raised.
+fn is_wider<T: PartialOrd>(before: Option<T>, after: Option<T>) -> bool {
+    match (before, after) {
+        (None, _) => false,
+        (Some(_), None) => true,
+        (Some(before), Some(after)) => after > before,
+    }
+}
+
+fn or_none(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "none".to_owned(), |value| value.to_string())
+}
+
 /// A wish that cannot be kept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TooLoose {
@@ -87,6 +100,83 @@ impl Preferences {
             max_positions: positions.min(limits.max_positions),
             pairs: limits.pairs.clone(),
         }
+    }
+
+    /// Everything by which more is done for the user than with the wishes `before`, or less to protect them. By the
+    /// names of the fields.
+    pub fn looser_than(&self, before: &Self) -> Vec<Loosening> {
+        // Named one by one, so that whoever adds a field decides about it here.
+        let Self {
+            max_position_usd,
+            max_positions,
+            risk_level,
+            trailing_stop,
+            trailing_stop_percent,
+            take_profit,
+            take_profit_percent,
+            auto_compound,
+            // What is told and what is not changes nothing that is done.
+            notify_on_trade: _,
+            notify_on_profit_target: _,
+            notify_on_stop_loss: _,
+            notify_amounts: _,
+        } = self;
+        let on_off = |on: bool| if on { "on" } else { "off" }.to_owned();
+        let mut looser = Vec::new();
+        let mut compare = |is_looser: bool, what: &'static str, before: String, after: String| {
+            if is_looser {
+                looser.push(Loosening { what, before, after });
+            }
+        };
+        compare(
+            is_wider(before.max_position_usd, *max_position_usd),
+            "max_position_usd",
+            or_none(before.max_position_usd),
+            or_none(*max_position_usd),
+        );
+        compare(
+            is_wider(before.max_positions, *max_positions),
+            "max_positions",
+            or_none(before.max_positions),
+            or_none(*max_positions),
+        );
+        compare(
+            *risk_level > before.risk_level,
+            "risk_level",
+            before.risk_level.to_string(),
+            risk_level.to_string(),
+        );
+        compare(
+            before.trailing_stop && !trailing_stop,
+            "trailing_stop",
+            on_off(before.trailing_stop),
+            on_off(*trailing_stop),
+        );
+        compare(
+            is_wider(before.trailing_stop_percent, *trailing_stop_percent),
+            "trailing_stop_percent",
+            or_none(before.trailing_stop_percent),
+            or_none(*trailing_stop_percent),
+        );
+        compare(
+            before.take_profit && !take_profit,
+            "take_profit",
+            on_off(before.take_profit),
+            on_off(*take_profit),
+        );
+        compare(
+            is_wider(before.take_profit_percent, *take_profit_percent),
+            "take_profit_percent",
+            or_none(before.take_profit_percent),
+            or_none(*take_profit_percent),
+        );
+        compare(
+            *auto_compound && !before.auto_compound,
+            "auto_compound",
+            on_off(before.auto_compound),
+            on_off(*auto_compound),
+        );
+        looser
     }
 
     /// Whether these wishes can be kept inside `limits`.

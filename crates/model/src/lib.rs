@@ -3,7 +3,7 @@
 //! Values only. Nothing here reads a clock, a file or a socket; the two traits in
 //! [`environment`] are the seam through which time and randomness come in from outside.
 //!
-//! A value is parsed once, at the edge, and is right from then on: an [`Quantity`] is more
+//! A value is parsed once, at the edge, and is right from then on: a [`Quantity`] is more
 //! than zero, a [`Pair`] names two different assets, an [`AccountId`] fits in a log line.
 //!
 //! Start reading at [`order`]: what a caller asks for ([`OrderRequest`]) and what may reach an
@@ -46,7 +46,7 @@ pub use ids::{
     UserId, VenueOrderId,
 };
 pub use instrument::{Candle, Instrument, InstrumentStatus, Quote};
-pub use limits::{LossPolicy, PairRule, UserLimits};
+pub use limits::{Loosening, LossPolicy, PairRule, UserLimits};
 pub use money::{Amount, NotAnAmount, Price, Quantity, Usd};
 pub use order::{IntentState, OrderKind, OrderRequest, OrderSize, OrderTerms, Side, TimeInForce};
 pub use pair::Pair;

@@ -72,6 +72,20 @@ pub struct UserLimits {
     pub pairs: PairRule,
 }
 
+/// Something by which a user may do more than before, or is protected less.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loosening {
+    pub what: &'static str,
+    pub before: String,
+    pub after: String,
+}
+
+impl fmt::Display for Loosening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} instead of {}", self.what, self.after, self.before)
+    }
+}
+
 word! {
     /// What happens when the loss of a trading day reaches its limit. No new risk in any case.
     LossPolicy {

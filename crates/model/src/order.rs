@@ -110,7 +110,8 @@ impl fmt::Display for OrderSize {
     }
 }
 
-/// What a caller asks for. Nothing in it can loosen a rule.
+/// What a caller asks for. Nothing in it loosens a limit or a switch; `allow_repeat` only says that a repetition is
+/// meant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct OrderRequest {
     pub pair: Pair,

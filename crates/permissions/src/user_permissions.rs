@@ -1,6 +1,6 @@
 use std::fmt;
 
-use bursar_model::{LossPolicy, UserLimits};
+use bursar_model::{Loosening, LossPolicy, UserLimits};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -77,6 +77,69 @@ impl UserPermissions {
         );
         exceeded
     }
+
+    /// Everything by which the user may do more than `before`, or is protected less.
+    pub fn looser_than(&self, before: &Self) -> Vec<Loosening> {
+        // Named one by one, so that whoever adds a field decides about it here.
+        let Self {
+            limits,
+            trade_only,
+            exceeds_tier: _,
+            on_daily_loss,
+            loss_needs_release,
+        } = self;
+        let yes_no = |on: bool| if on { "yes" } else { "no" }.to_owned();
+        let mut looser = Vec::new();
+        let mut compare = |is_looser: bool, what: &'static str, before: String, after: String| {
+            if is_looser {
+                looser.push(Loosening { what, before, after });
+            }
+        };
+        let was = &before.limits;
+        compare(
+            limits.max_position > was.max_position,
+            "max position",
+            was.max_position.to_string(),
+            limits.max_position.to_string(),
+        );
+        compare(
+            limits.max_daily_loss > was.max_daily_loss,
+            "max daily loss",
+            was.max_daily_loss.to_string(),
+            limits.max_daily_loss.to_string(),
+        );
+        compare(
+            limits.max_positions > was.max_positions,
+            "max positions",
+            was.max_positions.to_string(),
+            limits.max_positions.to_string(),
+        );
+        compare(
+            !limits.pairs.is_within(&was.pairs),
+            "pairs",
+            was.pairs.to_string(),
+            limits.pairs.to_string(),
+        );
+        compare(
+            before.trade_only && !trade_only,
+            "trade-only",
+            yes_no(before.trade_only),
+            yes_no(*trade_only),
+        );
+        compare(
+            *on_daily_loss < before.on_daily_loss,
+            "on daily loss",
+            before.on_daily_loss.to_string(),
+            on_daily_loss.to_string(),
+        );
+        compare(
+            before.loss_needs_release && !loss_needs_release,
+            "loss needs release",
+            yes_no(before.loss_needs_release),
+            yes_no(*loss_needs_release),
+        );
+        looser
+    }
 }
 
 /// A limit that somebody wants above the ceiling of the user's tier.
@@ -109,6 +172,45 @@ mod tests {
             max_positions: count,
             pairs,
         }
+    }
+
+    #[test]
+    fn everything_by_which_more_can_be_done_is_named_and_nothing_else() {
+        let strict = UserPermissions {
+            on_daily_loss: LossPolicy::Flatten,
+            loss_needs_release: true,
+            ..UserPermissions::new(limits(
+                "40",
+                "20",
+                1,
+                PairRule::Only(["BTC-USD".parse().unwrap()].into()),
+            ))
+        };
+        let loose = UserPermissions {
+            trade_only: false,
+            ..UserPermissions::new(limits("60", "30", 2, PairRule::All))
+        };
+
+        let looser: Vec<String> = loose
+            .looser_than(&strict)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+
+        assert_eq!(
+            looser,
+            [
+                "max position 60.00 USD instead of 40.00 USD",
+                "max daily loss 30.00 USD instead of 20.00 USD",
+                "max positions 2 instead of 1",
+                "pairs all instead of BTC-USD",
+                "trade-only no instead of yes",
+                "on daily loss reduce-only instead of flatten",
+                "loss needs release no instead of yes",
+            ]
+        );
+        assert_eq!(strict.looser_than(&loose), []);
+        assert_eq!(loose.looser_than(&loose), []);
     }
 
     #[test]

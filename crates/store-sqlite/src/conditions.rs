@@ -4,14 +4,12 @@
 use async_trait::async_trait;
 use bursar_audit::{Action, Data, Draft, Subject};
 use bursar_auth::Act;
-use bursar_broker::KeyRights;
 use bursar_config::Preferences;
 use bursar_controls::{KeyState, Latch, Policy};
 use bursar_execution::{
     AccountBalances, Conditions, Connection as VenueConnection, ConnectionState, DayBoundary, JournalError,
     UserDay,
 };
-use bursar_keystore::CredentialFacts;
 use bursar_model::{AccountId, Balance, BrokerId, Instrument, PairRule, Quote, Usd, UserId, UserLimits};
 use bursar_permissions::UserPermissions;
 use jiff::Timestamp;
@@ -25,54 +23,6 @@ use crate::store::SqliteStore;
 use crate::values::{Exact, Json, Moment, Text, json, moment};
 use crate::writer::Tx;
 use crate::{approvals, days, equity, figures, losses, quotes, vault};
-
-impl SqliteStore {
-    /// As [`Conditions::set_permissions`], if they still are what somebody has `seen` who then thought about it: what
-    /// another person lowered meanwhile is not raised again by a question that was answered late.
-    ///
-    /// # Errors
-    ///
-    /// [`JournalError::Refused`] when they changed since.
-    pub async fn replace_permissions(
-        &self,
-        user: &UserId,
-        seen: &UserPermissions,
-        permissions: &UserPermissions,
-        act: &Act,
-    ) -> Result<(), JournalError> {
-        let (user, seen, new, act) = (user.clone(), seen.clone(), permissions.clone(), act.clone());
-        self.write(move |tx| put_permissions(tx, &user, Some(&seen), &new, &act))
-            .await
-    }
-}
-
-/// `seen`: what they must be still.
-fn put_permissions(
-    tx: &Tx<'_>,
-    user: &UserId,
-    seen: Option<&UserPermissions>,
-    new: &UserPermissions,
-    act: &Act,
-) -> Result<(), JournalError> {
-    known_user(tx, user)?;
-    let before = permissions(tx, user)?;
-    if seen.is_some_and(|seen| *seen != before) {
-        return Err(JournalError::Refused {
-            rule: "changed-meanwhile",
-            why: format!("somebody changed what `{user}` may do since it was read"),
-            hint: "look at `bursar permissions show`, and run the command again",
-        });
-    }
-    Ok(set_of_user(
-        tx,
-        "permission",
-        Action::PermissionsSet,
-        user,
-        &before,
-        new,
-        act,
-    )?)
-}
 
 #[async_trait]
 impl Conditions for SqliteStore {
@@ -101,8 +51,23 @@ impl Conditions for SqliteStore {
         act: &Act,
     ) -> Result<(), JournalError> {
         let (user, new, act) = (user.clone(), permissions.clone(), act.clone());
-        self.write(move |tx| put_permissions(tx, &user, None, &new, &act))
-            .await
+        self.write(move |tx| {
+            known_user(tx, &user)?;
+            let before = self::permissions(tx, &user)?;
+            let action = Action::PermissionsSet;
+            let nothing = Data::new();
+            Ok(set_of_user(
+                tx,
+                "permission",
+                action,
+                &user,
+                &before,
+                &new,
+                nothing,
+                &act,
+            )?)
+        })
+        .await
     }
 
     async fn preferences(&self, user: &UserId) -> Result<Preferences, JournalError> {
@@ -124,13 +89,16 @@ impl Conditions for SqliteStore {
         self.write(move |tx| {
             known_user(tx, &user)?;
             let before = self::preferences(tx, &user)?;
+            let action = Action::PreferencesSet;
+            let nothing = Data::new();
             Ok(set_of_user(
                 tx,
                 "preference",
-                Action::PreferencesSet,
+                action,
                 &user,
                 &before,
                 &new,
+                nothing,
                 &act,
             )?)
         })
@@ -145,17 +113,6 @@ impl Conditions for SqliteStore {
         let (boundary, act) = (boundary.clone(), act.clone());
         self.write(move |tx| Ok(set_day_boundary(tx, &boundary, &act)?))
             .await
-    }
-
-    async fn put_key_rights(
-        &self,
-        facts: &CredentialFacts,
-        rights: &KeyRights,
-        act: &Act,
-    ) -> Result<(), JournalError> {
-        Self::put_key_rights(self, facts, rights, act)
-            .await
-            .map_err(JournalError::unavailable)
     }
 
     async fn key_state(&self, account: &AccountId) -> Result<KeyState, JournalError> {
@@ -397,6 +354,7 @@ pub(crate) fn set_of_user<T: Serialize + PartialEq>(
     user: &UserId,
     before: &T,
     new: &T,
+    data: Data,
     act: &Act,
 ) -> Result<(), StoreError> {
     if before == new {
@@ -411,7 +369,8 @@ pub(crate) fn set_of_user<T: Serialize + PartialEq>(
     )?;
     let draft = act_draft(act, action)
         .on(Subject::user(user))
-        .change(Some(digest(before)?), Some(digest(new)?));
+        .change(Some(digest(before)?), Some(digest(new)?))
+        .with(data);
     tx.record(act.at, draft)
 }
 

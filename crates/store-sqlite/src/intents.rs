@@ -405,7 +405,13 @@ mod tests {
     fn plan(condition: &str) -> String {
         let connection = Connection::open_in_memory().unwrap();
         crate::decimals::register(&connection).unwrap();
-        schema::migrate(&connection, std::path::Path::new("memory"), schema::newest()).unwrap();
+        schema::migrate(
+            &connection,
+            std::path::Path::new("memory"),
+            schema::newest(),
+            |_, _| Ok(()),
+        )
+        .unwrap();
         let sql = format!("EXPLAIN QUERY PLAN SELECT number FROM intent WHERE {condition}");
         let mut statement = connection.prepare(&sql).unwrap();
         let steps = statement.query_map([], |row| row.get::<_, String>(3)).unwrap();

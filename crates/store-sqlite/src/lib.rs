@@ -21,60 +21,73 @@
 //!   from it, never counted along.
 //! - No lock is held between operations, and none keeps another process out.
 
-mod admit;
-mod approvals;
-mod audit;
-mod backups;
-mod breaker;
-mod cancels;
+// The file, and everything that is written to it.
 mod changes;
-mod checkpoints;
-mod checks;
-mod conditions;
-mod days;
 mod decimals;
-mod deletion;
-mod directory;
-mod emergency;
 mod environment;
-mod equity;
 mod error;
-mod errors;
-mod facts;
-mod figures;
-mod filing;
-mod fills;
 mod gate;
-mod halts;
-mod holdings;
+mod open;
+mod readers;
+mod schema;
+mod store;
+mod values;
+mod writer;
+
+// Orders: decided on, sent, looked for, ended.
+mod admit;
+mod cancels;
+mod conditions;
+mod facts;
 mod intents;
 mod journal;
-mod latches;
-mod losses;
-mod nonces;
-mod notes;
-mod notices;
-mod onboarding;
-mod open;
-mod outbox;
 mod outcomes;
 mod quotes;
-mod readers;
-mod reconciliations;
-mod reports;
 mod reservations;
 mod resolutions;
-mod restored;
-mod schema;
-mod sealing;
-mod statements;
-mod store;
-mod superseded;
-mod trail;
 mod usage;
-mod values;
+
+// Executions, the trading day and what accounts are worth.
+mod days;
+mod equity;
+mod figures;
+mod fills;
+mod losses;
+mod reconciliations;
+mod statements;
+
+// Switches, refusals of exchanges, and what a restored store has forgotten.
+mod breaker;
+mod emergency;
+mod errors;
+mod halts;
+mod latches;
+mod restored;
+
+// People, their accounts and their keys.
+mod approvals;
+mod deletion;
+mod directory;
+mod nonces;
+mod revisions;
+mod sealing;
+mod superseded;
 mod vault;
-mod writer;
+
+// The trail: what is recorded, signed, held against the rows, copied and put back.
+mod audit;
+mod backups;
+mod checkpoints;
+mod checks;
+mod filing;
+mod holdings;
+mod trail;
+
+// What people and programs ask, and what cycles and messages remember.
+mod notes;
+mod notices;
+mod outbox;
+mod reports;
 
 // The tests inside use the same world as those outside.
 #[cfg(test)]
@@ -90,7 +103,7 @@ pub use deletion::DeletedUser;
 pub use emergency::{Ballast, EmergencyFile, Found, free_bytes};
 pub use environment::{Environment, Threads};
 pub use error::StoreError;
-pub use onboarding::{KnownUser, Onboarding, OnboardingError};
+pub use revisions::{AccountRevision, KnownUser, Revision, RevisionError};
 pub use sealing::Sealing;
 pub use store::SqliteStore;
 pub use superseded::SupersededKey;

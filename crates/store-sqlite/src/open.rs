@@ -46,7 +46,8 @@ fn build(path: &Path, environment: &Environment, act: &Act) -> Result<(), StoreE
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
-    schema::migrate(&connection, path, schema::newest())?;
+    // The first record says which format it has.
+    schema::migrate(&connection, path, schema::newest(), |_, _| Ok(()))?;
     let transaction = connection.unchecked_transaction()?;
     let store = StoreId::random(environment.entropy.as_ref());
     transaction.execute(
@@ -144,10 +145,9 @@ pub(crate) fn open_writing(
     if looks {
         check_pages(&connection, path)?;
     }
-    let from = schema::migrate(&connection, path, schema::newest())?;
-    if from < schema::newest() {
-        record_migration(&connection, environment, from)?;
-    }
+    schema::migrate(&connection, path, schema::newest(), |transaction, from| {
+        record_migration(transaction, environment, from)
+    })?;
     prepare(&connection)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     Ok(connection)
@@ -393,14 +393,15 @@ fn secure(connection: &Connection, writes: bool) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn record_migration(connection: &Connection, environment: &Environment, from: i64) -> Result<(), StoreError> {
-    let transaction =
-        rusqlite::Transaction::new_unchecked(connection, rusqlite::TransactionBehavior::Immediate)?;
+fn record_migration(
+    transaction: &Connection,
+    environment: &Environment,
+    from: i64,
+) -> Result<(), StoreError> {
     let act = Act::new(bursar_auth::Principal::Recovery, environment.clock.now());
     let draft: Draft = act_draft(&act, Action::StoreMigrated)
         .with(Data::new().integer("from", from).integer("to", schema::newest()));
-    append(&transaction, environment, act.at, draft)?;
-    transaction.commit()?;
+    append(transaction, environment, act.at, draft)?;
     Ok(())
 }
 

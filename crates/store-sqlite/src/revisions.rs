@@ -1,31 +1,42 @@
-//! A list of users with their accounts, limits and wishes: all of it, or nothing.
+//! What one person decides about users: who they are, what they may do and wish for, and an account of theirs.
+//! A list of such decisions is written whole or not at all, and only over what was there when they were made.
 
-use bursar_audit::Action;
+use bursar_audit::{Action, Data};
 use bursar_auth::{
     Account, AccountChange, Act, DirectoryError, NewAccount, NewUser, Record, User, UserChange,
 };
 use bursar_config::Preferences;
+use bursar_controls::Scope;
+use bursar_model::{Loosening, UserId};
 use bursar_permissions::UserPermissions;
+use rusqlite::Connection;
 
 use crate::conditions::{permissions, preferences, set_of_user};
-use crate::directory::{add_account, add_user, update_account, update_user, user};
+use crate::directory::{self, add_account, add_user, update_account, update_user, user};
 use crate::error::StoreError;
+use crate::latches;
 use crate::store::SqliteStore;
 use crate::writer::Tx;
 
-/// What is to be so of one user and one account, and what it was when that was decided.
+/// What is to be so of one user, and what it was when that was decided.
 #[derive(Clone, Debug)]
-pub struct Onboarding {
+pub struct Revision {
     /// `None` when the user is to be added.
     pub known: Option<KnownUser>,
     pub user: NewUser,
-    /// Whether the user is enabled too. A list never disables anybody.
-    pub enable: bool,
-    /// `None` when the account is to be added.
-    pub known_account: Option<Account>,
-    pub account: NewAccount,
+    /// `None` leaves it as it is; whoever is added is disabled.
+    pub enabled: Option<bool>,
     pub permissions: UserPermissions,
     pub preferences: Preferences,
+    pub account: Option<AccountRevision>,
+}
+
+/// What is to be so of one account.
+#[derive(Clone, Debug)]
+pub struct AccountRevision {
+    /// `None` when the account is to be added.
+    pub known: Option<Account>,
+    pub account: NewAccount,
 }
 
 /// A user as somebody read them before deciding what to change.
@@ -36,9 +47,43 @@ pub struct KnownUser {
     pub preferences: Preferences,
 }
 
-/// Why a list was not taken over. Nothing of it was written.
+impl KnownUser {
+    /// Everything by which the user may do more than `before`, or is protected less. Wishes have the names of their
+    /// fields.
+    pub fn looser_than(&self, before: &Self) -> Vec<Loosening> {
+        let enabled = (self.user.enabled && !before.user.enabled).then(|| Loosening {
+            what: "enabled",
+            before: "no".to_owned(),
+            after: "yes".to_owned(),
+        });
+        let allowed = self.permissions.looser_than(&before.permissions);
+        let wished = self.preferences.looser_than(&before.preferences);
+        enabled.into_iter().chain(allowed).chain(wished).collect()
+    }
+
+    /// The same user with other permissions or wishes.
+    pub fn revised(&self, permissions: UserPermissions, preferences: Preferences) -> Revision {
+        let user = self.user.clone();
+        Revision {
+            user: NewUser {
+                id: user.id,
+                email: user.email,
+                name: user.name,
+                tier: user.tier,
+                account_type: user.account_type,
+            },
+            enabled: None,
+            permissions,
+            preferences,
+            account: None,
+            known: Some(self.clone()),
+        }
+    }
+}
+
+/// Why nothing of a list was written.
 #[derive(Debug, thiserror::Error)]
-pub enum OnboardingError {
+pub enum RevisionError {
     /// What each of these, counted from zero, cannot be.
     #[error("{} of the list cannot be taken over", .0.len())]
     Refused(Vec<(usize, DirectoryError)>),
@@ -50,7 +95,7 @@ pub enum OnboardingError {
 enum TakenBack {
     /// It was meant to be.
     Rehearsed,
-    Because(OnboardingError),
+    Because(RevisionError),
 }
 
 impl From<StoreError> for TakenBack {
@@ -60,24 +105,34 @@ impl From<StoreError> for TakenBack {
 }
 
 impl SqliteStore {
-    /// Adds and updates all users and accounts of the list in one transaction, each change with its audit
-    /// record; what is so already is left alone.
+    /// What somebody knows of a user who thinks about changing them.
     ///
     /// # Errors
     ///
-    /// [`OnboardingError::Refused`] with everything of the list that is refused, also because it is no longer
+    /// There is no such user, or the store cannot be read.
+    pub async fn known_user(&self, id: &UserId) -> Result<KnownUser, DirectoryError> {
+        let id = id.clone();
+        self.read(move |connection| known(connection, &id)).await
+    }
+
+    /// Adds and updates all users and accounts of the list in one transaction, each change with its audit
+    /// record; what is so already is left alone. Nobody may do more than before while a switch holds what is theirs.
+    ///
+    /// # Errors
+    ///
+    /// [`RevisionError::Refused`] with everything of the list that is refused, also because it is no longer
     /// as it was when it was decided on.
-    pub async fn onboard(&self, list: Vec<Onboarding>, act: &Act) -> Result<(), OnboardingError> {
+    pub async fn revise(&self, list: Vec<Revision>, act: &Act) -> Result<(), RevisionError> {
         let act = act.clone();
         self.write(move |tx| put_all(tx, &list, &act)).await
     }
 
-    /// Says whether [`onboard`](Self::onboard) would take the list, and writes nothing.
+    /// Says whether [`revise`](Self::revise) would take the list, and writes nothing.
     ///
     /// # Errors
     ///
-    /// As [`onboard`](Self::onboard).
-    pub async fn rehearse_onboarding(&self, list: Vec<Onboarding>, act: &Act) -> Result<(), OnboardingError> {
+    /// As [`revise`](Self::revise).
+    pub async fn rehearse_revisions(&self, list: Vec<Revision>, act: &Act) -> Result<(), RevisionError> {
         let act = act.clone();
         let rehearsed = self.write(move |tx| match put_all(tx, &list, &act) {
             Ok(()) => Err::<(), _>(TakenBack::Rehearsed),
@@ -91,7 +146,7 @@ impl SqliteStore {
 }
 
 /// Goes on after what is refused, so that everything that is wrong is told at once.
-fn put_all(tx: &Tx<'_>, list: &[Onboarding], act: &Act) -> Result<(), OnboardingError> {
+fn put_all(tx: &Tx<'_>, list: &[Revision], act: &Act) -> Result<(), RevisionError> {
     let mut refused = Vec::new();
     for (index, wanted) in list.iter().enumerate() {
         if let Err(error) = put(tx, wanted, act) {
@@ -101,11 +156,11 @@ fn put_all(tx: &Tx<'_>, list: &[Onboarding], act: &Act) -> Result<(), Onboarding
     if refused.is_empty() {
         Ok(())
     } else {
-        Err(OnboardingError::Refused(refused))
+        Err(RevisionError::Refused(refused))
     }
 }
 
-fn put(tx: &Tx<'_>, wanted: &Onboarding, act: &Act) -> Result<(), DirectoryError> {
+fn put(tx: &Tx<'_>, wanted: &Revision, act: &Act) -> Result<(), DirectoryError> {
     let id = &wanted.user.id;
     match &wanted.known {
         None => {
@@ -124,40 +179,72 @@ fn put(tx: &Tx<'_>, wanted: &Onboarding, act: &Act) -> Result<(), DirectoryError
             }
         }
     }
-    match &wanted.known_account {
-        None => {
-            add_account(tx, wanted.account.clone(), act)?;
-        }
-        Some(known) => {
-            let nickname = AccountChange::Nickname(wanted.account.nickname.clone());
-            update_account(tx, known.id(), &nickname, act)?;
-        }
+    if let Some(wanted) = &wanted.account {
+        put_account(tx, wanted, act)?;
     }
     let before = permissions(tx, id)?;
     let new = &wanted.permissions;
-    set_of_user(tx, "permission", Action::PermissionsSet, id, &before, new, act)?;
+    let why = Data::new().optional("exceeds_tier", new.exceeds_tier.as_ref());
+    set_of_user(
+        tx,
+        "permission",
+        Action::PermissionsSet,
+        id,
+        &before,
+        new,
+        why,
+        act,
+    )?;
     let before = preferences(tx, id)?;
     let new = &wanted.preferences;
-    set_of_user(tx, "preference", Action::PreferencesSet, id, &before, new, act)?;
-    if wanted.enable {
-        update_user(tx, id, &UserChange::Enabled(true), act)?;
+    let nothing = Data::new();
+    set_of_user(
+        tx,
+        "preference",
+        Action::PreferencesSet,
+        id,
+        &before,
+        new,
+        nothing,
+        act,
+    )?;
+    if let Some(enabled) = wanted.enabled {
+        update_user(tx, id, &UserChange::Enabled(enabled), act)?;
+    }
+    match &wanted.known {
+        Some(before) => refuse_looser_under_a_switch(tx, before),
+        None => Ok(()),
+    }
+}
+
+fn put_account(tx: &Tx<'_>, wanted: &AccountRevision, act: &Act) -> Result<(), DirectoryError> {
+    let Some(known) = &wanted.known else {
+        add_account(tx, wanted.account.clone(), act)?;
+        return Ok(());
+    };
+    // A name that was given meanwhile stays, unless this is about the name.
+    if wanted.account.nickname != known.nickname {
+        let nickname = AccountChange::Nickname(wanted.account.nickname.clone());
+        update_account(tx, known.id(), &nickname, act)?;
     }
     Ok(())
 }
 
+fn known(connection: &Connection, id: &UserId) -> Result<KnownUser, DirectoryError> {
+    Ok(KnownUser {
+        user: user(connection, id)?,
+        permissions: permissions(connection, id)?,
+        preferences: preferences(connection, id)?,
+    })
+}
+
 /// What somebody agreed to was the way from what they saw.
-fn refuse_changed(tx: &Tx<'_>, known: &KnownUser) -> Result<(), DirectoryError> {
-    let id = &known.user.id;
-    let now = KnownUser {
-        user: User {
-            // Of a user whom the same list adds, nobody knew it.
-            created_at: known.user.created_at,
-            ..user(tx, id)?
-        },
-        permissions: permissions(tx, id)?,
-        preferences: preferences(tx, id)?,
-    };
-    if now == *known {
+fn refuse_changed(tx: &Tx<'_>, seen: &KnownUser) -> Result<(), DirectoryError> {
+    let id = &seen.user.id;
+    let mut now = known(tx, id)?;
+    // Of a user whom the same list adds, nobody knew it.
+    now.user.created_at = seen.user.created_at;
+    if now == *seen {
         return Ok(());
     }
     Err(DirectoryError::Conflict {
@@ -165,5 +252,37 @@ fn refuse_changed(tx: &Tx<'_>, known: &KnownUser) -> Result<(), DirectoryError> 
         id: id.to_string(),
         state: "was changed by somebody else meanwhile".to_owned(),
         hint: "run the command again: it shows what would change now".to_owned(),
+    })
+}
+
+/// What stopped somebody's trading was a limit, as often as not: it is not raised before the switch was looked into.
+fn refuse_looser_under_a_switch(tx: &Tx<'_>, before: &KnownUser) -> Result<(), DirectoryError> {
+    let id = &before.user.id;
+    let after = known(tx, id)?;
+    let looser = after.looser_than(before);
+    if looser.is_empty() {
+        return Ok(());
+    }
+    let accounts = directory::accounts(tx, Some(id))?;
+    let switches = latches::active(tx)?;
+    let holding = switches.iter().find(|latch| {
+        latch.scope == Scope::User(id.clone())
+            || latch.scope == Scope::Global
+            || (accounts.iter()).any(|account| latch.scope.covers(account.id(), id, account.broker()))
+    });
+    let Some(holding) = holding else {
+        return Ok(());
+    };
+    let looser: Vec<&str> = looser.iter().map(|looser| looser.what).collect();
+    Err(DirectoryError::Conflict {
+        record: Record::User,
+        id: id.to_string(),
+        state: format!(
+            "is stopped by switch {} ({}): nothing is loosened meanwhile, and this would loosen {}",
+            holding.id,
+            holding.scope,
+            looser.join(", ")
+        ),
+        hint: "look into the switch and release it first: `bursar latches`".to_owned(),
     })
 }

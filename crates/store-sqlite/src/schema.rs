@@ -36,8 +36,14 @@ pub(crate) fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
-/// Brings a store up to `target`, and says from which format it came.
-pub(crate) fn migrate(connection: &Connection, path: &Path, target: i64) -> Result<i64, StoreError> {
+/// Brings a store up to `target`, in one transaction with what `record` writes about it: a store has the format that
+/// its trail says, or the one from which it was to come.
+pub(crate) fn migrate(
+    connection: &Connection,
+    path: &Path,
+    target: i64,
+    record: impl FnOnce(&Connection, i64) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
     let found = version(connection)?;
     if found > newest() {
         return Err(StoreError::Newer {
@@ -47,22 +53,23 @@ pub(crate) fn migrate(connection: &Connection, path: &Path, target: i64) -> Resu
         });
     }
     // What was taken needs no lock: a stop must not wait for one that it does not need.
-    let missing = |number: i64| number > found && number <= target;
-    for (number, sql) in STEPS.iter().filter(|(number, _)| missing(*number)) {
-        step(connection, *number, sql)?;
+    if found >= target {
+        return Ok(());
     }
-    Ok(found)
-}
-
-fn step(connection: &Connection, number: i64, sql: &str) -> Result<(), StoreError> {
     let transaction =
         rusqlite::Transaction::new_unchecked(connection, rusqlite::TransactionBehavior::Immediate)?;
-    // Another process may have taken the step while this one waited for the lock.
-    if version(&transaction)? < number {
-        transaction.execute_batch(sql)?;
-        transaction.pragma_update(None, "user_version", number)?;
-        transaction.commit()?;
+    // Another process may have taken the steps while this one waited for the lock.
+    let from = version(&transaction)?;
+    if from >= target {
+        return Ok(());
     }
+    let missing = |number: i64| number > from && number <= target;
+    for (_, sql) in STEPS.iter().filter(|(number, _)| missing(*number)) {
+        transaction.execute_batch(sql)?;
+    }
+    transaction.pragma_update(None, "user_version", target)?;
+    record(&transaction, from)?;
+    transaction.commit()?;
     Ok(())
 }
 
@@ -75,6 +82,10 @@ mod tests {
     use super::*;
     use crate::test_support::{NOON, act, at, environment, trail, world};
     use crate::{SqliteStore, test_support::Counting};
+
+    fn unrecorded(_: &Connection, _: i64) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     fn objects(connection: &Connection) -> Vec<(String, String)> {
         let mut statement = connection
@@ -106,7 +117,7 @@ mod tests {
             connection.execute_batch(&format!("DROP TABLE {table}")).unwrap();
         }
         connection.pragma_update(None, "user_version", 0).unwrap();
-        migrate(&connection, path, from).unwrap();
+        migrate(&connection, path, from, unrecorded).unwrap();
         connection
             .execute("ATTACH ?1 AS newer", [newer.to_str().unwrap()])
             .unwrap();
@@ -136,14 +147,28 @@ mod tests {
     fn every_older_format_leads_to_the_newest() {
         let path = Path::new("memory");
         let fresh = Connection::open_in_memory().unwrap();
-        migrate(&fresh, path, newest()).unwrap();
+        migrate(&fresh, path, newest(), unrecorded).unwrap();
 
         for from in std::iter::once(0).chain(STEPS.iter().map(|(number, _)| *number)) {
             let connection = Connection::open_in_memory().unwrap();
-            migrate(&connection, path, from).unwrap();
+            migrate(&connection, path, from, unrecorded).unwrap();
             assert_eq!(version(&connection).unwrap(), from);
 
-            assert_eq!(migrate(&connection, path, newest()).unwrap(), from);
+            let failing = |_: &Connection, _: i64| {
+                Err(StoreError::Stopped {
+                    detail: "a test says so".to_owned(),
+                })
+            };
+            let halfway = migrate(&connection, path, newest(), failing);
+            assert_eq!(halfway.is_err(), from < newest());
+            assert_eq!(version(&connection).unwrap(), from, "as it was");
+            let mut came_from = newest();
+            let record = |_: &Connection, from: i64| {
+                came_from = from;
+                Ok(())
+            };
+            migrate(&connection, path, newest(), record).unwrap();
+            assert_eq!(came_from, from);
 
             assert_eq!(version(&connection).unwrap(), newest());
             assert_eq!(objects(&connection), objects(&fresh), "from format {from}");

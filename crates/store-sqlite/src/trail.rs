@@ -25,7 +25,8 @@ pub struct Verification {
     pub checkpoints: Vec<SignedCheckpoint>,
     /// A key that the caller trusts.
     pub public_key: Option<VerifierKey>,
-    /// Compare everything that the store holds with its records, too.
+    /// Compare everything that the store holds with its records, too. Then all of them are looked at, whatever `from`
+    /// says: a record that nobody verified vouches for nothing.
     pub deep: bool,
 }
 
@@ -53,8 +54,8 @@ fn verify(connection: &Connection, verification: Verification) -> Result<Verifie
     let store = audit::store_id(connection)?;
     // A beginning that cannot be vouched for is none: from the first record on, the cause is found.
     let point = match verification.from {
-        Some(from) => point_before(connection, store, from)?,
-        None => None,
+        Some(from) if !verification.deep => point_before(connection, store, from)?,
+        Some(_) | None => None,
     };
     let after = point.as_ref().map_or(0, |point| point.head.seq);
     let (checkpoints, unreadable) = kept(connection, after)?;
@@ -70,10 +71,13 @@ fn verify(connection: &Connection, verification: Verification) -> Result<Verifie
         .with_checkpoints(checkpoints.into_iter().chain(verification.checkpoints));
     {
         let mut statement = connection
-            .prepare_cached("SELECT seq, hash, body FROM audit_record WHERE seq > ?1 ORDER BY seq")?;
+            // Nothing stands before the first record, wherever one begins.
+            .prepare_cached(
+                "SELECT seq, hash, body FROM audit_record WHERE seq > ?1 OR seq < 1 ORDER BY seq",
+            )?;
         let mut rows = statement.query([i64::try_from(after).unwrap_or(i64::MAX)])?;
         while let Some(row) = rows.next()? {
-            let seq = row.get(0)?;
+            let seq = u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0);
             let hash = row.get_ref(1)?.as_blob().unwrap_or_default();
             let body = row.get_ref(2)?.as_blob().unwrap_or_default();
             // Bytes that are no hash are taken for one that fits nothing.

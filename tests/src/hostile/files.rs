@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use bursar::arguments;
 use bursar::commands::credentials::EnteredKey;
-use bursar::commands::setup::count_listed;
+use bursar::commands::onboarding::count_listed;
 use bursar_config::Settings;
 use bursar_keystore::{KeyStore, MemoryVault, NewSlot, PassphraseCost, Secret, SecretEncoding, SignError};
 use bursar_sandbox::{Customers, FaultPlan};

@@ -43,7 +43,7 @@ Examples:
   bursar audit verify --head 41:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
 pub struct Verify {
     /// Begin with the last checkpoint before this record; what lies before it is not looked at
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "deep")]
     from: Option<u64>,
     /// A file of checkpoints that was kept elsewhere: the trail must pass through each of them
     #[arg(long, value_name = "FILE")]

@@ -6,7 +6,7 @@ pub(crate) mod rotate;
 
 pub use entered::EnteredKey;
 pub(crate) use entered::without_what_was_read;
-pub(crate) use entered::{Holder, NamedKey, PARTS, from_environment, in_variables};
+pub(crate) use entered::{Holder, Holders, NamedKey, PARTS, from_environment, in_variables};
 
 use bursar_accounts::{AdmittedKey, KeyRefused, admit_key};
 use bursar_audit::{Action, Draft, Subject};

@@ -540,7 +540,22 @@ async fn outside_copy(
     opened: &Opened,
     findings: &mut Findings,
 ) -> Result<(), Failure> {
-    let file = outside.read()?;
+    let Some(file) = outside.read()? else {
+        if opened.store.last_checkpoint().await?.is_some() {
+            findings.bad(
+                "outside copy",
+                format!("`{}` is not there", outside.path().display()),
+                "mount its volume; if it was never written to, make it empty: the daemon compares before it writes",
+            );
+        } else {
+            findings.caution(
+                "outside copy",
+                "it holds nothing yet",
+                "start the daemon: it writes it",
+            );
+        }
+        return Ok(());
+    };
     let newest = file
         .checkpoints
         .iter()

@@ -9,7 +9,7 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::commands::credentials::{self, Holder, NamedKey, PARTS, in_variables};
+use crate::commands::credentials::{self, Holder, Holders, NamedKey, PARTS, in_variables};
 use crate::documents::FailureDocument;
 use crate::render::{Cell, Page, Table, Tone, count};
 use crate::session::{Opened, Session};
@@ -52,9 +52,9 @@ enum Outcome {
 impl ImportEnv {
     pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
         let opened = session.open().await?;
-        let holders = Holder::all(&opened).await?;
+        let holders = Holders::all(&opened).await?;
         let found = found(&holders, &opened, session).await?;
-        let without: Vec<&Holder> = without_key(&holders, &found, &opened).await?;
+        let without: Vec<&Holder> = without_key(holders.accounts(), &found, &opened).await?;
         let is_needed = !self.plan && found.iter().any(|found| found.kept.is_none());
         let keys = if is_needed {
             Some(session.unlocked(&opened).await?.0)
@@ -79,7 +79,8 @@ impl ImportEnv {
 /// # Errors
 ///
 /// With every variable that fits no account or several, and every key that is not whole.
-async fn found(holders: &[Holder], opened: &Opened, session: &Session<'_>) -> Result<Vec<Found>, Failure> {
+async fn found(all: &Holders, opened: &Opened, session: &Session<'_>) -> Result<Vec<Found>, Failure> {
+    let holders = all.accounts();
     let names = names_in_environment(session);
     if names.is_empty() {
         return Err(Failure::not_found(
@@ -97,7 +98,7 @@ async fn found(holders: &[Holder], opened: &Opened, session: &Session<'_>) -> Re
         if !holder.names().iter().any(|name| names.contains(name)) {
             continue;
         }
-        match NamedKey::of(holder, holders, session) {
+        match NamedKey::of(holder, all, session) {
             Err(failure) => mistakes.push(failure),
             Ok(key) => {
                 let kept = opened.store.credential_of(&holder.account).await?;

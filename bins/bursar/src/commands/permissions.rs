@@ -2,8 +2,9 @@
 
 use bursar_auth::{Directory, User};
 use bursar_execution::Conditions;
-use bursar_model::{LossPolicy, PairRule, Tier, Usd, UserId, UserLimits};
+use bursar_model::{Loosening, LossPolicy, PairRule, Tier, Usd, UserId, UserLimits};
 use bursar_permissions::UserPermissions;
+use bursar_store_sqlite::{Revision, RevisionError};
 use clap::{Args, Subcommand};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -197,7 +198,7 @@ pub(crate) struct Changed<'a> {
     before: PermissionsDocument<'a>,
     permissions: PermissionsDocument<'a>,
     changed: bool,
-    /// The limits that let more be done than before.
+    /// What lets more be done than before, or protects less.
     looser: Vec<&'a str>,
     /// The user's wishes that are looser than the permissions.
     preferences_without_effect: Vec<String>,
@@ -211,14 +212,18 @@ async fn set(command: Set, session: &mut Session<'_>) -> Result<Exit, Failure> {
         ));
     }
     let opened = session.open().await?;
-    let user = opened.store.user(&command.user).await?;
-    let before = opened.store.permissions(&command.user).await?;
+    let known = opened.store.known_user(&command.user).await?;
+    let (user, before) = (&known.user, &known.permissions);
     let top = PairRule::Bases(opened.installation.settings.assets.top.clone());
-    let wanted = command.limits.over(&before, &top);
-    let after = within_tier(wanted, &before, &user, command.exceed_tier, &opened, session)?;
-    let act = session.act();
-    let store = &opened.store;
-    (store.replace_permissions(&command.user, &before, &after, &act)).await?;
+    let wanted = command.limits.over(before, &top);
+    let after = within_tier(wanted, before, user, command.exceed_tier, &opened, session)?;
+    let looser = after.looser_than(before);
+    // Before a user may trade, limits are only being prepared.
+    if user.enabled {
+        ask_about_looser(user, &looser, session)?;
+    }
+    let revision = known.revised(after.clone(), known.preferences.clone());
+    revise(revision, &opened, session).await?;
 
     let ceiling = opened.installation.settings.tier(user.tier).ceiling;
     let without_effect = preferences_without_effect(&user.id, &after, &opened, session).await?;
@@ -228,27 +233,53 @@ async fn set(command: Set, session: &mut Session<'_>) -> Result<Exit, Failure> {
         user.id
     ));
     page.facts(view::limit_facts(&after, Some(&ceiling)));
-    let looser = after.above(&before.limits);
     if before.limits != after.limits {
         page.blank();
         page.table(&view::limits_comparison(&before.limits, &after.limits), "");
     }
     for limit in &looser {
-        page.line(bad(&format!(
-            "looser: {} {} instead of {}",
-            limit.limit, limit.asked, limit.ceiling
-        )));
+        page.line(bad(&format!("looser: {limit}")));
     }
     let document = Changed {
         user_id: &user.id,
-        before: view::permissions_json(&before, Some(&ceiling)),
+        before: view::permissions_json(before, Some(&ceiling)),
         permissions: view::permissions_json(&after, Some(&ceiling)),
-        changed: before != after,
-        looser: looser.iter().map(|limit| limit.limit.as_str()).collect(),
+        changed: *before != after,
+        looser: looser.iter().map(|looser| looser.what).collect(),
         preferences_without_effect: without_effect,
     };
     session.console.answer(&page, &document);
     Ok(Exit::Done)
+}
+
+/// Asks whether a user is to do more than before.
+pub(crate) fn ask_about_looser(
+    user: &User,
+    looser: &[Loosening],
+    session: &Session<'_>,
+) -> Result<(), Failure> {
+    if looser.is_empty() {
+        return Ok(());
+    }
+    let list: Vec<String> = looser.iter().map(ToString::to_string).collect();
+    let question = format!("Let `{}` do more than before ({})?", user.id, list.join("; "));
+    prompt::dangerous(session.console, session.global.yes, &question)
+}
+
+/// Writes what was decided about one user, if they still are as they were then.
+pub(crate) async fn revise(
+    revision: Revision,
+    opened: &Opened,
+    session: &Session<'_>,
+) -> Result<(), Failure> {
+    let revised = opened.store.revise(vec![revision], &session.act()).await;
+    revised.map_err(|error| match error {
+        RevisionError::Store(error) => error.into(),
+        RevisionError::Refused(refused) => refused.into_iter().next().map_or_else(
+            || Failure::new(Exit::Failed, "nothing was written", "run the command again"),
+            |(_, error)| error.into(),
+        ),
+    })
 }
 
 /// The wishes of a user that are looser than the permissions, each with a warning.
@@ -272,8 +303,8 @@ pub(crate) async fn preferences_without_effect(
     Ok(looser)
 }
 
-/// Permissions above the ceiling of the tier are refused, unless somebody says why. What was
-/// allowed above it before stays allowed while it is not raised further.
+/// Permissions above the ceiling of the tier are refused, unless somebody says why. What is above it already, by a
+/// reason or because the ceiling was lowered since, stays while it is not raised further.
 pub(crate) fn within_tier(
     mut wanted: UserPermissions,
     before: &UserPermissions,
@@ -283,12 +314,11 @@ pub(crate) fn within_tier(
     session: &Session<'_>,
 ) -> Result<UserPermissions, Failure> {
     let ceiling = opened.installation.settings.tier(user.tier).ceiling;
-    let above = wanted.above(&ceiling);
+    let mut above = wanted.above(&ceiling);
     if above.is_empty() {
         wanted.exceeds_tier = None;
         return Ok(wanted);
     }
-    let is_as_before = before.exceeds_tier.is_some() && wanted.above(&before.limits).is_empty();
     if exceed {
         let reason = prompt::reason(
             session.console,
@@ -296,8 +326,11 @@ pub(crate) fn within_tier(
             "a user may do more than the tier allows",
         )?;
         wanted.exceeds_tier = Some(reason);
-        Ok(wanted)
-    } else if is_as_before {
+        return Ok(wanted);
+    }
+    let raised = wanted.above(&before.limits);
+    above.retain(|above| raised.iter().any(|raised| raised.limit == above.limit));
+    if above.is_empty() {
         Ok(wanted)
     } else {
         let list: Vec<String> = above.iter().map(ToString::to_string).collect();

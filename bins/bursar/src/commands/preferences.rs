@@ -9,7 +9,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::arguments::{risk_level, usd};
-use crate::render::Page;
+use crate::commands::permissions::{ask_about_looser, revise};
+use crate::render::{Page, bad};
 use crate::session::Session;
 use crate::view::LimitsDocument;
 use crate::{Exit, Failure, view};
@@ -241,46 +242,65 @@ pub(crate) struct Changed<'a> {
     user_id: &'a UserId,
     before: &'a bursar_config::Preferences,
     preferences: &'a bursar_config::Preferences,
+    /// What lets more be done than before, or protects less.
+    looser: Vec<&'a str>,
 }
 
 async fn set(command: &Set, session: &mut Session<'_>) -> Result<Exit, Failure> {
     let opened = session.open().await?;
-    opened.store.user(&command.user).await?;
-    let before = opened.store.preferences(&command.user).await?;
-    let permissions = opened.store.permissions(&command.user).await?;
-    let after = command.wishes.over(&before);
-    if after == before {
+    let known = opened.store.known_user(&command.user).await?;
+    let (before, permissions) = (&known.preferences, &known.permissions);
+    let after = command.wishes.over(before);
+    if after == *before {
         return Err(Failure::usage(
             format!("nothing to change in the preferences of `{}`", command.user),
             format!("see them with `bursar preferences show {}`", command.user),
         ));
     }
-    fits(&after, &permissions.limits)?;
-    opened
-        .store
-        .set_preferences(&command.user, &after, &session.act())
-        .await?;
+    fits(&after, before, &permissions.limits)?;
+    let looser = after.looser_than(before);
+    if known.user.enabled {
+        ask_about_looser(&known.user, &looser, session)?;
+    }
+    revise(
+        known.revised(permissions.clone(), after.clone()),
+        &opened,
+        session,
+    )
+    .await?;
 
     let mut page = Page::new();
     page.line(format!("preferences of `{}` set", command.user));
     page.facts(view::preference_facts(&after, &permissions.limits));
+    for wish in &looser {
+        page.line(bad(&format!("looser: {wish}")));
+    }
     let document = Changed {
         user_id: &command.user,
-        before: &before,
+        before,
         preferences: &after,
+        looser: looser.iter().map(|looser| looser.what).collect(),
     };
     session.console.answer(&page, &document);
     Ok(Exit::Done)
 }
 
-/// Refuses wishes that could not be kept.
+/// Refuses new wishes that could not be kept. One of `before` that has no effect any more, because the limits were
+/// lowered since, stands in the way of no other.
 pub(crate) fn fits(
     wished: &bursar_config::Preferences,
+    before: &bursar_config::Preferences,
     limits: &bursar_model::UserLimits,
 ) -> Result<(), Failure> {
-    wished.validate_within(limits).map_err(|wrong| {
-        let list: Vec<String> = wrong.iter().map(ToString::to_string).collect();
-        let hint = wrong.first().map_or("", |first| first.hint());
-        Failure::refused(format!("rule preferences-tighten: {}", list.join("; ")), hint)
-    })
+    let mut wrong = wished.validate_within(limits).err().unwrap_or_default();
+    let already = before.validate_within(limits).err().unwrap_or_default();
+    wrong.retain(|wish| !already.contains(wish));
+    let Some(first) = wrong.first() else {
+        return Ok(());
+    };
+    let list: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+    Err(Failure::refused(
+        format!("rule preferences-tighten: {}", list.join("; ")),
+        first.hint(),
+    ))
 }

@@ -1,37 +1,20 @@
-//! `bursar setup`: one user after the other, each with account, keys, permissions and settings, in
-//! four steps. What exists is used and updated.
+//! `bursar setup`: a list of users, each told in four steps: account, keys, permissions, settings. What exists is used
+//! and updated.
 
 mod done;
-pub(crate) mod entry;
-pub(crate) mod plan;
 
-use std::path::{Path, PathBuf};
-
-use bursar_auth::{Account, AccountChange, Directory, NewAccount, User, UserChange};
+use bursar_auth::Directory;
 use bursar_execution::Conditions;
-use bursar_keystore::{CredentialMaterial, Secret};
-use bursar_model::{AccountMode, PairRule, Tier};
+use bursar_model::PairRule;
 use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::commands::credentials::{self, EnteredKey};
+use crate::commands::onboarding::{KeyOutcome, Keys, ListArguments, Row};
 use crate::commands::setup::done::{Done, DoneDocument};
-use crate::commands::setup::entry::{Entry, read};
-use crate::commands::setup::plan::{Plan, new_user, user_changes};
-use crate::render::Page;
+use crate::render::{Page, bad, bold, caution, harmless, moment};
 use crate::session::{Opened, Session};
-use crate::{Exit, Failure, prompt};
-
-/// How many users a list names, for whoever searches for lists that cannot be read. `name` tells JSON from TOML.
-///
-/// # Errors
-///
-/// What is wrong with the list.
-#[doc(hidden)]
-pub fn count_listed(text: &str, name: &Path) -> Result<usize, Failure> {
-    Ok(read(text, name)?.len())
-}
+use crate::{Exit, Failure};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -41,21 +24,16 @@ The file holds one user or a list of users, as JSON or TOML:
     \"email\": \"mara@example.com\", \"tier\": \"basic\", \"mode\": \"paper\",
     \"pairs\": [\"BTC-USD\"], \"max_position_usd\": \"40\"}]
 
+What a user has and the file does not name stays, the exchange key too. All of it is written
+or nothing, and then the exchange is asked about each new key. What would change is shown by
+`bursar apply FILE --plan`.
+
 Examples:
   bursar setup config/users/retail_kraken.json
   generate-user | bursar setup -")]
 pub struct Setup {
-    /// A file, or - for standard input
-    file: PathBuf,
-    /// Take exchange keys from the environment: {BROKER}_USER_{NAME}_API_KEY and …_API_SECRET
-    #[arg(long)]
-    from_env: bool,
-    /// Enter no exchange keys now
-    #[arg(long, conflicts_with = "from_env")]
-    without_keys: bool,
-    /// Allow values above the ceiling of the tier; needs --reason
-    #[arg(long)]
-    exceed_tier: bool,
+    #[command(flatten)]
+    list: ListArguments,
 }
 
 /// Users that were set up, in the order of the file.
@@ -66,156 +44,130 @@ pub(crate) struct SetUp<'a> {
 
 impl Setup {
     pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
-        let name = session.document_path(&self.file);
-        let text = prompt::document(session.console, &name)?;
-        let entries = read(&text, &name);
-        // The file may hold keys: its text is wiped.
-        drop(Secret::from_text(text));
-        let entries = entries?;
-        let opened = session.open().await?;
-        // First everything is looked at, so that a mistake in the last user stops the first.
-        let plans = plan::all(entries, self.exceed_tier, &opened, session).await?;
+        let (opened, list) = self.list.looked_at(session).await?;
+        list.ask_about_looser(session)?;
+        let (rows, mut keys) = list.write(&opened, session).await?;
         let mut page = Page::new();
         let mut all = Vec::new();
-        let mut exit = Exit::Done;
-        for plan in plans {
-            let done = self.carry_out(plan, &opened, session).await?;
-            if !done.has_key {
-                exit = Exit::Partial;
-            }
+        for (index, row) in rows.iter().enumerate() {
+            let done = tell(index, row, &mut keys, &opened, session).await?;
             done.describe(&mut page);
             all.push(done);
         }
+        let exit = if all.iter().all(|done| done.has_key) {
+            Exit::Done
+        } else {
+            Exit::Partial
+        };
         let users = all.iter().map(Done::json).collect();
         session.console.answer(&page, &SetUp { users });
         Ok(exit)
     }
+}
 
-    async fn carry_out(
-        &self,
-        plan: Plan,
-        opened: &Opened,
-        session: &mut Session<'_>,
-    ) -> Result<Done, Failure> {
-        let new_account = plan.new_account();
-        let Plan {
-            mut entry,
-            known,
-            account_id: _,
-            account,
-            tier,
-            permissions,
-            preferences,
-        } = plan;
-        let user = known.map(|known| known.user);
-        session
+/// What was done for one user, and the key that is still to be shown to its exchange.
+async fn tell(
+    index: usize,
+    row: &Row,
+    keys: &mut Keys,
+    opened: &Opened,
+    session: &mut Session<'_>,
+) -> Result<Done, Failure> {
+    let id = &row.plan.entry.user_id;
+    let user = opened.store.user(id).await?;
+    let account = opened.store.account(&row.plan.account_id).await?;
+    session.console.say(&bold(&format!("Setting up {id}")));
+
+    session.console.step(1, 4, "Account");
+    session
+        .console
+        .confirm(&match (row.changes.user_is_new, row.changes.has_any()) {
+            (true, _) => format!(
+                "user `{id}` created: {}, tier {}, {}",
+                user.email,
+                user.tier,
+                moment(user.created_at)
+            ),
+            (false, true) => format!("user `{id}` exists and was updated"),
+            (false, false) => format!("user `{id}` exists and is used"),
+        });
+    session.console.confirm(&if row.changes.account_is_new {
+        format!(
+            "account `{}` created at {}, role {}, mode {}",
+            account.id(),
+            account.broker(),
+            account.role(),
+            account.mode()
+        )
+    } else {
+        format!("account `{}` exists and is used", account.id())
+    });
+
+    session.console.step(2, 4, "Credentials");
+    let key = keys.admit(index, row, opened, session).await?;
+    match &key {
+        KeyOutcome::NotNeeded => session.console.confirm("a paper account needs no exchange key"),
+        KeyOutcome::Kept(hint) => session
             .console
-            .say(&crate::render::bold(&format!("Setting up {}", entry.user_id)));
-
-        session.console.step(1, 4, "Account");
-        let user_is_new = user.is_none();
-        let user = put_user(&entry, user, tier, opened, session).await?;
-        let account_is_new = account.is_none();
-        let account = put_account(new_account, account, opened, session).await?;
-
-        session.console.step(2, 4, "Credentials");
-        let entered = entry.credentials.take().map(EnteredKey::material);
-        let has_key = self.put_key(entered, &account, &user, opened, session).await?;
-
-        session.console.step(3, 4, "Permissions");
-        let store = &opened.store;
-        let act = session.act();
-        store.set_permissions(&user.id, &permissions, &act).await?;
-        let limits = &permissions.limits;
-        session.console.confirm(&format!(
-            "position {}, daily loss {}, {} positions, trade-only {}",
-            limits.max_position,
-            limits.max_daily_loss,
-            limits.max_positions,
-            if permissions.trade_only { "yes" } else { "no" }
-        ));
-        session.console.confirm(&pairs_line(&limits.pairs));
-        if let Some(reason) = &permissions.exceeds_tier {
+            .confirm(&format!("the sealed key …{hint} is kept")),
+        KeyOutcome::Missing => session.console.say(&caution("no key was given; enter one later")),
+        KeyOutcome::Failed(failure) => {
             session
                 .console
-                .confirm(&format!("above the tier's ceiling, because: {reason}"));
+                .say(&bad(&harmless(&format!("the key was not stored: {failure}"))));
+            session.console.say(&harmless(&format!("  {}", failure.hint())));
         }
-
-        session.console.step(4, 4, "Settings");
-        store.set_preferences(&user.id, &preferences, &act).await?;
-        session.console.confirm(&format!(
-            "risk level {}, trailing stop {}, take profit {}, auto-compound {}",
-            preferences.risk_level,
-            on_off(preferences.trailing_stop),
-            on_off(preferences.take_profit),
-            on_off(preferences.auto_compound)
-        ));
-        if entry.enabled && !user.enabled {
-            store
-                .update_user(&user.id, UserChange::Enabled(true), &act)
-                .await?;
-            session.console.confirm("user enabled");
+        KeyOutcome::Stored(stored) => {
+            session.console.confirm(&format!(
+                "the exchange says what the key may do: {}",
+                stored.facts.key_rights
+            ));
+            session.console.confirm(&format!(
+                "key …{} sealed and stored; user `{id}` can trade at {}",
+                stored.facts.public_key_hint,
+                account.broker()
+            ));
         }
-        let user = store.user(&user.id).await?;
-        let account = store.account(account.id()).await?;
-        Ok(Done {
-            user,
-            account,
-            permissions,
-            preferences,
-            user_is_new,
-            account_is_new,
-            has_key,
-        })
     }
 
-    /// Whether the account can trade afterwards as far as its key is concerned.
-    async fn put_key(
-        &self,
-        entered: Option<CredentialMaterial>,
-        account: &Account,
-        user: &User,
-        opened: &Opened,
-        session: &mut Session<'_>,
-    ) -> Result<bool, Failure> {
-        if account.mode() == AccountMode::Paper {
-            session.console.confirm("a paper account needs no exchange key");
-            return Ok(true);
-        }
-        let previous = opened.store.credential_of(account.id()).await?;
-        let material = match entered {
-            Some(material) => Some(material),
-            None if self.from_env => Some(credentials::from_environment(account, opened, session).await?),
-            None if previous.is_some() || self.without_keys || !session.console.can_ask() => None,
-            None => Some(CredentialMaterial::new(
-                prompt::secret(session.console, "API key", "add `--without-keys`")?,
-                prompt::secret(session.console, "API secret", "add `--without-keys`")?,
-            )),
-        };
-        let Some(material) = material else {
-            session.console.confirm(match &previous {
-                Some(_) => "the sealed key is kept",
-                None => "no key was given; enter one later",
-            });
-            return Ok(previous.is_some());
-        };
-        let (keys, _) = session.unlocked(opened).await?;
-        let stored = credentials::store(material, account, previous.as_ref(), &keys, opened, session).await?;
-        session.console.confirm(&format!(
-            "the exchange says what the key may do: {}",
-            stored.facts.key_rights
-        ));
-        session.console.confirm(&format!(
-            "key …{} sealed and stored; user `{}` can trade at {}",
-            stored.facts.public_key_hint,
-            user.id,
-            account.broker()
-        ));
-        for warning in &stored.admitted.warnings {
-            session.console.warn(warning);
-        }
-        Ok(true)
+    session.console.step(3, 4, "Permissions");
+    let permissions = opened.store.permissions(id).await?;
+    let limits = &permissions.limits;
+    session.console.confirm(&format!(
+        "position {}, daily loss {}, {} positions, trade-only {}",
+        limits.max_position,
+        limits.max_daily_loss,
+        limits.max_positions,
+        if permissions.trade_only { "yes" } else { "no" }
+    ));
+    session.console.confirm(&pairs_line(&limits.pairs));
+    if let Some(reason) = &permissions.exceeds_tier {
+        session
+            .console
+            .confirm(&format!("above the tier's ceiling, because: {reason}"));
     }
+
+    session.console.step(4, 4, "Settings");
+    let preferences = opened.store.preferences(id).await?;
+    session.console.confirm(&format!(
+        "risk level {}, trailing stop {}, take profit {}, auto-compound {}",
+        preferences.risk_level,
+        on_off(preferences.trailing_stop),
+        on_off(preferences.take_profit),
+        on_off(preferences.auto_compound)
+    ));
+    if user.enabled {
+        session.console.confirm("user enabled");
+    }
+    Ok(Done {
+        user,
+        account,
+        permissions,
+        preferences,
+        user_is_new: row.changes.user_is_new,
+        account_is_new: row.changes.account_is_new,
+        has_key: !key.is_missing(),
+    })
 }
 
 fn on_off(on: bool) -> &'static str {
@@ -228,67 +180,4 @@ fn pairs_line(pairs: &PairRule) -> String {
         PairRule::Bases(bases) => format!("pairs of {} assets: {pairs}", bases.len()),
         PairRule::Only(only) => format!("{} pairs: {pairs}", only.len()),
     }
-}
-
-async fn put_user(
-    entry: &Entry,
-    user: Option<User>,
-    tier: Tier,
-    opened: &Opened,
-    session: &mut Session<'_>,
-) -> Result<User, Failure> {
-    let act = session.act();
-    let store = &opened.store;
-    let Some(user) = user else {
-        let new = new_user(entry, tier)?;
-        let user = store.add_user(new, &act).await?;
-        session.console.confirm(&format!(
-            "user `{}` created: {}, tier {}, {}",
-            user.id,
-            user.email,
-            user.tier,
-            crate::render::moment(user.created_at)
-        ));
-        return Ok(user);
-    };
-    let mut after = user.clone();
-    let mut count: usize = 0;
-    for change in user_changes(entry, tier) {
-        if change.apply(&mut after) {
-            count = count.saturating_add(1);
-            store.update_user(&user.id, change, &act).await?;
-        }
-    }
-    session.console.confirm(&match count {
-        0 => format!("user `{}` exists and is used", user.id),
-        _ => format!("user `{}` exists and was updated", user.id),
-    });
-    Ok(store.user(&user.id).await?)
-}
-
-async fn put_account(
-    new: NewAccount,
-    account: Option<Account>,
-    opened: &Opened,
-    session: &mut Session<'_>,
-) -> Result<Account, Failure> {
-    let act = session.act();
-    let store = &opened.store;
-    if let Some(account) = account {
-        let change = AccountChange::Nickname(new.nickname);
-        store.update_account(account.id(), change, &act).await?;
-        session
-            .console
-            .confirm(&format!("account `{}` exists and is used", account.id()));
-        return Ok(store.account(account.id()).await?);
-    }
-    let account = store.add_account(new, &act).await?;
-    session.console.confirm(&format!(
-        "account `{}` created at {}, role {}, mode {}",
-        account.id(),
-        account.broker(),
-        account.role(),
-        account.mode()
-    ));
-    Ok(account)
 }

@@ -11,12 +11,12 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::arguments::word;
-use crate::commands::permissions::{preferences_without_effect, within_tier};
+use crate::commands::permissions::{ask_about_looser, preferences_without_effect, revise, within_tier};
 use crate::commands::status;
 use crate::render::{Cell, Page, Table, Tone};
 use crate::session::Session;
 use crate::view::{LatchDocument, PermissionsDocument, UserDocument};
-use crate::{Exit, Failure, prompt, view};
+use crate::{Exit, Failure, view};
 
 #[derive(Debug, Subcommand)]
 pub enum User {
@@ -299,7 +299,7 @@ pub(crate) struct Moved<'a> {
     tier_before: Tier,
     before: PermissionsDocument<'a>,
     permissions: PermissionsDocument<'a>,
-    /// The limits that let more be done than before.
+    /// What lets more be done than before, or protects less.
     looser: Vec<&'a str>,
     /// The user's wishes that are looser than the permissions.
     preferences_without_effect: Vec<String>,
@@ -317,52 +317,39 @@ pub(crate) struct Reached<'a> {
 
 async fn set_tier(command: SetTier, session: &mut Session<'_>) -> Result<Exit, Failure> {
     let opened = session.open().await?;
-    let user = opened.store.user(&command.id).await?;
-    let before = opened.store.permissions(&command.id).await?;
-    let settings = &opened.installation.settings;
-    let tier = settings.tier(command.tier);
+    let known = opened.store.known_user(&command.id).await?;
+    let (user, before) = (&known.user, &known.permissions);
+    let tier = opened.installation.settings.tier(command.tier);
     // What was allowed above another tier says nothing about this one.
-    let plain = UserPermissions {
+    let usual = UserPermissions {
+        limits: tier.default.clone(),
         exceeds_tier: None,
         ..before.clone()
     };
     let wanted = if command.keep_limits {
-        plain.clone()
-    } else {
         UserPermissions {
-            limits: tier.default.clone(),
-            ..plain.clone()
+            limits: before.limits.clone(),
+            ..usual.clone()
         }
+    } else {
+        usual.clone()
     };
     let as_moved = bursar_auth::User {
         tier: command.tier,
         ..user.clone()
     };
-    let after = within_tier(wanted, &plain, &as_moved, false, &opened, session)?;
-    let looser = after.above(&before.limits);
-    if !looser.is_empty() {
-        let list: Vec<String> = looser
-            .iter()
-            .map(|limit| format!("{} {} instead of {}", limit.limit, limit.asked, limit.ceiling))
-            .collect();
-        let question = format!("Let `{}` do more than before ({})?", user.id, list.join("; "));
-        prompt::dangerous(session.console, session.global.yes, &question)?;
-    }
-    let act = session.act();
-    // Whatever ends between the two leaves limits that the tier then allows.
-    if before.above(&tier.ceiling).is_empty() {
-        opened
-            .store
-            .update_user(&user.id, UserChange::Tier(command.tier), &act)
-            .await?;
-        (opened.store.replace_permissions(&user.id, &before, &after, &act)).await?;
-    } else {
-        (opened.store.replace_permissions(&user.id, &before, &after, &act)).await?;
-        opened
-            .store
-            .update_user(&user.id, UserChange::Tier(command.tier), &act)
-            .await?;
-    }
+    let after = within_tier(wanted, &usual, &as_moved, false, &opened, session).map_err(|failure| {
+        let hint = format!(
+            "leave out `--keep-limits`, or lower them first with `bursar permissions set {}`",
+            user.id
+        );
+        Failure::new(failure.exit(), failure.message(), hint)
+    })?;
+    let looser = after.looser_than(before);
+    ask_about_looser(user, &looser, session)?;
+    let mut revision = known.revised(after.clone(), known.preferences.clone());
+    revision.user.tier = command.tier;
+    revise(revision, &opened, session).await?;
     let mut page = Page::new();
     page.line(format!(
         "user `{}` is of tier {}; it was of tier {}",
@@ -374,9 +361,9 @@ async fn set_tier(command: SetTier, session: &mut Session<'_>) -> Result<Exit, F
         user_id: &user.id,
         tier: command.tier,
         tier_before: user.tier,
-        before: view::permissions_json(&before, Some(&tier.ceiling)),
+        before: view::permissions_json(before, Some(&tier.ceiling)),
         permissions: view::permissions_json(&after, Some(&tier.ceiling)),
-        looser: looser.iter().map(|limit| limit.limit.as_str()).collect(),
+        looser: looser.iter().map(|looser| looser.what).collect(),
         preferences_without_effect: without_effect,
     };
     session.console.answer(&page, &document);

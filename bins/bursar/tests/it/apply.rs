@@ -370,7 +370,7 @@ async fn d27_a_variable_that_fits_no_account_or_two_stops_the_import() {
         let told = told.err;
         for mistake in [
             "`KRAKEN_USER_MAAR_API_KEY` is for no account that holds a key; did you mean `KRAKEN_USER_MARA_API_KEY`?",
-            "`KRAKEN_USER_MARA_API_KEY` could be for `kraken-brandt` or for `kraken-ilves`",
+            "`KRAKEN_USER_MARA_API_KEY` could be for account `kraken-brandt` or for account `kraken-ilves`",
             "`KRAKEN_MASTER_API_SECRET` is not set",
         ] {
             assert!(told.contains(mistake), "{told}");

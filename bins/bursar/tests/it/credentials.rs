@@ -258,7 +258,16 @@ async fn d27_a_key_is_taken_from_the_environment_when_its_name_is_clear() {
         .ends("credentials set kraken-ilves --from-env", Exit::Refused)
         .await;
     assert!(ambiguous.contains("rule unambiguous-name"), "{ambiguous}");
+    // Without an account that could have a key the other user is still somebody whose name this is.
     desk.done("account close kraken-brandt --yes").await;
+    let of_nobody = desk
+        .ends("credentials set kraken-ilves --from-env", Exit::Refused)
+        .await;
+    assert!(of_nobody.contains("or for user `mara_brandt`"), "{of_nobody}");
+    for (part, text) in [("KEY", &key), ("SECRET", &secret)] {
+        desk.unset_variable(&format!("KRAKEN_USER_MARA_API_{part}"));
+        desk.set_variable(&format!("KRAKEN_USER_MARA_ILVES_API_{part}"), text);
+    }
     desk.done("credentials set kraken-ilves --from-env").await;
     assert_eq!(
         desk.json("credentials list").await["credentials"][0]["account_id"],

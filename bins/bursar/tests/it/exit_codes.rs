@@ -82,7 +82,7 @@ async fn audit_verify_has_endings_of_its_own() {
     assert!(broken.out.contains("rollback"), "{}", broken.out);
     assert_eq!(Desk::bare().run("audit verify").await.exit.code(), 2);
 
-    assert_eq!(desk.run("audit verify --deep --from 3").await.exit.code(), 0);
+    assert_eq!(desk.run("audit verify --from 3").await.exit.code(), 0);
     let stranger = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
     let unsigned = desk.run(&format!("audit verify --public-key {stranger}")).await;
     assert_eq!(unsigned.exit.code(), 1, "{}", unsigned.out);

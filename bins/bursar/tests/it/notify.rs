@@ -63,9 +63,14 @@ async fn every_channel_says_what_became_of_the_message() {
             "it failed, status 503; the daemon would try again",
         ),
         (
+            422,
+            Exit::Failed,
+            "it refuses the message, status 422; the daemon would not try again",
+        ),
+        (
             404,
             Exit::Failed,
-            "it refuses the message, status 404; the daemon would not try again",
+            "there is nothing at this address: check it, status 404; the daemon would try again",
         ),
     ] {
         let desk = Desk::bare();

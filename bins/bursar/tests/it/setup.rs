@@ -76,7 +76,14 @@ async fn a_tier_that_changes_moves_all_limits() {
         "mode": "paper", "tier": "basic"}"#;
     desk.run_with("setup -", basic).await;
 
-    desk.run_with("setup -", &basic.replace("basic", "pro")).await;
+    let asked = desk.run_with("setup -", &basic.replace("basic", "pro")).await;
+    assert_eq!(
+        asked.exit,
+        Exit::Usage,
+        "more than before, and nobody can be asked"
+    );
+    desk.run_with("setup - --yes", &basic.replace("basic", "pro"))
+        .await;
 
     let shown = desk.json("permissions show mara_ilves").await;
     assert_eq!(shown["permissions"]["max_position_usd"], json!("200"));
@@ -92,7 +99,14 @@ async fn a_new_tier_leaves_what_happens_at_the_limit_of_the_loss() {
     desk.run_with("setup -", basic).await;
     desk.done("permissions set mara_ilves --on-daily-loss halt").await;
 
-    desk.run_with("setup -", &basic.replace("basic", "pro")).await;
+    let asked = desk.run_with("setup -", &basic.replace("basic", "pro")).await;
+    assert_eq!(
+        asked.exit,
+        Exit::Usage,
+        "more than before, and nobody can be asked"
+    );
+    desk.run_with("setup - --yes", &basic.replace("basic", "pro"))
+        .await;
 
     let shown = desk.json("permissions show mara_ilves").await;
     assert_eq!(shown["permissions"]["on_daily_loss"], json!("halt"));
@@ -171,4 +185,98 @@ async fn toml_is_read_too() {
 
     assert_eq!(done["users"].as_array().unwrap().len(), 2, "{done:#}");
     assert_eq!(done["users"][1]["permissions"]["max_position_usd"], json!("40"));
+}
+
+#[tokio::test]
+async fn d12_what_a_file_does_not_name_of_the_wishes_stays() {
+    let desk = Desk::made().await;
+    let named = |wishes: &str| {
+        format!(
+            r#"{{"user_id": "mara_ilves", "email": "mara@example.com", "broker_type": "kraken", "mode": "paper",
+            "preferences": {wishes}}}"#
+        )
+    };
+    let first = r#"{"max_position_usd": "20", "take_profit": true, "trailing_stop_percent": "1.5"}"#;
+    assert_eq!(desk.run_with("setup -", &named(first)).await.exit, Exit::Done);
+
+    assert_eq!(
+        desk.run_with("setup -", &named(r#"{"risk_level": "low"}"#))
+            .await
+            .exit,
+        Exit::Done
+    );
+
+    let shown = desk.json("preferences show mara_ilves").await;
+    let wishes = &shown["preferences"];
+    assert_eq!(wishes["risk_level"], json!("low"));
+    assert_eq!(wishes["max_position_usd"], json!("20"));
+    assert_eq!(wishes["take_profit"], json!(true));
+    assert_eq!(wishes["trailing_stop_percent"], json!("1.5"));
+
+    // Taken back, and more than before: asked about.
+    let back = named(r#"{"max_position_usd": null}"#);
+    assert_eq!(desk.run_with("setup -", &back).await.exit, Exit::Usage);
+    assert_eq!(desk.run_with("setup - --yes", &back).await.exit, Exit::Done);
+    let shown = desk.json("preferences show mara_ilves").await;
+    assert_eq!(shown["preferences"]["max_position_usd"], json!(null));
+    for wrong in [
+        r#"{"trailing_stop_percent": "1e1"}"#,
+        r#"{"trailing_stop_percent": 1.5}"#,
+        r#"{"max_position_usd": "1_5"}"#,
+    ] {
+        let told = desk.run_with("setup -", &named(wrong)).await;
+        assert_eq!(told.exit, Exit::Usage, "{wrong}: {}", told.err);
+    }
+}
+
+#[tokio::test]
+async fn c23_nobody_is_enabled_again_or_allowed_more_by_a_file_without_a_question() {
+    let desk = Desk::made().await;
+    let enabled = MARA;
+    desk.run_with("setup -", enabled).await;
+    desk.done("user disable mara_ilves --reason holiday").await;
+
+    let asked = desk.run_with("setup -", enabled).await;
+
+    assert_eq!(asked.exit, Exit::Usage);
+    assert!(
+        asked.err.contains("mara_ilves: enabled yes instead of no"),
+        "{}",
+        asked.err
+    );
+    assert_eq!(
+        desk.json("user show mara_ilves").await["user"]["enabled"],
+        json!(false)
+    );
+    desk.run_with("setup - --yes", enabled).await;
+    assert_eq!(
+        desk.json("user show mara_ilves").await["user"]["enabled"],
+        json!(true)
+    );
+
+    let off = MARA.replace("\"enabled\": true", "\"enabled\": false");
+    assert_eq!(desk.run_with("setup -", &off).await.exit, Exit::Done);
+    assert_eq!(
+        desk.json("user show mara_ilves").await["user"]["enabled"],
+        json!(false)
+    );
+}
+
+#[tokio::test]
+async fn d18_a_file_with_keys_in_clear_text_is_refused() {
+    let desk = Desk::made().await;
+    let with_key = MARA.replacen(
+        '{',
+        r#"{"credentials": {"api_key": "K", "api_secret": "CANARYSECRET"}, "#,
+        1,
+    );
+    desk.write("mara.json", &with_key);
+
+    let told = desk.ends("setup mara.json", Exit::Refused).await;
+
+    assert!(
+        told.contains("rule no-kept-keys") && !told.contains("CANARYSECRET"),
+        "{told}"
+    );
+    desk.ends("user show mara_ilves", Exit::NotFound).await;
 }

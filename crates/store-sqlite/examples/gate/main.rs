@@ -144,7 +144,7 @@ async fn add_mara(store: &SqliteStore, act: &Act) -> Result<AccountId, Box<dyn E
         broker: profile()?.broker,
         role: AccountRole::User,
         // A live account trades only with a key that was admitted: see the example `seal_and_sign` of
-        // `bursar-keystore`, and `Conditions::put_key_rights`.
+        // `bursar-keystore`, and `SqliteStore::put_key_rights`.
         mode: AccountMode::Paper,
         nickname: None,
     };

@@ -7,7 +7,6 @@ use bursar_model::{
 use bursar_permissions::UserPermissions;
 use bursar_store_sqlite::SqliteStore;
 
-use crate::support::trading::{ready, user};
 use crate::support::{NOON, World, actions, at, world};
 
 fn quote(pair: &str, price: &str, when: &str) -> Quote {
@@ -374,39 +373,4 @@ async fn a_price_wakes_nobody_up() {
     let quiet = tokio::time::timeout(std::time::Duration::from_secs(60), world.store.changed(opened)).await;
 
     assert!(quiet.is_err());
-}
-
-#[tokio::test]
-async fn e9_an_answer_that_comes_late_raises_nothing_that_was_lowered_meanwhile() {
-    let world = ready().await;
-    let seen = world.store.permissions(&user()).await.unwrap();
-    let mut lower = seen.clone();
-    lower.trade_only = !lower.trade_only;
-    world
-        .store
-        .set_permissions(&user(), &lower, &world.act())
-        .await
-        .unwrap();
-
-    let late = world
-        .store
-        .replace_permissions(&user(), &seen, &seen, &world.act())
-        .await;
-
-    assert!(
-        matches!(
-            late,
-            Err(JournalError::Refused {
-                rule: "changed-meanwhile",
-                ..
-            })
-        ),
-        "{late:?}"
-    );
-    assert_eq!(world.store.permissions(&user()).await.unwrap(), lower);
-    world
-        .store
-        .replace_permissions(&user(), &lower, &seen, &world.act())
-        .await
-        .unwrap();
 }

@@ -34,13 +34,13 @@ mod losses;
 #[cfg(test)]
 mod notices;
 #[cfg(test)]
-mod onboarding;
-#[cfg(test)]
 mod open;
 #[cfg(test)]
 mod orders;
 #[cfg(test)]
 mod people;
+#[cfg(test)]
+mod revisions;
 #[cfg(test)]
 mod self_check;
 #[cfg(test)]

@@ -9,6 +9,7 @@ use bursar_keystore::{
     UnlockMaterial, Vault,
 };
 use bursar_model::AccountMode;
+use bursar_store_sqlite::Verification;
 use rusqlite::Connection;
 
 use crate::support::trading::{buy, ready};
@@ -201,6 +202,35 @@ async fn i6_whatever_is_done_to_the_trail_is_found() {
         let broken = broken.unwrap_or_else(|| panic!("{deed} was not found"));
         if !deed.contains("SELECT hash, body") && !deed.contains("substr") {
             assert_eq!(broken.kind, expected, "{deed}: {broken}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn i6_what_stands_before_the_first_record_vouches_for_nothing() {
+    for number in [0, -7] {
+        let world = ready().await;
+        let raw = Connection::open(world.path()).unwrap();
+        raw.execute(
+            "INSERT INTO audit_record (seq, hash, body) SELECT ?1, hash, body FROM audit_record WHERE seq = 5",
+            [number],
+        )
+        .unwrap();
+
+        for from in [None, Some(4)] {
+            let verification = Verification {
+                from,
+                deep: from.is_none(),
+                ..Verification::default()
+            };
+            let report = world.store.verify_trail(verification).await.unwrap().report;
+
+            let broken = report.broken.unwrap();
+            assert_eq!(
+                broken.kind,
+                BrokenKind::Order,
+                "{number}, from {from:?}: {broken}"
+            );
         }
     }
 }

@@ -3,35 +3,22 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::Failure;
-use crate::commands::apply::changes::ChangesDocument;
-use crate::commands::apply::{KeySource, Row};
+use crate::commands::onboarding::changes::ChangesDocument;
+use crate::commands::onboarding::{KeyOutcome, KeySource, Row};
 use crate::documents::FailureDocument;
 use crate::render::{Cell, Page, Table, Tone};
 use crate::session::Session;
 use bursar_model::{AccountId, UserId};
 
-/// What became of the key of an account.
-pub(super) enum KeyOutcome {
-    NotNeeded,
-    /// How the key ends that was there and stays.
-    Kept(String),
-    /// How the new one ends.
-    Stored(String),
-    Failed(Failure),
-    Missing,
-}
-
 impl KeyOutcome {
-    pub(super) const fn is_missing(&self) -> bool {
-        matches!(self, Self::Failed(_) | Self::Missing)
-    }
-
     fn cell(&self) -> Cell {
         match self {
             Self::NotNeeded => Cell::new("none needed").tone(Tone::Dim),
             Self::Kept(hint) => Cell::new(format!("stays (…{hint})")).tone(Tone::Dim),
-            Self::Stored(hint) => Cell::new(format!("admitted and sealed (…{hint})")).tone(Tone::Good),
+            Self::Stored(stored) => {
+                let hint = &stored.facts.public_key_hint;
+                Cell::new(format!("admitted and sealed (…{hint})")).tone(Tone::Good)
+            }
             Self::Failed(_) => Cell::new("not stored").tone(Tone::Bad),
             Self::Missing => Cell::new("missing").tone(Tone::Caution),
         }
@@ -41,7 +28,7 @@ impl KeyOutcome {
         let (outcome, ends_with, error) = match self {
             Self::NotNeeded => ("not-needed", None, None),
             Self::Kept(hint) => ("kept", Some(hint.as_str()), None),
-            Self::Stored(hint) => ("stored", Some(hint.as_str()), None),
+            Self::Stored(stored) => ("stored", Some(stored.facts.public_key_hint.as_str()), None),
             Self::Failed(failure) => ("failed", None, Some(failure)),
             Self::Missing => ("missing", None, None),
         };

@@ -1,5 +1,7 @@
 //! Where a key comes in: a prompt, standard input or the environment. Never an argument.
 
+use std::collections::BTreeSet;
+
 use bursar_auth::{Account, Directory, NewAccount};
 use bursar_keystore::{CredentialMaterial, Secret};
 use bursar_model::{AccountId, AccountMode, AccountRole, BrokerId, UserId};
@@ -99,37 +101,76 @@ impl Holder {
         })
     }
 
-    /// As [`of`](Self::of), for an account that is about to be added.
-    pub(crate) fn of_new(new: &NewAccount) -> Option<Self> {
-        (new.mode != AccountMode::Paper).then(|| Self {
-            account: new.id.clone(),
-            broker: new.broker.clone(),
-            role: new.role,
-            owner: new.owner.clone(),
+    /// How the names of the variables may begin: with the user's whole id, or its first part.
+    pub(crate) fn names(&self) -> Vec<String> {
+        match self.role {
+            AccountRole::Master => vec![format!("{}_MASTER", in_variables(self.broker.as_str()))],
+            AccountRole::User => names_of(&self.owner, &self.broker),
+        }
+    }
+}
+
+fn names_of(user: &UserId, broker: &BrokerId) -> Vec<String> {
+    let (id, broker) = (user.as_str(), in_variables(broker.as_str()));
+    let first = id.split(['_', '-']).next().unwrap_or(id);
+    let mut names = vec![format!("{broker}_USER_{}", in_variables(id))];
+    if first != id {
+        names.push(format!("{broker}_USER_{}", in_variables(first)));
+    }
+    names
+}
+
+/// Everybody whom a variable could be meant for.
+#[derive(Clone, Debug)]
+pub(crate) struct Holders {
+    /// Accounts that can have a key.
+    accounts: Vec<Holder>,
+    /// All users, also those who have no such account: their keys are no other's.
+    users: BTreeSet<UserId>,
+}
+
+impl Holders {
+    pub(crate) async fn all(opened: &Opened) -> Result<Self, Failure> {
+        let accounts = opened.store.accounts().await?;
+        let users = opened.store.users().await?;
+        Ok(Self {
+            accounts: accounts.iter().filter_map(Holder::of).collect(),
+            users: users.into_iter().map(|user| user.id).collect(),
         })
     }
 
-    /// All accounts of the store that can have a key.
-    pub(crate) async fn all(opened: &Opened) -> Result<Vec<Self>, Failure> {
-        let accounts = opened.store.accounts().await?;
-        Ok(accounts.iter().filter_map(Self::of).collect())
+    /// Also an account that is about to be added, and its user.
+    pub(crate) fn add(&mut self, new: &NewAccount) {
+        self.users.insert(new.owner.clone());
+        if new.mode != AccountMode::Paper {
+            self.accounts.push(Holder {
+                account: new.id.clone(),
+                broker: new.broker.clone(),
+                role: new.role,
+                owner: new.owner.clone(),
+            });
+        }
     }
 
-    /// How the names of the variables may begin: with the user's whole id, or its first part.
-    pub(crate) fn names(&self) -> Vec<String> {
-        let broker = in_variables(self.broker.as_str());
-        match self.role {
-            AccountRole::Master => vec![format!("{broker}_MASTER")],
-            AccountRole::User => {
-                let id = self.owner.as_str();
-                let first = id.split(['_', '-']).next().unwrap_or(id);
-                let mut names = vec![format!("{broker}_USER_{}", in_variables(id))];
-                if first != id {
-                    names.push(format!("{broker}_USER_{}", in_variables(first)));
-                }
-                names
-            }
+    pub(crate) fn accounts(&self) -> &[Holder] {
+        &self.accounts
+    }
+
+    pub(crate) fn of(&self, account: &AccountId) -> Option<&Holder> {
+        self.accounts.iter().find(|holder| holder.account == *account)
+    }
+
+    /// Whom else than `holder` a name fits.
+    fn other(&self, name: &str, holder: &Holder) -> Option<String> {
+        let fits = |names: Vec<String>| names.iter().any(|their| their == name);
+        let mut accounts = self.accounts.iter();
+        let account = accounts.find(|other| other.account != holder.account && fits(other.names()));
+        if let Some(other) = account {
+            return Some(format!("account `{}`", other.account));
         }
+        let mut users = self.users.iter();
+        let user = users.find(|user| **user != holder.owner && fits(names_of(user, &holder.broker)));
+        user.map(|user| format!("user `{user}`"))
     }
 }
 
@@ -144,7 +185,7 @@ pub(crate) struct NamedKey(String);
 
 impl NamedKey {
     /// The key of `holder`, if the variables leave no doubt. `all`: whom else they could be for.
-    pub(crate) fn of(holder: &Holder, all: &[Holder], session: &Session<'_>) -> Result<Self, Failure> {
+    pub(crate) fn of(holder: &Holder, all: &Holders, session: &Session<'_>) -> Result<Self, Failure> {
         let names = holder.names();
         let variable = |name: &str, part: &str| session.surroundings.variable(&format!("{name}_{part}"));
         let set: Vec<&String> = names
@@ -170,15 +211,12 @@ impl NamedKey {
                 ));
             }
         };
-        // A name that fits two accounts names none of them.
-        let other = all
-            .iter()
-            .find(|other| other.account != holder.account && other.names().iter().any(|their| their == name));
-        if let Some(other) = other {
+        // A name that fits two names none of them.
+        if let Some(other) = all.other(name, holder) {
             return Err(Failure::refused(
                 format!(
-                    "rule unambiguous-name: `{name}_API_KEY` could be for `{}` or for `{}`",
-                    holder.account, other.account
+                    "rule unambiguous-name: `{name}_API_KEY` could be for account `{}` or for {other}",
+                    holder.account
                 ),
                 match names.first() {
                     Some(whole) if whole != name => {
@@ -221,9 +259,8 @@ pub(crate) async fn from_environment(
     opened: &Opened,
     session: &Session<'_>,
 ) -> Result<CredentialMaterial, Failure> {
-    let all = Holder::all(opened).await?;
-    let holder = all.iter().find(|holder| holder.account == *account.id());
-    let holder = holder.ok_or_else(|| {
+    let all = Holders::all(opened).await?;
+    let holder = all.of(account.id()).ok_or_else(|| {
         Failure::refused(
             format!("account `{}` holds no key", account.id()),
             "name an open account that is not on paper",

@@ -9,12 +9,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::Failure;
-use crate::commands::setup::plan::Plan;
+use crate::commands::onboarding::plan::Plan;
 use crate::render::{Cell, Page, Table, Tone};
 use crate::session::Session;
 
 /// One value that changes.
-pub(super) struct Change {
+pub(crate) struct Change {
     what: String,
     /// `None` for what is new.
     before: Option<String>,
@@ -22,16 +22,16 @@ pub(super) struct Change {
     is_looser: bool,
 }
 
-pub(super) struct Changes {
-    pub(super) user_is_new: bool,
-    pub(super) account_is_new: bool,
+pub(crate) struct Changes {
+    pub(crate) user_is_new: bool,
+    pub(crate) account_is_new: bool,
     changed: Vec<Change>,
     /// The names of what is as it was.
     stays: Vec<String>,
 }
 
 impl Changes {
-    pub(super) fn of(plan: &Plan, session: &Session<'_>) -> Result<Self, Failure> {
+    pub(crate) fn of(plan: &Plan, session: &Session<'_>) -> Result<Self, Failure> {
         let after = plan.outcome(session)?;
         let before = plan.known.as_ref();
         let looser = before.map_or_else(Vec::new, |before| looser(before, &after));
@@ -91,8 +91,12 @@ impl Changes {
         Ok(changes)
     }
 
+    pub(crate) const fn has_any(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
     /// In one word.
-    pub(super) fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         if self.user_is_new {
             "new"
         } else if self.changed.is_empty() {
@@ -102,7 +106,7 @@ impl Changes {
         }
     }
 
-    pub(super) fn looser(&self, user: &str) -> Vec<String> {
+    pub(crate) fn looser(&self, user: &str) -> Vec<String> {
         let looser = self.changed.iter().filter(|change| change.is_looser);
         looser
             .map(|change| {
@@ -113,7 +117,7 @@ impl Changes {
     }
 
     /// `key`: where the key of the account comes from.
-    pub(super) fn describe(&self, page: &mut Page, key: Cell) {
+    pub(crate) fn describe(&self, page: &mut Page, key: Cell) {
         if self.user_is_new {
             let new = self.changed.iter();
             let new = new.map(|change| (change.what.as_str(), Cell::new(&change.after)));
@@ -151,7 +155,7 @@ impl Changes {
         page.facts(facts);
     }
 
-    pub(super) fn json(&self) -> ChangesDocument<'_> {
+    pub(crate) fn json(&self) -> ChangesDocument<'_> {
         let changed = self.changed.iter().map(|change| ChangeDocument {
             what: &change.what,
             before: change.before.as_deref(),
@@ -169,7 +173,7 @@ impl Changes {
 
 /// What a file changes about one user.
 #[derive(Serialize, JsonSchema)]
-pub(super) struct ChangesDocument<'a> {
+pub(crate) struct ChangesDocument<'a> {
     user_is_new: bool,
     account_is_new: bool,
     changes: Vec<ChangeDocument<'a>>,
@@ -239,42 +243,12 @@ fn wishes(before: &Preferences, after: &Preferences) -> Vec<(String, String, Str
 
 /// The names of everything by which the user may do more, or is protected less.
 fn looser(before: &KnownUser, after: &KnownUser) -> Vec<String> {
-    let exceeded = after.permissions.above(&before.permissions.limits);
-    let mut names: Vec<String> = exceeded.iter().map(|limit| limit.limit.to_string()).collect();
-    let (was, is) = (&before.preferences, &after.preferences);
-    for (name, is_looser) in [
-        // Whoever was switched off by a person would trade again.
-        ("enabled", after.user.enabled && !before.user.enabled),
-        (
-            "trade-only",
-            before.permissions.trade_only && !after.permissions.trade_only,
-        ),
-        (
-            "preferences.max_position_usd",
-            is_wider(was.max_position_usd, is.max_position_usd),
-        ),
-        (
-            "preferences.max_positions",
-            is_wider(was.max_positions, is.max_positions),
-        ),
-        ("preferences.risk_level", is.risk_level > was.risk_level),
-        (
-            "preferences.trailing_stop",
-            was.trailing_stop && !is.trailing_stop,
-        ),
-    ] {
-        if is_looser {
-            names.push(name.to_owned());
-        }
-    }
-    names
-}
-
-/// Whether a wish for a limit was given up or raised.
-fn is_wider<T: PartialOrd>(before: Option<T>, after: Option<T>) -> bool {
-    match (before, after) {
-        (None, _) => false,
-        (Some(_), None) => true,
-        (Some(before), Some(after)) => after > before,
-    }
+    let switched_on = (after.user.enabled && !before.user.enabled).then(|| "enabled".to_owned());
+    let allowed = after.permissions.looser_than(&before.permissions);
+    let wished = after.preferences.looser_than(&before.preferences);
+    let allowed = allowed.iter().map(|looser| looser.what.to_owned());
+    let wished = wished
+        .iter()
+        .map(|looser| format!("{PREFERENCES}{}", looser.what));
+    switched_on.into_iter().chain(allowed).chain(wished).collect()
 }

@@ -4,8 +4,11 @@ use std::path::Path;
 
 use bursar_auth::{Account, AccountType, DisplayName, Email};
 use bursar_config::Preferences;
-use bursar_model::{AccountId, AccountMode, AccountRole, BrokerId, PairRule, Tier, Usd, UserId};
-use serde::Deserialize;
+use bursar_model::{
+    AccountId, AccountMode, AccountRole, BrokerId, PairRule, RiskLevel, Tier, Usd, UserId, decimal,
+};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
@@ -36,8 +39,8 @@ pub(crate) struct Entry {
     pub(crate) mode: Option<AccountMode>,
     pub(crate) account_id: Option<AccountId>,
     pub(crate) nickname: Option<DisplayName>,
-    #[serde(default)]
-    pub(crate) enabled: bool,
+    /// Left out: as it is.
+    pub(crate) enabled: Option<bool>,
     /// For people who read the file.
     #[serde(rename = "description")]
     pub(crate) _description: Option<String>,
@@ -47,7 +50,8 @@ pub(crate) struct Entry {
     pub(crate) max_daily_loss_usd: Option<Dollars>,
     pub(crate) max_positions: Option<u32>,
     pub(crate) trade_only: Option<bool>,
-    pub(crate) preferences: Option<Preferences>,
+    #[serde(default)]
+    pub(crate) preferences: Wishes,
     pub(crate) credentials: Option<EnteredKey>,
 }
 
@@ -60,24 +64,92 @@ pub(crate) enum PairList {
 
 /// An amount: a text, or a whole number.
 #[derive(Clone, Copy, Deserialize)]
-#[serde(try_from = "WrittenDollars")]
+#[serde(try_from = "Written")]
 pub(crate) struct Dollars(Usd);
 
+/// A number as it stands in a file: no binary fraction, which would be another number.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum WrittenDollars {
+enum Written {
     Text(String),
     Whole(u64),
 }
 
-impl TryFrom<WrittenDollars> for Dollars {
+impl Written {
+    fn into_text(self) -> String {
+        match self {
+            Self::Text(text) => text,
+            Self::Whole(number) => number.to_string(),
+        }
+    }
+}
+
+impl TryFrom<Written> for Dollars {
     type Error = String;
-    fn try_from(written: WrittenDollars) -> Result<Self, String> {
-        let text = match written {
-            WrittenDollars::Text(text) => text,
-            WrittenDollars::Whole(number) => number.to_string(),
-        };
-        arguments::usd(&text).map(Self)
+    fn try_from(written: Written) -> Result<Self, String> {
+        arguments::usd(&written.into_text()).map(Self)
+    }
+}
+
+/// What is said of a user's wishes. What is left out stays; `null` takes a figure back.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Wishes {
+    #[serde(deserialize_with = "named")]
+    max_position_usd: Option<Option<Dollars>>,
+    #[serde(deserialize_with = "named")]
+    max_positions: Option<Option<u32>>,
+    risk_level: Option<RiskLevel>,
+    trailing_stop: Option<bool>,
+    #[serde(deserialize_with = "named")]
+    trailing_stop_percent: Option<Option<Percent>>,
+    take_profit: Option<bool>,
+    #[serde(deserialize_with = "named")]
+    take_profit_percent: Option<Option<Percent>>,
+    auto_compound: Option<bool>,
+    notify_on_trade: Option<bool>,
+    notify_on_profit_target: Option<bool>,
+    notify_on_stop_loss: Option<bool>,
+    notify_amounts: Option<bool>,
+}
+
+/// A field that is there, with or without a value.
+fn named<'de, D: Deserializer<'de>, T: Deserialize<'de>>(reader: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(reader).map(Some)
+}
+
+impl Wishes {
+    /// `before` with what is said in its place.
+    pub(crate) fn over(&self, before: &Preferences) -> Preferences {
+        let usd = |dollars: Option<Dollars>| dollars.map(|dollars| dollars.0);
+        let percent = |percent: Option<Percent>| percent.map(|percent| percent.0);
+        Preferences {
+            max_position_usd: self.max_position_usd.map_or(before.max_position_usd, usd),
+            max_positions: self.max_positions.unwrap_or(before.max_positions),
+            risk_level: self.risk_level.unwrap_or(before.risk_level),
+            trailing_stop: self.trailing_stop.unwrap_or(before.trailing_stop),
+            trailing_stop_percent: (self.trailing_stop_percent).map_or(before.trailing_stop_percent, percent),
+            take_profit: self.take_profit.unwrap_or(before.take_profit),
+            take_profit_percent: (self.take_profit_percent).map_or(before.take_profit_percent, percent),
+            auto_compound: self.auto_compound.unwrap_or(before.auto_compound),
+            notify_on_trade: self.notify_on_trade.unwrap_or(before.notify_on_trade),
+            notify_on_profit_target: (self.notify_on_profit_target).unwrap_or(before.notify_on_profit_target),
+            notify_on_stop_loss: self.notify_on_stop_loss.unwrap_or(before.notify_on_stop_loss),
+            notify_amounts: self.notify_amounts.unwrap_or(before.notify_amounts),
+        }
+    }
+}
+
+/// A percentage: a text, or a whole number.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "Written")]
+struct Percent(Decimal);
+
+impl TryFrom<Written> for Percent {
+    type Error = String;
+    fn try_from(written: Written) -> Result<Self, String> {
+        let wrong = |_| "a percentage such as \"1.5\" belongs here".to_owned();
+        decimal::parse(&written.into_text()).map(Self).map_err(wrong)
     }
 }
 

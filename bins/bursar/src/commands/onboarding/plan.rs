@@ -2,14 +2,13 @@
 
 use bursar_auth::{Account, Directory, DirectoryError, NewAccount, NewUser, User, UserChange};
 use bursar_config::Preferences;
-use bursar_execution::Conditions;
 use bursar_model::{AccountId, AccountMode, AccountRole, PairRule, Tier};
 use bursar_permissions::UserPermissions;
 use bursar_store_sqlite::KnownUser;
 
+use crate::commands::onboarding::entry::{Entry, fits, limits};
 use crate::commands::permissions::within_tier;
 use crate::commands::preferences;
-use crate::commands::setup::entry::{Entry, fits, limits};
 use crate::session::{Opened, Session};
 use crate::{Failure, brokers};
 
@@ -81,6 +80,14 @@ impl Plan {
                 "a user has one tier; correct one of the two",
             ));
         }
+        if let (Some(other), Some(enabled)) = (same_user, entry.enabled)
+            && other.entry.enabled.is_some_and(|said| said != enabled)
+        {
+            return Err(Failure::usage(
+                format!("enabled is {enabled} here, and not in line {}", other.entry.line),
+                "a user is enabled or not; correct one of the two",
+            ));
+        }
         if let Some(account) = &account {
             fits(account, &entry, role)?;
         }
@@ -114,14 +121,9 @@ impl Plan {
         let wanted = limits(&entry)?.over(&before, &top);
         let as_user = user_after(&entry, known.as_ref().map(|known| &known.user), tier, session)?;
         let permissions = within_tier(wanted, &before, &as_user, exceed_tier, opened, session)?;
-        let preferences = match (&entry.preferences, &known) {
-            (Some(preferences), _) => {
-                preferences::fits(preferences, &permissions.limits)?;
-                preferences.clone()
-            }
-            (None, Some(known)) => known.preferences.clone(),
-            (None, None) => Preferences::default(),
-        };
+        let wished = (known.as_ref()).map_or_else(Preferences::default, |known| known.preferences.clone());
+        let preferences = entry.preferences.over(&wished);
+        preferences::fits(&preferences, &wished, &permissions.limits)?;
         Ok(Self {
             entry,
             known,
@@ -197,16 +199,11 @@ fn place(entry: &Entry) -> String {
 
 async fn known_user(entry: &Entry, opened: &Opened) -> Result<Option<KnownUser>, Failure> {
     let store = &opened.store;
-    let user = match store.user(&entry.user_id).await {
-        Ok(user) => user,
-        Err(DirectoryError::NotFound { .. }) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    Ok(Some(KnownUser {
-        permissions: store.permissions(&user.id).await?,
-        preferences: store.preferences(&user.id).await?,
-        user,
-    }))
+    match store.known_user(&entry.user_id).await {
+        Ok(known) => Ok(Some(known)),
+        Err(DirectoryError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The changes that the entry asks for.
@@ -231,7 +228,7 @@ fn user_after(
     for change in user_changes(entry, tier) {
         change.apply(&mut user);
     }
-    user.enabled |= entry.enabled;
+    user.enabled = entry.enabled.unwrap_or(user.enabled);
     Ok(user)
 }
 
