@@ -1,14 +1,15 @@
-//! What people change beside the daemon, said in its log. Every process writes to one audit trail, so that
-//! this is read there, whoever it was and with whatever program.
+//! What people change beside the daemon, and every switch that is turned on, said in its log. Every process writes to
+//! one audit trail, so that this is read there, whoever it was and with whatever program.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bursar_audit::{Action, ActorKind, Log, Record};
+use bursar_audit::{Action, ActorKind, Log, Record, Value};
 use bursar_auth::Directory;
+use bursar_controls::{LatchMode, Scope};
 use bursar_execution::Conditions;
-use bursar_model::UserId;
+use bursar_model::{Loosening, UserId};
 use bursar_permissions::UserPermissions;
 use bursar_store_sqlite::SqliteStore;
 use tokio_util::sync::CancellationToken;
@@ -76,7 +77,9 @@ impl Changes {
             for stored in &read {
                 let record = Record::open(stored).map_err(|error| error.to_string())?;
                 self.told = record.seq;
-                if is_a_change(&record) {
+                if record.action == Action::LatchTripped {
+                    lines.push(tell_switch(&record));
+                } else if is_a_change(&record) {
                     lines.push(self.tell(&record).await);
                 }
             }
@@ -120,14 +123,46 @@ impl Changes {
             return (None, None);
         };
         let list = |told: Vec<String>| (!told.is_empty()).then(|| told.join(", "));
-        let looser = now.above(&before.limits).into_iter();
-        let looser =
-            looser.map(|limit| format!("{} {} instead of {}", limit.limit, limit.asked, limit.ceiling));
-        let tighter = before.above(&now.limits).into_iter();
-        let tighter =
-            tighter.map(|limit| format!("{} {} instead of {}", limit.limit, limit.ceiling, limit.asked));
-        (list(looser.collect()), list(tighter.collect()))
+        let looser = now.looser_than(&before);
+        let tighter = before.looser_than(&now).into_iter();
+        let tighter = tighter.map(|way_back| Loosening {
+            before: way_back.after,
+            after: way_back.before,
+            ..way_back
+        });
+        (
+            list(looser.iter().map(Loosening::to_string).collect()),
+            list(tighter.map(|tighter| tighter.to_string()).collect()),
+        )
     }
+}
+
+/// A switch that is turned on is never a line among others, whoever it was: the gateway itself as a rule.
+fn tell_switch(record: &Record) -> String {
+    let subject = &record.subject;
+    let (account, user, latch) = (
+        subject.account.as_ref().map(tracing::field::display),
+        subject.user.as_ref().map(tracing::field::display),
+        subject.latch.as_ref().map(tracing::field::display),
+    );
+    let text = |name: &str| match record.data.get(name) {
+        Some(Value::Text(text)) => text.as_str(),
+        _ => "",
+    };
+    let (scope, mode, cause) = (text("scope"), text("mode"), text("cause"));
+    let (actor, reason) = (&record.actor, record.reason.as_deref().unwrap_or_default());
+    let is_global = scope == Scope::Global.to_string();
+    let stops_all = [LatchMode::Halt, LatchMode::Flatten]
+        .iter()
+        .any(|strict| strict.to_string() == mode);
+    let what = if is_global && stops_all {
+        tracing::error!(account, user, latch, %actor, scope, mode, cause, reason, "all trading is halted: switch tripped");
+        "all trading is halted: switch tripped"
+    } else {
+        warn!(account, user, latch, %actor, scope, mode, cause, reason, "switch tripped");
+        "switch tripped"
+    };
+    format!("{actor}: {what}: {scope} {mode} ({cause}): {reason}")
 }
 
 /// What a person did other than trade and read: orders have lines of their own.
@@ -146,6 +181,8 @@ fn is_a_change(record: &Record) -> bool {
 mod tests {
     use bursar_audit::{Actor, Draft};
     use bursar_auth::{AccountType, Act, NewUser, Principal, UserChange};
+    use bursar_controls::{ClearRule, LatchCause};
+    use bursar_execution::{Journal, NewLatch};
     use bursar_model::{PairRule, Tier, UserLimits};
     use bursar_store_sqlite::Environment;
     use bursar_testkit::{SeededEntropy, TestClock};
@@ -216,5 +253,27 @@ mod tests {
             ]
         );
         assert_eq!(changes.look().await.unwrap(), Vec::<String>::new());
+
+        // A switch is, whoever turned it on.
+        let new = |scope, mode| NewLatch {
+            scope,
+            mode,
+            cause: LatchCause::AutoDisable,
+            reason: "2 of 2 refused keys".to_owned(),
+            clear_rule: ClearRule::Manual,
+        };
+        let by_itself = Act::new(Principal::Daemon, act.at);
+        let of_user = new(Scope::User(user.id.clone()), LatchMode::ReduceOnly);
+        store.trip(of_user, &by_itself).await.unwrap();
+        let everything = new(Scope::Global, LatchMode::Halt);
+        let person = act.clone().because("prices look wrong");
+        store.trip(everything, &person).await.unwrap();
+        assert_eq!(
+            changes.look().await.unwrap(),
+            [
+                "daemon: switch tripped: user:mara_ilves reduce-only (auto-disable): 2 of 2 refused keys",
+                "operator:ops_desk: all trading is halted: switch tripped: global halt (auto-disable): prices look wrong",
+            ]
+        );
     }
 }

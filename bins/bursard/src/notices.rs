@@ -115,6 +115,8 @@ struct Outbox(Arc<SqliteStore>);
 impl People for Outbox {
     async fn person(&self, user: &UserId) -> Result<Option<Person>, AnyError> {
         match self.0.user(user).await {
+            // Their row stays, their address does not.
+            Ok(gone) if gone.deleted_at.is_some() => Ok(None),
             Ok(found) => Ok(Some(Person {
                 email: found.email.to_string(),
                 preferences: self.0.preferences(user).await?,

@@ -105,11 +105,14 @@ impl Notifier {
             let mut trouble = Trouble::new("the queue of messages is not worked on");
             loop {
                 // Who is told to stop does not wait for a server: the attempt is recorded, and made again.
-                tokio::select! {
+                let attempted = tokio::select! {
                     () = stop.cancelled() => return,
-                    attempted = self.deliver(channel.as_ref()) => trouble.note(attempted.map(drop)),
-                }
-                if sleep_or_stop(stop).await {
+                    attempted = self.deliver(channel.as_ref()) => attempted,
+                };
+                // What waits behind those goes on at once.
+                let is_more = matches!(&attempted, Ok(count) if u32::try_from(*count).is_ok_and(|count| count >= ABREAST));
+                trouble.note(attempted.map(drop));
+                if !is_more && sleep_or_stop(stop).await {
                     return;
                 }
             }

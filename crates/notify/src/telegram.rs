@@ -114,6 +114,7 @@ fn of_status(status: u16) -> Outcome {
         200..=299 => Outcome::Delivered,
         // What is set up wrongly can be set up rightly while the message waits.
         401 | 404 => Outcome::Later(why("it does not know the bot: check the token")),
+        400 => Outcome::Later(why("it does not know the chat: check its number")),
         403 => Outcome::Later(why("the bot may not write to the chat")),
         408 | 425 | 429 => Outcome::Later(why("it asks for a pause")),
         400..=499 => Outcome::Never(why("it refuses the message")),

@@ -196,6 +196,9 @@ fn of_status(status: u16) -> Outcome {
         200..=299 => Outcome::Delivered,
         300..=399 => Outcome::Never(why("it answers with another address, which is not followed")),
         408 | 425 | 429 => Outcome::Later(why("it asks for a pause")),
+        // What is set up wrongly, or is being set up anew, can be right while the message waits.
+        401 | 403 => Outcome::Later(why("it does not accept whoever sends it")),
+        404 | 410 => Outcome::Later(why("there is nothing at this address: check it")),
         400..=499 => Outcome::Never(why("it refuses the message")),
         _ => Outcome::Later(why("it failed")),
     }

@@ -202,9 +202,6 @@ impl Desk {
             return Ok(());
         }
         let booked = self.parts.journal.book(&self.account, fills, self.now()).await?;
-        for latch in &booked.tripped {
-            warn!(account = %self.account, scope = %latch.scope, mode = %latch.mode, reason = %latch.reason, "switch tripped");
-        }
         if booked.unexplained > 0 {
             self.hurry_searches();
         }
@@ -287,11 +284,10 @@ impl Desk {
             }
             Judgement::Missing(differences) => {
                 reach("compare", "differs");
-                let differences: Vec<String> = told(&differences);
-                self.note_reconciled(differences.clone()).await?;
+                self.note_reconciled(told(&differences)).await?;
                 reach("compare", "difference-recorded");
-                for reason in differences {
-                    self.latch_difference(reason).await?;
+                for difference in &differences {
+                    self.latch_difference(difference).await?;
                 }
                 *lock(&self.holdings) = Holdings::Missing;
                 Ok(())
@@ -314,15 +310,18 @@ impl Desk {
         Ok(())
     }
 
-    async fn latch_difference(&self, reason: String) -> Result<(), DeskError> {
+    async fn latch_difference(&self, difference: &Difference) -> Result<(), DeskError> {
         let scope = Scope::Account(self.account.clone());
         let latches = self.parts.journal.latches().await?;
-        if latches
-            .iter()
-            .any(|latch| latch.scope == scope && latch.cause == LatchCause::Reconciliation)
-        {
+        // Another asset that is missing is another thing to know, also where the account is stopped already.
+        if latches.iter().any(|latch| {
+            latch.scope == scope
+                && latch.cause == LatchCause::Reconciliation
+                && difference.is_told_in(&latch.reason)
+        }) {
             return Ok(());
         }
+        let reason = difference.to_string();
         warn!(account = %self.account, reason, "balance below the ledger");
         let latch = NewLatch {
             scope,
@@ -336,14 +335,26 @@ impl Desk {
     }
 }
 
+impl Difference {
+    /// Whether a text is that of a difference of the same asset, however large it was.
+    fn is_told_in(&self, text: &str) -> bool {
+        text.contains(&self.of_venue())
+    }
+
+    fn of_venue(&self) -> String {
+        format!(" {} and the venue ", self.asset)
+    }
+}
+
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { asset, worth, .. } = self;
         let (recorded, at_venue) = (self.recorded.normalize(), self.at_venue.normalize());
+        let of_venue = self.of_venue();
         write!(
             f,
-            "the ledger holds {recorded} {asset} and the venue {at_venue}: the difference is "
+            "the ledger holds {recorded}{of_venue}{at_venue}: the difference is "
         )?;
+        let worth = &self.worth;
         match worth {
             Some(usd) => write!(f, "worth {usd}"),
             None => f.write_str("of unknown worth"),

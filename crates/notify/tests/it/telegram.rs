@@ -43,7 +43,8 @@ async fn a_message_is_one_post_to_the_bot() {
 async fn an_answer_is_sorted_by_what_can_be_done() {
     for (code, expected) in [
         (200, "Delivered"),
-        (400, "Never"),
+        (400, "Later"),
+        (413, "Never"),
         (401, "Later"),
         (403, "Later"),
         (404, "Later"),
