@@ -131,17 +131,18 @@ impl OutsideCopy {
         write(&mut file).map_err(|source| self.error(source))
     }
 
-    /// Everything in it; empty where there is no file yet.
+    /// Everything in it; `None` where there is no file. Where there was one, that says nothing: its volume may not be
+    /// there.
     ///
     /// # Errors
     ///
     /// See [`OutsideError`].
-    pub fn read(&self) -> Result<CheckpointFile, OutsideError> {
+    pub fn read(&self) -> Result<Option<CheckpointFile>, OutsideError> {
         match self.path.symlink_metadata() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(CheckpointFile::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             _ => {}
         }
-        read(&self.path)
+        read(&self.path).map(Some)
     }
 
     fn open(&self, options: &mut OpenOptions) -> Result<File, OutsideError> {
@@ -221,12 +222,13 @@ mod tests {
     fn checkpoints_are_appended_and_read_back() {
         let folder = tempfile::tempdir().unwrap();
         let copy = OutsideCopy::at(folder.path().join("copy"), &[]).unwrap();
-        assert_eq!(copy.read().unwrap(), CheckpointFile::default());
+        assert_eq!(copy.read().unwrap(), None);
 
         copy.append(&checkpoint(3)).unwrap();
         copy.append(&checkpoint(5)).unwrap();
 
-        assert_eq!(copy.read().unwrap().checkpoints, [checkpoint(3), checkpoint(5)]);
+        let read = copy.read().unwrap().unwrap();
+        assert_eq!(read.checkpoints, [checkpoint(3), checkpoint(5)]);
     }
 
     #[test]
@@ -242,7 +244,7 @@ mod tests {
 
             copy.append(&checkpoint(8)).unwrap();
 
-            let read = copy.read().unwrap().checkpoints;
+            let read = copy.read().unwrap().unwrap().checkpoints;
             assert_eq!(read.first(), Some(&checkpoint(3)), "cut at {cut}");
             assert_eq!(read.last(), Some(&checkpoint(8)), "cut at {cut}");
         }

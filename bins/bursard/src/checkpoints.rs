@@ -37,7 +37,9 @@ pub struct Checkpoints {
     entropy: Arc<dyn Entropy>,
     outside: Option<OutsideCopy>,
     /// A look at the copy that is under way.
-    comparing: Option<JoinHandle<Result<CheckpointFile, OutsideError>>>,
+    comparing: Option<JoinHandle<Result<Option<CheckpointFile>, OutsideError>>>,
+    /// Whether there were checkpoints before this start: then a copy of them may lie elsewhere.
+    had_checkpoints: bool,
     compare_after: Timestamp,
     /// Nothing is added to a copy that was not compared.
     is_compared: bool,
@@ -68,6 +70,7 @@ impl Checkpoints {
             entropy,
             outside,
             comparing: None,
+            had_checkpoints: true,
             compare_after: Timestamp::MIN,
             is_compared: false,
             rolled_back: None,
@@ -90,6 +93,8 @@ impl Checkpoints {
             );
             return;
         }
+        // Where nobody can tell there may be some.
+        self.had_checkpoints = !matches!(self.store.last_checkpoint().await, Ok(None));
         self.read_copy();
         if let Some(reading) = &mut self.comparing {
             match tokio::time::timeout(FIRST, reading).await {
@@ -118,9 +123,18 @@ impl Checkpoints {
         }));
     }
 
-    async fn compare(&mut self, read: Result<Result<CheckpointFile, OutsideError>, JoinError>) {
+    async fn compare(&mut self, read: Result<Result<Option<CheckpointFile>, OutsideError>, JoinError>) {
         let file = match read {
-            Ok(Ok(file)) => file,
+            Ok(Ok(Some(file))) => file,
+            Ok(Ok(None)) if !self.had_checkpoints => CheckpointFile::default(),
+            Ok(Ok(None)) => {
+                warn!(
+                    hint = "mount its volume; if it was never written to, make the file empty",
+                    "the outside copy of checkpoints is not there: nobody knows whether the store is behind it; it is \
+                     compared as soon as it is there"
+                );
+                return self.pause_comparison();
+            }
             Ok(Err(error)) => {
                 warn!(%error, hint = error.hint(), "the outside copy of checkpoints cannot be compared; it is tried again");
                 return self.pause_comparison();

@@ -56,6 +56,8 @@ min_order_usd = \"1000000\"
 const ORDER_EVERY: Duration = Duration::from_millis(400);
 /// How long a halt may take to be proved: acceptance, visibility lag, and fifteen seconds.
 const PROVED_WITHIN: Duration = Duration::from_secs(50);
+/// How long orders may wait after a release: cancels of young orders are dear at Kraken, and their points fall slowly.
+const AGAIN_WITHIN: Duration = Duration::from_secs(90);
 
 /// Runs the drill. Exit 0 only if every promise held.
 pub async fn run(
@@ -281,7 +283,8 @@ impl Drill {
     }
 
     async fn flows_again(&mut self, concerned: &[(&str, AccountId)], before: usize) -> bool {
-        for _ in 0..150 {
+        let until = tokio::time::Instant::now() + AGAIN_WITHIN;
+        while tokio::time::Instant::now() < until {
             if self.orders_of(concerned).len() > before {
                 return true;
             }

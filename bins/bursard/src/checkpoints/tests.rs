@@ -85,7 +85,7 @@ impl Station {
     }
 
     async fn sizes(&self) -> Vec<u64> {
-        let file: CheckpointFile = self.copy().read().unwrap();
+        let file: CheckpointFile = self.copy().read().unwrap().unwrap_or_default();
         file.checkpoints
             .iter()
             .map(|signed| signed.checkpoint().size)
@@ -94,7 +94,7 @@ impl Station {
 
     async fn verified(&self) -> bursar_audit::VerifyReport {
         let verification = Verification {
-            checkpoints: self.copy().read().unwrap().checkpoints,
+            checkpoints: self.copy().read().unwrap().unwrap().checkpoints,
             deep: true,
             ..Verification::default()
         };
@@ -256,4 +256,40 @@ async fn a_store_behind_the_copy_elsewhere_halts_and_leaves_the_copy_alone() {
         (LatchMode::Halt, LatchCause::Restored)
     );
     assert_eq!(std::fs::read_to_string(station.copy_path()).unwrap(), later);
+}
+
+#[tokio::test]
+async fn i15_a_copy_that_is_not_there_is_not_compared_and_nothing_is_added_in_its_place() {
+    let station = Station::new().await;
+    let mut task = station.task(Some(station.copy()));
+    task.begin().await;
+    look(&mut task).await;
+    assert_eq!(station.sizes().await.len(), 1);
+    let elsewhere = station.copy_path();
+    let unmounted = elsewhere.with_extension("away");
+    std::fs::rename(&elsewhere, &unmounted).unwrap();
+
+    let mut again = station.task(Some(station.copy()));
+    again.begin().await;
+    station.something_happens().await;
+    for _ in 0..2 {
+        station.later(60);
+        again.read_copy();
+        let read = again.comparing.take().unwrap().await;
+        again.compare(read).await;
+        look(&mut again).await;
+        assert!(!again.is_compared && !elsewhere.exists());
+    }
+
+    std::fs::rename(&unmounted, &elsewhere).unwrap();
+    again.read_copy();
+    let read = again.comparing.take().unwrap().await;
+    again.compare(read).await;
+    station.later(60);
+    look(&mut again).await;
+    assert_eq!(
+        station.sizes().await.len(),
+        2,
+        "compared, and what was signed since is added"
+    );
 }
