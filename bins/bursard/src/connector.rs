@@ -11,6 +11,7 @@ use bursar_controls::{KeyState, LatchMode};
 use bursar_execution::{
     Conditions, Desk, DeskError, DeskHealth, DeskParts, DeskSettings, Journal, JournalError, settings,
 };
+use bursar_keystore::CredentialFacts;
 use bursar_model::AccountMode;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -74,11 +75,19 @@ impl DeskConnector {
 #[async_trait]
 impl Connector for DeskConnector {
     async fn connect(&self, account: &Account) -> Result<Box<dyn LiveAccount>, ConnectError> {
+        // Before the broker is made: what its key may do is kept of that key and no later one.
+        let facts = self
+            .wiring
+            .store
+            .credential_of(account.id())
+            .await
+            .map_err(unusable)?;
         let broker = self.wiring.broker(account).await?;
         // The exchange is asked at every connect: rights may have changed since the key was stored.
         let key = KeyWatch {
             wiring: Arc::clone(&self.wiring),
             account: account.clone(),
+            facts,
             broker: Arc::clone(&broker),
         };
         key.look().await?;
@@ -116,6 +125,8 @@ const KEY_AGAIN: Duration = Duration::from_secs(3600);
 struct KeyWatch {
     wiring: Arc<Wiring>,
     account: Account,
+    /// Of the key that the broker signs with.
+    facts: Option<CredentialFacts>,
     broker: Arc<dyn Broker>,
 }
 
@@ -150,13 +161,12 @@ impl KeyWatch {
 
     /// What the exchange said is what the gate goes by, also when it refuses the key.
     async fn keep(&self, rights: &KeyRights) -> Result<(), ConnectError> {
-        let store = &self.wiring.store;
-        let stored = store.credential_of(self.account.id()).await.map_err(unusable)?;
-        let Some(facts) = stored else {
+        let Some(facts) = &self.facts else {
             return Err(ConnectError::NotConfigured);
         };
         let act = Act::new(Principal::Daemon, self.wiring.clock.now());
-        store.put_key_rights(&facts, rights, &act).await.map_err(unusable)
+        let store = &self.wiring.store;
+        store.put_key_rights(facts, rights, &act).await.map_err(unusable)
     }
 
     /// Whose account at the exchange it is, and that it is no other than before and nobody else's.

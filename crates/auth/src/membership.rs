@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn i6_an_owner_has_all_rights_and_keeps_them() {
+    fn own6_an_owner_has_all_rights_and_keeps_them() {
         let mut lowered = membership("view");
         lowered.user = "mara_ilves".parse().unwrap();
         lowered.status = MembershipStatus::Revoked;
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn i7_a_member_has_what_was_granted_and_a_stranger_nothing() {
+    fn own7_a_member_has_what_was_granted_and_a_stranger_nothing() {
         assert_eq!(rights_of("tomas_brandt", &[membership("trade")], 0), "view,trade");
         assert_eq!(rights_of("ops_desk", &[membership("trade")], 0), "none");
         let mut elsewhere = membership("trade");
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn i16_only_active_memberships_count() {
+    fn own16_only_active_memberships_count() {
         for status in [MembershipStatus::Suspended, MembershipStatus::Revoked] {
             let mut stopped = membership("trade");
             stopped.status = status;

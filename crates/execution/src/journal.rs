@@ -10,9 +10,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bursar_audit::Draft;
 use bursar_auth::Act;
-use bursar_broker::{ErrorClass, KeyRights, VenueOrder};
+use bursar_broker::{ErrorClass, VenueOrder};
 use bursar_controls::{KeyState, Latch, LatchMode, Policy};
-use bursar_keystore::CredentialFacts;
 use bursar_ledger::TradingDay;
 use bursar_model::{
     AccountId, Balance, BrokerId, ClientOrderId, Fill, Instrument, IntentId, LatchId, Quote, Usd, UserId,
@@ -323,14 +322,6 @@ pub trait Conditions: Send + Sync {
     /// Counts from the day after the one that is open, whose end was announced.
     async fn set_day_boundary(&self, boundary: &DayBoundary, act: &Act) -> Result<(), JournalError>;
 
-    /// Records what the exchange says that a stored key may do. From then on this decides whether the
-    /// account may trade.
-    async fn put_key_rights(
-        &self,
-        facts: &CredentialFacts,
-        rights: &KeyRights,
-        act: &Act,
-    ) -> Result<(), JournalError>;
     /// What is known of an account's key.
     async fn key_state(&self, account: &AccountId) -> Result<KeyState, JournalError>;
 

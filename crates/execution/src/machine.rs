@@ -97,7 +97,7 @@ pub enum Reservation {
 /// One row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transition {
-    /// The name that the safety rules give it, for example `T5`.
+    /// The number by which `docs/orders.md` and tests name it, for example `T5`.
     pub number: &'static str,
     pub from: IntentState,
     pub step: Step,

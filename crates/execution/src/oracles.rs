@@ -20,7 +20,7 @@ use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
 use crate::{Approval, BookedFill, Intent, JournalError, machine};
 
-/// A promise of the gateway. The names are those of the safety rules.
+/// A promise of the gateway, by its number in `docs/safety.md`.
 #[derive(
     Clone,
     Copy,

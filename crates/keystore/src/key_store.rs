@@ -40,7 +40,7 @@ struct Shared {
     forgotten: RwLock<BTreeSet<CredentialId>>,
 }
 
-/// Whether exchange keys can be used. More states will follow: on the way in and on the way out.
+/// Whether exchange keys can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SealState {
     /// No key is in memory. Nothing can be signed.

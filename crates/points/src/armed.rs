@@ -10,8 +10,7 @@ use rustix::process::{Signal, getpid, kill_process};
 /// What a process that is to be killed is told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// The moments at which it kills itself, whichever comes first, and each at the how manieth time it is
-    /// reached, counted from one.
+    /// The moments at which it kills itself, whichever comes first: each on its n-th visit, counted from one.
     pub stop_at: BTreeMap<String, u64>,
     /// Where each moment is noted when it is reached for the first time, and the last one as `died NAME`.
     pub log: Option<PathBuf>,

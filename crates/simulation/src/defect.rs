@@ -9,7 +9,7 @@ use crate::campaign::for_each_seed;
 use crate::machine::locked;
 use crate::world::run_with;
 
-/// A mistake that somebody could make in the gateway (section 10.5 of the safety rules), behind a switch
+/// A mistake that somebody could make in the gateway, behind a switch
 /// that only a simulation has: each sits in a wrapper around the journal or the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Display, EnumIter, EnumString)]
 #[serde(rename_all = "kebab-case")]
@@ -44,7 +44,7 @@ pub enum Defect {
 }
 
 impl Defect {
-    /// The rules whose breach counts as finding it, as section 10.5 of the safety rules has them.
+    /// The rules (`docs/safety.md`) whose breach counts as finding it.
     pub const fn caught_as(self) -> &'static [&'static str] {
         match self {
             Self::RecordAfterSend => &["I1", "I2"],

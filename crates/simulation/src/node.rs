@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bursar_audit::Draft;
 use bursar_auth::Act;
-use bursar_broker::{ErrorClass, KeyRights, NonceFloor, NonceFloorError, VenueOrder};
+use bursar_broker::{ErrorClass, NonceFloor, NonceFloorError, VenueOrder};
 use bursar_controls::{KeyState, Latch, Policy};
 use bursar_execution::errors::RequestKind;
 use bursar_execution::{
@@ -17,7 +17,6 @@ use bursar_execution::{
     ConnectionState, DayBoundary, Dispatch, ExternalOrder, HaltLook, HaltState, Halting, Intent, Journal,
     JournalError, LatchRecord, Measure, NewLatch, Outcome, Preview, Proposal, Reconciliation, Reports,
 };
-use bursar_keystore::CredentialFacts;
 use bursar_ledger::TradingDay;
 use bursar_model::{
     AccountId, Balance, BrokerId, ClientOrderId, CredentialId, Fill, Instrument, IntentId, LatchId, Position,
@@ -631,17 +630,6 @@ impl Conditions for Node {
     async fn set_day_boundary(&self, boundary: &DayBoundary, act: &Act) -> Result<(), JournalError> {
         self.before_write().await?;
         let result = self.store.set_day_boundary(boundary, act).await;
-        self.after_write(result).await
-    }
-
-    async fn put_key_rights(
-        &self,
-        facts: &CredentialFacts,
-        rights: &KeyRights,
-        act: &Act,
-    ) -> Result<(), JournalError> {
-        self.before_write().await?;
-        let result = Conditions::put_key_rights(&self.store, facts, rights, act).await;
         self.after_write(result).await
     }
 

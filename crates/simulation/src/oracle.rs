@@ -1,4 +1,4 @@
-//! What must hold in every world, whatever happened in it. Written from the safety rules, not from the
+//! What must hold in every world, whatever happened in it. Written from `docs/safety.md`, not from the
 //! product: the oracles know the exchanges' books, the stores as they can be read, and the log.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -27,7 +27,7 @@ use crate::weather::Weather;
 pub(crate) mod book;
 pub(crate) mod market;
 
-/// What an exchange promises of the ids that we give orders; the classes of the safety rules.
+/// What an exchange promises of the ids that we give orders; the classes of `docs/safety.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub(crate) enum Class {
     /// A: the same id again returns the first order, for ever; a signed token ends.

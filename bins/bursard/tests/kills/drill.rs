@@ -155,9 +155,12 @@ async fn whether_a_change_is_on_a_disk_that_syncs_nothing_is_unclear() {
 /// A command that stands still in the middle of its transaction, and so holds the lock of the store until it is
 /// dropped.
 async fn holding_the_lock(stage: &mut Rehearsal) -> tokio::process::Child {
-    let line = Line::typed("ops_desk", "permissions set mara_ilves --max-position-usd 250");
+    let line = Line::typed(
+        "ops_desk",
+        "permissions set mara_ilves --max-position-usd 250 --yes",
+    );
     let log = stage.folder().join("points-holder.log");
-    let moment = "replace_permissions/uncommitted";
+    let moment = "revise/uncommitted";
     let mut variables = hand::armed(moment.to_owned(), &log).to_vec();
     variables.push(("BURSAR_POINT_TOLD", "stands-still".to_owned()));
     let holder = hand::start(stage.folder(), &line, &variables);

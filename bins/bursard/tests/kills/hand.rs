@@ -289,11 +289,11 @@ impl Hand {
             9 if self.dice.once_in(2) => typed(format!("kill global --mode {mode} --reason rehearsal --yes")),
             10..=13 => {
                 let usd = 200 + self.dice.below(101);
-                typed(format!("permissions set {user} --max-position-usd {usd}"))
+                typed(format!("permissions set {user} --max-position-usd {usd} --yes"))
             }
             14 => {
                 let percent = 1 + self.dice.below(90);
-                typed(format!("preferences set {user} --trailing-stop {percent}"))
+                typed(format!("preferences set {user} --trailing-stop {percent} --yes"))
             }
             15 => {
                 let word = *self.dice.one_of(&["disable", "enable"]);
@@ -317,7 +317,7 @@ impl Hand {
             20 if self.dice.once_in(2) => {
                 let words = *self
                     .dice
-                    .one_of(&["setup - --without-keys", "apply - --without-keys --yes"]);
+                    .one_of(&["setup - --without-keys --yes", "apply - --without-keys --yes"]);
                 typed(words.to_owned()).with_input(Some(a_guest(self.dice.below(1_000))))
             }
             20 => typed("check".to_owned()),

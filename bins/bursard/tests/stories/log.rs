@@ -28,7 +28,7 @@ async fn m1_m2_m3_lines_for_programs_name_account_user_and_cycle() {
         .done("permissions set tomas_brandt --max-position-usd 20")
         .await;
     operator.logged(0, &["permissions.set"]).await;
-    let more = "permissions set tomas_brandt --max-position-usd 30 --reason asked-for-more";
+    let more = "permissions set tomas_brandt --max-position-usd 30 --reason asked-for-more --yes";
     operator.done(more).await;
     let log = operator.logged(0, &["looser"]).await;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bursar_auth::Act;
-use bursar_broker::{ErrorClass, KeyRights, VenueOrder, VenueOrderStatus};
+use bursar_broker::{ErrorClass, VenueOrder, VenueOrderStatus};
 use bursar_controls::{KeyState, Latch, LimitKind, Policy};
 use bursar_execution::errors::RequestKind;
 use bursar_execution::halting::judge;
@@ -644,14 +644,6 @@ impl Conditions for Store {
         panic!("not of a desk")
     }
     async fn set_day_boundary(&self, _: &DayBoundary, _: &Act) -> Result<(), JournalError> {
-        panic!("not of a desk")
-    }
-    async fn put_key_rights(
-        &self,
-        _: &bursar_keystore::CredentialFacts,
-        _: &KeyRights,
-        _: &Act,
-    ) -> Result<(), JournalError> {
         panic!("not of a desk")
     }
     async fn key_state(&self, _: &AccountId) -> Result<KeyState, JournalError> {

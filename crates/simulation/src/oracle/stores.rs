@@ -79,7 +79,7 @@ fn trail_tells_of_every_order(court: &mut Court<'_>, life: &Segment) {
     }
 }
 
-/// From which state an event may lead to which: the words of the safety rules.
+/// From which state an event may lead to which: the table of `docs/orders.md`.
 fn may_follow(from: Option<IntentState>, to: IntentState) -> bool {
     use IntentState as S;
     match to {

@@ -93,7 +93,7 @@ pub(crate) struct Book {
     /// Request numbers that were seen, with the key that used them.
     pub(crate) numbers: BTreeSet<(CredentialId, u64)>,
     /// What was refused, by its key and number: whatever delivers a request twice, an exchange that says
-    /// no to one of its copies takes none of them. Section 7.2 of the safety rules counts on that.
+    /// no to one of its copies takes none of them. How an answer is judged counts on that.
     pub(crate) refused: BTreeMap<(CredentialId, u64), Answer>,
 }
 
