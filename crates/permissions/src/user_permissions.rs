@@ -40,42 +40,13 @@ impl UserPermissions {
 
     /// Every limit that is above `ceiling`, in words.
     pub fn above(&self, ceiling: &UserLimits) -> Vec<CeilingExceeded> {
-        let ours = &self.limits;
-        let mut exceeded = Vec::new();
-        let mut compare = |above: bool, limit: &str, asked: String, ceiling: String| {
-            if above {
-                exceeded.push(CeilingExceeded {
-                    limit: limit.into(),
-                    asked,
-                    ceiling,
-                });
-            }
-        };
-        compare(
-            ours.max_position > ceiling.max_position,
-            "max position",
-            ours.max_position.to_string(),
-            ceiling.max_position.to_string(),
-        );
-        compare(
-            ours.max_daily_loss > ceiling.max_daily_loss,
-            "max daily loss",
-            ours.max_daily_loss.to_string(),
-            ceiling.max_daily_loss.to_string(),
-        );
-        compare(
-            ours.max_positions > ceiling.max_positions,
-            "max positions",
-            ours.max_positions.to_string(),
-            ceiling.max_positions.to_string(),
-        );
-        compare(
-            !ours.pairs.is_within(&ceiling.pairs),
-            "pairs",
-            ours.pairs.to_string(),
-            ceiling.pairs.to_string(),
-        );
-        exceeded
+        let wider = wider(&self.limits, ceiling).into_iter();
+        let exceeded = wider.map(|wider| CeilingExceeded {
+            limit: wider.what.to_owned(),
+            asked: wider.after,
+            ceiling: wider.before,
+        });
+        exceeded.collect()
     }
 
     /// Everything by which the user may do more than `before`, or is protected less.
@@ -89,37 +60,12 @@ impl UserPermissions {
             loss_needs_release,
         } = self;
         let yes_no = |on: bool| if on { "yes" } else { "no" }.to_owned();
-        let mut looser = Vec::new();
+        let mut looser = wider(limits, &before.limits);
         let mut compare = |is_looser: bool, what: &'static str, before: String, after: String| {
             if is_looser {
                 looser.push(Loosening { what, before, after });
             }
         };
-        let was = &before.limits;
-        compare(
-            limits.max_position > was.max_position,
-            "max position",
-            was.max_position.to_string(),
-            limits.max_position.to_string(),
-        );
-        compare(
-            limits.max_daily_loss > was.max_daily_loss,
-            "max daily loss",
-            was.max_daily_loss.to_string(),
-            limits.max_daily_loss.to_string(),
-        );
-        compare(
-            limits.max_positions > was.max_positions,
-            "max positions",
-            was.max_positions.to_string(),
-            limits.max_positions.to_string(),
-        );
-        compare(
-            !limits.pairs.is_within(&was.pairs),
-            "pairs",
-            was.pairs.to_string(),
-            limits.pairs.to_string(),
-        );
         compare(
             before.trade_only && !trade_only,
             "trade-only",
@@ -140,6 +86,40 @@ impl UserPermissions {
         );
         looser
     }
+}
+
+/// Each of `limits` that lets more be done than the same of `than`.
+fn wider(limits: &UserLimits, than: &UserLimits) -> Vec<Loosening> {
+    let compared = [
+        (
+            limits.max_position > than.max_position,
+            "max position",
+            than.max_position.to_string(),
+            limits.max_position.to_string(),
+        ),
+        (
+            limits.max_daily_loss > than.max_daily_loss,
+            "max daily loss",
+            than.max_daily_loss.to_string(),
+            limits.max_daily_loss.to_string(),
+        ),
+        (
+            limits.max_positions > than.max_positions,
+            "max positions",
+            than.max_positions.to_string(),
+            limits.max_positions.to_string(),
+        ),
+        (
+            !limits.pairs.is_within(&than.pairs),
+            "pairs",
+            than.pairs.to_string(),
+            limits.pairs.to_string(),
+        ),
+    ];
+    let wider = compared.into_iter().filter(|(is_wider, ..)| *is_wider);
+    wider
+        .map(|(_, what, before, after)| Loosening { what, before, after })
+        .collect()
 }
 
 /// A limit that somebody wants above the ceiling of the user's tier.
