@@ -117,7 +117,7 @@ fn of_status(status: u16) -> Outcome {
         400 => Outcome::Later(why("it does not know the chat: check its number")),
         403 => Outcome::Later(why("the bot may not write to the chat")),
         408 | 425 | 429 => Outcome::Later(why("it asks for a pause")),
-        400..=499 => Outcome::Never(why("it refuses the message")),
+        402..=499 => Outcome::Never(why("it refuses the message")),
         300..=399 => Outcome::Never(why("it answers with another address, which is not followed")),
         _ => Outcome::Later(why("it failed")),
     }
