@@ -11,7 +11,7 @@ use crate::conditions::{self, known_account};
 use crate::directory;
 use crate::error::StoreError;
 use crate::figures::{self, Figures};
-use crate::intents::{NOT_OVER, StoredIntent};
+use crate::intents::{IS_ENTRY, NOT_OVER, StoredIntent};
 use crate::values::{Json, Moment, Text, moment};
 use crate::{days, latches, quotes, reservations, usage, vault};
 
@@ -115,9 +115,7 @@ fn entries_today(
 ) -> Result<u32, StoreError> {
     Ok(connection
         .prepare_cached(&format!(
-            "SELECT count(*) FROM intent
-             WHERE account = ?1 AND day = ?2 AND reducing = 0 AND state <> 'denied' AND number <> ?3
-               AND (state IN {NOT_OVER} OR dec_cmp(filled, '0') > 0)"
+            "SELECT count(*) FROM intent WHERE account = ?1 AND day = ?2 AND number <> ?3 AND {IS_ENTRY}"
         ))?
         .query_row(params![Text(account), Text(&day.key), number_of(own)], |row| {
             row.get(0)

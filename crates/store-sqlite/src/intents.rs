@@ -16,6 +16,9 @@ use crate::writer::Tx;
 
 /// The states of an order that is not over, as SQL.
 pub(crate) const NOT_OVER: &str = "('approved', 'dispatching', 'unknown', 'open', 'incident')";
+/// What counts as an entry of a day: in the words of the index, which has no others.
+pub(crate) const IS_ENTRY: &str = "reducing = 0 AND state <> 'denied'
+    AND (state IN ('approved', 'dispatching', 'unknown', 'open', 'incident') OR filled <> '0')";
 
 /// An intent with what only the store needs.
 #[derive(Clone, Debug)]
@@ -403,6 +406,10 @@ mod tests {
 
     /// How the engine finds the rows of a condition, in its own words.
     fn plan(condition: &str) -> String {
+        plan_of(&format!("SELECT number FROM intent WHERE {condition}"))
+    }
+
+    fn plan_of(select: &str) -> String {
         let connection = Connection::open_in_memory().unwrap();
         crate::decimals::register(&connection).unwrap();
         schema::migrate(
@@ -412,9 +419,12 @@ mod tests {
             |_, _| Ok(()),
         )
         .unwrap();
-        let sql = format!("EXPLAIN QUERY PLAN SELECT number FROM intent WHERE {condition}");
+        let sql = format!("EXPLAIN QUERY PLAN {select}");
         let mut statement = connection.prepare(&sql).unwrap();
-        let steps = statement.query_map([], |row| row.get::<_, String>(3)).unwrap();
+        for index in 1..=statement.parameter_count() {
+            statement.raw_bind_parameter(index, "x").unwrap();
+        }
+        let steps = statement.raw_query().mapped(|row| row.get::<_, String>(3));
         steps.map(Result::unwrap).collect::<Vec<_>>().join("; ")
     }
 
@@ -451,6 +461,30 @@ mod tests {
             assert!(
                 plan.contains(index) && !plan.contains("SCAN"),
                 "{condition}: {plan}"
+            );
+        }
+    }
+
+    /// Orders of a minute and of a day are many, and their rows are long.
+    #[test]
+    fn what_an_order_is_admitted_by_is_counted_from_indices_alone() {
+        let of_minute = crate::usage::ORDERS_SINCE
+            .trim_start_matches('(')
+            .trim_end_matches(')');
+        let of_day = format!(
+            "SELECT count(*) FROM intent
+              WHERE account = :account AND day = :day AND id <> :intent AND {IS_ENTRY}"
+        );
+        for (select, index) in [(of_minute, "intent_admitted"), (of_day.as_str(), "intent_entry")] {
+            // What is bound is not known to the planner either.
+            let plan = plan_of(
+                &[":account", ":day", ":intent", ":since"]
+                    .iter()
+                    .fold(select.to_owned(), |sql, name| sql.replace(name, "?1")),
+            );
+            assert!(
+                plan.contains(&format!("COVERING INDEX {index}")),
+                "{select}: {plan}"
             );
         }
     }

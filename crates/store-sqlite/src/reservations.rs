@@ -13,7 +13,7 @@ use rusqlite::{Connection, named_params, params};
 use rust_decimal::Decimal;
 
 use crate::error::StoreError;
-use crate::intents::NOT_OVER;
+use crate::intents::{IS_ENTRY, NOT_OVER};
 use crate::usage;
 use crate::values::{Exact, Text};
 use crate::writer::Tx;
@@ -129,8 +129,7 @@ fn fits(kind: LimitKind) -> String {
         )),
         LimitKind::Entries => within(&format!(
             "(SELECT CAST(count(*) AS TEXT) FROM intent
-              WHERE account = :account AND day = :day AND reducing = 0 AND state <> 'denied' AND id <> :intent
-                AND (state IN {NOT_OVER} OR dec_cmp(filled, '0') > 0))"
+              WHERE account = :account AND day = :day AND id <> :intent AND {IS_ENTRY})"
         )),
         LimitKind::DayLoss => within(
             "dec_add(:loss, (SELECT dec_sum(amount) FROM reservation WHERE user = :user AND kind = :kind))",

@@ -1,4 +1,4 @@
-//! The numbered steps by which a store's format grew. Each is one transaction.
+//! The numbered steps by which a store's format grew. What is missing of them is one transaction.
 
 use std::path::Path;
 
@@ -25,6 +25,7 @@ const STEPS: &[(i64, &str)] = &[
     (12, include_str!("schema/0012_equity.sql")),
     (13, include_str!("schema/0013_notice.sql")),
     (14, include_str!("schema/0014_custody.sql")),
+    (15, include_str!("schema/0015_admission.sql")),
 ];
 
 /// The format that this version writes.
