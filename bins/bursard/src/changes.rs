@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bursar_audit::{Action, ActorKind, Log, Record, Value};
+use bursar_audit::{Action, ActorKind, Log, LogError, Record, Value};
 use bursar_auth::Directory;
 use bursar_controls::{LatchMode, Scope};
 use bursar_execution::Conditions;
@@ -17,6 +17,8 @@ use tracing::{debug, info, warn};
 
 /// Changes that come close to each other are one look.
 const PAUSE: Duration = Duration::from_millis(100);
+/// After the trail could not be read.
+const AGAIN: Duration = Duration::from_secs(1);
 /// How many records are read at once.
 const AT_ONCE: u32 = 500;
 
@@ -39,7 +41,14 @@ impl Changes {
 
     /// Until `stop`. What cannot be read is read at the next change.
     pub async fn run(&mut self, stop: &CancellationToken) {
-        self.begin().await;
+        // From where it is told, and never from the beginning: everything that was ever changed is not news.
+        while let Err(error) = self.begin().await {
+            debug!(%error, "what people changed cannot be read now");
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(AGAIN) => {}
+            }
+        }
         let mut count = 0;
         while !stop.is_cancelled() {
             tokio::select! {
@@ -57,13 +66,14 @@ impl Changes {
     }
 
     /// Nothing before this is told.
-    pub async fn begin(&mut self) {
-        self.told = self.store.head().await.map_or(0, |head| head.seq);
+    pub async fn begin(&mut self) -> Result<(), LogError> {
+        self.told = self.store.head().await?.seq;
         for user in self.store.users().await.unwrap_or_default() {
             if let Ok(permissions) = self.store.permissions(&user.id).await {
                 self.permissions.insert(user.id, permissions);
             }
         }
+        Ok(())
     }
 
     /// Tells what was recorded since the last look, and returns it.
@@ -221,7 +231,7 @@ mod tests {
             .await
             .unwrap();
         let mut changes = Changes::new(store.clone());
-        changes.begin().await;
+        changes.begin().await.unwrap();
         assert_eq!(changes.look().await.unwrap(), Vec::<String>::new());
 
         store

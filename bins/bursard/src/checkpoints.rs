@@ -166,7 +166,7 @@ impl Checkpoints {
                 self.outside = None;
                 self.rolled_back = Some(format!(
                     "the outside copy has a checkpoint of {size} records that the store does not have; when it is \
-                     clear why, start a new checkpoint file"
+                     clear why, name a new, empty checkpoint file"
                 ));
                 self.halt().await;
             }

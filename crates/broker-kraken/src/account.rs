@@ -266,7 +266,11 @@ impl Kraken {
     /// The same for an answer to what is never slowed down itself.
     fn heed(&self, answer: &Answer, pair: Option<&Pair>) {
         if let Answer::Errors(errors) = answer {
-            drop(self.slowed(judge(errors, self.public.venue_now()), pair));
+            let finding = judge(errors, self.public.venue_now());
+            // A limit of a pair that nobody knows any more holds up no other pair.
+            if pair.is_some() || finding.row.throttles() == Throttle::Account {
+                drop(self.slowed(finding, pair));
+            }
         }
     }
 

@@ -5,6 +5,8 @@ use rust_decimal::Decimal;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Strategy;
+
 /// A user's own settings. They tighten and never loosen: what they leave out, and what is looser
 /// than the user's permissions, has no effect on any limit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -60,6 +62,12 @@ fn is_wider<T: PartialOrd>(before: Option<T>, after: Option<T>) -> bool {
     }
 }
 
+/// Whether a position is sold later than before.
+fn is_later(before: Option<Decimal>, after: Option<Decimal>, usual: Option<Decimal>) -> bool {
+    let figures = before.or(usual).zip(after.or(usual));
+    figures.is_some_and(|(before, after)| after > before)
+}
+
 fn or_none(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "none".to_owned(), |value| value.to_string())
 }
@@ -103,8 +111,9 @@ impl Preferences {
     }
 
     /// Everything by which more is done for the user than with the wishes `before`, or less to protect them. By the
-    /// names of the fields.
-    pub fn looser_than(&self, before: &Self) -> Vec<Loosening> {
+    /// names of the fields. A stop or a target without a figure has that of `usual`; where nobody knows it, only two
+    /// figures are compared.
+    pub fn looser_than(&self, before: &Self, usual: Option<&Strategy>) -> Vec<Loosening> {
         // Named one by one, so that whoever adds a field decides about it here.
         let Self {
             max_position_usd,
@@ -153,7 +162,12 @@ impl Preferences {
             on_off(*trailing_stop),
         );
         compare(
-            is_wider(before.trailing_stop_percent, *trailing_stop_percent),
+            *trailing_stop
+                && is_later(
+                    before.trailing_stop_percent,
+                    *trailing_stop_percent,
+                    usual.map(|usual| usual.trailing_stop_percent),
+                ),
             "trailing_stop_percent",
             or_none(before.trailing_stop_percent),
             or_none(*trailing_stop_percent),
@@ -165,7 +179,12 @@ impl Preferences {
             on_off(*take_profit),
         );
         compare(
-            is_wider(before.take_profit_percent, *take_profit_percent),
+            *take_profit
+                && is_later(
+                    before.take_profit_percent,
+                    *take_profit_percent,
+                    usual.map(|usual| usual.take_profit_percent),
+                ),
             "take_profit_percent",
             or_none(before.take_profit_percent),
             or_none(*take_profit_percent),

@@ -133,11 +133,12 @@ fn quantity_for(
     step: Quantity,
     request: &OrderRequest,
 ) -> Result<Option<(Quantity, Usd)>, InexactError> {
-    // A limit price is what the caller means to pay; otherwise the market's.
+    // A limit price is what the caller means to pay, and so is a trigger that is waited for; otherwise the market's.
+    let waits = !bound::works_at_once(&request.kind, request.side, reference.price);
     let price = request
         .kind
         .limit_price()
-        .or(request.kind.trigger())
+        .or(request.kind.trigger().filter(|_| waits))
         .unwrap_or(reference.price);
     let unit_usd = digits_up(decimal::mul(price.value(), reference.usd_rate.value())?);
     let exact = decimal::div_down(usd.amount(), unit_usd)?;

@@ -139,9 +139,9 @@ impl OpeningMark {
         usd_up(self.price.cost(quantity)?, self.usd_rate)
     }
 
-    /// The mark for the boundary at `start`, from the last prices received until then. Where the spread leaves
-    /// it open it is the higher side, and counts as uncertain until a better price comes: a higher beginning is a
-    /// bigger loss.
+    /// The mark for the boundary at `start`, from the last prices received until then. Where the spread leaves it open
+    /// it is the lower side, as a [`Mark`] is: an empty side of a book is no loss, and no reason to sell. It counts as
+    /// uncertain then.
     pub fn at_boundary(
         price: PriceRange,
         usd_rate: PriceRange,
@@ -150,8 +150,8 @@ impl OpeningMark {
     ) -> Self {
         let is_recent = Mark::new(price, usd_rate).state(start, stale_after) == MarkState::Fresh;
         Self {
-            price: price.most,
-            usd_rate: usd_rate.most,
+            price: price.least,
+            usd_rate: usd_rate.least,
             is_fresh: is_recent && price.is_exact() && usd_rate.is_exact(),
         }
     }
@@ -220,14 +220,14 @@ mod tests {
 
             assert_eq!(
                 (opening.price, opening.is_fresh),
-                (price.most, is_fresh),
+                (price.least, is_fresh),
                 "{seconds_before} s"
             );
         }
     }
 
     #[test]
-    fn i13_a_day_that_begins_with_a_wide_spread_begins_high_and_says_that_it_is_uncertain() {
+    fn i13_a_day_that_begins_with_a_wide_spread_says_that_it_is_uncertain_and_has_lost_nothing() {
         let (quote, rate) = (quote("95", "99"), quote("1.00", "1.20"));
         let (price, rate) = (PriceRange::of(&quote).unwrap(), PriceRange::of(&rate).unwrap());
         let start = quote.at;
@@ -236,7 +236,7 @@ mod tests {
         let mark = Mark::new(price, rate);
 
         let ten: Quantity = "10".parse().unwrap();
-        assert_eq!(opening.basis_usd(ten).unwrap().to_string(), "1188.00 USD");
+        assert_eq!(opening.basis_usd(ten).unwrap().to_string(), "950.00 USD");
         assert_eq!(mark.value_usd(ten).unwrap().to_string(), "950.00 USD");
         assert!(!opening.is_fresh);
     }

@@ -1,6 +1,8 @@
 //! What one person decides about users: who they are, what they may do and wish for, and an account of theirs.
 //! A list of such decisions is written whole or not at all, and only over what was there when they were made.
 
+use std::collections::BTreeSet;
+
 use bursar_audit::{Action, Data};
 use bursar_auth::{
     Account, AccountChange, Act, DirectoryError, NewAccount, NewUser, Record, User, UserChange,
@@ -48,17 +50,12 @@ pub struct KnownUser {
 }
 
 impl KnownUser {
-    /// Everything by which the user may do more than `before`, or is protected less. Wishes have the names of their
-    /// fields.
-    pub fn looser_than(&self, before: &Self) -> Vec<Loosening> {
-        let enabled = (self.user.enabled && !before.user.enabled).then(|| Loosening {
-            what: "enabled",
-            before: "no".to_owned(),
-            after: "yes".to_owned(),
-        });
+    /// Every limit and wish by which the user may do more than `before`, or is protected less. Wishes have the names of
+    /// their fields.
+    fn looser_than(&self, before: &Self) -> Vec<Loosening> {
         let allowed = self.permissions.looser_than(&before.permissions);
-        let wished = self.preferences.looser_than(&before.preferences);
-        enabled.into_iter().chain(allowed).chain(wished).collect()
+        let wished = self.preferences.looser_than(&before.preferences, None);
+        allowed.into_iter().chain(wished).collect()
     }
 
     /// The same user with other permissions or wishes.
@@ -154,6 +151,9 @@ fn put_all(tx: &Tx<'_>, list: &[Revision], act: &Act) -> Result<(), RevisionErro
         }
     }
     if refused.is_empty() {
+        refused.extend(loosened(tx, list)?);
+    }
+    if refused.is_empty() {
         Ok(())
     } else {
         Err(RevisionError::Refused(refused))
@@ -211,10 +211,7 @@ fn put(tx: &Tx<'_>, wanted: &Revision, act: &Act) -> Result<(), DirectoryError> 
     if let Some(enabled) = wanted.enabled {
         update_user(tx, id, &UserChange::Enabled(enabled), act)?;
     }
-    match &wanted.known {
-        Some(before) => refuse_looser_under_a_switch(tx, before),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 fn put_account(tx: &Tx<'_>, wanted: &AccountRevision, act: &Act) -> Result<(), DirectoryError> {
@@ -255,7 +252,26 @@ fn refuse_changed(tx: &Tx<'_>, seen: &KnownUser) -> Result<(), DirectoryError> {
     })
 }
 
+/// Who may do more by all of the list than before all of it, although a switch holds what is theirs.
+fn loosened(tx: &Tx<'_>, list: &[Revision]) -> Result<Vec<(usize, DirectoryError)>, StoreError> {
+    let mut seen = BTreeSet::new();
+    let mut refused = Vec::new();
+    for (index, wanted) in list.iter().enumerate() {
+        // Whoever was added with an earlier entry has been allowed nothing before.
+        if !seen.insert(&wanted.user.id) {
+            continue;
+        }
+        if let Some(before) = &wanted.known
+            && let Err(error) = refuse_looser_under_a_switch(tx, before)
+        {
+            refused.push((index, error));
+        }
+    }
+    Ok(refused)
+}
+
 /// What stopped somebody's trading was a limit, as often as not: it is not raised before the switch was looked into.
+/// That somebody is enabled clears no switch, and is no limit.
 fn refuse_looser_under_a_switch(tx: &Tx<'_>, before: &KnownUser) -> Result<(), DirectoryError> {
     let id = &before.user.id;
     let after = known(tx, id)?;
@@ -263,7 +279,8 @@ fn refuse_looser_under_a_switch(tx: &Tx<'_>, before: &KnownUser) -> Result<(), D
     if looser.is_empty() {
         return Ok(());
     }
-    let accounts = directory::accounts(tx, Some(id))?;
+    let mut accounts = directory::accounts(tx, Some(id))?;
+    accounts.retain(Account::is_open);
     let switches = latches::active(tx)?;
     let holding = switches.iter().find(|latch| {
         latch.scope == Scope::User(id.clone())

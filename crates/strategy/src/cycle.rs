@@ -149,6 +149,7 @@ impl Cycle<'_> {
         notes.protections.retain(|pair, _| {
             state.position(pair).is_some() || state.working(pair, Side::Buy).any(|order| order.is_ours)
         });
+        notes.leaving.retain(|pair, _| state.position(pair).is_some());
 
         // First what needs no bars: an exchange whose charts hang must not keep a stop from working.
         let mut quiet = Vec::new();
@@ -196,7 +197,8 @@ impl Cycle<'_> {
         protection.observe(price);
         let settings = &self.parts.settings.strategy;
         let rules = ProtectionRules::new(settings, &state.preferences, state.permissions.trade_only);
-        match protection.exit(price, rules) {
+        let reason = protection.exit(price, rules);
+        match reason.or_else(|| notes.leaving.get(pair).cloned()) {
             Some(reason) => {
                 self.sell(position, reason, self.now, state, notes).await;
                 true
@@ -254,8 +256,12 @@ impl Cycle<'_> {
             let reason = "an order to sell it is on its way".to_owned();
             return self.note(Step::Held { pair, reason });
         }
+        if sale(position, Decimal::ZERO, state).is_none() {
+            return self.note(Step::Dust { pair });
+        }
         let mut promised = Decimal::ZERO;
         for order in resting {
+            notes.leaving.insert(pair.clone(), reason.clone());
             promised = promised.saturating_add(order.open);
             tracing::info!(
                 account = %self.account.account,
@@ -273,11 +279,8 @@ impl Cycle<'_> {
             }
         }
         let Some(request) = sale(position, promised, state) else {
-            if promised > Decimal::ZERO {
-                let reason = "what is left of it is held by orders that are being cancelled".to_owned();
-                return self.note(Step::Held { pair, reason });
-            }
-            return self.note(Step::Dust { pair });
+            let reason = "what is left of it is held by orders that are being cancelled".to_owned();
+            return self.note(Step::Held { pair, reason });
         };
         tracing::info!(
             account = %self.account.account,

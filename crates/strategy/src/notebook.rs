@@ -9,7 +9,7 @@ use bursar_model::{AccountId, Pair, Price};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::Protection;
+use crate::{ExitReason, Protection};
 
 /// One account's notes. Small; written as a whole.
 // Earlier releases noted more: it is left out.
@@ -17,6 +17,10 @@ use crate::Protection;
 pub struct Notes {
     /// Of positions held, or about to be.
     pub protections: BTreeMap<Pair, Protection>,
+    /// Positions that are being left while an order that rests is cancelled: what was begun is finished, wherever the
+    /// price goes meanwhile.
+    #[serde(default)]
+    pub leaving: BTreeMap<Pair, ExitReason>,
     /// When a pair was last sold: bars that began up to then bring no new purchase.
     pub sold_in: BTreeMap<Pair, Timestamp>,
 }

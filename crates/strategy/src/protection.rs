@@ -62,7 +62,7 @@ pub struct Protection {
 }
 
 /// Why a position is sold.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum ExitReason {
     /// The strategy's own stop.

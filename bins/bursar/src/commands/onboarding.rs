@@ -130,12 +130,13 @@ impl ListArguments {
         for plan in plans.iter().filter(|plan| plan.account.is_none()) {
             holders.add(&plan.new_account());
         }
+        let usual = &opened.installation.settings.strategy;
         let mut rows = Vec::new();
         let mut mistakes = Vec::new();
         for plan in plans {
             match self.key_source(&plan, &holders, opened, session).await {
                 Ok(key) => rows.push(Row {
-                    changes: Changes::of(&plan, session)?,
+                    changes: Changes::of(&plan, usual, session)?,
                     plan,
                     key,
                 }),

@@ -258,7 +258,8 @@ async fn set(command: &Set, session: &mut Session<'_>) -> Result<Exit, Failure> 
         ));
     }
     fits(&after, before, &permissions.limits)?;
-    let looser = after.looser_than(before);
+    let usual = &opened.installation.settings.strategy;
+    let looser = after.looser_than(before, Some(usual));
     if known.user.enabled {
         ask_about_looser(&known.user, &looser, session)?;
     }

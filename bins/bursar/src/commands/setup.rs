@@ -54,7 +54,7 @@ impl Setup {
             done.describe(&mut page);
             all.push(done);
         }
-        let exit = if all.iter().all(|done| done.has_key) {
+        let exit = if all.iter().all(Done::has_key) {
             Exit::Done
         } else {
             Exit::Partial
@@ -166,7 +166,7 @@ async fn tell(
         preferences,
         user_is_new: row.changes.user_is_new,
         account_is_new: row.changes.account_is_new,
-        has_key: !key.is_missing(),
+        key,
     })
 }
 

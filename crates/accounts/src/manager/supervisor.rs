@@ -221,7 +221,9 @@ impl Supervisor {
     async fn show_health(&self, live: &dyn LiveAccount) -> Infallible {
         let mut looks = tokio::time::interval(self.shared.settings.health_interval);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut said, mut stored) = (AccountHealth::Good, AccountHealth::Good);
+        let mut said = AccountHealth::Good;
+        // `None` after a write of which nobody knows whether it is there.
+        let mut stored = Some(AccountHealth::Good);
         loop {
             looks.tick().await;
             let now = live.health();
@@ -229,8 +231,8 @@ impl Supervisor {
                 self.say_health(&now);
                 said = now.clone();
             }
-            if now != stored && self.store_health(&now).await {
-                stored = now;
+            if stored.as_ref() != Some(&now) {
+                stored = self.store_health(&now).await.then_some(now);
             }
         }
     }

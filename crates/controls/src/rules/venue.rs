@@ -216,8 +216,7 @@ pub(super) fn collar(order: &Order<'_>, snapshot: &Snapshot) -> Check {
     let reference = fresh_reference(snapshot);
     // The bound of an order at the market's price is the edge of the collar at its admission, and stays
     // that when the market moves before it is sent.
-    let Some(price) =
-        (order.request.kind.limit_price()).or_else(|| bound_that_was_reached(order, &reference))
+    let Some(price) = (order.request.kind.limit_price()).or_else(|| trigger_that_was_met(order, &reference))
     else {
         return match (&snapshot.quote, &reference) {
             (Some(quote), Ok(reference)) if terms.side == Side::Buy && is_at_once(terms, reference) => {
@@ -265,14 +264,15 @@ fn is_at_once(terms: &OrderTerms, reference: &Reference) -> bool {
     works_at_once(&terms.kind, terms.side, reference.price)
 }
 
-/// The bound of a purchase that was to wait for its trigger, and whose trigger was met before it was sent.
-fn bound_that_was_reached(order: &Order<'_>, reference: &Result<Reference, Box<Check>>) -> Option<Price> {
+/// The trigger of a purchase that was to wait for it, where it was met before the order was sent: the order was to be
+/// filled there, and its bound lies a collar above.
+fn trigger_that_was_met(order: &Order<'_>, reference: &Result<Reference, Box<Check>>) -> Option<Price> {
     let terms = &order.sizing.terms;
     let reference = reference.as_ref().ok()?;
     let waited = terms.side == Side::Buy && terms.kind.trigger().is_some();
     terms
         .kind
-        .limit_price()
+        .trigger()
         .filter(|_| waited && is_at_once(terms, reference))
 }
 

@@ -396,6 +396,10 @@ fn i3_a_stop_that_is_met_already_counts_what_the_market_costs() {
             price: "61200".parse().unwrap(),
         };
         let terms = approved.terms();
+        // As much as a market order for as many dollars.
+        let plain = decide(buy("100"), &world()).unwrap();
+        assert_eq!(terms.quantity, plain.terms().quantity);
+        assert_eq!(approved.sizing().worst_cost, plain.sizing().worst_cost);
         assert_eq!(
             (&terms.kind, terms.time_in_force),
             (&bound, TimeInForce::ImmediateOrCancel)
@@ -428,6 +432,10 @@ fn i3_a_purchase_whose_trigger_was_met_before_it_is_sent_is_judged_by_the_market
     };
     let order = with(buy("100"), target);
     let sizing = bursar_controls::size(&order, &world).unwrap();
+    assert!(decide_sized(order.clone(), sizing.clone(), &world).is_ok());
+
+    // A little below, as it is meant to fall: it is sent.
+    world.quote = Some(quote("53998.9", "53999.1", 1_000));
     assert!(decide_sized(order.clone(), sizing.clone(), &world).is_ok());
 
     // The market fell far below the trigger meanwhile: its bound of 55 080 binds nobody.

@@ -515,6 +515,13 @@ async fn m7_an_order_that_waits_for_its_price_stands_in_the_way_of_no_stop() {
     let told = lines(&runner.cycle(3, true).await);
     assert!(told.contains("held by orders that are being cancelled"), "{told}");
     assert_eq!(world.gate.requests().len(), 1);
+
+    // What was begun is finished, although the price is above the stop again.
+    world.accounts.change(&mara(), |state| state.working.clear());
+    world.accounts.quote("BTC-USD", dec!(98.5));
+    let told = lines(&runner.cycle(4, true).await);
+    assert!(told.contains("BTC-USD: sell, trailing stop at 97"), "{told}");
+    assert_eq!(world.gate.requests().len(), 2);
 }
 
 #[tokio::test(start_paused = true)]

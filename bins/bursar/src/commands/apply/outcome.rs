@@ -24,7 +24,7 @@ impl KeyOutcome {
         }
     }
 
-    fn json(&self) -> KeyDone<'_> {
+    pub(crate) fn json(&self) -> KeyDone<'_> {
         let (outcome, ends_with, error) = match self {
             Self::NotNeeded => ("not-needed", None, None),
             Self::Kept(hint) => ("kept", Some(hint.as_str()), None),

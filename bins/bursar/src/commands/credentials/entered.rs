@@ -168,8 +168,13 @@ impl Holders {
         if let Some(other) = account {
             return Some(format!("account `{}`", other.account));
         }
-        let mut users = self.users.iter();
-        let user = users.find(|user| **user != holder.owner && fits(names_of(user, &holder.broker)));
+        // The whole id of the holder is what it says; its first part may be what another user is called.
+        let is_whole = holder.names().first().is_some_and(|whole| whole == name);
+        let mut users = self
+            .users
+            .iter()
+            .filter(|user| **user != holder.owner && !is_whole);
+        let user = users.find(|user| fits(names_of(user, &holder.broker)));
         user.map(|user| format!("user `{user}`"))
     }
 }

@@ -1,7 +1,7 @@
 //! What a plan changes, from which value to which, and what becomes looser by it.
 
 use bursar_auth::User;
-use bursar_config::Preferences;
+use bursar_config::{Preferences, Strategy};
 use bursar_permissions::UserPermissions;
 use bursar_store_sqlite::KnownUser;
 use schemars::JsonSchema;
@@ -31,10 +31,13 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    pub(crate) fn of(plan: &Plan, session: &Session<'_>) -> Result<Self, Failure> {
+    /// `usual`: what a stop or a target without a figure has.
+    pub(crate) fn of(plan: &Plan, usual: &Strategy, session: &Session<'_>) -> Result<Self, Failure> {
         let after = plan.outcome(session)?;
         let before = plan.known.as_ref();
-        let looser = before.map_or_else(Vec::new, |before| looser(before, &after));
+        // Whoever is new with this list has been allowed nothing before.
+        let known = before.filter(|_| !plan.user_is_new);
+        let looser = known.map_or_else(Vec::new, |before| looser(before, &after, usual));
         let mut changes = Self {
             user_is_new: before.is_none(),
             account_is_new: plan.account.is_none(),
@@ -242,10 +245,10 @@ fn wishes(before: &Preferences, after: &Preferences) -> Vec<(String, String, Str
 }
 
 /// The names of everything by which the user may do more, or is protected less.
-fn looser(before: &KnownUser, after: &KnownUser) -> Vec<String> {
+fn looser(before: &KnownUser, after: &KnownUser, usual: &Strategy) -> Vec<String> {
     let switched_on = (after.user.enabled && !before.user.enabled).then(|| "enabled".to_owned());
     let allowed = after.permissions.looser_than(&before.permissions);
-    let wished = after.preferences.looser_than(&before.preferences);
+    let wished = after.preferences.looser_than(&before.preferences, Some(usual));
     let allowed = allowed.iter().map(|looser| looser.what.to_owned());
     let wished = wished
         .iter()

@@ -50,8 +50,7 @@ pub(crate) struct Entry {
     pub(crate) max_daily_loss_usd: Option<Dollars>,
     pub(crate) max_positions: Option<u32>,
     pub(crate) trade_only: Option<bool>,
-    #[serde(default)]
-    pub(crate) preferences: Wishes,
+    pub(crate) preferences: Option<Wishes>,
     pub(crate) credentials: Option<EnteredKey>,
 }
 

@@ -17,6 +17,8 @@ pub(crate) struct Plan {
     pub(crate) entry: Entry,
     /// As the user is, or will be after an earlier entry of the file.
     pub(crate) known: Option<KnownUser>,
+    /// Whether this file adds the user, in this entry or an earlier one.
+    pub(crate) user_is_new: bool,
     pub(crate) account_id: AccountId,
     pub(crate) account: Option<Account>,
     pub(crate) tier: Tier,
@@ -61,6 +63,7 @@ impl Plan {
             Some(plan) => Some(plan.outcome(session)?),
             None => known_user(&entry, opened).await?,
         };
+        let user_is_new = same_user.map_or(known.is_none(), |plan| plan.user_is_new);
         let role = entry.role.unwrap_or(AccountRole::User);
         let (account_id, account) = account(&entry, role, opened).await?;
         if earlier.iter().any(|plan| plan.account_id == account_id) {
@@ -122,11 +125,15 @@ impl Plan {
         let as_user = user_after(&entry, known.as_ref().map(|known| &known.user), tier, session)?;
         let permissions = within_tier(wanted, &before, &as_user, exceed_tier, opened, session)?;
         let wished = (known.as_ref()).map_or_else(Preferences::default, |known| known.preferences.clone());
-        let preferences = entry.preferences.over(&wished);
+        let preferences = match &entry.preferences {
+            Some(named) => named.over(&wished),
+            None => wished.clone(),
+        };
         preferences::fits(&preferences, &wished, &permissions.limits)?;
         Ok(Self {
             entry,
             known,
+            user_is_new,
             account_id,
             account,
             tier,

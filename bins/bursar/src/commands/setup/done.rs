@@ -6,6 +6,8 @@ use bursar_permissions::UserPermissions;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::commands::apply::outcome::KeyDone;
+use crate::commands::onboarding::KeyOutcome;
 use crate::render::Page;
 use crate::view::{self, AccountDocument, PermissionsDocument, UserDocument};
 
@@ -17,13 +19,17 @@ pub(super) struct Done {
     pub(super) preferences: Preferences,
     pub(super) user_is_new: bool,
     pub(super) account_is_new: bool,
-    pub(super) has_key: bool,
+    pub(super) key: KeyOutcome,
 }
 
 impl Done {
+    pub(super) const fn has_key(&self) -> bool {
+        !self.key.is_missing()
+    }
+
     fn steps(&self) -> Vec<(String, &'static str)> {
         let mut steps = Vec::new();
-        if !self.has_key {
+        if !self.has_key() {
             steps.push((
                 format!("bursar credentials set {}", self.account.id()),
                 "the exchange key: to trade and read, never to withdraw",
@@ -59,7 +65,8 @@ impl Done {
             user_created: self.user_is_new,
             account: view::account_json(&self.account),
             account_created: self.account_is_new,
-            has_key: self.has_key,
+            has_key: self.has_key(),
+            key: self.key.json(),
             permissions: view::permissions_json(&self.permissions, None),
             preferences: &self.preferences,
             next: self.steps().into_iter().map(|(command, _)| command).collect(),
@@ -75,6 +82,8 @@ pub(crate) struct DoneDocument<'a> {
     account: AccountDocument<'a>,
     account_created: bool,
     has_key: bool,
+    /// What became of the key.
+    key: KeyDone<'a>,
     permissions: PermissionsDocument<'a>,
     preferences: &'a Preferences,
     /// The commands to run next.
