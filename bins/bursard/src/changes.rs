@@ -13,7 +13,7 @@ use bursar_model::{Loosening, UserId};
 use bursar_permissions::UserPermissions;
 use bursar_store_sqlite::SqliteStore;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 /// Changes that come close to each other are one look.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -161,16 +161,17 @@ fn tell_switch(record: &Record) -> String {
     };
     let (scope, mode, cause) = (text("scope"), text("mode"), text("cause"));
     let (actor, reason) = (&record.actor, record.reason.as_deref().unwrap_or_default());
-    let is_global = scope == Scope::Global.to_string();
-    let stops_all = [LatchMode::Halt, LatchMode::Flatten]
-        .iter()
-        .any(|strict| strict.to_string() == mode);
-    let what = if is_global && stops_all {
-        tracing::error!(account, user, latch, %actor, scope, mode, cause, reason, "all trading is halted: switch tripped");
-        "all trading is halted: switch tripped"
+    let is_strict = mode
+        .parse::<LatchMode>()
+        .is_ok_and(|mode| mode >= LatchMode::Halt);
+    let what = if is_strict && scope == Scope::Global.to_string() {
+        let what = "all trading is halted: switch tripped";
+        error!(latch, %actor, scope, mode, cause, reason, "{what}");
+        what
     } else {
-        warn!(account, user, latch, %actor, scope, mode, cause, reason, "switch tripped");
-        "switch tripped"
+        let what = "switch tripped";
+        warn!(account, user, latch, %actor, scope, mode, cause, reason, "{what}");
+        what
     };
     format!("{actor}: {what}: {scope} {mode} ({cause}): {reason}")
 }

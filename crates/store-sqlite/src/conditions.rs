@@ -53,19 +53,7 @@ impl Conditions for SqliteStore {
         let (user, new, act) = (user.clone(), permissions.clone(), act.clone());
         self.write(move |tx| {
             known_user(tx, &user)?;
-            let before = self::permissions(tx, &user)?;
-            let action = Action::PermissionsSet;
-            let nothing = Data::new();
-            Ok(set_of_user(
-                tx,
-                "permission",
-                action,
-                &user,
-                &before,
-                &new,
-                nothing,
-                &act,
-            )?)
+            Ok(put_permissions(tx, &user, &new, &act)?)
         })
         .await
     }
@@ -88,19 +76,7 @@ impl Conditions for SqliteStore {
         let (user, new, act) = (user.clone(), preferences.clone(), act.clone());
         self.write(move |tx| {
             known_user(tx, &user)?;
-            let before = self::preferences(tx, &user)?;
-            let action = Action::PreferencesSet;
-            let nothing = Data::new();
-            Ok(set_of_user(
-                tx,
-                "preference",
-                action,
-                &user,
-                &before,
-                &new,
-                nothing,
-                &act,
-            )?)
+            Ok(put_preferences(tx, &user, &new, &act)?)
         })
         .await
     }
@@ -347,14 +323,38 @@ pub(crate) fn preferences(connection: &Connection, user: &UserId) -> Result<Pref
     Ok(found.map(|Json(preferences)| preferences).unwrap_or_default())
 }
 
-pub(crate) fn set_of_user<T: Serialize + PartialEq>(
+/// Writes what a user may do, if that is another than before, and records why it exceeds the tier.
+pub(crate) fn put_permissions(
+    tx: &Tx<'_>,
+    user: &UserId,
+    new: &UserPermissions,
+    act: &Act,
+) -> Result<(), StoreError> {
+    let before = permissions(tx, user)?;
+    let why = Data::new().optional("exceeds_tier", new.exceeds_tier.as_ref());
+    let draft = act_draft(act, Action::PermissionsSet).with(why);
+    set_of_user(tx, "permission", user, &before, new, draft, act)
+}
+
+/// The same for what a user wishes for.
+pub(crate) fn put_preferences(
+    tx: &Tx<'_>,
+    user: &UserId,
+    new: &Preferences,
+    act: &Act,
+) -> Result<(), StoreError> {
+    let before = preferences(tx, user)?;
+    let draft = act_draft(act, Action::PreferencesSet);
+    set_of_user(tx, "preference", user, &before, new, draft, act)
+}
+
+fn set_of_user<T: Serialize + PartialEq>(
     tx: &Tx<'_>,
     table: &'static str,
-    action: Action,
     user: &UserId,
     before: &T,
     new: &T,
-    data: Data,
+    draft: Draft,
     act: &Act,
 ) -> Result<(), StoreError> {
     if before == new {
@@ -367,10 +367,9 @@ pub(crate) fn set_of_user<T: Serialize + PartialEq>(
         ),
         params![Text(user), json(new)?, moment(act.at)?],
     )?;
-    let draft = act_draft(act, action)
+    let draft = draft
         .on(Subject::user(user))
-        .change(Some(digest(before)?), Some(digest(new)?))
-        .with(data);
+        .change(Some(digest(before)?), Some(digest(new)?));
     tx.record(act.at, draft)
 }
 

@@ -14,11 +14,20 @@ use crate::reservations;
 use crate::values::{Exact, Json, Moment, Text, json, moment};
 use crate::writer::Tx;
 
+macro_rules! not_over {
+    () => {
+        "('approved', 'dispatching', 'unknown', 'open', 'incident')"
+    };
+}
+
 /// The states of an order that is not over, as SQL.
-pub(crate) const NOT_OVER: &str = "('approved', 'dispatching', 'unknown', 'open', 'incident')";
+pub(crate) const NOT_OVER: &str = not_over!();
 /// What counts as an entry of a day: in the words of the index, which has no others.
-pub(crate) const IS_ENTRY: &str = "reducing = 0 AND state <> 'denied'
-    AND (state IN ('approved', 'dispatching', 'unknown', 'open', 'incident') OR filled <> '0')";
+pub(crate) const IS_ENTRY: &str = concat!(
+    "reducing = 0 AND state <> 'denied' AND (state IN ",
+    not_over!(),
+    " OR filled <> '0')"
+);
 
 /// An intent with what only the store needs.
 #[derive(Clone, Debug)]

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use bursar_audit::{Action, Data};
 use bursar_auth::{
     Account, AccountChange, Act, DirectoryError, NewAccount, NewUser, Record, User, UserChange,
 };
@@ -13,7 +12,7 @@ use bursar_model::{Loosening, UserId};
 use bursar_permissions::UserPermissions;
 use rusqlite::Connection;
 
-use crate::conditions::{permissions, preferences, set_of_user};
+use crate::conditions::{permissions, preferences, put_permissions, put_preferences};
 use crate::directory::{self, add_account, add_user, update_account, update_user, user};
 use crate::error::StoreError;
 use crate::latches;
@@ -182,32 +181,8 @@ fn put(tx: &Tx<'_>, wanted: &Revision, act: &Act) -> Result<(), DirectoryError> 
     if let Some(wanted) = &wanted.account {
         put_account(tx, wanted, act)?;
     }
-    let before = permissions(tx, id)?;
-    let new = &wanted.permissions;
-    let why = Data::new().optional("exceeds_tier", new.exceeds_tier.as_ref());
-    set_of_user(
-        tx,
-        "permission",
-        Action::PermissionsSet,
-        id,
-        &before,
-        new,
-        why,
-        act,
-    )?;
-    let before = preferences(tx, id)?;
-    let new = &wanted.preferences;
-    let nothing = Data::new();
-    set_of_user(
-        tx,
-        "preference",
-        Action::PreferencesSet,
-        id,
-        &before,
-        new,
-        nothing,
-        act,
-    )?;
+    put_permissions(tx, id, &wanted.permissions, act)?;
+    put_preferences(tx, id, &wanted.preferences, act)?;
     if let Some(enabled) = wanted.enabled {
         update_user(tx, id, &UserChange::Enabled(enabled), act)?;
     }

@@ -71,9 +71,10 @@ fn verify(connection: &Connection, verification: Verification) -> Result<Verifie
         .with_checkpoints(checkpoints.into_iter().chain(verification.checkpoints));
     {
         let mut statement = connection
-            // Nothing stands before the first record, wherever one begins.
+            // Nothing stands before the first record, wherever one begins; both parts are found by their numbers.
             .prepare_cached(
-                "SELECT seq, hash, body FROM audit_record WHERE seq > ?1 OR seq < 1 ORDER BY seq",
+                "SELECT seq, hash, body FROM audit_record WHERE seq < 1
+                 UNION ALL SELECT seq, hash, body FROM audit_record WHERE seq > ?1 ORDER BY seq",
             )?;
         let mut rows = statement.query([i64::try_from(after).unwrap_or(i64::MAX)])?;
         while let Some(row) = rows.next()? {

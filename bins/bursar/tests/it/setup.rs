@@ -8,6 +8,9 @@ const MARA: &str = r#"{"user_id": "mara_ilves", "name": "Mara Ilves", "email": "
     "tier": "pro", "mode": "paper", "pairs": ["BTC-USD", "ETH-USD"], "max_position_usd": "150",
     "preferences": {"risk_level": "moderate", "trailing_stop": true, "auto_compound": true}}"#;
 
+const BASIC: &str = r#"{"user_id": "mara_ilves", "email": "mara@example.com", "broker_type": "kraken",
+    "mode": "paper", "tier": "basic"}"#;
+
 #[tokio::test]
 async fn l7_l9_setup_confirms_four_steps_with_figures_and_three_next_steps() {
     let desk = Desk::made().await;
@@ -72,17 +75,15 @@ async fn c23_an_existing_user_is_used_and_updated() {
 #[tokio::test]
 async fn a_tier_that_changes_moves_all_limits() {
     let desk = Desk::made().await;
-    let basic = r#"{"user_id": "mara_ilves", "email": "mara@example.com", "broker_type": "kraken",
-        "mode": "paper", "tier": "basic"}"#;
-    desk.run_with("setup -", basic).await;
+    desk.run_with("setup -", BASIC).await;
 
-    let asked = desk.run_with("setup -", &basic.replace("basic", "pro")).await;
+    let asked = desk.run_with("setup -", &BASIC.replace("basic", "pro")).await;
     assert_eq!(
         asked.exit,
         Exit::Usage,
         "more than before, and nobody can be asked"
     );
-    desk.run_with("setup - --yes", &basic.replace("basic", "pro"))
+    desk.run_with("setup - --yes", &BASIC.replace("basic", "pro"))
         .await;
 
     let shown = desk.json("permissions show mara_ilves").await;
@@ -94,18 +95,16 @@ async fn a_tier_that_changes_moves_all_limits() {
 #[tokio::test]
 async fn a_new_tier_leaves_what_happens_at_the_limit_of_the_loss() {
     let desk = Desk::made().await;
-    let basic = r#"{"user_id": "mara_ilves", "email": "mara@example.com", "broker_type": "kraken",
-        "mode": "paper", "tier": "basic"}"#;
-    desk.run_with("setup -", basic).await;
+    desk.run_with("setup -", BASIC).await;
     desk.done("permissions set mara_ilves --on-daily-loss halt").await;
 
-    let asked = desk.run_with("setup -", &basic.replace("basic", "pro")).await;
+    let asked = desk.run_with("setup -", &BASIC.replace("basic", "pro")).await;
     assert_eq!(
         asked.exit,
         Exit::Usage,
         "more than before, and nobody can be asked"
     );
-    desk.run_with("setup - --yes", &basic.replace("basic", "pro"))
+    desk.run_with("setup - --yes", &BASIC.replace("basic", "pro"))
         .await;
 
     let shown = desk.json("permissions show mara_ilves").await;

@@ -373,23 +373,33 @@ fn an_unresolved_order_holds_the_same_side_of_the_same_pair() {
     assert_eq!(broken(buy("100"), &world), ["unresolved-order"]);
 }
 
-#[test]
-fn i3_the_terms_that_are_sent_are_the_ones_that_were_asked_for_and_judged() {
-    let mut world = world();
-    world.holding = holding(dec!(0.01));
-    let sizing = bursar_controls::size(&sell("0.02"), &world).unwrap();
-    let order = sell("0.01");
+/// An order that whoever asks for it calls an exit.
+#[cfg(test)]
+fn permitted_as_exit(
+    order: bursar_model::OrderRequest,
+    user_enabled: bool,
+    world: &bursar_controls::Snapshot,
+) -> bursar_permissions::PermittedOrder {
     let permissions = bursar_permissions::UserPermissions::new(world.limits.clone());
     let context = bursar_permissions::TradingContext {
         caller: &bursar_permissions::Caller::Operator,
         account: &world.account.id,
         account_status: bursar_model::AccountStatus::Active,
         user: &world.account.user,
-        user_enabled: true,
+        user_enabled,
         permissions: &permissions,
         reducing: true,
     };
-    let permitted = bursar_permissions::permit(order, context).unwrap();
+    bursar_permissions::permit(order, context).unwrap()
+}
+
+#[test]
+fn i3_the_terms_that_are_sent_are_the_ones_that_were_asked_for_and_judged() {
+    let mut world = world();
+    world.holding = holding(dec!(0.01));
+    let sizing = bursar_controls::size(&sell("0.02"), &world).unwrap();
+    let order = sell("0.01");
+    let permitted = permitted_as_exit(order, true, &world);
 
     let refused = bursar_controls::review(permitted, sizing, &world).unwrap_err();
 
@@ -402,18 +412,8 @@ fn d7_what_was_permitted_as_an_exit_is_refused_where_it_is_none() {
     let world = world();
     let order = buy("100");
     let sizing = bursar_controls::size(&order, &world).unwrap();
-    let permissions = bursar_permissions::UserPermissions::new(world.limits.clone());
-    let context = bursar_permissions::TradingContext {
-        caller: &bursar_permissions::Caller::Operator,
-        account: &world.account.id,
-        account_status: bursar_model::AccountStatus::Active,
-        user: &world.account.user,
-        user_enabled: false,
-        permissions: &permissions,
-        reducing: true,
-    };
     // An exit passes a user who is switched off, and this is said to be one.
-    let permitted = bursar_permissions::permit(order, context).unwrap();
+    let permitted = permitted_as_exit(order, false, &world);
 
     let refused = bursar_controls::review(permitted, sizing, &world).unwrap_err();
 
