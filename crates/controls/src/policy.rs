@@ -1,6 +1,6 @@
 use std::fmt;
 
-use bursar_model::Usd;
+use bursar_model::{Asset, InexactError, Usd, decimal};
 use rust_decimal::{Decimal, dec};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -79,6 +79,32 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// How many times the market's price an order may cost at worst.
+    ///
+    /// # Errors
+    ///
+    /// Where that has more digits than are calculated with.
+    pub fn collar_factor(&self) -> Result<Decimal, InexactError> {
+        decimal::add(
+            Decimal::ONE,
+            decimal::mul(self.collar_percent, Decimal::new(1, 2))?,
+        )
+    }
+
+    /// How many times its price in dollars an asset may cost until what is paid for in it is filled:
+    /// as much room as the collar gives to a price, and none for the dollar.
+    ///
+    /// # Errors
+    ///
+    /// Where that has more digits than are calculated with.
+    pub fn rate_factor(&self, quote: &Asset) -> Result<Decimal, InexactError> {
+        if quote.is_usd() {
+            Ok(Decimal::ONE)
+        } else {
+            self.collar_factor()
+        }
+    }
+
     /// How many orders of an account may be admitted in a minute, counted with all of that minute.
     pub const fn orders_per_minute(&self, is_reducing: bool) -> u32 {
         if is_reducing {

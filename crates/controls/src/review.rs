@@ -127,6 +127,27 @@ pub enum LimitKind {
     OrdersPerMinute,
 }
 
+impl LimitKind {
+    pub const fn is_in_dollars(self) -> bool {
+        match self {
+            Self::PositionCost
+            | Self::DayLoss
+            | Self::AccountExposure
+            | Self::UserExposure
+            | Self::GlobalExposure
+            | Self::AccountTurnover
+            | Self::UserTurnover
+            | Self::AccountLoss
+            | Self::GlobalLoss => true,
+            Self::Positions
+            | Self::OpenOrders
+            | Self::Entries
+            | Self::SaleQuantity
+            | Self::OrdersPerMinute => false,
+        }
+    }
+}
+
 /// What an order takes of one limit until it is resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Claim {
@@ -233,6 +254,17 @@ pub fn reduces(terms: &OrderTerms, snapshot: &Snapshot) -> bool {
         Side::Sell => terms.quantity.value() <= snapshot.holding.sellable(),
         Side::Buy => false,
     }
+}
+
+/// What a purchase that is counted anew takes of the limits in dollars.
+pub fn dollar_claims(sizing: &Sizing, snapshot: &Snapshot) -> Vec<Claim> {
+    let mut claims = [
+        claims(sizing, false, snapshot),
+        rules::claims_on_totals(sizing, false, snapshot),
+    ]
+    .concat();
+    claims.retain(|claim| claim.kind.is_in_dollars());
+    claims
 }
 
 fn valid_until(request: &OrderRequest, snapshot: &Snapshot) -> Timestamp {

@@ -49,6 +49,7 @@ pub(crate) fn all(order: &Order<'_>, snapshot: &Snapshot) -> Vec<Check> {
         checks.extend(venue::instrument(order, snapshot, instrument));
     }
     checks.push(venue::reference(order, snapshot));
+    checks.extend(venue::rate(order, snapshot));
     checks.push(venue::collar(order, snapshot));
     checks.extend(exposure::all(order, snapshot));
     checks.extend(totals::all(order, snapshot));

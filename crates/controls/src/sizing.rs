@@ -19,7 +19,8 @@ pub struct Sizing {
     pub reference: Option<Reference>,
     /// What the order is worth at the reference price.
     pub notional: Usd,
-    /// What it can cost at worst, without the fee: at the price that its terms name.
+    /// What it can cost at worst, without the fee: at the price that its terms name, and at
+    /// [`worst_rate`](Self::worst_rate).
     pub worst_cost: Usd,
     /// The same in the quote asset.
     pub worst_cost_quote: Decimal,
@@ -27,6 +28,11 @@ pub struct Sizing {
     pub worst_fee: Usd,
     /// What rounding to the venue's grid left away, of a size given in dollars.
     pub rounded_off: Usd,
+    /// Dollars per unit of the quote asset that the worst case is counted with. What is not paid for in
+    /// dollars may become dearer until it is filled: for that its rate has the room that the collar gives
+    /// to a price. Orders that were recorded without it were counted with the reference's own rate.
+    #[serde(default)]
+    pub worst_rate: Option<Price>,
 }
 
 /// The price that sized an order.
@@ -166,9 +172,12 @@ fn figures(
     policy: &Policy,
 ) -> Result<Sizing, InexactError> {
     let rate = reference.map_or(Decimal::ONE, |reference| reference.usd_rate.value());
+    let worst_rate = match terms.side {
+        Side::Buy => decimal::mul(rate, policy.rate_factor(terms.pair.quote())?)?,
+        Side::Sell => rate,
+    };
     let base_price = reference.map(|reference| reference.price);
-    let hundredth = Decimal::new(1, 2);
-    let collar = decimal::add(Decimal::ONE, decimal::mul(policy.collar_percent, hundredth)?)?;
+    let collar = policy.collar_factor()?;
     // What a person asked to pay or to get; the bound of an order at the market's price is no such price.
     let asked_price = request.kind.limit_price();
     let worst_price = match (terms.side, terms.kind.limit_price(), terms.kind.trigger()) {
@@ -182,19 +191,18 @@ fn figures(
             .map(|price| decimal::mul(price.value(), collar))
             .transpose()?,
     };
-    let usd_of = |price: Option<Decimal>| -> Result<Usd, InexactError> {
+    let usd_of = |price: Option<Decimal>, rate: Decimal| -> Result<Usd, InexactError> {
         let Some(price) = price else { return Ok(Usd::ZERO) };
-        let quote = digits_up(decimal::mul(price, terms.quantity.value())?);
-        Ok(Usd::new(decimal::mul(quote, rate)?).rounded_up())
+        usd_at(decimal::mul(price, terms.quantity.value())?, rate)
     };
-    let worst_cost = usd_of(worst_price)?;
+    let worst_cost = usd_of(worst_price, worst_rate)?;
     let worst_cost_quote = match worst_price {
         Some(price) => decimal::mul(price, terms.quantity.value())?,
         None => Decimal::ZERO,
     };
-    let notional = usd_of(asked_price.or(base_price).map(Price::value))?;
+    let notional = usd_of(asked_price.or(base_price).map(Price::value), rate)?;
     let worst_fee = worst_cost
-        .times(decimal::mul(taker_fee_percent, hundredth)?)?
+        .times(decimal::mul(taker_fee_percent, Decimal::new(1, 2))?)?
         .rounded_up();
     Ok(Sizing {
         terms,
@@ -204,10 +212,55 @@ fn figures(
         worst_cost_quote,
         worst_fee,
         rounded_off,
+        worst_rate: Price::new(worst_rate).ok(),
     })
 }
 
+/// What an amount of the quote asset is worth in dollars, rounded up.
+fn usd_at(quote: Decimal, rate: Decimal) -> Result<Usd, InexactError> {
+    Ok(Usd::new(decimal::mul(digits_up(quote), rate)?).rounded_up())
+}
+
 impl Sizing {
+    /// Dollars per unit of the quote asset up to which the order costs no more than its worst case.
+    pub fn covered_rate(&self) -> Option<Price> {
+        self.worst_rate
+            .or(self.reference.map(|reference| reference.usd_rate))
+    }
+
+    /// What the whole order can cost at worst while a unit of its quote asset is worth `rate` dollars.
+    ///
+    /// # Errors
+    ///
+    /// Where that has more digits than are calculated with.
+    pub fn worst_cost_at(&self, rate: Price) -> Result<Usd, InexactError> {
+        usd_at(self.worst_cost_quote, rate.value())
+    }
+
+    /// The same order, counted with another rate of its quote asset from now on, and room above that.
+    ///
+    /// # Errors
+    ///
+    /// Where a figure has more digits than are calculated with.
+    pub fn renewed(&self, rate: Price, policy: &Policy) -> Result<Self, InexactError> {
+        let worst_rate = decimal::mul(rate.value(), policy.rate_factor(self.terms.pair.quote())?)?;
+        let worst_cost = usd_at(self.worst_cost_quote, worst_rate)?;
+        // The fee is a share of the cost, whatever the rate is.
+        let worst_fee = match self.covered_rate() {
+            Some(before) => {
+                let fee = decimal::mul(self.worst_fee.amount(), worst_rate)?;
+                Usd::new(decimal::div_up(fee, before.value())?).rounded_up()
+            }
+            None => self.worst_fee,
+        };
+        Ok(Self {
+            worst_cost,
+            worst_fee,
+            worst_rate: Price::new(worst_rate).ok(),
+            ..self.clone()
+        })
+    }
+
     /// Whether these are the terms of that request.
     pub(crate) fn is_of(&self, request: &OrderRequest) -> bool {
         let terms = &self.terms;

@@ -65,7 +65,7 @@ pub struct ReservationRow {
     pub user: UserId,
     pub pair: Pair,
     pub kind: LimitKind,
-    /// When it was admitted.
+    /// For the whole order, when it was admitted, or when what is not paid for in dollars became dearer.
     pub claimed: Decimal,
     /// What is left of that.
     pub amount: Decimal,

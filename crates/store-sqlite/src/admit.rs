@@ -1,14 +1,14 @@
 //! Where an order is decided on, and where the decision to send it is recorded.
 
 use bursar_audit::{Action, Data, Draft};
-use bursar_controls::{ApprovedOrder, Claim, LimitKind, Refused, Sizing, WiderDay};
+use bursar_controls::{ApprovedOrder, Claim, LimitKind, Refused, Sizing};
 use bursar_execution::machine::{Forbidden, Step};
 use bursar_execution::{
     Admission, Attempt, Decision, Dispatch, Facts, Intent, JournalError, Preview, Proposal, Stops, decide,
     preview, snapshot,
 };
 use bursar_ledger::TradingDay;
-use bursar_model::{AccountMode, Check, IntentId, IntentState, Level, Usd, Verdict};
+use bursar_model::{AccountMode, Check, IntentId, IntentState, Level, Verdict};
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 use rust_decimal::Decimal;
@@ -172,14 +172,7 @@ fn record(
         cycle: proposal.cycle,
     };
     intents::insert(tx, &row)?;
-    let wider = |day: Option<WiderDay>| day.map_or(Usd::ZERO, |day| day.loss);
-    let present = Present {
-        day: day.key,
-        loss: facts.day.loss,
-        account_loss: wider(facts.usage.account_day),
-        global_loss: wider(facts.usage.global_day),
-        now,
-    };
+    let present = Present::new(day, facts, now);
     if let Some(claim) = reservations::take(tx, &intent, &claims, &present)? {
         deny_after_all(tx, &mut intent, claim)?;
     }

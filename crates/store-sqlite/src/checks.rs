@@ -21,6 +21,7 @@ use crate::values::{Json, Moment, Text, moment};
 use crate::writer::Tx;
 use crate::{approvals, filing, latches};
 
+mod rates;
 mod uses;
 
 /// Orders in one snapshot.

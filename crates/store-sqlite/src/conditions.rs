@@ -19,6 +19,7 @@ use serde::Serialize;
 use crate::audit::{act_draft, daemon, digest};
 use crate::directory;
 use crate::error::StoreError;
+use crate::reservations::renewal;
 use crate::store::SqliteStore;
 use crate::values::{Exact, Json, Moment, Text, json, moment};
 use crate::writer::Tx;
@@ -124,6 +125,7 @@ impl Conditions for SqliteStore {
         };
         self.write(move |tx| {
             quotes::put(tx, &broker, &quotes)?;
+            renewal::after_prices(tx, &broker, now)?;
             losses::check_all(tx, now)
         })
         .await

@@ -251,7 +251,7 @@ fn take_over(
 }
 
 /// What the booked executions of an order have cost, in dollars.
-fn cost_of_order(connection: &Connection, intent: &Intent) -> Result<Usd, StoreError> {
+pub(crate) fn cost_of_order(connection: &Connection, intent: &Intent) -> Result<Usd, StoreError> {
     let mut statement = connection.prepare_cached("SELECT body, usd_rate FROM fill WHERE intent = ?1")?;
     let fills = statement.query_map([Text(&intent.id)], |row| {
         Ok((row.get::<_, Json<Fill>>(0)?.0, row.get::<_, Exact>(1)?.0))

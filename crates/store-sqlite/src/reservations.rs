@@ -4,9 +4,9 @@
 //! What is used of a limit is never counted along: it is what lots, intents and other reservations add
 //! up to inside the same statement.
 
-use bursar_controls::{Claim, LimitKind};
-use bursar_execution::{Intent, Reserved};
-use bursar_ledger::DayKey;
+use bursar_controls::{Claim, LimitKind, Sizing, WiderDay};
+use bursar_execution::{Facts, Intent, Reserved};
+use bursar_ledger::{DayKey, TradingDay};
 use bursar_model::{InexactError, IntentId, Side, Usd, UserId, decimal};
 use jiff::Timestamp;
 use rusqlite::{Connection, named_params, params};
@@ -17,6 +17,8 @@ use crate::intents::{IS_ENTRY, NOT_OVER};
 use crate::usage;
 use crate::values::{Exact, Text};
 use crate::writer::Tx;
+
+pub(crate) mod renewal;
 
 /// What the moment of the decision brings to the claims.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +31,19 @@ pub(crate) struct Present {
     /// Of everybody's, where it is limited.
     pub(crate) global_loss: Usd,
     pub(crate) now: Timestamp,
+}
+
+impl Present {
+    pub(crate) fn new(day: TradingDay, facts: &Facts, now: Timestamp) -> Self {
+        let wider = |day: Option<WiderDay>| day.map_or(Usd::ZERO, |day| day.loss);
+        Self {
+            day: day.key,
+            loss: facts.day.loss,
+            account_loss: wider(facts.usage.account_day),
+            global_loss: wider(facts.usage.global_day),
+            now,
+        }
+    }
 }
 
 /// Takes every claim of an order, in a fixed order; the first that does not fit any more is returned,
@@ -169,24 +184,14 @@ pub(crate) fn shrink(tx: &Tx<'_>, intent: &Intent, cost_usd: Usd) -> Result<(), 
     let Some(sizing) = &intent.sizing else {
         return Ok(());
     };
-    let ordered = sizing.terms.quantity.value();
-    let left = decimal::sub(ordered, intent.filled)?.max(Decimal::ZERO);
-    let share = |claimed: Decimal| -> Result<Decimal, InexactError> {
-        // Rounded up: what is left can at most cost this much.
-        decimal::div_up(decimal::mul(claimed, left)?, ordered)
-    };
+    let part = Part::left_of(sizing, intent.filled)?;
     for held in of_intent(tx, intent.id)? {
         // What cannot be calculated stays reserved as it is.
         let amount = match held.kind {
-            LimitKind::PositionCost => {
-                let unspent = decimal::sub(held.claimed, cost_usd.amount()).unwrap_or(held.amount);
-                share(held.claimed)
-                    .unwrap_or(held.amount)
-                    .min(unspent.max(Decimal::ZERO))
-            }
-            LimitKind::DayLoss => share(held.claimed).unwrap_or(held.amount),
+            LimitKind::PositionCost => part.of_cost(held.claimed, cost_usd).unwrap_or(held.amount),
+            LimitKind::DayLoss => part.of(held.claimed).unwrap_or(held.amount),
             LimitKind::SaleQuantity => match intent.request.side {
-                Side::Sell => left,
+                Side::Sell => part.left,
                 Side::Buy => held.amount,
             },
             // Used from now on, by the intent that has a fill; and a minute counts intents.
@@ -212,6 +217,31 @@ pub(crate) fn shrink(tx: &Tx<'_>, intent: &Intent, cost_usd: Usd) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// The part of an order that may still be filled.
+struct Part {
+    left: Decimal,
+    ordered: Decimal,
+}
+
+impl Part {
+    fn left_of(sizing: &Sizing, filled: Decimal) -> Result<Self, InexactError> {
+        let ordered = sizing.terms.quantity.value();
+        let left = decimal::sub(ordered, filled)?.max(Decimal::ZERO);
+        Ok(Self { left, ordered })
+    }
+
+    /// Rounded up: what is left can at most cost this much.
+    fn of(&self, whole: Decimal) -> Result<Decimal, InexactError> {
+        decimal::div_up(decimal::mul(whole, self.left)?, self.ordered)
+    }
+
+    /// The same of what the whole order may cost, `spent` of which is gone: the rest costs no more than what is not spent.
+    fn of_cost(&self, whole: Decimal, spent: Usd) -> Result<Decimal, InexactError> {
+        let unspent = decimal::sub(whole, spent.amount())?;
+        Ok(self.of(whole)?.min(unspent.max(Decimal::ZERO)))
+    }
 }
 
 struct Held {

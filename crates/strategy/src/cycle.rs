@@ -466,6 +466,7 @@ impl Cycle<'_> {
             equity,
             risk: settings.risk.of(state.preferences.risk_level),
             entry: candidate.price,
+            quote: quote_asset,
             stop: candidate.stop,
             limits,
             policy: &state.policy,

@@ -2,7 +2,7 @@
 
 use bursar_config::RiskLimits;
 use bursar_controls::Policy;
-use bursar_model::{InexactError, Price, Usd, UserLimits, decimal};
+use bursar_model::{Asset, InexactError, Price, Usd, UserLimits, decimal};
 use rust_decimal::{Decimal, dec};
 use serde::Serialize;
 use strum::{Display, IntoStaticStr};
@@ -16,6 +16,8 @@ pub struct SizingInput<'a> {
     pub equity: Usd,
     pub risk: &'a RiskLimits,
     pub entry: Price,
+    /// What is paid with.
+    pub quote: &'a Asset,
     /// Where the position would be given up.
     pub stop: Price,
     /// The tightest of tier, user and preferences.
@@ -93,9 +95,11 @@ pub fn size_base(equity: Usd, paid_in: Usd, auto_compound: bool) -> Usd {
 /// [`NoSize`], with what stands in the way.
 pub fn order_size(input: &SizingInput<'_>) -> Result<Size, NoSize> {
     let policy = input.policy;
-    let collar = add_percent(policy.collar_percent)?;
+    let collar = policy.collar_factor()?;
+    // What is not paid in dollars may become dearer in them before it is filled.
+    let factor = decimal::mul(collar, policy.rate_factor(input.quote)?)?;
     let room = |limit: Usd, taken: Usd| -> Result<Usd, InexactError> {
-        at_worst(limit.rounded_down().minus(taken)?, collar)
+        at_worst(limit.rounded_down().minus(taken)?, factor)
     };
     let largest = input.base.percent(input.risk.position_percent)?;
     let equity_cap = input.equity.percent(policy.max_order_equity_percent)?;
@@ -108,7 +112,7 @@ pub fn order_size(input: &SizingInput<'_>) -> Result<Size, NoSize> {
         (Bound::Funds, by_funds(input, collar)?),
     ];
     if let Some(left) = input.loss_left {
-        bounds.push((Bound::DailyLoss, by_loss(input, left, collar)?));
+        bounds.push((Bound::DailyLoss, by_loss(input, left, factor)?));
     }
     let (bound, usd) = bounds
         .into_iter()
@@ -144,9 +148,9 @@ fn by_funds(input: &SizingInput<'_>, collar: Decimal) -> Result<Usd, InexactErro
 }
 
 /// What may be bought so that the gate's stress move and the fee fit into what may still be lost today.
-fn by_loss(input: &SizingInput<'_>, left: Usd, collar: Decimal) -> Result<Usd, InexactError> {
+fn by_loss(input: &SizingInput<'_>, left: Usd, factor: Decimal) -> Result<Usd, InexactError> {
     let percent = decimal::add(input.policy.stress_percent, input.taker_fee_percent)?;
-    let share = decimal::mul(decimal::mul(percent, Decimal::new(1, 2))?, collar)?;
+    let share = decimal::mul(decimal::mul(percent, Decimal::new(1, 2))?, factor)?;
     if share.is_zero() {
         return Ok(Usd::new(Decimal::MAX));
     }
@@ -171,11 +175,16 @@ fn add_percent(percent: Decimal) -> Result<Decimal, InexactError> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use bursar_config::Risk;
     use bursar_model::{PairRule, RiskLevel};
     use proptest::prelude::*;
 
     use super::*;
+
+    static DOLLAR: LazyLock<Asset> = LazyLock::new(Asset::usd);
+    static EURO: LazyLock<Asset> = LazyLock::new(|| "EUR".parse().unwrap());
 
     fn usd(amount: Decimal) -> Usd {
         Usd::new(amount)
@@ -201,6 +210,7 @@ mod tests {
             equity: usd(dec!(10_000)),
             risk,
             entry: price(dec!(100)),
+            quote: &DOLLAR,
             stop: price(dec!(95)),
             limits,
             policy,
@@ -361,6 +371,7 @@ mod tests {
             loss_left in 0..100_000_i64,
             stop in 1..9_999_i64,
             level in 0..3_usize,
+            in_euros: bool,
         ) {
             let (policy, risk) = (Policy::default(), Risk::default());
             let level = [&risk.low, &risk.medium, &risk.high][level];
@@ -374,18 +385,21 @@ mod tests {
                 free: cents(free),
                 loss_left: Some(cents(loss_left)),
                 smallest: usd(dec!(0.01)),
+                quote: if in_euros { &EURO } else { &DOLLAR },
                 ..roomy(level, &limits, &policy)
             };
             let Ok(size) = order_size(&input) else { return Ok(()) };
             // As the gate counts: costs rounded up to the cent.
             let size = size.usd.amount();
-            let worst = usd(size * dec!(1.02)).rounded_up().amount();
+            let rate = if in_euros { dec!(1.02) } else { dec!(1) };
+            let worst = usd(size * dec!(1.02) * rate).rounded_up().amount();
             let fee = usd(worst * dec!(0.004)).rounded_up().amount();
             let stress = usd(worst * dec!(0.05)).rounded_up().amount();
             let equity = Decimal::new(equity, 2);
             prop_assert!(worst + Decimal::new(held, 2) <= Decimal::new(max_position, 2));
             prop_assert!(worst <= equity / dec!(10) && worst <= dec!(10_000));
-            prop_assert!(size * dec!(1.02) + fee <= Decimal::new(free, 2));
+            // What is free is of the same asset: its rate makes no difference.
+            prop_assert!(size * dec!(1.02) + fee / rate <= Decimal::new(free, 2) + dec!(0.01));
             prop_assert!(stress + fee <= Decimal::new(loss_left, 2));
             prop_assert!(size * (dec!(100) - Decimal::new(stop, 2)) / dec!(100) <= equity * level.trade_percent / dec!(100));
             prop_assert!(worst + Decimal::new(held, 2) <= equity * level.position_percent / dec!(100));

@@ -263,8 +263,8 @@ fn funds(order: &Order<'_>, snapshot: &Snapshot) -> Check {
             .aged(age)
             .holds_unless(order.is_sell(), true, String::new),
         Side::Buy => {
-            let fee = order.sizing.reference.map_or(Ok(Decimal::ZERO), |reference| {
-                decimal::div_up(order.sizing.worst_fee.amount(), reference.usd_rate.value())
+            let fee = order.sizing.covered_rate().map_or(Ok(Decimal::ZERO), |rate| {
+                decimal::div_up(order.sizing.worst_fee.amount(), rate.value())
             });
             let needed = fee.and_then(|fee| decimal::add(order.sizing.worst_cost_quote, fee));
             exact(rule.aged(age), false, needed, |rule, needed| {
@@ -297,13 +297,14 @@ fn permissions(snapshot: &Snapshot) -> String {
 
 /// The size in dollars whose worst case still fits into `limit`, for the hint.
 pub(super) fn fits(limit: Usd, order: &Order<'_>, snapshot: &Snapshot) -> String {
-    let collar = if order.request.kind.limit_price().is_some() {
-        Decimal::ZERO
-    } else {
-        snapshot.policy.collar_percent
-    };
+    let policy = &snapshot.policy;
     let largest = || {
-        let factor = decimal::add(Decimal::ONE, decimal::mul(collar, Decimal::new(1, 2))?)?;
+        let price = match order.request.kind.limit_price() {
+            Some(_) => Decimal::ONE,
+            None => policy.collar_factor()?,
+        };
+        let rate = policy.rate_factor(order.request.pair.quote())?;
+        let factor = decimal::mul(price, rate)?;
         decimal::div_down(limit.amount(), factor).map(|usd| Usd::new(usd).rounded_down())
     };
     match largest() {

@@ -208,6 +208,21 @@ pub(super) fn reference(order: &Order<'_>, snapshot: &Snapshot) -> Check {
     }
 }
 
+/// What is not paid for in dollars was counted with a rate and room above it, and costs more than its limits
+/// know where the rate has left that room before the order is sent.
+pub(super) fn rate(order: &Order<'_>, snapshot: &Snapshot) -> Option<Check> {
+    let quote = order.request.pair.quote();
+    let covered = order.sizing.covered_rate().filter(|_| !quote.is_usd())?;
+    let now = snapshot.usd_rate.as_ref()?;
+    let rule = Rule::new("quote-rate", Level::System, "quotes")
+        .limit(format!("at most {covered} USD for 1 {quote}"))
+        .observed(format!("{} USD", now.value))
+        .aged(snapshot.age_ms(now.at));
+    Some(rule.holds_unless(order.is_sell(), now.value <= covered, || {
+        format!("{quote} became dearer meanwhile: ask again")
+    }))
+}
+
 /// A price may lie as far on the safe side as one likes; on the costly side only inside the collar.
 pub(super) fn collar(order: &Order<'_>, snapshot: &Snapshot) -> Check {
     let terms = &order.sizing.terms;

@@ -51,12 +51,16 @@ fn a_pair_in_another_currency_counts_in_dollars_and_is_paid_in_its_own() {
     let approved = decide(euros(buy("100")), &world).unwrap();
     assert_eq!(approved.terms().quantity, "0.00133333".parse().unwrap());
 
-    // 400 euros are 500 dollars; their fee of 2 dollars is 1.60 euros.
+    // 400 euros are 500 dollars; their fee is 1.60 euros.
     let order = || euros(quantity(limit(buy("1"), "40000"), "0.01"));
     let approved = decide(order(), &world).unwrap();
     let sizing = approved.sizing();
-    assert_eq!((sizing.notional, sizing.worst_cost), (usd("500"), usd("500")));
-    assert_eq!((sizing.worst_fee, sizing.worst_cost_quote), (usd("2"), dec!(400)));
+    // And 510 where the euro becomes 2 % dearer before it is filled.
+    assert_eq!((sizing.notional, sizing.worst_cost), (usd("500"), usd("510")));
+    assert_eq!(
+        (sizing.worst_fee, sizing.worst_cost_quote),
+        (usd("2.04"), dec!(400))
+    );
     world.funds.as_mut().unwrap().value.quote = dec!(401.6);
     assert!(broken(order(), &world).is_empty());
     world.funds.as_mut().unwrap().value.quote = dec!(401.59);
@@ -521,5 +525,6 @@ fn d15_a_position_of_many_digits_is_not_trapped_by_arithmetic() {
     let mut entry = buy("100");
     entry.pair = pepe;
     let approved = decide(entry, &world).unwrap();
-    assert!(approved.sizing().worst_cost <= "102.01".parse().unwrap());
+    // The collar on the price and on the rate.
+    assert!(approved.sizing().worst_cost <= "104.05".parse().unwrap());
 }

@@ -6,6 +6,7 @@ use bursar_model::{Usd, decimal};
 use rusqlite::{Connection, OptionalExtension as _, Params, ToSql, params};
 use rust_decimal::Decimal;
 
+use super::rates;
 use crate::error::StoreError;
 use crate::intents::NOT_OVER;
 use crate::usage::{self, Whose};
@@ -171,10 +172,10 @@ impl Uses<'_> {
         )
     }
 
-    /// Whether more is used than the limit of then though nobody took more of it. What is not quoted in
-    /// dollars was valued at the rate of its admission and is booked at that of its execution, which may
-    /// be dearer. And an execution that became known late makes its pair be booked anew: what earlier
-    /// sales closed may then be another lot, and what is left may have cost more.
+    /// Whether more is used than the limit of then though nobody took more of it. What is not paid for in
+    /// dollars may have become dearer than the gate counted with: what it took is what counts then. And an
+    /// execution that became known late makes its pair be booked anew: what earlier sales closed may then
+    /// be another lot, and what is left may have cost more.
     fn is_measured_anew(
         &self,
         kind: LimitKind,
@@ -183,16 +184,8 @@ impl Uses<'_> {
         used: Decimal,
         limit: Decimal,
     ) -> Result<bool, StoreError> {
-        let is_quoted_elsewhere = format!(
-            "EXISTS (SELECT 1 FROM lot WHERE {rows} AND pair NOT LIKE '%-USD')
-             OR EXISTS (SELECT 1 FROM reservation WHERE {rows} AND pair NOT LIKE '%-USD')
-             OR EXISTS (SELECT 1 FROM fill WHERE {rows} AND day = :day AND pair NOT LIKE '%-USD')"
-        );
-        let tolerance = entry.snapshot.policy.collar_percent / Decimal::ONE_HUNDRED;
-        let is_near = decimal::mul(limit, tolerance)
-            .and_then(|more| decimal::add(limit, more))
-            .is_ok_and(|tolerated| used <= tolerated);
-        if is_near && usage::value(self.connection, &is_quoted_elsewhere, &entry.names())? {
+        let dearer = rates::dearer(self.connection, kind, rows, &entry.names())?;
+        if decimal::sub(used, dearer)? <= limit {
             return Ok(true);
         }
         let is_of_positions = matches!(

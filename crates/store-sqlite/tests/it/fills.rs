@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use bursar_broker::VenueOrderStatus;
 use bursar_controls::{LatchCause, LatchMode, LimitKind};
-use bursar_execution::{Conditions, Journal, Outcome, Reports};
+use bursar_execution::{Journal, Outcome, Reports};
 use bursar_ledger::{Book, LedgerFill, LotMethod, Valuation};
 use bursar_model::{Amount, Fill, IntentState, Side};
 use jiff::SignedDuration;
 use rust_decimal::Decimal;
 
-use crate::support::trading::{account, buy, decimal, fill, held, listed, ready, sell, user};
+use crate::support::trading::{account, buy, decimal, fill, held, listed, ready, sell, user, with_euros};
 use crate::support::{World, actions};
 
 #[tokio::test]
@@ -426,31 +426,7 @@ async fn the_newest_fills_come_first_in_the_report() {
 
 #[tokio::test]
 async fn a_pair_that_is_not_priced_in_dollars_is_valued_at_the_rate_of_the_moment() {
-    let world = ready().await;
-    let mut euro = world.store.instruments(&"kraken".parse().unwrap()).await.unwrap();
-    euro.push(bursar_model::Instrument {
-        pair: "BTC-EUR".parse().unwrap(),
-        ..euro[0].clone()
-    });
-    world
-        .store
-        .put_instruments(&"kraken".parse().unwrap(), &euro, world.now())
-        .await
-        .unwrap();
-    world.price("BTC-EUR", "100").await;
-    world.price("EUR-USD", "1.10").await;
-    let balance = bursar_model::Balance {
-        asset: "EUR".parse().unwrap(),
-        kind: bursar_model::BalanceKind::Spendable,
-        total: Decimal::from(10_000),
-        held: Decimal::ZERO,
-    };
-    let equity = Some("1000000".parse().unwrap());
-    world
-        .store
-        .put_balances(&account(), &[balance], equity, world.now())
-        .await
-        .unwrap();
+    let world = with_euros("BTC-EUR", "100", "1.10").await;
     world.open(buy("1", "BTC-EUR", "100"), "V1").await;
 
     world
@@ -476,39 +452,8 @@ async fn a_pair_that_is_not_priced_in_dollars_is_valued_at_the_rate_of_the_momen
 #[tokio::test]
 async fn i7_a_fill_that_nothing_prices_is_kept_aside_and_booked_when_something_does() {
     use bursar_execution::SelfCheck;
-    use bursar_model::{Balance, BalanceKind, Instrument, InstrumentStatus};
 
-    let world = ready().await;
-    let kraken = crate::support::trading::kraken();
-    let instrument = Instrument {
-        pair: "ETH-EUR".parse().unwrap(),
-        status: InstrumentStatus::Online,
-        price_increment: "0.0001".parse().unwrap(),
-        quantity_increment: "0.00000001".parse().unwrap(),
-        min_quantity: "0.00000001".parse().unwrap(),
-        min_cost: Decimal::ZERO,
-        taker_fee_percent: Decimal::ZERO,
-        maker_fee_percent: Decimal::ZERO,
-    };
-    world
-        .store
-        .put_instruments(&kraken, &[instrument], world.now())
-        .await
-        .unwrap();
-    world.price("ETH-EUR", "9").await;
-    world.price("EUR-USD", "1.1").await;
-    let euros = Balance {
-        asset: "EUR".parse().unwrap(),
-        kind: BalanceKind::Spendable,
-        total: Decimal::from(1_000),
-        held: Decimal::ZERO,
-    };
-    let equity = Some("1100".parse().unwrap());
-    world
-        .store
-        .put_balances(&account(), &[euros], equity, world.now())
-        .await
-        .unwrap();
+    let world = with_euros("ETH-EUR", "9", "1.1").await;
     let order = world.open(buy("1", "ETH-EUR", "9"), "V1").await;
     // The price of the euro is gone, and so is the one that the order was sized with.
     let raw = rusqlite::Connection::open(world.path()).unwrap();

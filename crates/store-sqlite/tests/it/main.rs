@@ -40,6 +40,8 @@ mod orders;
 #[cfg(test)]
 mod people;
 #[cfg(test)]
+mod rates;
+#[cfg(test)]
 mod revisions;
 #[cfg(test)]
 mod self_check;

@@ -280,6 +280,25 @@ pub(crate) mod trading {
         world
     }
 
+    /// As [`ready`], and rich in euros, with a pair that is paid for in them.
+    pub(crate) async fn with_euros(pair: &str, price: &str, rate: &str) -> World {
+        let world = ready().await;
+        world
+            .store
+            .put_instruments(&kraken(), &[instrument(pair)], world.now())
+            .await
+            .unwrap();
+        world.price(pair, price).await;
+        world.price("EUR-USD", rate).await;
+        let equity = Some("1000000".parse().unwrap());
+        world
+            .store
+            .put_balances(&account(), &[balance("EUR")], equity, world.now())
+            .await
+            .unwrap();
+        world
+    }
+
     pub(crate) fn wide() -> Policy {
         Policy {
             max_order: "100000".parse().unwrap(),
@@ -326,6 +345,15 @@ pub(crate) mod trading {
         }
     }
 
+    fn balance(asset: &str) -> Balance {
+        Balance {
+            asset: asset.parse().unwrap(),
+            kind: BalanceKind::Spendable,
+            total: Decimal::from(1_000_000),
+            held: Decimal::ZERO,
+        }
+    }
+
     impl World {
         /// Fresh prices, rules and balances.
         pub(crate) async fn refresh(&self, account: &str) {
@@ -337,12 +365,6 @@ pub(crate) mod trading {
             for (pair, price) in [("BTC-USD", "100"), ("ETH-USD", "10"), ("DOT-USD", "1")] {
                 self.price(pair, price).await;
             }
-            let balance = |asset: &str| Balance {
-                asset: asset.parse().unwrap(),
-                kind: BalanceKind::Spendable,
-                total: Decimal::from(1_000_000),
-                held: Decimal::ZERO,
-            };
             let equity = Some("1000000".parse().unwrap());
             self.store
                 .put_balances(
@@ -356,12 +378,15 @@ pub(crate) mod trading {
         }
 
         pub(crate) async fn price(&self, pair: &str, price: &str) -> Vec<bursar_controls::Latch> {
-            let price = price.parse().unwrap();
+            self.spread(pair, price, price).await
+        }
+
+        pub(crate) async fn spread(&self, pair: &str, bid: &str, ask: &str) -> Vec<bursar_controls::Latch> {
             let quote = Quote {
                 pair: pair.parse().unwrap(),
-                bid: price,
-                ask: price,
-                last: price,
+                bid: bid.parse().unwrap(),
+                ask: ask.parse().unwrap(),
+                last: bid.parse().unwrap(),
                 at: self.now(),
             };
             self.store.put_quotes(&kraken(), &[quote]).await.unwrap()

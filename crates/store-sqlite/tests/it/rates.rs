@@ -1,0 +1,195 @@
+//! What is not paid for in dollars, when it becomes dearer in them: limits hold all the same.
+
+use bursar_controls::LimitKind;
+use bursar_execution::{Admission, Dispatch, Intent, Journal, Promise, Reach, Reports, SelfCheck};
+use bursar_model::{IntentState, Side, Usd};
+use rust_decimal::Decimal;
+
+use crate::support::World;
+use crate::support::trading::{account, buy, decimal, fill, limits, wide, with_euros};
+
+const PAIR: &str = "BTC-EUR";
+
+/// One bitcoin at 100 euros of 1.10 dollars; no position may cost more than `position`.
+async fn world(position: &str) -> World {
+    let world = with_euros(PAIR, "100", "1.10").await;
+    world.limit(limits(position, "100000", 100)).await;
+    world
+}
+
+async fn held(world: &World, kind: LimitKind) -> Decimal {
+    let rows = world.store.reservations(Some(&account())).await.unwrap();
+    let mut amounts = rows.iter().filter(|row| row.kind == kind);
+    let amount = amounts.next().map_or(Decimal::ZERO, |row| row.amount);
+    assert!(amounts.next().is_none());
+    amount
+}
+
+async fn cost(world: &World) -> Decimal {
+    held(world, LimitKind::PositionCost).await
+}
+
+async fn cancels(world: &World) -> Vec<String> {
+    let cancels = world.store.pending_cancels(&account()).await.unwrap();
+    cancels.into_iter().map(|cancel| cancel.reason).collect()
+}
+
+async fn broken(world: &World) -> Vec<Promise> {
+    let report = world
+        .store
+        .check_self(Reach::Everything, world.now())
+        .await
+        .unwrap();
+    report
+        .violations
+        .iter()
+        .map(|violation| violation.promise)
+        .collect()
+}
+
+async fn one(world: &World) -> Intent {
+    world.open(buy("1", PAIR, "100"), "V1").await
+}
+
+#[tokio::test]
+async fn i3_a_rate_has_room_as_a_price_has() {
+    let refused = world("112.19").await.admit(buy("1", PAIR, "100")).await;
+    let hints: Vec<String> = (refused.intent().trace.iter())
+        .filter(|check| check.rule == "position-size")
+        .map(|check| check.hint.clone())
+        .collect();
+    assert_eq!(hints, ["the largest order that fits is 109.99 USD"]);
+
+    let world = world("112.20").await;
+    one(&world).await;
+
+    assert_eq!(cost(&world).await, decimal("112.2"));
+    // Five percent of that: what it may lose before anybody can react.
+    assert_eq!(held(&world, LimitKind::DayLoss).await, decimal("5.61"));
+    world.price("EUR-USD", "1.122").await;
+    assert_eq!(cost(&world).await, decimal("112.2"), "1.122 is within the room");
+    assert_eq!(cancels(&world).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn i3_an_order_that_became_dearer_takes_room_for_that() {
+    let world = world("200").await;
+    one(&world).await;
+
+    world.price("EUR-USD", "1.20").await;
+
+    assert_eq!(cost(&world).await, decimal("122.4"));
+    assert_eq!(held(&world, LimitKind::DayLoss).await, decimal("6.12"));
+    assert_eq!(cancels(&world).await, [""; 0]);
+    // Half of it is filled: the other half goes on holding its part.
+    world
+        .book(vec![fill("F1", "V1", Side::Buy, "0.5", PAIR, "100", world.now())])
+        .await;
+    assert_eq!(cost(&world).await, decimal("61.2"));
+    world.price("EUR-USD", "1.30").await;
+    assert_eq!(cost(&world).await, decimal("66.3"));
+    assert_eq!(broken(&world).await, []);
+}
+
+#[tokio::test]
+async fn i3_an_order_that_no_longer_fits_is_cancelled_and_nothing_else_stops() {
+    let world = world("113").await;
+    one(&world).await;
+
+    world.price("EUR-USD", "1.15").await;
+    world.price("EUR-USD", "1.16").await;
+
+    let reasons = cancels(&world).await;
+    assert_eq!(
+        reasons,
+        ["EUR is worth 1.15 USD now: its limits have no room for what it may cost"]
+    );
+    assert_eq!(cost(&world).await, decimal("117.3"), "it is held all the same");
+    assert!(matches!(
+        world.admit(buy("0.01", PAIR, "100")).await,
+        Admission::Denied(_)
+    ));
+    assert_eq!(broken(&world).await, []);
+
+    // It was filled before the cancel arrived: the limit is passed by what nobody could hinder.
+    world
+        .book(vec![fill("F1", "V1", Side::Buy, "1", PAIR, "100", world.now())])
+        .await;
+
+    let positions = world.store.open_positions(None).await.unwrap();
+    assert_eq!(positions[0].cost_usd, "116".parse::<Usd>().unwrap());
+    assert_eq!(broken(&world).await, []);
+}
+
+#[tokio::test]
+async fn i3_every_limit_in_dollars_is_asked_for_room() {
+    for (name, set) in [
+        ("account", 0),
+        ("user", 1),
+        ("everybody", 2),
+        ("account, turnover", 3),
+        ("user, turnover", 4),
+    ] {
+        let world = world("1000").await;
+        let mut policy = wide();
+        let limit = Some("115".parse::<Usd>().unwrap());
+        let limits = [
+            &mut policy.max_account_exposure,
+            &mut policy.max_user_exposure,
+            &mut policy.max_global_exposure,
+            &mut policy.max_account_turnover,
+            &mut policy.max_user_turnover,
+        ];
+        *limits.into_iter().nth(set).unwrap() = limit;
+        world.policy(&policy).await;
+        one(&world).await;
+
+        world.price("EUR-USD", "1.15").await;
+
+        assert_eq!(cancels(&world).await.len(), 1, "{name}");
+        assert_eq!(broken(&world).await, [], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn i3_an_order_is_not_sent_at_a_rate_that_it_was_not_counted_with() {
+    let world = world("112.20").await;
+    let intent = world.approved(buy("1", PAIR, "100")).await;
+
+    world.price("EUR-USD", "1.15").await;
+    let Dispatch::Over(intent) = world.dispatch(&intent).await else {
+        panic!("it was sent");
+    };
+
+    assert_eq!(intent.state, IntentState::Withdrawn);
+    assert_eq!(intent.cause, "no longer allowed: quote-rate: 1.15 USD");
+    assert_eq!(cancels(&world).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_rate_that_nobody_can_believe_cancels_nothing() {
+    let world = world("113").await;
+    one(&world).await;
+
+    world.spread("EUR-USD", "1.10", "2.00").await;
+
+    assert_eq!(cost(&world).await, decimal("112.2"));
+    assert_eq!(cancels(&world).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn i3_what_the_rate_does_not_explain_is_still_found() {
+    let world = world("113").await;
+    one(&world).await;
+    world
+        .book(vec![fill("F1", "V1", Side::Buy, "0.5", PAIR, "100", world.now())])
+        .await;
+    world.price("EUR-USD", "1.12").await;
+    assert_eq!(broken(&world).await, []);
+
+    let raw = rusqlite::Connection::open(world.path()).unwrap();
+    raw.execute_batch("UPDATE reservation SET amount = '60' WHERE kind = 'position-cost'")
+        .unwrap();
+
+    assert!(broken(&world).await.contains(&Promise::I3));
+}
