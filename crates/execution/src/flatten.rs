@@ -260,6 +260,10 @@ impl Flattener {
                 task.report_dust(memory);
                 return Ok(Progress::Over);
             }
+            Ok(Sale::NoBid) => {
+                task.wait("nobody bids as much as the price collar lets it be sold for; sell it at the exchange if it cannot wait", memory);
+                return Ok(Progress::Unfinished);
+            }
             Ok(Sale::Short { spendable }) => {
                 // What a cancelled order held is free again with the next reading.
                 if known.at > quiet_since && memory.is_news(task.latch.id, task.about("short")) {

@@ -255,6 +255,8 @@ pub(super) fn collar(order: &Order<'_>, snapshot: &Snapshot) -> Check {
         Some(trigger) if !is_at_once(terms, &reference) => trigger,
         _ => reference.price,
     };
+    let lone_bid = lone_bid(snapshot).filter(|_| terms.side == Side::Buy);
+    let anchor = lone_bid.map_or(anchor, |bid| anchor.min(bid));
     let factor = |sign: Decimal| {
         let share = decimal::mul(decimal::mul(percent, sign)?, Decimal::new(1, 2))?;
         decimal::mul(anchor.value(), decimal::add(Decimal::ONE, share)?)
@@ -272,7 +274,22 @@ pub(super) fn collar(order: &Order<'_>, snapshot: &Snapshot) -> Check {
     rule.limit(format!("{bound} ({percent} % from {anchor})"))
         .observed(price)
         .aged(snapshot.age_ms(reference.at))
-        .holds(holds, || "check the price for a slip of the hand".into())
+        .holds(holds, || match lone_bid {
+            Some(bid) => format!("the offers are too far from the best bid of {bid} to tell a price: wait"),
+            None => "check the price for a slip of the hand".into(),
+        })
+}
+
+/// The best bid, where the best offer lies more than the collar above the middle. Whoever has emptied a thin book makes
+/// its middle what he likes: what a coin is worth only the bids say then. A sale goes on being judged by the middle, or
+/// no position could be left while a book is thin.
+fn lone_bid(snapshot: &Snapshot) -> Option<Price> {
+    let quote = snapshot.quote.as_ref()?;
+    let edge = quote
+        .mid()
+        .and_then(|mid| decimal::mul(mid.value(), snapshot.policy.collar_factor()?))
+        .ok()?;
+    (quote.ask.value() > edge).then_some(quote.bid)
 }
 
 fn is_at_once(terms: &OrderTerms, reference: &Reference) -> bool {

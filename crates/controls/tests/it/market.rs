@@ -302,7 +302,6 @@ fn i3_a_purchase_is_refused_where_the_best_offer_is_dearer_than_its_worst_case()
     world.quote = Some(quote("54000", "66000", 1_000));
 
     assert_eq!(broken(buy("100"), &world), ["price-collar"]);
-    assert!(broken(limit(buy("100"), "60000"), &world).is_empty());
     world.holding = holding("0.01".parse().unwrap());
     assert!(broken(sell("0.01"), &world).is_empty());
 
@@ -448,6 +447,31 @@ fn i3_a_purchase_whose_trigger_was_met_before_it_is_sent_is_judged_by_the_market
 
     let rules: Vec<&str> = refused.broken().map(|check| check.rule.as_str()).collect();
     assert_eq!(rules, ["price-collar"]);
+}
+
+/// Whoever empties a thin book makes its middle what he likes, and sells there to who bids that.
+#[test]
+fn i3_no_purchase_is_measured_by_offers_that_are_far_from_the_bids() {
+    let mut world = world();
+    world.quote = Some(quote("54000", "66000", 1_000));
+    let stop = |trigger: &str, price: &str| OrderKind::StopLossLimit {
+        trigger: trigger.parse().unwrap(),
+        price: price.parse().unwrap(),
+    };
+
+    // 2 % above the best bid, and no more.
+    assert!(broken(limit(buy("100"), "55080"), &world).is_empty());
+    assert_eq!(broken(limit(buy("100"), "55080.1"), &world), ["price-collar"]);
+    assert_eq!(
+        broken(with(buy("100"), stop("61000", "61000")), &world),
+        ["price-collar"]
+    );
+    // A position can be left as before: down to 2 % below the middle.
+    world.holding = holding("0.01".parse().unwrap());
+    assert!(broken(limit(sell("0.01"), "58800"), &world).is_empty());
+
+    world.quote = Some(quote("58800", "61200", 1_000));
+    assert!(broken(limit(buy("100"), "61200"), &world).is_empty());
 }
 
 #[test]

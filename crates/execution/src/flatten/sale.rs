@@ -13,6 +13,8 @@ pub(super) enum Sale {
     Order(OrderRequest),
     /// Less than the venue takes: it stays.
     Dust,
+    /// The best bid lies below the collar: an order would be filled by nobody, and use up a try.
+    NoBid,
     /// The ledger holds enough for an order, and the venue does not let so much be spent.
     Short {
         spendable: Decimal,
@@ -21,8 +23,8 @@ pub(super) enum Sale {
 
 /// The order that sells as much of a position as the venue lets be spent, and never more than is held.
 ///
-/// It is priced as low as the gate's collar allows. That is measured from the middle of the market, so
-/// that it is never lower than the best bid less the collar.
+/// It is priced as low as the gate's collar allows. That is measured from the middle of the market: not from
+/// the best bid, which whoever has emptied a thin book can make as low as he likes.
 pub(super) fn sale(
     position: &Position,
     spendable: Decimal,
@@ -47,6 +49,9 @@ pub(super) fn sale(
     let Some(quantity) = takes(held.min(spendable))? else {
         return Ok(Sale::Short { spendable });
     };
+    if quote.bid < price {
+        return Ok(Sale::NoBid);
+    }
     Ok(Sale::Order(OrderRequest {
         pair: position.pair.clone(),
         side: Side::Sell,
@@ -171,6 +176,18 @@ mod tests {
         let cheap = quote(dec!(1), dec!(1.1));
         let held = sale(&position(dec!(1)), dec!(1), &instrument(), &cheap, dec!(2));
         assert_eq!(held.unwrap(), Sale::Dust);
+    }
+
+    #[test]
+    fn a_bid_below_the_collar_is_no_buyer() {
+        let sold = |bid| {
+            let quote = quote(bid, dec!(61224.4));
+            sale(&position(dec!(1)), dec!(1), &instrument(), &quote, dec!(2)).unwrap()
+        };
+
+        // The middle is 60 000 and a bit, and 2 % less are 58 800 and a bit.
+        assert!(matches!(sold(dec!(58823.6)), Sale::Order(_)));
+        assert_eq!(sold(dec!(58000)), Sale::NoBid);
     }
 
     proptest! {
