@@ -145,8 +145,15 @@ pub struct Exposure {
     pub account: Usd,
     pub user: Usd,
     pub global: Usd,
-    /// Working buys of the account that were placed by hand and whose cost cannot be told.
+    /// Working buys of the account that were placed by hand and whose cost nobody can tell: with them no
+    /// sum is known.
     pub untold: u32,
+    /// The same of the user; older records of decisions have none.
+    #[serde(default)]
+    pub untold_user: u32,
+    /// The same of everybody, where the policy limits that.
+    #[serde(default)]
+    pub untold_global: u32,
 }
 
 /// Dollars that the trading day's entries have cost, and may cost where they are not over.

@@ -8,7 +8,7 @@ use bursar_execution::external_cost;
 use bursar_ledger::{MarkState, TradingDay};
 use bursar_model::{AccountId, AccountMode, BrokerId, IntentId, Usd};
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::{Connection, ToSql, params};
+use rusqlite::{Connection, ToSql};
 
 use crate::conditions;
 use crate::error::StoreError;
@@ -141,7 +141,12 @@ pub(crate) fn load(
                 Some(_) => asked.dollars(&exposure(Whose::Everybody))?,
                 None => Usd::ZERO,
             },
-            untold: untold(connection, account.id())?,
+            untold: asked.value(&untold(Whose::Account))?,
+            untold_user: asked.value(&untold(Whose::User))?,
+            untold_global: match policy.max_global_exposure {
+                Some(_) => asked.value(&untold(Whose::Everybody))?,
+                None => 0,
+            },
         },
         turnover: Turnover {
             account: asked.dollars(&turnover(Whose::Account))?,
@@ -212,12 +217,10 @@ pub(crate) fn value<T: rusqlite::types::FromSql>(
     }
 }
 
-fn untold(connection: &Connection, account: &AccountId) -> Result<u32, StoreError> {
-    Ok(connection
-        .prepare_cached(
-            "SELECT count(*) FROM external_order WHERE account = ?1 AND is_working = 1 AND cost_usd IS NULL",
-        )?
-        .query_row(params![Text(account)], |row| row.get(0))?)
+/// Working orders placed by hand whose cost nobody can tell.
+fn untold(whose: Whose) -> String {
+    let accounts = whose.accounts();
+    format!("(SELECT count(*) FROM external_order WHERE is_working = 1 AND cost_usd IS NULL AND {accounts})")
 }
 
 /// What an order placed by hand may cost at worst, at the prices that are known now.

@@ -51,20 +51,24 @@ struct Total {
     level: Level,
     limit: Option<Usd>,
     used: Usd,
+    /// Orders placed by hand that are not in that, because nobody can tell what they cost.
+    untold: u32,
     what: &'static str,
     hint: &'static str,
 }
 
 fn totals(snapshot: &Snapshot) -> [Total; 5] {
     let (policy, usage) = (&snapshot.policy, &snapshot.usage);
+    let at_stake = &usage.exposure;
     let close = "close a position or cancel an order first";
     let tomorrow = "wait for the next trading day";
-    let exposure = |kind, rule, level, limit, used| Total {
+    let exposure = |kind, rule, level, limit, (used, untold)| Total {
         kind,
         rule,
         level,
         limit,
         used,
+        untold,
         what: "at stake at worst after this order",
         hint: close,
     };
@@ -74,6 +78,7 @@ fn totals(snapshot: &Snapshot) -> [Total; 5] {
         level,
         limit,
         used,
+        untold: 0,
         what: "bought at worst in this trading day with this order",
         hint: tomorrow,
     };
@@ -83,21 +88,21 @@ fn totals(snapshot: &Snapshot) -> [Total; 5] {
             "exposure-account",
             Level::Account,
             policy.max_account_exposure,
-            usage.exposure.account,
+            (at_stake.account, at_stake.untold),
         ),
         exposure(
             LimitKind::UserExposure,
             "exposure-user",
             Level::User,
             policy.max_user_exposure,
-            usage.exposure.user,
+            (at_stake.user, at_stake.untold_user),
         ),
         exposure(
             LimitKind::GlobalExposure,
             "exposure-global",
             Level::System,
             policy.max_global_exposure,
-            usage.exposure.global,
+            (at_stake.global, at_stake.untold_global),
         ),
         turnover(
             LimitKind::AccountTurnover,
@@ -125,18 +130,21 @@ impl Total {
             exempt,
             self.used.plus(order.sizing.worst_cost),
             |rule, after| {
-                let untold = snapshot.usage.exposure.untold;
-                let observed = if self.kind == LimitKind::AccountExposure && untold > 0 {
-                    format!("{after} {}; {untold} placed by hand cannot be told", self.what)
-                } else {
-                    format!("{after} {}", self.what)
+                let observed = match self.untold {
+                    0 => format!("{after} {}", self.what),
+                    untold => format!("{after} {}; {untold} placed by hand cannot be told", self.what),
                 };
                 let rule = rule.observed(observed);
                 let Some(limit) = self.limit else {
                     return rule.limit("no limit").holds_unless(exempt, true, String::new);
                 };
+                let fits_in = self.untold == 0 && after <= limit;
                 rule.limit(limit)
-                    .holds_unless(exempt, after <= limit, || match limit.minus(self.used) {
+                    .holds_unless(exempt, fits_in, || match limit.minus(self.used) {
+                        _ if self.untold > 0 => {
+                            "cancel the orders that were placed by hand at the exchange, or wait until they are over"
+                                .to_owned()
+                        }
                         Ok(left) if left > Usd::ZERO => {
                             format!("{}; {}", fits(left, order, snapshot), self.hint)
                         }

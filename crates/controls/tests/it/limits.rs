@@ -251,23 +251,58 @@ fn i3_what_is_at_stake_is_limited_for_the_account_the_user_and_everybody() {
 }
 
 #[test]
-fn a_refusal_of_a_total_says_what_is_left_and_what_cannot_be_told() {
+fn a_refusal_of_a_total_says_what_is_left() {
     let mut world = world();
     world.policy.max_account_exposure = Some(usd("1000"));
     world.usage.exposure.account = usd("940");
-    world.usage.exposure.untold = 2;
 
-    let refused = decide(exactly("100"), &world).unwrap_err();
+    let check = said("exposure-account", exactly("100"), &world);
 
-    let check = refused.broken().next().unwrap();
     assert_eq!(
         check.to_string(),
-        "exposure-account (account): 1040.00 USD at stake at worst after this order; 2 placed by hand cannot be told, allowed 1000.00 USD [policy and ledger]"
+        "exposure-account (account): 1040.00 USD at stake at worst after this order, allowed 1000.00 USD [policy and ledger]"
     );
     assert_eq!(
         check.hint,
         "the largest order that fits is 60.00 USD; close a position or cancel an order first"
     );
+}
+
+#[test]
+fn i18_a_total_that_cannot_be_told_refuses() {
+    let mut world = world();
+    let policy = &mut world.policy;
+    for limit in [
+        &mut policy.max_account_exposure,
+        &mut policy.max_user_exposure,
+        &mut policy.max_global_exposure,
+    ] {
+        *limit = Some(usd("1000000"));
+    }
+    let told = world.clone();
+    let exposure = &mut world.usage.exposure;
+    (exposure.untold, exposure.untold_user, exposure.untold_global) = (1, 2, 3);
+
+    let rules = ["exposure-account", "exposure-user", "exposure-global"];
+    assert_eq!(broken(exactly("5"), &world), rules);
+    let check = said(rules[1], exactly("5"), &world);
+    assert_eq!(
+        check.observed,
+        "5.00 USD at stake at worst after this order; 2 placed by hand cannot be told"
+    );
+    assert_eq!(
+        check.hint,
+        "cancel the orders that were placed by hand at the exchange, or wait until they are over"
+    );
+    world.holding = holding("0.01".parse().unwrap());
+    assert!(broken(sell("0.01"), &world).is_empty());
+
+    // Where nothing is limited, nothing has to be known.
+    world.policy.max_account_exposure = None;
+    world.policy.max_user_exposure = None;
+    world.policy.max_global_exposure = None;
+    assert!(broken(exactly("5"), &world).is_empty());
+    assert!(broken(exactly("5"), &told).is_empty());
 }
 
 #[test]

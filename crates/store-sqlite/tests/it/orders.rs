@@ -803,3 +803,38 @@ async fn what_does_not_exist_is_not_found() {
         );
     }
 }
+
+#[tokio::test]
+async fn i18_while_nobody_can_tell_what_an_order_by_hand_costs_no_total_is_known() {
+    let world = ready().await;
+    let limit = Some("100000".parse().unwrap());
+    let limited = Policy {
+        max_account_exposure: limit,
+        max_user_exposure: limit,
+        max_global_exposure: limit,
+        ..wide()
+    };
+    world.policy(&limited).await;
+    let order = bursar_broker::VenueOrder {
+        kind: None,
+        ..foreign("X1", VenueOrderStatus::Live)
+    };
+    let observe = async |order| {
+        let (account, now) = (account(), world.now());
+        world.store.observe(&account, vec![order], now).await.unwrap();
+    };
+
+    observe(order.clone()).await;
+    let refused = world.admit(buy("1", "BTC-USD", "100")).await;
+    assert_eq!(
+        broken(&refused),
+        ["exposure-account", "exposure-user", "exposure-global"]
+    );
+
+    observe(bursar_broker::VenueOrder {
+        status: VenueOrderStatus::Cancelled,
+        ..order
+    })
+    .await;
+    world.approved(buy("1", "BTC-USD", "100")).await;
+}
