@@ -89,6 +89,9 @@ pub struct PositionCount {
     pub open: u32,
     /// Whether the order's account and pair is already one of them.
     pub includes_this: bool,
+    /// Positions that are not counted, because their venue takes no order of so little.
+    #[serde(default)]
+    pub dust: u32,
 }
 
 /// Whether the open positions can be valued.

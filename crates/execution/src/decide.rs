@@ -27,6 +27,8 @@ pub struct HeldPosition {
     pub quantity: Decimal,
     /// What it cost, without fees.
     pub cost: Usd,
+    /// Less than its venue takes an order for: it costs, and takes up no place.
+    pub is_dust: bool,
 }
 
 /// What an unresolved order of the user's holds of a limit.
@@ -268,6 +270,7 @@ fn position_count(pair: &Pair, facts: &Facts) -> PositionCount {
     let mut keys: Vec<(&AccountId, &Pair)> = facts
         .positions
         .iter()
+        .filter(|held| !held.is_dust)
         .map(|held| (&held.account, &held.pair))
         .collect();
     keys.extend(
@@ -279,8 +282,10 @@ fn position_count(pair: &Pair, facts: &Facts) -> PositionCount {
     );
     keys.sort_unstable();
     keys.dedup();
+    let dust = facts.positions.iter().filter(|held| held.is_dust).count();
     PositionCount {
         open: u32::try_from(keys.len()).unwrap_or(u32::MAX),
+        dust: u32::try_from(dust).unwrap_or(u32::MAX),
         includes_this: keys.binary_search(&(facts.account.id(), pair)).is_ok(),
     }
 }

@@ -1,9 +1,11 @@
 //! Everything that bears on one order, read in the transaction that decides on it.
 
+use std::collections::BTreeSet;
+
 use bursar_controls::{RecentOrder, Sizing};
 use bursar_execution::{Facts, HeldPosition, JournalError, Stops, day_state};
 use bursar_ledger::{Lot, TradingDay};
-use bursar_model::{AccountId, OrderRequest, Pair};
+use bursar_model::{AccountId, OrderRequest, Pair, UserId};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, params};
 
@@ -60,7 +62,7 @@ fn load_known(
         instrument: quotes::instrument(connection, &broker, pair)?,
         quotes: quotes::relevant(connection, &broker, pair)?,
         balances: conditions::balances(connection, &id)?,
-        positions: positions(&figures.open)?,
+        positions: positions(connection, &user, &figures.open)?,
         reserved: reservations::of_user(connection, &user, own_id)?,
         day: day_of(&figures, days::stale_after(connection)?, now)?,
         entries_today: entries_today(connection, &id, day, own)?,
@@ -88,17 +90,27 @@ fn day_of(
     )?)
 }
 
-fn positions(open: &[Lot]) -> Result<Vec<HeldPosition>, StoreError> {
+fn positions(connection: &Connection, user: &UserId, open: &[Lot]) -> Result<Vec<HeldPosition>, StoreError> {
     let positions = bursar_ledger::positions(open)?;
+    let counted = counted(connection, user)?;
     Ok(positions
         .into_iter()
         .map(|position| HeldPosition {
+            is_dust: !counted.contains(&(position.account.clone(), position.pair.clone())),
             account: position.account,
             pair: position.pair,
             quantity: position.quantity.value(),
             cost: position.cost_usd,
         })
         .collect())
+}
+
+fn counted(connection: &Connection, user: &UserId) -> Result<BTreeSet<(AccountId, Pair)>, StoreError> {
+    let mut statement = connection.prepare_cached(usage::POSITIONS)?;
+    let counted = statement.query_map(&[(":user", user.as_str())], |row| {
+        Ok((row.get::<_, Text<_>>(0)?.0, row.get::<_, Text<_>>(1)?.0))
+    })?;
+    Ok(counted.collect::<rusqlite::Result<_>>()?)
 }
 
 /// The number that no intent has, for queries about an order that has none yet.

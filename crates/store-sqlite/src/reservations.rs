@@ -14,7 +14,7 @@ use rust_decimal::Decimal;
 
 use crate::error::StoreError;
 use crate::intents::{IS_ENTRY, NOT_OVER};
-use crate::usage;
+use crate::usage::{self, POSITIONS};
 use crate::values::{Exact, Text};
 use crate::writer::Tx;
 
@@ -128,15 +128,14 @@ fn fits(kind: LimitKind) -> String {
         ),
         // A position that is open already, or about to be, is not another one.
         LimitKind::Positions => format!(
-            "EXISTS (SELECT 1 FROM lot WHERE account = :account AND pair = :pair)
+            "EXISTS (SELECT 1 FROM ({POSITIONS}) WHERE account = :account AND pair = :pair)
              OR EXISTS (SELECT 1 FROM reservation
                         WHERE user = :user AND kind = :kind AND account = :account AND pair = :pair)
              OR {}",
-            within(
+            within(&format!(
                 "(SELECT CAST(count(*) AS TEXT) FROM (
-                    SELECT account, pair FROM lot WHERE user = :user
-                    UNION SELECT account, pair FROM reservation WHERE user = :user AND kind = :kind))"
-            )
+                    {POSITIONS} UNION SELECT account, pair FROM reservation WHERE user = :user AND kind = :kind))"
+            ))
         ),
         LimitKind::OpenOrders => within(&format!(
             "CAST((SELECT count(*) FROM intent WHERE account = :account AND state IN {NOT_OVER} AND id <> :intent)

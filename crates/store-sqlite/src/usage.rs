@@ -87,6 +87,14 @@ fn reserved_cost(rows: &str) -> String {
     )
 }
 
+/// Positions of `:user` that are counted. What its venue takes no order for any more is dust, and would take up a
+/// place for ever.
+pub(crate) const POSITIONS: &str = "SELECT account, pair FROM lot WHERE user = :user GROUP BY account, pair
+    HAVING dec_cmp(dec_sum(quantity), coalesce((
+        SELECT json_extract(instrument.body, '$.min_quantity')
+        FROM account JOIN instrument ON instrument.broker = account.broker AND instrument.pair = lot.pair
+        WHERE account.id = lot.account), '0')) >= 0";
+
 /// Dollars that working orders but `:intent` may lose today.
 pub(crate) fn reserved_loss(rows: &str) -> String {
     format!(

@@ -82,7 +82,7 @@ proptest! {
     #[test]
     fn the_same_arguments_always_give_the_same_decision(asked in 1_u32..2_000, open in 0_u32..8) {
         let mut world = world();
-        world.positions = PositionCount { open, includes_this: false };
+        world.positions = PositionCount { open, ..PositionCount::default() };
         let said = |result: Result<bursar_controls::ApprovedOrder, bursar_controls::Refused>| match result {
             Ok(approved) => format!("{:?}", approved.trace()),
             Err(refused) => format!("{:?}", refused.trace),

@@ -32,6 +32,7 @@ fn held(quantity: rust_decimal::Decimal, cost: &str) -> HeldPosition {
         pair: "BTC-USD".parse().unwrap(),
         quantity,
         cost: cost.parse().unwrap(),
+        is_dust: false,
     }
 }
 

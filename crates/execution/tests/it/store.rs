@@ -147,6 +147,7 @@ impl Store {
                 pair: pair(),
                 quantity,
                 cost: Usd::new(quantity * dec!(60000)),
+                is_dust: false,
             })
             .into_iter()
             .collect()

@@ -9,7 +9,7 @@ use rust_decimal::Decimal;
 use super::rates;
 use crate::error::StoreError;
 use crate::intents::NOT_OVER;
-use crate::usage::{self, Whose};
+use crate::usage::{self, POSITIONS, Whose};
 use crate::values::{Exact, Moment};
 
 pub(super) fn gather(connection: &Connection) -> Result<Vec<UseFacts>, StoreError> {
@@ -241,13 +241,16 @@ impl Uses<'_> {
             };
             let (limits, policy) = (&entry.snapshot.limits, &entry.snapshot.policy);
             let positions = self.sum(
-                "SELECT CAST(count(*) AS TEXT) FROM (
-                    SELECT account, pair FROM lot WHERE user = ?1
-                    UNION SELECT account, pair FROM reservation WHERE user = ?1 AND kind = 'positions')",
-                params![user],
+                &format!(
+                    "SELECT CAST(count(*) AS TEXT) FROM (
+                        {POSITIONS} UNION SELECT account, pair FROM reservation WHERE user = :user AND kind = 'positions')"
+                ),
+                &[(":user", &user)],
             )?;
-            // Who holds more than that already may add to what is held.
-            let allowed = limits.max_positions.max(entry.snapshot.positions.open);
+            // Who holds more than that already may add to what is held, and dust counts again where an
+            // exchange lowers its least size.
+            let known = entry.snapshot.positions;
+            let allowed = limits.max_positions.max(known.open).saturating_add(known.dust);
             self.add(LimitKind::Positions, &user, positions, allowed.into());
             let allowed = limits.max_daily_loss.plus(entry.snapshot.day.extra_allowance)?;
             self.add_dollars(

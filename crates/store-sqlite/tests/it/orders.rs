@@ -4,13 +4,13 @@ use bursar_broker::VenueOrderStatus;
 use bursar_controls::{LatchCause, LatchMode, Policy};
 use bursar_execution::{
     AbsenceEvidence, Admission, CancelState, Conditions, Connection, ConnectionState, Dispatch, Journal,
-    JournalError, NegativeLook, Outcome, Reports,
+    JournalError, NegativeLook, Outcome, Reports, SelfCheck,
 };
 use bursar_model::{AccountMode, IntentState, Side, Verdict};
 
 use crate::support::trading::{
-    WINDOW, account, attempt, buy, decimal, fill, foreign, held, limits, listed, open_account, proposal,
-    ready, sell, user, wide,
+    WINDOW, account, attempt, buy, decimal, fill, foreign, held, kraken, limits, listed, open_account,
+    proposal, ready, sell, user, wide,
 };
 use crate::support::{actions, at};
 
@@ -837,4 +837,46 @@ async fn i18_while_nobody_can_tell_what_an_order_by_hand_costs_no_total_is_known
     })
     .await;
     world.approved(buy("1", "BTC-USD", "100")).await;
+}
+
+#[tokio::test]
+async fn dust_takes_up_no_place_among_the_positions() {
+    let world = ready().await;
+    world.limit(limits("100000", "100000", 1)).await;
+    let at_least = async |least: &str| {
+        let mut instruments = world.store.instruments(&kraken()).await.unwrap();
+        for instrument in &mut instruments {
+            instrument.min_quantity = least.parse().unwrap();
+        }
+        let now = world.now();
+        world
+            .store
+            .put_instruments(&kraken(), &instruments, now)
+            .await
+            .unwrap();
+    };
+    let trade = async |request: bursar_model::OrderRequest, order: &str, quantity: &str| {
+        let (side, pair) = (request.side, request.pair.to_string());
+        world.open(request, order).await;
+        let id = format!("F-{order}");
+        world
+            .book(vec![fill(&id, order, side, quantity, &pair, "100", world.now())])
+            .await;
+    };
+    trade(buy("1", "BTC-USD", "100"), "V1", "1").await;
+    let second = world.admit(buy("1", "ETH-USD", "10")).await;
+    assert_eq!(broken(&second), ["position-count"]);
+
+    trade(sell("0.99", "BTC-USD", "100"), "V2", "0.99").await;
+    at_least("0.1").await;
+    world.open(buy("1", "ETH-USD", "10"), "V3").await;
+    let again = world.admit(buy("2", "BTC-USD", "100")).await;
+    assert_eq!(broken(&again), ["position-count"]);
+
+    // Two positions, by what the exchange takes now: nobody took a place too many.
+    at_least("0.001").await;
+    let report = world
+        .store
+        .check_self(bursar_execution::Reach::Everything, world.now());
+    assert_eq!(report.await.unwrap().violations, []);
 }
