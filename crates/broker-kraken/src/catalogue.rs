@@ -7,6 +7,8 @@ use std::time::Duration;
 use bursar_broker::{ErrorClass, Throttle};
 use jiff::Timestamp;
 
+use crate::text::on_one_line;
+
 /// What an error text says of an order that was to be placed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
 #[strum(serialize_all = "kebab-case")]
@@ -290,15 +292,9 @@ pub(crate) fn judge(errors: &[String], venue_now: Timestamp) -> Finding {
         .filter_map(|text| throttled_until(text, venue_now))
         .max();
     let wait = named.or_else(|| (worst.wait_s > 0).then(|| Duration::from_secs(worst.wait_s)));
-    let code: String = errors
-        .join("; ")
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(200)
-        .collect();
     Finding {
         row: worst,
-        code,
+        code: on_one_line(&errors.join("; ")),
         wait,
     }
 }

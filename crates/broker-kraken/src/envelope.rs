@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use crate::catalogue::{Finding, OnCancel, OnPlace, OnRead, judge};
+use crate::text::on_one_line;
 use crate::transport::{NoReply, Reply};
 
 /// An answer, read as far as its wrapping goes.
@@ -54,7 +55,7 @@ fn unwrap(envelope: Envelope) -> Answer {
     let (warnings, errors): (Vec<String>, Vec<String>) =
         envelope.error.into_iter().partition(|text| is_warning(text));
     for warning in &warnings {
-        let warning: String = warning.chars().take(200).collect();
+        let warning = on_one_line(warning);
         tracing::warn!(%warning, "kraken warns");
     }
     match (errors.is_empty(), envelope.result) {
@@ -66,7 +67,10 @@ fn unwrap(envelope: Envelope) -> Answer {
         // Says that it did not do it, and what it did: only a look tells.
         (false, Some(result)) if !holds_nothing(&result) => Answer::Odd {
             class: ErrorClass::Ambiguous,
-            reason: format!("both an error and a result: `{}`", errors.join("`, `")),
+            reason: format!(
+                "both an error and a result: `{}`",
+                on_one_line(&errors.join("`, `"))
+            ),
         },
         (false, _) => Answer::Errors(errors),
     }
@@ -224,6 +228,19 @@ mod tests {
         ] {
             assert!(matches!(opened(200, body), Answer::Odd { .. }), "{body}");
         }
+    }
+
+    #[test]
+    fn what_kraken_says_makes_no_line_of_its_own() {
+        let odd = opened(
+            200,
+            r#"{"error":["EOrder:A\n2026 ERROR b"],"result":{"txid":["O1"]}}"#,
+        );
+
+        let Answer::Odd { reason, .. } = odd else {
+            panic!("{odd:?}")
+        };
+        assert_eq!(reason, "both an error and a result: `EOrder:A2026 ERROR b`");
     }
 
     #[test]

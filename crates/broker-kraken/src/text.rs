@@ -1,10 +1,16 @@
-//! Numbers and moments as Kraken writes them: in quotes or bare, never through a float.
+//! Numbers and moments as Kraken writes them: in quotes or bare, never through a float. And what it says, as
+//! others may read it.
 
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+
+/// What is kept of a text from outside: short, and nothing that could look like a line of the log.
+pub(crate) fn on_one_line(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(200).collect()
+}
 
 /// The digits of a JSON number, or the text of a JSON string.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,6 +10,8 @@ use reqwest::redirect;
 
 use crate::endpoint::KrakenEndpoint;
 
+/// Connections kept open between readings. A thousand accounts that start together would keep a thousand.
+const IDLE_CONNECTIONS: usize = 8;
 const READ_LIMIT: usize = 8 * 1024 * 1024;
 const WRITE_LIMIT: usize = 256 * 1024;
 
@@ -72,7 +74,7 @@ impl Transport {
                 .https_only(endpoint.to_string().starts_with("https://"))
         };
         Ok(Self {
-            reads: client().build()?,
+            reads: client().pool_max_idle_per_host(IDLE_CONNECTIONS).build()?,
             writes: client().pool_max_idle_per_host(0).build()?,
             endpoint,
         })

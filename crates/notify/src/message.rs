@@ -30,6 +30,11 @@ pub struct Message {
 }
 
 impl Message {
+    /// Whether anything in it is.
+    pub fn is_urgent(&self) -> bool {
+        self.told.iter().any(|told| told.notice.kind().is_urgent())
+    }
+
     /// One line, without anything from outside.
     pub fn subject(&self) -> String {
         match self.told.as_slice() {

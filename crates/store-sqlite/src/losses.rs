@@ -100,8 +100,10 @@ impl Watched {
     /// largest loss from then on.
     fn check(&self, tx: &Tx<'_>, day: TradingDay, now: Timestamp) -> Result<Option<Latch>, JournalError> {
         let known = watch(tx, &self.scope, day.key)?;
+        // Near the limit at which it tripped, everybody knows.
+        let has_tripped = known.tripped.is_some_and(|trip| trip.limit >= self.limit);
         match trip(self.loss, Some(self.limit)) {
-            DayVerdict::Warn80 if known.warned_at.is_none() && known.tripped.is_none() => {
+            DayVerdict::Warn80 if known.warned_at.is_none() && !has_tripped => {
                 self.warn(tx, day, now)?;
             }
             DayVerdict::Fine | DayVerdict::Warn80 | DayVerdict::Tripped => {}
@@ -227,6 +229,11 @@ pub(crate) fn allow(tx: &Tx<'_>, user: &UserId, extra: Usd, act: &Act) -> Result
         "INSERT INTO loss_allowance (user, day, extra) VALUES (?1, ?2, ?3)
          ON CONFLICT (user, day) DO UPDATE SET extra = excluded.extra",
         params![Text(user), Text(&day.key), Exact(after.amount())],
+    )?;
+    // There is another limit to warn of.
+    tx.execute(
+        "UPDATE loss_watch SET warned_at = NULL WHERE scope = ?1 AND day = ?2",
+        params![Text(&Scope::User(user.clone())), Text(&day.key)],
     )?;
     let data = Data::new()
         .text("day", day.key)

@@ -405,6 +405,30 @@ async fn what_a_channel_refuses_for_good_is_not_tried_again() {
 }
 
 #[tokio::test]
+async fn what_is_urgent_waits_behind_nothing_else() {
+    let world = World::new();
+    let notifier = world.start();
+    notifier.take().await.unwrap();
+    let again = std::iter::repeat_with(|| Outcome::Later(why()));
+    world.mail.answer(again.take(100));
+    for number in 1..=6 {
+        world.events.add(vec![(mara(), trade(number))]);
+        notifier.take().await.unwrap();
+        world.wait(3_600);
+        notifier.take().await.unwrap();
+    }
+    world.events.add(vec![(mara(), switch_on(7, "manual"))]);
+    notifier.take().await.unwrap();
+    assert_eq!(world.waiting().await.len(), 7);
+
+    notifier.deliver(world.mail.as_ref()).await.unwrap();
+
+    let sent = world.mail.sent();
+    let urgent: Vec<bool> = sent.iter().map(|(_, _, message)| message.is_urgent()).collect();
+    assert_eq!(urgent, [true, false, false, false]);
+}
+
+#[tokio::test]
 async fn one_channel_that_fails_holds_up_no_other() {
     let world = World::new();
     let notifier = world.start();

@@ -152,6 +152,26 @@ async fn d4_allowing_more_clears_the_switch_that_waits_for_a_person_within_its_d
 }
 
 #[tokio::test]
+async fn g8_more_that_was_allowed_is_warned_of_too() {
+    let world = holder().await;
+    let warned = async || {
+        let told = actions(&world.store).await;
+        told.iter().filter(|action| *action == "loss.warned").count()
+    };
+    world.price("BTC-USD", "60").await;
+    world.price("BTC-USD", "40").await;
+    assert_eq!(warned().await, 1, "of 50, before it was reached");
+
+    world.allow_loss("50").await;
+    world.price("BTC-USD", "25").await;
+    assert_eq!(warned().await, 1, "75 of 100");
+    world.price("BTC-USD", "20").await;
+    world.price("BTC-USD", "19").await;
+
+    assert_eq!(warned().await, 2, "80 of 100, once");
+}
+
+#[tokio::test]
 async fn an_account_has_a_limit_of_its_own_and_everybodys_is_for_real_money() {
     let world = holder().await;
     let policy = Policy {
