@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bursar_auth::Directory;
-use bursar_execution::{Conditions, Journal, JournalError};
+use bursar_execution::{Conditions, Journal, JournalError, Reports};
 use bursar_model::{Asset, Pair, PairRule};
 use bursar_store_sqlite::SqliteStore;
 use rust_decimal::Decimal;
@@ -28,6 +28,9 @@ pub async fn pairs(store: &SqliteStore, top: &BTreeSet<Asset>) -> Result<BTreeSe
             }
         }
     }
+    // What works at an exchange is counted by its price too, also where it may not be ordered any more.
+    let reserved = store.reservations(None).await?;
+    pairs.extend(reserved.into_iter().map(|reserved| reserved.pair));
     // A quote asset that is not the dollar has to be priced itself.
     let quotes: Vec<Pair> = pairs.iter().filter_map(|pair| in_dollars(pair.quote())).collect();
     pairs.extend(quotes);

@@ -99,7 +99,16 @@ impl Wiring {
                 let market = markets
                     .find(|market| market.brokers.contains(account.broker()))
                     .ok_or_else(unknown)?;
-                paper::broker(account, market.data, &self.store, Arc::clone(&self.clock)).await
+                // The last reading, and one that is late.
+                let fresh_for = self.settings.accounts.quote_poll_ms.duration().saturating_mul(2);
+                paper::broker(
+                    account,
+                    market.data,
+                    &self.store,
+                    Arc::clone(&self.clock),
+                    fresh_for,
+                )
+                .await
             }
             AccountMode::Live | AccountMode::Shadow if *account.broker() == kraken_profile().broker => {
                 self.kraken_account(account).await

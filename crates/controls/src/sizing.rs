@@ -212,7 +212,8 @@ fn figures(
         worst_cost_quote,
         worst_fee,
         rounded_off,
-        worst_rate: Price::new(worst_rate).ok(),
+        // Without a price nothing is known of the rate either.
+        worst_rate: reference.and_then(|_| Price::new(worst_rate).ok()),
     })
 }
 
@@ -234,7 +235,16 @@ impl Sizing {
     ///
     /// Where that has more digits than are calculated with.
     pub fn worst_cost_at(&self, rate: Price) -> Result<Usd, InexactError> {
-        usd_at(self.worst_cost_quote, rate.value())
+        Self::usd_of(self.worst_cost_quote, rate)
+    }
+
+    /// What an amount of a quote asset is worth in dollars, rounded up as the cost of an order is.
+    ///
+    /// # Errors
+    ///
+    /// Where that has more digits than are calculated with.
+    pub fn usd_of(quote: Decimal, rate: Price) -> Result<Usd, InexactError> {
+        usd_at(quote, rate.value())
     }
 
     /// The same order, counted with another rate of its quote asset from now on, and room above that.

@@ -261,7 +261,9 @@ impl Flattener {
                 return Ok(Progress::Over);
             }
             Ok(Sale::NoBid) => {
-                task.wait("nobody bids as much as the price collar lets it be sold for; sell it at the exchange if it cannot wait", memory);
+                if memory.is_news(task.latch.id, task.about("no bid")) {
+                    error!(latch = %task.latch.id, account = %task.account, %pair, bid = %quote.bid, ask = %quote.ask, "cannot close the position yet: nobody bids as much as the price collar lets it be sold for; sell it at the exchange if it cannot wait");
+                }
                 return Ok(Progress::Unfinished);
             }
             Ok(Sale::Short { spendable }) => {

@@ -123,12 +123,15 @@ impl Conditions for SqliteStore {
         let Some(now) = quotes.iter().map(|quote| quote.at).max() else {
             return Ok(Vec::new());
         };
-        self.write(move |tx| {
-            quotes::put(tx, &broker, &quotes)?;
-            renewal::after_prices(tx, &broker, now)?;
-            losses::check_all(tx, now)
-        })
-        .await
+        let of = broker.clone();
+        let tripped = self
+            .write(move |tx| {
+                quotes::put(tx, &of, &quotes)?;
+                losses::check_all(tx, now)
+            })
+            .await?;
+        renewal::after_prices(self, broker, now).await?;
+        Ok(tripped)
     }
 
     async fn quotes(&self, broker: &BrokerId) -> Result<Vec<Quote>, JournalError> {

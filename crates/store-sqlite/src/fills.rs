@@ -265,7 +265,7 @@ pub(crate) fn cost_of_order(connection: &Connection, intent: &Intent) -> Result<
 }
 
 /// Exact, or rounded up to 12 decimals where that has more digits than can be kept.
-fn cost_up(fill: &Fill, rate: Decimal) -> Result<Usd, StoreError> {
+pub(crate) fn cost_up(fill: &Fill, rate: Decimal) -> Result<Usd, StoreError> {
     let exact = fill
         .price
         .cost(fill.quantity)

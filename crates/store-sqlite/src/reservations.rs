@@ -80,31 +80,50 @@ const fn measures(kind: LimitKind) -> LimitKind {
 }
 
 fn take_one(tx: &Tx<'_>, intent: &Intent, claim: &Claim, present: &Present) -> Result<bool, StoreError> {
-    let fits = fits(claim.kind);
     let held = measures(claim.kind);
-    // Every name is used, so that the same values can be bound to each.
-    let named = ":max IS NOT NULL AND :day IS NOT NULL AND :loss IS NOT NULL AND :since IS NOT NULL
-         AND :amount IS NOT NULL AND :pair IS NOT NULL AND :user IS NOT NULL AND :account IS NOT NULL";
-    let sql = if held == claim.kind {
-        format!(
-            "INSERT INTO reservation (intent, kind, account, user, pair, claimed, amount)
-             SELECT :intent, :kind, :account, :user, :pair, :amount, :amount WHERE ({fits}) AND {named}"
-        )
-    } else {
-        // What is held already goes on being held only if it fits here too.
-        format!(
-            "UPDATE reservation SET amount = amount
-             WHERE intent = :intent AND kind = :kind AND dec_cmp(amount, :amount) = 0 AND ({fits}) AND {named}"
-        )
-    };
+    if held != claim.kind {
+        return keeps(tx, intent, claim, present);
+    }
+    let sql = format!(
+        "INSERT INTO reservation (intent, kind, account, user, pair, claimed, amount)
+         SELECT :intent, :kind, :account, :user, :pair, :amount, :amount WHERE ({}) AND {NAMED}",
+        fits(claim.kind)
+    );
+    execute(tx, &sql, intent, claim, present)
+}
+
+/// Whether what is held already fits into this limit too. Without that it is not what the claim says.
+fn keeps(tx: &Tx<'_>, intent: &Intent, claim: &Claim, present: &Present) -> Result<bool, StoreError> {
+    let sql = format!(
+        "UPDATE reservation SET amount = amount
+         WHERE intent = :intent AND kind = :kind AND dec_cmp(amount, :amount) = 0 AND ({}) AND {NAMED}",
+        match claim.kind {
+            LimitKind::PositionCost => within(":max", POSITION_COST),
+            kind => fits(kind),
+        }
+    );
+    execute(tx, &sql, intent, claim, present)
+}
+
+/// Every name is used, so that the same values can be bound to each statement.
+const NAMED: &str = ":max IS NOT NULL AND :day IS NOT NULL AND :loss IS NOT NULL AND :since IS NOT NULL
+    AND :amount IS NOT NULL AND :pair IS NOT NULL AND :user IS NOT NULL AND :account IS NOT NULL";
+
+fn execute(
+    tx: &Tx<'_>,
+    sql: &str,
+    intent: &Intent,
+    claim: &Claim,
+    present: &Present,
+) -> Result<bool, StoreError> {
     let loss = match claim.kind {
         LimitKind::AccountLoss => present.account_loss,
         LimitKind::GlobalLoss => present.global_loss,
         _ => present.loss,
     };
-    let taken = tx.prepare_cached(&sql)?.execute(named_params! {
+    let changed = tx.prepare_cached(sql)?.execute(named_params! {
         ":intent": Text(&intent.id),
-        ":kind": Text(&held),
+        ":kind": Text(&measures(claim.kind)),
         ":account": Text(&intent.account),
         ":user": Text(&intent.user),
         ":pair": Text(&intent.request.pair),
@@ -114,18 +133,24 @@ fn take_one(tx: &Tx<'_>, intent: &Intent, claim: &Claim, present: &Present) -> R
         ":loss": Exact(loss.amount()),
         ":since": usage::minute_before(present.now),
     })?;
-    Ok(taken == 1)
+    Ok(changed == 1)
+}
+
+/// What the position has cost, and what is held for it.
+const POSITION_COST: &str =
+    "dec_add((SELECT dec_sum(cost_usd) FROM lot WHERE account = :account AND pair = :pair),
+    (SELECT dec_sum(amount) FROM reservation
+     WHERE user = :user AND kind = :kind AND account = :account AND pair = :pair))";
+
+fn within(max: &str, used: &str) -> String {
+    format!("dec_cmp({used}, {max}) <= 0")
 }
 
 /// Whether what is used, what others hold and this claim together stay within the maximum.
 fn fits(kind: LimitKind) -> String {
-    let within = |used: &str| format!("dec_cmp(dec_add({used}, :amount), :max) <= 0");
+    let within = |used: &str| within(":max", &format!("dec_add({used}, :amount)"));
     match kind {
-        LimitKind::PositionCost => within(
-            "dec_add((SELECT dec_sum(cost_usd) FROM lot WHERE account = :account AND pair = :pair),
-                (SELECT dec_sum(amount) FROM reservation
-                 WHERE user = :user AND kind = :kind AND account = :account AND pair = :pair))",
-        ),
+        LimitKind::PositionCost => within(POSITION_COST),
         // A position that is open already, or about to be, is not another one.
         LimitKind::Positions => format!(
             "EXISTS (SELECT 1 FROM ({POSITIONS}) WHERE account = :account AND pair = :pair)

@@ -87,8 +87,8 @@ fn reserved_cost(rows: &str) -> String {
     )
 }
 
-/// Positions of `:user` that are counted. What its venue takes no order for any more is dust, and would take up a
-/// place for ever.
+/// Positions of `:user` that are counted. Less than the smallest quantity that its venue takes an order for is dust,
+/// and would take up a place for ever.
 pub(crate) const POSITIONS: &str = "SELECT account, pair FROM lot WHERE user = :user GROUP BY account, pair
     HAVING dec_cmp(dec_sum(quantity), coalesce((
         SELECT json_extract(instrument.body, '$.min_quantity')
@@ -225,10 +225,15 @@ pub(crate) fn value<T: rusqlite::types::FromSql>(
     }
 }
 
-/// Working orders placed by hand whose cost nobody can tell.
+/// Working purchases placed by hand whose cost nobody can tell. Of an account that was closed nobody reads any more
+/// whether they are over.
 fn untold(whose: Whose) -> String {
     let accounts = whose.accounts();
-    format!("(SELECT count(*) FROM external_order WHERE is_working = 1 AND cost_usd IS NULL AND {accounts})")
+    format!(
+        "(SELECT count(*) FROM external_order WHERE is_working = 1 AND cost_usd IS NULL AND {accounts}
+              AND json_extract(body, '$.side') = 'buy'
+              AND account IN (SELECT id FROM account WHERE status <> 'closed'))"
+    )
 }
 
 /// What an order placed by hand may cost at worst, at the prices that are known now.

@@ -51,7 +51,8 @@ struct Total {
     level: Level,
     limit: Option<Usd>,
     used: Usd,
-    /// Orders placed by hand that are not in that, because nobody can tell what they cost.
+    /// Orders placed by hand that are not in that, because nobody can tell what they cost. Of everybody's total
+    /// they are told, and refuse nothing: what one customer does at an exchange must not stop all others.
     untold: u32,
     what: &'static str,
     hint: &'static str,
@@ -138,11 +139,12 @@ impl Total {
                 let Some(limit) = self.limit else {
                     return rule.limit("no limit").holds_unless(exempt, true, String::new);
                 };
-                let fits_in = self.untold == 0 && after <= limit;
+                let is_known = self.untold == 0 || self.kind == LimitKind::GlobalExposure;
+                let fits_in = is_known && after <= limit;
                 rule.limit(limit)
                     .holds_unless(exempt, fits_in, || match limit.minus(self.used) {
-                        _ if self.untold > 0 => {
-                            "cancel the orders that were placed by hand at the exchange, or wait until they are over"
+                        _ if !is_known => {
+                            "orders that were placed by hand at the exchange are of a kind or in a currency that has no price in dollars: cancel them there, or wait until they are over"
                                 .to_owned()
                         }
                         Ok(left) if left > Usd::ZERO => {

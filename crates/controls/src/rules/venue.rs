@@ -229,9 +229,12 @@ pub(super) fn collar(order: &Order<'_>, snapshot: &Snapshot) -> Check {
     let percent = snapshot.policy.collar_percent;
     let rule = Rule::new("price-collar", Level::System, "quotes");
     let reference = fresh_reference(snapshot);
+    let lone_bid = lone_bid(snapshot).filter(|_| terms.side == Side::Buy);
     // The bound of an order at the market's price is the edge of the collar at its admission, and stays
     // that when the market moves before it is sent.
-    let Some(price) = (order.request.kind.limit_price()).or_else(|| trigger_that_was_met(order, &reference))
+    let Some(price) = (order.request.kind.limit_price())
+        .or_else(|| trigger_that_was_met(order, &reference))
+        .or_else(|| terms.kind.trigger().and(lone_bid).and(terms.kind.limit_price()))
     else {
         return match (&snapshot.quote, &reference) {
             (Some(quote), Ok(reference)) if terms.side == Side::Buy && is_at_once(terms, reference) => {
@@ -255,7 +258,6 @@ pub(super) fn collar(order: &Order<'_>, snapshot: &Snapshot) -> Check {
         Some(trigger) if !is_at_once(terms, &reference) => trigger,
         _ => reference.price,
     };
-    let lone_bid = lone_bid(snapshot).filter(|_| terms.side == Side::Buy);
     let anchor = lone_bid.map_or(anchor, |bid| anchor.min(bid));
     let factor = |sign: Decimal| {
         let share = decimal::mul(decimal::mul(percent, sign)?, Decimal::new(1, 2))?;
@@ -275,8 +277,12 @@ pub(super) fn collar(order: &Order<'_>, snapshot: &Snapshot) -> Check {
         .observed(price)
         .aged(snapshot.age_ms(reference.at))
         .holds(holds, || match lone_bid {
-            Some(bid) => format!("the offers are too far from the best bid of {bid} to tell a price: wait"),
-            None => "check the price for a slip of the hand".into(),
+            Some(bid) if anchor == bid => {
+                format!(
+                    "the offers are too far from the best bid of {bid} to tell a price: wait, or bid less"
+                )
+            }
+            _ => "check the price for a slip of the hand".into(),
         })
 }
 

@@ -283,8 +283,13 @@ fn i18_a_total_that_cannot_be_told_refuses() {
     let exposure = &mut world.usage.exposure;
     (exposure.untold, exposure.untold_user, exposure.untold_global) = (1, 2, 3);
 
-    let rules = ["exposure-account", "exposure-user", "exposure-global"];
+    // Everybody's is told, and refuses nothing: one customer must not stop all others.
+    let rules = ["exposure-account", "exposure-user"];
     assert_eq!(broken(exactly("5"), &world), rules);
+    assert_eq!(
+        said("exposure-global", exactly("5"), &world).observed,
+        "5.00 USD at stake at worst after this order; 3 placed by hand cannot be told"
+    );
     let check = said(rules[1], exactly("5"), &world);
     assert_eq!(
         check.observed,
@@ -292,7 +297,7 @@ fn i18_a_total_that_cannot_be_told_refuses() {
     );
     assert_eq!(
         check.hint,
-        "cancel the orders that were placed by hand at the exchange, or wait until they are over"
+        "orders that were placed by hand at the exchange are of a kind or in a currency that has no price in dollars: cancel them there, or wait until they are over"
     );
     world.holding = holding("0.01".parse().unwrap());
     assert!(broken(sell("0.01"), &world).is_empty());

@@ -466,6 +466,33 @@ fn i3_no_purchase_is_measured_by_offers_that_are_far_from_the_bids() {
         broken(with(buy("100"), stop("61000", "61000")), &world),
         ["price-collar"]
     );
+    // Also where the bound is the gate's own: a collar above the trigger.
+    for (kind, expected) in [
+        (
+            OrderKind::StopLoss {
+                trigger: "61000".parse().unwrap(),
+            },
+            vec!["price-collar"],
+        ),
+        (
+            OrderKind::TakeProfit {
+                trigger: "59000".parse().unwrap(),
+            },
+            vec!["price-collar"],
+        ),
+        (
+            OrderKind::TakeProfit {
+                trigger: "54000".parse().unwrap(),
+            },
+            vec![],
+        ),
+    ] {
+        assert_eq!(
+            broken(with(buy("100"), kind.clone()), &world),
+            expected,
+            "{kind:?}"
+        );
+    }
     // A position can be left as before: down to 2 % below the middle.
     world.holding = holding("0.01".parse().unwrap());
     assert!(broken(limit(sell("0.01"), "58800"), &world).is_empty());
@@ -479,20 +506,17 @@ fn i3_a_trigger_is_met_by_a_market_that_stands_at_it() {
     let stop = |trigger| OrderKind::StopLoss { trigger };
     let target = |trigger| OrderKind::TakeProfit { trigger };
     let mut world = world();
-    // The middle is 60 000; who buys at the market pays more than is counted.
-    world.quote = Some(quote("54000", "66000", 1_000));
+    // The middle is 60 000. What meets the market goes out as a market order does.
+    world.quote = Some(quote("59999", "60001", 1_000));
     for (kind, is_met) in [
         (stop("60000".parse().unwrap()), true),
         (stop("60000.1".parse().unwrap()), false),
         (target("60000".parse().unwrap()), true),
         (target("59999.9".parse().unwrap()), false),
     ] {
-        let refusing = Vec::from_iter(is_met.then_some("price-collar"));
-        assert_eq!(
-            broken(with(buy("100"), kind.clone()), &world),
-            refusing,
-            "{kind:?}"
-        );
+        let approved = decide(with(buy("100"), kind.clone()), &world).unwrap();
+        let sent_at_once = matches!(approved.terms().kind, OrderKind::Limit { .. });
+        assert_eq!(sent_at_once, is_met, "{kind:?}");
     }
 }
 

@@ -6,6 +6,7 @@ use rusqlite::{Connection, Row, ToSql};
 use rust_decimal::{Decimal, RoundingStrategy};
 
 use crate::error::StoreError;
+use crate::fills::cost_up;
 use crate::values::{Exact, Json};
 
 /// Of the rows that `rows` is true of: open positions and reservations, or for turnover the day's purchases and
@@ -46,7 +47,7 @@ pub(super) fn dearer(
         each(connection, &fills, names, &mut found, |row| {
             let fill: Fill = row.get::<_, Json<Fill>>(0)?.0;
             let (Exact(rate), Json(sizing)) = (row.get(1)?, row.get::<_, Json<Sizing>>(2)?);
-            let amount = decimal::mul(fill.price.cost(fill.quantity)?, rate)?;
+            let amount = cost_up(&fill, rate)?.amount();
             Ok(Dearer::at(amount, rate, &sizing))
         })?;
     } else if held == LimitKind::PositionCost {

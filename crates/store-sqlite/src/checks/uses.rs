@@ -137,10 +137,16 @@ impl Uses<'_> {
             return Ok(());
         };
         let used = usage::value::<Exact>(self.connection, sum, &entry.names())?.0;
-        if used > limit && self.is_measured_anew(kind, entry, rows, used, limit)? {
+        if used <= limit {
+            self.add(kind, subject, used, limit);
             return Ok(());
         }
-        self.add(kind, subject, used, limit);
+        // What is not paid for in dollars may have become dearer than the gate counted with: what it took counts.
+        let dearer = rates::dearer(self.connection, kind, rows, &entry.names())?;
+        let taken = decimal::sub(used, dearer)?;
+        if !self.is_booked_anew(kind, entry, rows)? {
+            self.add(kind, subject, taken, limit);
+        }
         Ok(())
     }
 
@@ -172,22 +178,9 @@ impl Uses<'_> {
         )
     }
 
-    /// Whether more is used than the limit of then though nobody took more of it. What is not paid for in
-    /// dollars may have become dearer than the gate counted with: what it took is what counts then. And an
-    /// execution that became known late makes its pair be booked anew: what earlier sales closed may then
-    /// be another lot, and what is left may have cost more.
-    fn is_measured_anew(
-        &self,
-        kind: LimitKind,
-        entry: &Entry,
-        rows: &str,
-        used: Decimal,
-        limit: Decimal,
-    ) -> Result<bool, StoreError> {
-        let dearer = rates::dearer(self.connection, kind, rows, &entry.names())?;
-        if decimal::sub(used, dearer)? <= limit {
-            return Ok(true);
-        }
+    /// Whether an execution became known late, so that its pair was booked anew: what earlier sales closed may then be
+    /// another lot, and what is left may have cost more, though nobody took more of a limit.
+    fn is_booked_anew(&self, kind: LimitKind, entry: &Entry, rows: &str) -> Result<bool, StoreError> {
         let is_of_positions = matches!(
             kind,
             LimitKind::PositionCost

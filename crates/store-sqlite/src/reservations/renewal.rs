@@ -4,87 +4,77 @@
 use std::collections::BTreeMap;
 
 use bursar_controls::{Claim, LimitKind, Sizing, dollar_claims};
-use bursar_execution::{Facts, JournalError, snapshot};
-use bursar_ledger::TradingDay;
-use bursar_model::{Asset, BrokerId, IntentId, Price, Usd};
+use bursar_execution::{JournalError, snapshot};
+use bursar_model::{Asset, BrokerId, IntentId, Pair, Price, Usd, decimal};
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
+use rust_decimal::{Decimal, RoundingStrategy};
 
-use super::{Part, Present, measures, of_intent, take_one};
+use super::{Held, Part, Present, keeps, measures, of_intent};
 use crate::error::StoreError;
 use crate::intents::{self, StoredIntent};
+use crate::store::SqliteStore;
 use crate::values::{Exact, Text};
 use crate::writer::Tx;
 use crate::{audit, cancels, days, facts, fills, quotes};
 
 /// After new prices of a broker: takes room for what each order can cost now, and has it cancelled where
-/// the limits have none.
+/// the limits have none. Each order is a write of its own, so that thousands that cross together hold up no other.
 ///
-/// An order that cannot be counted stays as it is: prices must reach the store whatever it holds.
-pub(crate) fn after_prices(tx: &Tx<'_>, broker: &BrokerId, now: Timestamp) -> Result<(), JournalError> {
-    let mut rates = BTreeMap::new();
-    for id in not_in_dollars(tx, broker)? {
-        if let Err(error) = renew(tx, broker, id, &mut rates, now) {
+/// An order that cannot be counted stays as it is, and is tried again with the next prices: they must reach the
+/// store whatever else it holds.
+pub(crate) async fn after_prices(
+    store: &SqliteStore,
+    broker: BrokerId,
+    now: Timestamp,
+) -> Result<(), JournalError> {
+    let dearer = store
+        .read(move |connection| Ok::<_, JournalError>(dearer(connection, &broker, now)?))
+        .await?;
+    for (id, rate) in dearer {
+        if let Err(error) = store.write(move |tx| renew(tx, id, rate, now)).await {
             tracing::error!(intent = %id, %error, "what an order may cost cannot be counted anew");
         }
     }
     Ok(())
 }
 
-/// Before it is sent the gate looks at an order once more, and then at the rate too.
-fn not_in_dollars(connection: &Connection, broker: &BrokerId) -> Result<Vec<IntentId>, StoreError> {
+/// The orders that can cost more than they hold, and the rate that makes it so. Before it is sent the gate looks at
+/// an order once more, and then at the rate too.
+fn dearer(
+    connection: &Connection,
+    broker: &BrokerId,
+    now: Timestamp,
+) -> Result<Vec<(IntentId, Price)>, StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT reservation.intent FROM reservation
+        "SELECT intent.id, intent.pair, reservation.claimed, json_extract(intent.sizing, '$.worst_cost_quote')
+         FROM reservation
              JOIN intent ON intent.id = reservation.intent AND intent.state <> 'approved'
              JOIN account ON account.id = reservation.account AND account.broker = ?1
          WHERE reservation.kind = ?2 AND reservation.pair NOT LIKE '%-USD' ORDER BY intent.number",
     )?;
-    let kind = LimitKind::PositionCost;
-    let ids = statement.query_map(params![Text(broker), Text(&kind)], |row| {
-        Ok(row.get::<_, Text<IntentId>>(0)?.0)
-    })?;
-    Ok(ids.collect::<rusqlite::Result<_>>()?)
-}
-
-fn renew(
-    tx: &Tx<'_>,
-    broker: &BrokerId,
-    id: IntentId,
-    rates: &mut BTreeMap<Asset, Option<Price>>,
-    now: Timestamp,
-) -> Result<(), JournalError> {
-    let stored = intents::get(tx, id)?;
-    let intent = &stored.intent;
-    let Some(sizing) = &intent.sizing else {
-        return Ok(());
-    };
-    let asset = intent.request.pair.quote();
-    let rate = match rates.get(asset) {
-        Some(known) => *known,
-        None => {
-            let rate = rate(tx, broker, asset, now)?;
-            rates.insert(asset.clone(), rate);
-            rate
+    let mut rows = statement.query(params![Text(broker), Text(&LimitKind::PositionCost)])?;
+    let mut rates: BTreeMap<Asset, Option<Price>> = BTreeMap::new();
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (Text(id), Text(pair)): (Text<IntentId>, Text<Pair>) = (row.get(0)?, row.get(1)?);
+        let (Exact(claimed), Exact(cost)) = (row.get(2)?, row.get(3)?);
+        let asset = pair.quote();
+        let rate = match rates.get(asset) {
+            Some(known) => *known,
+            None => {
+                let rate = rate(connection, broker, asset, now)?;
+                rates.insert(asset.clone(), rate);
+                rate
+            }
+        };
+        if let Some(rate) = rate
+            && Sizing::usd_of(cost, rate).is_ok_and(|cost| cost > Usd::new(claimed))
+        {
+            found.push((id, rate));
         }
-    };
-    let Some(rate) = rate else { return Ok(()) };
-    let Some(claimed) = claimed(tx, id)? else {
-        return Ok(());
-    };
-    if sizing.worst_cost_at(rate).map_err(StoreError::from)? <= claimed {
-        return Ok(());
     }
-    let day = days::roll(tx, now)?;
-    let stops = &tx.environment.stops;
-    let (account, pair) = (&intent.account, &intent.request.pair);
-    let facts = facts::load(tx, account, pair, Some(&stored), stops, day, now)?;
-    let renewed = sizing.renewed(rate, &facts.policy).map_err(StoreError::from)?;
-    if !hold(tx, &stored, &renewed, &facts, day, now)? {
-        let reason = format!("{asset} is worth {rate} USD now: its limits have no room for what it may cost");
-        tracing::warn!(intent = %id, reason, "an order is cancelled");
-        cancels::request(tx, intent, &reason, &audit::daemon(), now)?;
-    }
-    Ok(())
+    Ok(found)
 }
 
 /// Dollars per unit, as an execution would be booked at; one that nobody can believe says nothing.
@@ -98,83 +88,93 @@ fn rate(
     Ok(range.filter(|range| range.is_exact()).map(|range| range.least))
 }
 
-/// What the whole order was counted with when it took its room last.
-fn claimed(connection: &Connection, id: IntentId) -> Result<Option<Usd>, StoreError> {
-    let held = of_intent(connection, id)?;
-    let cost = held.iter().find(|held| held.kind == LimitKind::PositionCost);
-    Ok(cost.map(|held| Usd::new(held.claimed)))
-}
-
-/// Holds what the order can cost and lose from now on, and says whether the limits have room for that. It
-/// is held either way: an order that works can cost what it can cost.
-fn hold(
-    tx: &Tx<'_>,
-    stored: &StoredIntent,
-    renewed: &Sizing,
-    facts: &Facts,
-    day: TradingDay,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
+fn renew(tx: &Tx<'_>, id: IntentId, rate: Price, now: Timestamp) -> Result<(), JournalError> {
+    let stored = intents::get(tx, id)?;
     let intent = &stored.intent;
-    let snapshot = snapshot(&intent.request, facts, now);
-    let part = Part::left_of(renewed, intent.filled)?;
-    let spent = fills::cost_of_order(tx, intent)?;
-    let left = part.of_cost(renewed.worst_cost.amount(), spent)?;
-    let mut claims = dollar_claims(renewed, &snapshot);
-    claims.sort_by_key(|claim| claim.kind);
-    drop_dollars(tx, intent.id)?;
-    let mut fits = true;
-    for claim in &claims {
-        let present = Present::new(day, facts, now);
-        // That less may be lost today than when it was admitted is no reason to cancel it.
-        if measures(claim.kind) == LimitKind::PositionCost && fits {
-            let claim = Claim {
-                amount: left,
-                ..claim.clone()
-            };
-            fits = take_one(tx, intent, &claim, &present)?;
-        }
-        if claim.kind == measures(claim.kind) {
-            let amount = match claim.kind {
-                LimitKind::PositionCost => left,
-                _ => part.of(claim.amount)?,
-            };
-            put(tx, stored, claim, amount)?;
-        }
+    let Some(sizing) = &intent.sizing else {
+        return Ok(());
+    };
+    let held = of_intent(tx, id)?;
+    let claimed = |kind| (held.iter().find(|held| held.kind == kind)).map(|held: &Held| held.claimed);
+    // Over, or counted by somebody else, since it was found.
+    let Some(before) = claimed(LimitKind::PositionCost) else {
+        return Ok(());
+    };
+    let cost_now = sizing.worst_cost_at(rate).map_err(StoreError::from)?;
+    if cost_now.amount() <= before {
+        return Ok(());
     }
-    Ok(fits)
+    let day = days::roll(tx, now)?;
+    let stops = &tx.environment.stops;
+    let (account, pair) = (&intent.account, &intent.request.pair);
+    let facts = facts::load(tx, account, pair, Some(&stored), stops, day, now)?;
+    let renewed = sizing.renewed(rate, &facts.policy).map_err(StoreError::from)?;
+    let cost = renewed.worst_cost.amount();
+    hold(tx, &stored, LimitKind::PositionCost, cost)?;
+    if let Some(loss) = claimed(LimitKind::DayLoss) {
+        // In proportion, so that the self-check can tell what the rate has added.
+        let loss = in_proportion(loss, cost, before)?;
+        hold(tx, &stored, LimitKind::DayLoss, loss)?;
+    }
+    let claims = dollar_claims(&renewed, &snapshot(&intent.request, &facts, now));
+    let present = Present::new(day, &facts, now);
+    if !has_room(tx, &stored, claims, &present)? {
+        let asset = pair.quote();
+        let reason = format!("{asset} is worth {rate} USD now: its limits have no room for what it may cost");
+        tracing::warn!(intent = %id, reason, "an order is cancelled");
+        cancels::request(tx, intent, &reason, &audit::daemon(), now)?;
+    }
+    Ok(())
 }
 
-fn drop_dollars(tx: &Tx<'_>, id: IntentId) -> Result<(), StoreError> {
-    tx.prepare_cached("DELETE FROM reservation WHERE intent = ?1 AND kind IN (?2, ?3)")?
+/// To 12 decimals, upwards.
+fn in_proportion(amount: Decimal, now: Decimal, before: Decimal) -> Result<Decimal, StoreError> {
+    let exact = decimal::div_up(decimal::mul(amount, now)?, before)?;
+    Ok(exact.round_dp_with_strategy(12, RoundingStrategy::ToPositiveInfinity))
+}
+
+/// Holds the order's part of `whole` from now on, whether there is room for it or not: an order that works can cost
+/// what it can cost.
+fn hold(tx: &Tx<'_>, stored: &StoredIntent, kind: LimitKind, whole: Decimal) -> Result<(), StoreError> {
+    let intent = &stored.intent;
+    let Some(sizing) = &intent.sizing else {
+        return Ok(());
+    };
+    let part = Part::left_of(sizing, intent.filled)?;
+    let amount = match kind {
+        LimitKind::PositionCost => part.of_cost(whole, fills::cost_of_order(tx, intent)?)?,
+        _ => part.of(whole)?,
+    };
+    tx.prepare_cached("UPDATE reservation SET claimed = ?3, amount = ?4 WHERE intent = ?1 AND kind = ?2")?
         .execute(params![
-            Text(&id),
-            Text(&LimitKind::PositionCost),
-            Text(&LimitKind::DayLoss)
+            Text(&intent.id),
+            Text(&kind),
+            Exact(whole),
+            Exact(amount)
         ])?;
     Ok(())
 }
 
-fn put(
+/// Whether every limit on what is held and bought has room for what the order holds now. That less may be lost today
+/// than when it was admitted is no reason to cancel it.
+fn has_room(
     tx: &Tx<'_>,
     stored: &StoredIntent,
-    whole: &Claim,
-    amount: rust_decimal::Decimal,
-) -> Result<(), StoreError> {
-    let intent = &stored.intent;
-    tx.prepare_cached(
-        "INSERT INTO reservation (intent, kind, account, user, pair, claimed, amount)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-         ON CONFLICT (intent, kind) DO UPDATE SET claimed = excluded.claimed, amount = excluded.amount",
-    )?
-    .execute(params![
-        Text(&intent.id),
-        Text(&whole.kind),
-        Text(&intent.account),
-        Text(&intent.user),
-        Text(&intent.request.pair),
-        Exact(whole.amount),
-        Exact(amount),
-    ])?;
-    Ok(())
+    claims: Vec<Claim>,
+    present: &Present,
+) -> Result<bool, StoreError> {
+    let held = of_intent(tx, stored.intent.id)?;
+    let Some(cost) = held.iter().find(|held| held.kind == LimitKind::PositionCost) else {
+        return Ok(true);
+    };
+    for claim in claims {
+        let claim = Claim {
+            amount: cost.amount,
+            ..claim
+        };
+        if measures(claim.kind) == LimitKind::PositionCost && !keeps(tx, &stored.intent, &claim, present)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

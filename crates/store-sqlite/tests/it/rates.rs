@@ -1,12 +1,14 @@
 //! What is not paid for in dollars, when it becomes dearer in them: limits hold all the same.
 
 use bursar_controls::LimitKind;
-use bursar_execution::{Admission, Dispatch, Intent, Journal, Promise, Reach, Reports, SelfCheck};
+use bursar_execution::{
+    Admission, Conditions, Dispatch, Intent, Journal, Outcome, Promise, Reach, Reports, SelfCheck,
+};
 use bursar_model::{IntentState, Side, Usd};
 use rust_decimal::Decimal;
 
 use crate::support::World;
-use crate::support::trading::{account, buy, decimal, fill, limits, wide, with_euros};
+use crate::support::trading::{account, buy, decimal, fill, kraken, limits, wide, with_euros};
 
 const PAIR: &str = "BTC-EUR";
 
@@ -192,4 +194,79 @@ async fn i3_what_the_rate_does_not_explain_is_still_found() {
         .unwrap();
 
     assert!(broken(&world).await.contains(&Promise::I3));
+}
+
+/// The loss was rounded up to cents anew where a rate had risen, and the check counted in proportion: a fraction of a
+/// cent beyond a limit that was full.
+#[tokio::test]
+async fn i3_what_may_be_lost_is_held_in_proportion_and_breaks_no_full_limit() {
+    let world = with_euros(PAIR, "100", "1.10").await;
+    world.limit(limits("100000", "5.61", 100)).await;
+    one(&world).await;
+
+    world.price("EUR-USD", "1.15").await;
+
+    let loss = held(&world, LimitKind::DayLoss).await;
+    assert_eq!(loss.round_dp(6), decimal("5.865"));
+    assert_eq!(broken(&world).await, []);
+    // A tighter policy is no reason either.
+    let tighter = bursar_controls::Policy {
+        stress_percent: Decimal::TEN,
+        ..wide()
+    };
+    world.policy(&tighter).await;
+    world.price("EUR-USD", "1.20").await;
+    assert_eq!(broken(&world).await, []);
+}
+
+#[tokio::test]
+async fn i3_an_order_whose_fate_is_not_known_is_counted_anew_too() {
+    let world = world("113").await;
+    let unknown = world.approved(buy("1", PAIR, "100")).await;
+    drop(world.dispatch(&unknown).await);
+    let lost = Outcome::Lost {
+        reason: "no answer".to_owned(),
+    };
+    world.store.conclude(unknown.id, lost, world.now()).await.unwrap();
+
+    world.price("EUR-USD", "1.15").await;
+
+    assert_eq!(cost(&world).await, decimal("117.3"));
+    assert_eq!(cancels(&world).await.len(), 1);
+}
+
+/// As it was written before rates had room.
+#[tokio::test]
+async fn an_order_that_was_counted_without_room_gets_it_with_the_first_dearer_price() {
+    let world = world("115").await;
+    let raw = rusqlite::Connection::open(world.path()).unwrap();
+    one(&world).await;
+    raw.execute_batch(
+        "UPDATE intent SET sizing = json_remove(json_set(sizing, '$.worst_cost', '110.00'), '$.worst_rate');
+         UPDATE reservation SET claimed = '110', amount = '110' WHERE kind = 'position-cost'",
+    )
+    .unwrap();
+    assert_eq!(broken(&world).await, []);
+
+    world.price("EUR-USD", "1.11").await;
+
+    assert_eq!(cost(&world).await, decimal("113.22"));
+    assert_eq!(cancels(&world).await, [""; 0]);
+    assert_eq!(broken(&world).await, []);
+}
+
+#[tokio::test]
+async fn an_order_that_cannot_be_counted_keeps_what_it_holds_and_prices_arrive() {
+    let world = world("113").await;
+    one(&world).await;
+    let raw = rusqlite::Connection::open(world.path()).unwrap();
+    raw.execute_batch("UPDATE intent SET caller = 'nobody knows'")
+        .unwrap();
+
+    world.price("EUR-USD", "1.15").await;
+
+    assert_eq!(cost(&world).await, decimal("112.2"));
+    let quotes = world.store.quotes(&kraken()).await.unwrap();
+    let euro = quotes.iter().find(|quote| quote.pair.to_string() == "EUR-USD");
+    assert_eq!(euro.unwrap().bid, "1.15".parse().unwrap());
 }
