@@ -1,14 +1,16 @@
 //! What is not paid for in dollars, when it becomes dearer in them: limits hold all the same.
 
+use bursar_broker::VenueOrderStatus;
 use bursar_controls::LimitKind;
 use bursar_execution::{
     Admission, Conditions, Dispatch, Intent, Journal, Outcome, Promise, Reach, Reports, SelfCheck,
 };
 use bursar_model::{IntentState, Side, Usd};
+use proptest::prelude::*;
 use rust_decimal::Decimal;
 
 use crate::support::World;
-use crate::support::trading::{account, buy, decimal, fill, kraken, limits, wide, with_euros};
+use crate::support::trading::{account, buy, decimal, fill, kraken, limits, listed, wide, with_euros};
 
 const PAIR: &str = "BTC-EUR";
 
@@ -269,4 +271,145 @@ async fn an_order_that_cannot_be_counted_keeps_what_it_holds_and_prices_arrive()
     let quotes = world.store.quotes(&kraken()).await.unwrap();
     let euro = quotes.iter().find(|quote| quote.pair.to_string() == "EUR-USD");
     assert_eq!(euro.unwrap().bid, "1.15".parse().unwrap());
+}
+
+/// A step that tries something; `which` chooses the order, `part` the amount.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    kind: u8,
+    which: usize,
+    part: u32,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    (0..12_u8, 0..8_usize, 1..100_u32).prop_map(|(kind, which, part)| Step { kind, which, part })
+}
+
+struct Play {
+    world: World,
+    rate: Decimal,
+    fills: usize,
+}
+
+impl Play {
+    async fn working(&self) -> Vec<Intent> {
+        let intents = self.world.store.intents(Some(&account()), 1000).await.unwrap();
+        let works = |intent: &Intent| intent.state == IntentState::Open;
+        intents.into_iter().filter(works).collect()
+    }
+
+    async fn take(&mut self, step: Step) {
+        let world = &self.world;
+        let quantity = Decimal::new(i64::from(step.part), 1).to_string();
+        match step.kind {
+            0..=3 => {
+                let pair = [PAIR, PAIR, PAIR, "BTC-USD"][step.which % 4];
+                let order = buy(&quantity, pair, "100");
+                if let Admission::Approved(intent) = world.admit(order).await
+                    && matches!(world.dispatch(&intent).await, Dispatch::Send(_))
+                {
+                    world.accepted(&intent, &format!("V{}", intent.id)).await;
+                }
+            }
+            4 | 5 => {
+                let working = self.working().await;
+                let Some(intent) = working.get(step.which % working.len().max(1)) else {
+                    return;
+                };
+                let terms = &intent.sizing.as_ref().unwrap().terms;
+                let left = terms.quantity.value() - intent.filled;
+                let part = (left * Decimal::new(i64::from(step.part), 2)).trunc_with_scale(8);
+                self.fills += 1;
+                let (id, order) = (format!("F{}", self.fills), format!("V{}", intent.id));
+                let pair = terms.pair.to_string();
+                let quantity = part.max(Decimal::new(1, 8)).min(left).to_string();
+                world
+                    .book(vec![fill(
+                        &id,
+                        &order,
+                        terms.side,
+                        &quantity,
+                        &pair,
+                        "100",
+                        world.now(),
+                    )])
+                    .await;
+            }
+            6..=8 => {
+                let by = Decimal::new(i64::from(step.part) - 45, 3);
+                self.rate = (self.rate * (Decimal::ONE + by)).round_dp(4);
+                world.price("EUR-USD", &self.rate.to_string()).await;
+            }
+            9 => {
+                let position = (u32::try_from(step.which).unwrap() * 100 + 100).to_string();
+                world.limit(limits(&position, &step.part.to_string(), 100)).await;
+            }
+            10 => {
+                let limit = |dollars: u32| Some(Usd::new(Decimal::from(dollars)));
+                let mut policy = wide();
+                policy.max_account_exposure = limit(step.part * 10);
+                policy.max_user_turnover = limit(step.part * 30);
+                policy.stress_percent = Decimal::from(step.part % 10 + 1);
+                world.policy(&policy).await;
+            }
+            _ => self.obey_cancels().await,
+        }
+    }
+
+    /// The exchange does what it was asked for.
+    async fn obey_cancels(&self) {
+        let (store, now) = (&self.world.store, self.world.now());
+        for cancel in store.pending_cancels(&account()).await.unwrap() {
+            let intent = store.intent(cancel.intent).await.unwrap();
+            let filled = intent.filled.normalize().to_string();
+            let order = listed(
+                &intent,
+                &format!("V{}", intent.id),
+                &filled,
+                VenueOrderStatus::Cancelled,
+            );
+            store.observe(&account(), vec![order], now).await.unwrap();
+        }
+    }
+
+    /// What an order can cost is held, whatever its limits say, and nothing looks like a limit that was broken.
+    async fn check(&self) -> Result<(), TestCaseError> {
+        let reservations = self.world.store.reservations(Some(&account())).await.unwrap();
+        // What was filled at another rate than this took another part of the whole.
+        for intent in (self.working().await.iter()).filter(|intent| intent.filled.is_zero()) {
+            let terms = &intent.sizing.as_ref().unwrap().terms;
+            let is_dollar = terms.pair.to_string() != PAIR;
+            let rate = if is_dollar { Decimal::ONE } else { self.rate };
+            let can_cost = terms.quantity.value() * Decimal::from(100) * rate;
+            let mut rows = reservations.iter().filter(|row| row.intent == intent.id);
+            let held = rows.find(|row| row.kind == LimitKind::PositionCost);
+            let held = held.map_or(Decimal::ZERO, |row| row.amount);
+            prop_assert!(held >= can_cost, "{held} for {can_cost} of {}", intent.id);
+        }
+        prop_assert_eq!(broken(&self.world).await, vec![]);
+        Ok(())
+    }
+}
+
+/// A case is a life of many transactions; `BURSAR_LIVES` asks for more of them.
+fn cases() -> u32 {
+    std::env::var("BURSAR_LIVES").map_or(16, |lives| lives.parse().unwrap())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn i3_whatever_a_rate_does_what_can_be_spent_is_held(steps in prop::collection::vec(step(), 1..50)) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let rate = decimal("1.1");
+            let mut play = Play { world: world("1000").await, rate, fills: 0 };
+            for step in steps {
+                play.take(step).await;
+                play.check().await?;
+            }
+            Ok::<_, TestCaseError>(())
+        })?;
+    }
 }
