@@ -8,106 +8,25 @@
 //! reservations and lots (they follow from orders and fills), and what waits to be told elsewhere.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::str::FromStr;
 
-use bursar_model::{AccountId, CredentialId, FillId, IntentId, IntentState, LatchId, UserId};
-use data_encoding::BASE64;
+use bursar_model::{IntentId, IntentState};
 use rust_decimal::Decimal;
 
-use crate::{Action, Broken, BrokenKind, CertifiedKey, Data, Hash, Outcome, Record, Value};
+use crate::{Action, Broken, BrokenKind, Data, Outcome, Record, Value};
+
+mod thing;
+mod values;
+
+pub use thing::Thing;
+pub use values::{
+    IntentFacts, KEPT_KEY, SEALED, amount_value, check_value, fill_value, key_value, latch_value,
+};
+
+use values::key_text;
 
 /// So many contradictions are kept; a store that is wrong in every row need not fill the memory.
 const KEPT: usize = 1_000;
-
-/// What is compared of a sealing, and of a key that is kept after another took its place: that it is there.
-pub const SEALED: &str = "sealed";
-pub const KEPT_KEY: &str = "kept";
-
-/// Something that the store holds and the trail knows, other than an order.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Thing {
-    User(UserId),
-    Account(AccountId),
-    Permissions(UserId),
-    Preferences(UserId),
-    Policy,
-    DayBoundary,
-    Connection(AccountId),
-    Credential(CredentialId),
-    /// What the exchange said of a key last.
-    KeyCheck(CredentialId),
-    /// A key in the place of which there is another, and that is not erased yet.
-    Superseded(CredentialId),
-    KeystoreHeader,
-    /// Somebody sealed the key store.
-    Sealing,
-    CheckpointKey(u32),
-    Fill(AccountId, FillId),
-    Latch(LatchId),
-    Cancel(IntentId),
-    /// More loss allowed for a user's trading day.
-    LossAllowed(UserId, String),
-    TradingDay(String),
-    /// An order at the venue that is not ours. Forgotten again when it turns out to be.
-    External(AccountId, String),
-    StoreFormat,
-}
-
-impl fmt::Display for Thing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::User(id) => write!(f, "user `{id}`"),
-            Self::Account(id) => write!(f, "account `{id}`"),
-            Self::Permissions(id) => write!(f, "permissions of `{id}`"),
-            Self::Preferences(id) => write!(f, "preferences of `{id}`"),
-            Self::Policy => f.write_str("the limits for everybody"),
-            Self::DayBoundary => f.write_str("the beginning of trading days"),
-            Self::Connection(id) => write!(f, "connection of `{id}`"),
-            Self::Credential(id) => write!(f, "credential `{id}`"),
-            Self::KeyCheck(id) => write!(f, "check of credential `{id}`"),
-            Self::Superseded(id) => write!(f, "credential `{id}`, in the place of which there is another"),
-            Self::KeystoreHeader => f.write_str("the key store header"),
-            Self::Sealing => f.write_str("the sealing of the key store"),
-            Self::CheckpointKey(generation) => write!(f, "checkpoint key {generation}"),
-            Self::Fill(account, id) => write!(f, "fill `{id}` of `{account}`"),
-            Self::Latch(id) => write!(f, "switch `{id}`"),
-            Self::Cancel(id) => write!(f, "cancel of order {id}"),
-            Self::LossAllowed(user, day) => write!(f, "loss allowed to `{user}` on {day}"),
-            Self::TradingDay(day) => write!(f, "trading day {day}"),
-            Self::External(account, id) => write!(f, "foreign order `{id}` of `{account}`"),
-            Self::StoreFormat => f.write_str("the format of the store"),
-        }
-    }
-}
-
-/// What is compared of an order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IntentFacts {
-    pub state: IntentState,
-    pub attempts: u32,
-    /// What its fills sum up to.
-    pub filled: Decimal,
-    /// The hash of the bytes that determine it at the venue.
-    pub terms: Option<Hash>,
-}
-
-impl fmt::Display for IntentFacts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            state,
-            attempts,
-            filled,
-            terms,
-        } = self;
-        let filled = filled.normalize();
-        write!(f, "{state}, sent {attempts} times, filled {filled}")?;
-        match terms {
-            Some(terms) => write!(f, ", terms {terms}"),
-            None => Ok(()),
-        }
-    }
-}
 
 /// A state, and the record that it was last changed by.
 #[derive(Clone, Debug)]
@@ -454,41 +373,6 @@ fn text<'a>(data: &'a Data, key: &str) -> Option<&'a str> {
 
 fn parsed<T: FromStr>(data: &Data, key: &str) -> Option<T> {
     text(data, key)?.parse().ok()
-}
-
-/// What is compared of a fill.
-pub fn fill_value(intent: IntentId, side: &str, pair: &str, quantity: Decimal, price: Decimal) -> String {
-    let (quantity, price) = (quantity.normalize(), price.normalize());
-    format!("{side} {quantity} {pair} at {price} for {intent}")
-}
-
-/// What is compared of a switch.
-pub fn latch_value(scope: &str, mode: &str, cause: &str, is_on: bool) -> String {
-    let state = if is_on { "on" } else { "off" };
-    format!("{mode} of {scope} for {cause}, {state}")
-}
-
-/// What is compared of what an exchange said of a key.
-pub const fn check_value(is_admitted: bool) -> &'static str {
-    if is_admitted { "admitted" } else { "refused" }
-}
-
-/// What is compared of a key that signs checkpoints.
-pub fn key_value(key: &CertifiedKey) -> String {
-    key_text(&BASE64.encode(key.key.as_bytes()), key.seq)
-}
-
-fn key_text(public_key: &str, seq: u64) -> String {
-    format!("{public_key} by record {seq}")
-}
-
-/// An amount without its currency and without zeros at its end.
-pub fn amount_value(amount: &str) -> String {
-    let number = amount.split(' ').next().unwrap_or_default();
-    match number.parse::<Decimal>() {
-        Ok(number) => number.normalize().to_string(),
-        Err(_) => amount.to_owned(),
-    }
 }
 
 #[cfg(test)]

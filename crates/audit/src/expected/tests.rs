@@ -1,10 +1,11 @@
 //! A small story, what a store holds after it, and every way in which the two can differ.
 
+use bursar_model::{AccountId, CredentialId, LatchId, UserId};
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::*;
-use crate::{Actor, ActorKind, Draft, Head, Origin, StoreId, Subject, chain};
+use crate::{Actor, ActorKind, Draft, Hash, Head, Origin, StoreId, Subject, chain};
 
 fn account() -> AccountId {
     "kraken-ilves".parse().unwrap()
