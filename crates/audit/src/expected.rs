@@ -328,6 +328,11 @@ impl Expected {
         }
     }
 
+    /// What the store derived of recorded things, and does not follow from them.
+    pub fn contradicted(&mut self, detail: String) {
+        self.orphan(0, detail);
+    }
+
     /// Whether any record speaks of it, and it was not compared yet.
     pub fn knows(&self, thing: &Thing) -> bool {
         self.things.contains_key(thing)

@@ -10,8 +10,8 @@ use rusqlite::{Connection, OptionalExtension};
 use crate::audit::{self, stored};
 use crate::checkpoints::{certified_keys, kept_before};
 use crate::error::StoreError;
-use crate::holdings;
 use crate::store::SqliteStore;
+use crate::{checks, holdings};
 
 /// What a verification is to look at.
 #[derive(Clone, Debug, Default)]
@@ -177,5 +177,6 @@ fn join(connection: &Connection) -> Result<Vec<Broken>, StoreError> {
         }
     }
     holdings::compare(connection, &mut expected)?;
+    checks::each_contradiction(connection, |detail| expected.contradicted(detail))?;
     Ok(expected.finish())
 }
