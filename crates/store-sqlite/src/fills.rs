@@ -316,7 +316,13 @@ fn write_into_ledger(
         .text("price", fill.fill.price)
         .text("fee", &fill.fill.fee)
         .text("realised_usd", realised)
-        .text("day", day.key);
+        .text("day", day.key)
+        .text("at", fill.fill.at)
+        .text("venue_order_id", &fill.fill.venue_order_id)
+        .text("liquidity", fill.fill.liquidity)
+        .text("usd_rate", fill.usd_rate)
+        .text("fee_usd", fill.fee_usd)
+        .flag("fee_is_estimated", fill.fee_is_estimated);
     let subject = Subject {
         fill: Some(fill.fill.id.clone()),
         user: Some(intent.user.clone()),

@@ -4,6 +4,7 @@ use std::fmt;
 
 use bursar_model::{IntentId, IntentState};
 use data_encoding::BASE64;
+use jiff::Timestamp;
 use rust_decimal::Decimal;
 
 use crate::{CertifiedKey, Hash};
@@ -41,15 +42,136 @@ impl fmt::Display for IntentFacts {
 }
 
 /// What is compared of a fill.
-pub fn fill_value(intent: IntentId, side: &str, pair: &str, quantity: Decimal, price: Decimal) -> String {
-    let (quantity, price) = (quantity.normalize(), price.normalize());
-    format!("{side} {quantity} {pair} at {price} for {intent}")
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FillFacts<'a> {
+    pub intent: IntentId,
+    pub user: &'a str,
+    pub side: &'a str,
+    pub pair: &'a str,
+    pub quantity: Decimal,
+    pub price: Decimal,
+    /// With its asset.
+    pub fee: &'a str,
+    /// The trading day in which it counts.
+    pub day: &'a str,
+    pub booked_at: Timestamp,
+}
+
+impl fmt::Display for FillFacts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            intent,
+            user,
+            side,
+            pair,
+            quantity,
+            price,
+            fee,
+            day,
+            booked_at,
+        } = self;
+        let (quantity, price, fee) = (quantity.normalize(), price.normalize(), amount_with_asset(fee));
+        let booked_at = recorded(*booked_at);
+        write!(
+            f,
+            "{side} {quantity} {pair} at {price} for {intent} of {user}, fee {fee}, booked at {booked_at} in {day}"
+        )
+    }
+}
+
+/// What is compared of a fill beside that, since records say it: what else its worth depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BookingFacts<'a> {
+    /// When the venue executed it.
+    pub at: &'a str,
+    pub venue_order_id: &'a str,
+    pub liquidity: &'a str,
+    /// Dollars per unit of the quote asset.
+    pub usd_rate: Decimal,
+    pub fee_usd: &'a str,
+    pub fee_is_estimated: bool,
+}
+
+impl fmt::Display for BookingFacts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            at,
+            venue_order_id,
+            liquidity,
+            usd_rate,
+            fee_usd,
+            fee_is_estimated,
+        } = self;
+        let (usd_rate, fee) = (usd_rate.normalize(), amount_value(fee_usd));
+        let estimated = if *fee_is_estimated { "estimated " } else { "" };
+        write!(
+            f,
+            "{liquidity} of order {venue_order_id} at {at}, a dollar rate of {usd_rate}, {estimated}fee {fee}"
+        )
+    }
 }
 
 /// What is compared of a switch.
 pub fn latch_value(scope: &str, mode: &str, cause: &str, is_on: bool) -> String {
     let state = if is_on { "on" } else { "off" };
     format!("{mode} of {scope} for {cause}, {state}")
+}
+
+/// What is compared of a switch beside that. `day` and `how` as they are stored; neither: a person ends it.
+pub fn latch_terms(tripped_at: Timestamp, day: Option<&str>, how: Option<&str>) -> String {
+    let since = recorded(tripped_at);
+    let day = day.map_or_else(String::new, |day| format!(" with day {day}"));
+    let how = how.map_or_else(String::new, |how| format!(" by {how}"));
+    format!("on since {since}, ends{day}{how}")
+}
+
+/// What is compared of a halt that was proved.
+pub fn halt_value(verified_at: Timestamp) -> String {
+    format!("proved at {}", recorded(verified_at))
+}
+
+/// What is compared of a proposal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProposalFacts<'a> {
+    /// Of the measure.
+    pub hash: Option<&'a Hash>,
+    pub proposed_by: &'a str,
+    pub proposed_at: Timestamp,
+    pub expires_at: &'a str,
+    /// As a record keeps it: cut, and fit for a line.
+    pub evidence: &'a str,
+}
+
+impl fmt::Display for ProposalFacts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            hash,
+            proposed_by,
+            proposed_at,
+            expires_at,
+            evidence,
+        } = self;
+        let hash = hash.map_or_else(String::new, ToString::to_string);
+        let proposed_at = recorded(*proposed_at);
+        write!(
+            f,
+            "{hash} by {proposed_by} at {proposed_at} until {expires_at} for `{evidence}`, "
+        )
+    }
+}
+
+/// What a proposal is as long as nobody has decided on it.
+pub const WAITING: &str = "waiting";
+
+/// What became of a proposal.
+pub fn verdict_value(is_approved: bool, by: &str) -> String {
+    let verdict = if is_approved { "approved" } else { "rejected" };
+    format!("{verdict} by {by}")
+}
+
+/// What is compared of the setting whether one person may do what takes two.
+pub const fn alone_value(is_alone: bool) -> &'static str {
+    if is_alone { "one may" } else { "it takes two" }
 }
 
 /// What is compared of what an exchange said of a key.
@@ -73,4 +195,15 @@ pub fn amount_value(amount: &str) -> String {
         Ok(number) => number.normalize().to_string(),
         Err(_) => amount.to_owned(),
     }
+}
+
+/// An amount with its currency, without zeros at the end of its number.
+fn amount_with_asset(amount: &str) -> String {
+    let (_, asset) = amount.split_once(' ').unwrap_or_default();
+    format!("{} {asset}", amount_value(amount))
+}
+
+/// A moment as exactly as records have it.
+fn recorded(at: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
 }
