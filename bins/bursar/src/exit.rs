@@ -216,7 +216,7 @@ impl From<ApprovalError> for Failure {
             | ApprovalError::Expired { .. }
             | ApprovalError::Decided { .. }
             | ApprovalError::Refused { .. } => Exit::Refused,
-            ApprovalError::Altered { .. } => Exit::Failed,
+            ApprovalError::Altered { .. } | ApprovalError::Unrecorded { .. } => Exit::Failed,
         };
         Self::of(exit, &error, error.hint())
     }

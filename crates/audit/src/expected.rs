@@ -4,110 +4,37 @@
 //! Records go in through [`Expected::take`] in order, then everything that the store holds through
 //! [`Expected::held_intent`] and [`Expected::held`]; [`Expected::finish`] says what has no counterpart.
 //!
-//! Left out, because no record is written of it: prices, balances, an exchange's rules, notes,
-//! reservations and lots (they follow from orders and fills), and what waits to be told elsewhere.
+//! A record of an earlier version can say less of a thing. What it does not say is a [`Thing`] of its own
+//! ([`Thing::Booking`]), which is compared only where a record knows it.
+//!
+//! Left out is what no record is written of. What follows from recorded things is for the store to derive
+//! again ([`Expected::contradicted`]); its list of tables says which is which.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::str::FromStr;
 
-use bursar_model::{AccountId, CredentialId, FillId, IntentId, IntentState, LatchId, UserId};
-use data_encoding::BASE64;
+use bursar_model::{ApprovalId, IntentId, IntentState};
 use rust_decimal::Decimal;
 
-use crate::{Action, Broken, BrokenKind, CertifiedKey, Data, Hash, Outcome, Record, Value};
+use crate::{Action, Broken, BrokenKind, Outcome, Record, Value};
+
+mod records;
+mod thing;
+mod values;
+
+pub use thing::Thing;
+pub use values::{
+    BookingFacts, FillFacts, IntentFacts, KEPT_KEY, ProposalFacts, SEALED, WAITING, alone_value,
+    amount_value, check_value, halt_value, key_value, latch_terms, latch_value, verdict_value,
+};
+
+use records::{booking_facts, fill_facts, integer, parsed, proposal_facts, text};
+use values::key_text;
 
 /// So many contradictions are kept; a store that is wrong in every row need not fill the memory.
 const KEPT: usize = 1_000;
 
-/// What is compared of a sealing, and of a key that is kept after another took its place: that it is there.
-pub const SEALED: &str = "sealed";
-pub const KEPT_KEY: &str = "kept";
-
-/// Something that the store holds and the trail knows, other than an order.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Thing {
-    User(UserId),
-    Account(AccountId),
-    Permissions(UserId),
-    Preferences(UserId),
-    Policy,
-    DayBoundary,
-    Connection(AccountId),
-    Credential(CredentialId),
-    /// What the exchange said of a key last.
-    KeyCheck(CredentialId),
-    /// A key in the place of which there is another, and that is not erased yet.
-    Superseded(CredentialId),
-    KeystoreHeader,
-    /// Somebody sealed the key store.
-    Sealing,
-    CheckpointKey(u32),
-    Fill(AccountId, FillId),
-    Latch(LatchId),
-    Cancel(IntentId),
-    /// More loss allowed for a user's trading day.
-    LossAllowed(UserId, String),
-    TradingDay(String),
-    /// An order at the venue that is not ours. Forgotten again when it turns out to be.
-    External(AccountId, String),
-    StoreFormat,
-}
-
-impl fmt::Display for Thing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::User(id) => write!(f, "user `{id}`"),
-            Self::Account(id) => write!(f, "account `{id}`"),
-            Self::Permissions(id) => write!(f, "permissions of `{id}`"),
-            Self::Preferences(id) => write!(f, "preferences of `{id}`"),
-            Self::Policy => f.write_str("the limits for everybody"),
-            Self::DayBoundary => f.write_str("the beginning of trading days"),
-            Self::Connection(id) => write!(f, "connection of `{id}`"),
-            Self::Credential(id) => write!(f, "credential `{id}`"),
-            Self::KeyCheck(id) => write!(f, "check of credential `{id}`"),
-            Self::Superseded(id) => write!(f, "credential `{id}`, in the place of which there is another"),
-            Self::KeystoreHeader => f.write_str("the key store header"),
-            Self::Sealing => f.write_str("the sealing of the key store"),
-            Self::CheckpointKey(generation) => write!(f, "checkpoint key {generation}"),
-            Self::Fill(account, id) => write!(f, "fill `{id}` of `{account}`"),
-            Self::Latch(id) => write!(f, "switch `{id}`"),
-            Self::Cancel(id) => write!(f, "cancel of order {id}"),
-            Self::LossAllowed(user, day) => write!(f, "loss allowed to `{user}` on {day}"),
-            Self::TradingDay(day) => write!(f, "trading day {day}"),
-            Self::External(account, id) => write!(f, "foreign order `{id}` of `{account}`"),
-            Self::StoreFormat => f.write_str("the format of the store"),
-        }
-    }
-}
-
-/// What is compared of an order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IntentFacts {
-    pub state: IntentState,
-    pub attempts: u32,
-    /// What its fills sum up to.
-    pub filled: Decimal,
-    /// The hash of the bytes that determine it at the venue.
-    pub terms: Option<Hash>,
-}
-
-impl fmt::Display for IntentFacts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            state,
-            attempts,
-            filled,
-            terms,
-        } = self;
-        let filled = filled.normalize();
-        write!(f, "{state}, sent {attempts} times, filled {filled}")?;
-        match terms {
-            Some(terms) => write!(f, ", terms {terms}"),
-            None => Ok(()),
-        }
-    }
-}
+/// Since this format a store keeps a mark of every key that was erased.
+const FIRST_WITH_TOMBSTONES: i64 = 11;
 
 /// A state, and the record that it was last changed by.
 #[derive(Clone, Debug)]
@@ -122,6 +49,8 @@ pub struct Expected {
     intents: HashMap<IntentId, Last<IntentFacts>>,
     things: HashMap<Thing, Last<String>>,
     orphans: Vec<Broken>,
+    /// The record since which every key that is erased leaves its mark.
+    marks_since: Option<u64>,
 }
 
 impl Expected {
@@ -134,6 +63,8 @@ impl Expected {
         self.take_intent(record);
         self.take_people(record);
         self.take_keys(record);
+        self.take_approval(record);
+        self.take_latch(record);
         self.take_rest(record);
     }
 
@@ -198,16 +129,17 @@ impl Expected {
         let (Some(account), Some(fill)) = (&record.subject.account, &record.subject.fill) else {
             return self.orphan(record.seq, "a fill without its account or id".to_owned());
         };
-        let quantity: Decimal = parsed(&record.data, "quantity").unwrap_or_default();
-        let price: Decimal = parsed(&record.data, "price").unwrap_or_default();
-        let side = text(&record.data, "side").unwrap_or_default();
-        let pair = text(&record.data, "pair").unwrap_or_default();
-        let value = fill_value(id, side, pair, quantity, price);
         let thing = Thing::Fill(account.clone(), fill.clone());
         if self.things.contains_key(&thing) {
             self.orphan(record.seq, format!("{thing} is booked for a second time"));
         }
-        self.put(record, thing, value);
+        let facts = fill_facts(record, id);
+        self.put(record, thing, facts.to_string());
+        if let Some(booking) = booking_facts(record) {
+            let thing = Thing::Booking(account.clone(), fill.clone());
+            self.put(record, thing, booking.to_string());
+        }
+        let quantity = facts.quantity;
         match self.intents.get_mut(&id) {
             Some(last) => {
                 last.value.filled = last.value.filled.checked_add(quantity).unwrap_or(Decimal::MAX);
@@ -261,10 +193,7 @@ impl Expected {
     }
 
     fn take_keys(&mut self, record: &Record) {
-        let version = |key| match record.data.get(key) {
-            Some(Value::Integer(version)) => Some(version.to_string()),
-            _ => None,
-        };
+        let version = |key| integer(&record.data, key).map(|version| version.to_string());
         if let Some(id) = record.subject.credential {
             match record.action {
                 Action::CredentialStored | Action::CredentialRotated => {
@@ -283,6 +212,9 @@ impl Expected {
                     self.things.remove(&Thing::Credential(id));
                     self.things.remove(&Thing::KeyCheck(id));
                     self.things.remove(&Thing::Superseded(id));
+                    if let Some(account) = &record.subject.account {
+                        self.put(record, Thing::Tombstone(id), account.as_str());
+                    }
                 }
                 Action::CredentialChecked | Action::CredentialRefused => {
                     let value = check_value(record.outcome == Outcome::Allowed);
@@ -316,36 +248,87 @@ impl Expected {
         }
     }
 
+    fn take_approval(&mut self, record: &Record) {
+        if let Action::StoreRestored = record.action {
+            // Versions before that recorded each of them.
+            if integer(&record.data, "proposals_rejected").is_some() {
+                self.reject_waiting(record);
+            }
+            return;
+        }
+        let Some(id) = parsed::<ApprovalId>(&record.data, "approval") else {
+            return;
+        };
+        match record.action {
+            Action::ApprovalProposed => {
+                let thing = Thing::Approval(id);
+                if self.things.contains_key(&thing) {
+                    self.orphan(record.seq, format!("{thing} is made for a second time"));
+                }
+                self.put(record, thing, format!("{}{WAITING}", proposal_facts(record)));
+            }
+            Action::ApprovalApproved => self.decide(record, Thing::Approval(id), true),
+            Action::ApprovalRejected => self.decide(record, Thing::Approval(id), false),
+            _ => {}
+        }
+    }
+
+    fn decide(&mut self, record: &Record, thing: Thing, is_approved: bool) {
+        let known = self.things.get(&thing);
+        let Some(proposal) = known.and_then(|last| last.value.strip_suffix(WAITING)) else {
+            let detail = format!("{thing} is decided on, but did not wait");
+            return self.orphan(record.seq, detail);
+        };
+        let verdict = verdict_value(is_approved, &record.actor.to_string());
+        let value = format!("{proposal}{verdict}");
+        self.put(record, thing, value);
+    }
+
+    fn reject_waiting(&mut self, record: &Record) {
+        let waiting: Vec<Thing> = (self.things.iter())
+            .filter(|(thing, last)| matches!(thing, Thing::Approval(_)) && last.value.ends_with(WAITING))
+            .map(|(thing, _)| thing.clone())
+            .collect();
+        for thing in waiting {
+            self.decide(record, thing, false);
+        }
+    }
+
+    fn take_latch(&mut self, record: &Record) {
+        let Some(id) = record.subject.latch else { return };
+        let data = &record.data;
+        let word = |key| text(data, key).unwrap_or_default();
+        let of = |is_on| latch_value(word("scope"), word("mode"), word("cause"), is_on);
+        match record.action {
+            Action::LatchTripped => {
+                if self.things.contains_key(&Thing::Latch(id)) {
+                    let detail = format!("switch `{id}` is turned on for a second time");
+                    self.orphan(record.seq, detail);
+                }
+                let terms = latch_terms(record.at, text(data, "clear_day"), text(data, "clear_how"));
+                self.put(record, Thing::Latch(id), of(true));
+                self.put(record, Thing::LatchTerms(id), terms);
+            }
+            Action::LatchCleared => {
+                let before = self.things.get(&Thing::Latch(id)).map(|last| &last.value);
+                if before != Some(&of(true)) {
+                    self.orphan(record.seq, format!("switch `{id}` is turned off, but was not on"));
+                }
+                self.put(record, Thing::Latch(id), of(false));
+            }
+            Action::LatchVerified => {
+                if let Some(account) = record.subject.account.clone() {
+                    self.put(record, Thing::Halt(id, account), halt_value(record.at));
+                }
+            }
+            _ => {}
+        }
+    }
+
     fn take_rest(&mut self, record: &Record) {
         let data = &record.data;
         let word = |key| text(data, key).unwrap_or_default();
-        let format = |key| match data.get(key) {
-            Some(Value::Integer(format)) => format.to_string(),
-            _ => String::new(),
-        };
         match record.action {
-            Action::LatchTripped => {
-                if let Some(id) = record.subject.latch {
-                    let value = latch_value(word("scope"), word("mode"), word("cause"), true);
-                    if self.things.contains_key(&Thing::Latch(id)) {
-                        self.orphan(
-                            record.seq,
-                            format!("switch `{id}` is turned on for a second time"),
-                        );
-                    }
-                    self.put(record, Thing::Latch(id), value);
-                }
-            }
-            Action::LatchCleared => {
-                if let Some(id) = record.subject.latch {
-                    let of = |is_on| latch_value(word("scope"), word("mode"), word("cause"), is_on);
-                    let before = self.things.get(&Thing::Latch(id)).map(|last| last.value.clone());
-                    if before != Some(of(true)) {
-                        self.orphan(record.seq, format!("switch `{id}` is turned off, but was not on"));
-                    }
-                    self.put(record, Thing::Latch(id), of(false));
-                }
-            }
             Action::LossAllowed => {
                 if let Some(user) = record.subject.user.clone() {
                     let thing = Thing::LossAllowed(user, word("day").to_owned());
@@ -362,10 +345,29 @@ impl Expected {
                     self.put(record, Thing::External(account, id), "seen");
                 }
             }
-            Action::StoreInitialised => self.put(record, Thing::StoreFormat, format("format")),
-            Action::StoreMigrated => self.put(record, Thing::StoreFormat, format("to")),
+            Action::PeopleAloneSet => {
+                if let Some(Value::Bool(alone)) = data.get("alone") {
+                    self.put(record, Thing::Alone, alone_value(*alone));
+                }
+            }
+            Action::StoreInitialised => self.take_format(record, "format"),
+            Action::StoreMigrated => self.take_format(record, "to"),
+            Action::StoreRestored => {
+                if let Some(epoch) = integer(data, "epoch") {
+                    self.put(record, Thing::Epoch, epoch.to_string());
+                }
+            }
             _ => {}
         }
+    }
+
+    fn take_format(&mut self, record: &Record, key: &str) {
+        let format = integer(&record.data, key);
+        if format.is_some_and(|format| format >= FIRST_WITH_TOMBSTONES) {
+            self.marks_since.get_or_insert(record.seq);
+        }
+        let format = format.map_or_else(String::new, |format| format.to_string());
+        self.put(record, Thing::StoreFormat, format);
     }
 
     fn put(&mut self, record: &Record, thing: Thing, value: impl Into<String>) {
@@ -409,6 +411,11 @@ impl Expected {
         }
     }
 
+    /// What the store derived of recorded things, and does not follow from them.
+    pub fn contradicted(&mut self, detail: String) {
+        self.orphan(0, detail);
+    }
+
     /// Whether any record speaks of it, and it was not compared yet.
     pub fn knows(&self, thing: &Thing) -> bool {
         self.things.contains_key(thing)
@@ -425,7 +432,13 @@ impl Expected {
         }
         let things = std::mem::take(&mut self.things);
         for (thing, last) in things {
-            if !matches!(thing, Thing::External(..)) {
+            let may_be_gone = match &thing {
+                Thing::External(..) => true,
+                // Erased before marks were kept.
+                Thing::Tombstone(_) => self.marks_since.is_none_or(|first| last.seq < first),
+                _ => false,
+            };
+            if !may_be_gone {
                 self.orphan(last.seq, format!("{thing} ({}) is not in the store", last.value));
             }
         }
@@ -442,52 +455,6 @@ impl Expected {
                 detail,
             });
         }
-    }
-}
-
-fn text<'a>(data: &'a Data, key: &str) -> Option<&'a str> {
-    match data.get(key)? {
-        Value::Text(text) => Some(text),
-        _ => None,
-    }
-}
-
-fn parsed<T: FromStr>(data: &Data, key: &str) -> Option<T> {
-    text(data, key)?.parse().ok()
-}
-
-/// What is compared of a fill.
-pub fn fill_value(intent: IntentId, side: &str, pair: &str, quantity: Decimal, price: Decimal) -> String {
-    let (quantity, price) = (quantity.normalize(), price.normalize());
-    format!("{side} {quantity} {pair} at {price} for {intent}")
-}
-
-/// What is compared of a switch.
-pub fn latch_value(scope: &str, mode: &str, cause: &str, is_on: bool) -> String {
-    let state = if is_on { "on" } else { "off" };
-    format!("{mode} of {scope} for {cause}, {state}")
-}
-
-/// What is compared of what an exchange said of a key.
-pub const fn check_value(is_admitted: bool) -> &'static str {
-    if is_admitted { "admitted" } else { "refused" }
-}
-
-/// What is compared of a key that signs checkpoints.
-pub fn key_value(key: &CertifiedKey) -> String {
-    key_text(&BASE64.encode(key.key.as_bytes()), key.seq)
-}
-
-fn key_text(public_key: &str, seq: u64) -> String {
-    format!("{public_key} by record {seq}")
-}
-
-/// An amount without its currency and without zeros at its end.
-pub fn amount_value(amount: &str) -> String {
-    let number = amount.split(' ').next().unwrap_or_default();
-    match number.parse::<Decimal>() {
-        Ok(number) => number.normalize().to_string(),
-        Err(_) => amount.to_owned(),
     }
 }
 

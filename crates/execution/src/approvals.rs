@@ -250,6 +250,9 @@ pub enum ApprovalError {
     /// What is stored is not what was proposed.
     #[error("proposal `{id}` does not have the hash that was recorded when it was made")]
     Altered { id: ApprovalId },
+    /// A row without its record is nobody's proposal.
+    #[error("the audit trail does not say that proposal `{id}` was made as it is stored and waits")]
+    Unrecorded { id: ApprovalId },
     /// The facts do not allow it.
     #[error("rule {rule}: {why}")]
     Refused {
@@ -272,8 +275,8 @@ impl ApprovalError {
             }
             Self::Expired { .. } => "propose it again",
             Self::Decided { .. } => "look at it with `bursar approvals --all`",
-            Self::Altered { .. } => {
-                "somebody changed the store: run `bursar check` and `bursar audit verify`"
+            Self::Altered { .. } | Self::Unrecorded { .. } => {
+                "somebody changed the store: run `bursar check` and `bursar audit verify --deep`"
             }
             Self::Refused { hint, .. } => hint,
             Self::Journal(error) => error.hint(),

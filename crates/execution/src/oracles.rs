@@ -4,12 +4,12 @@
 //! The store reads the facts; the daemon asks every minute, `bursar check` whenever somebody wants to
 //! know, and the tests ask of stores that were tampered with.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use bursar_audit::{Action, Data, Record, Value};
 use bursar_controls::{Latch, LatchMode, LimitKind};
-use bursar_ledger::{LedgerFill, Lot, LotMethod, replay};
+use bursar_ledger::{ClosedLot, LedgerFill, Lot, LotMethod, Replayed, replay};
 use bursar_model::{AccountId, BrokerId, FillId, IntentId, IntentState, Pair, UserId, VenueOrderId, decimal};
 use bursar_permissions::Caller;
 use jiff::Timestamp;
@@ -108,7 +108,10 @@ pub struct PairFacts {
     pub account: AccountId,
     pub pair: Pair,
     pub lots: Vec<Lot>,
+    pub closed: Vec<ClosedLot>,
     pub fills: Vec<LedgerFill>,
+    /// Rows of it that contradict themselves. Looked for only when everything is checked.
+    pub misfits: Vec<String>,
 }
 
 /// What is used and reserved of a limit, and what the limit was when something of it was taken last.
@@ -290,8 +293,8 @@ fn fills_add_up(order: &OrderFacts) -> Option<Violation> {
     })
 }
 
-/// I7, of one pair: what is held is what the executions leave.
-fn ledger_is_fills(pair: &PairFacts) -> Option<Violation> {
+/// I7, of one pair: what is held and what was closed is what the executions give.
+pub fn ledger_is_fills(pair: &PairFacts) -> Option<Violation> {
     let subject = format!("{} {}", pair.account, pair.pair);
     let replayed = match replay(&pair.fills, LotMethod::default()) {
         Ok(replayed) => replayed,
@@ -308,15 +311,41 @@ fn ledger_is_fills(pair: &PairFacts) -> Option<Violation> {
         all.sort();
         all
     };
-    (quantity(&replayed.lots) != quantity(&pair.lots)).then(|| {
+    if quantity(&replayed.lots) != quantity(&pair.lots) {
         let sum = |lots: &[Lot]| -> Decimal { lots.iter().map(|lot| lot.quantity.value()).sum() };
         let facts = format!(
             "the ledger holds {}, its executions leave {}",
             sum(&pair.lots).normalize(),
             sum(&replayed.lots).normalize()
         );
-        Violation::of(Promise::I7, subject, facts)
-    })
+        return Some(Violation::of(Promise::I7, subject, facts));
+    }
+    let facts = other_lot(&replayed, pair).or_else(|| pair.misfits.first().cloned())?;
+    Some(Violation::of(Promise::I7, subject, facts))
+}
+
+/// A lot of the right quantity with another cost, day or owner; or something closed that was not.
+fn other_lot(replayed: &Replayed, pair: &PairFacts) -> Option<String> {
+    if let Some(id) = difference(&replayed.lots, &pair.lots, |lot| &lot.id) {
+        return Some(format!("lot `{id}` is not what its executions leave"));
+    }
+    let key = |closed: &ClosedLot| (closed.lot.clone(), closed.closed_by.clone());
+    let (lot, by) = difference(&replayed.closed, &pair.closed, key)?;
+    Some(format!(
+        "what execution `{by}` closed of lot `{lot}` is not what is booked"
+    ))
+}
+
+/// The key of the first that is in one of them only, or differs.
+fn difference<'a, T: PartialEq, K: Ord + Clone>(
+    ones: &'a [T],
+    others: &'a [T],
+    key: impl Fn(&'a T) -> K,
+) -> Option<K> {
+    let by_key = |all: &'a [T]| -> BTreeMap<K, &'a T> { all.iter().map(|one| (key(one), one)).collect() };
+    let (ones, others) = (by_key(ones), by_key(others));
+    let mut keys = ones.keys().chain(others.keys());
+    keys.find(|key| ones.get(*key) != others.get(*key)).cloned()
 }
 
 /// I8.

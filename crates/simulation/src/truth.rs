@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bursar_audit::{Log as _, Record, VerifyReport, verify_log};
+use bursar_audit::{Log as _, Record, VerifyReport};
 use bursar_execution::{
     BookedFill, Intent, IntentFilter, Journal, LatchRecord, OutboxEvent, Reports, ReservationRow, UserDay,
 };
 use bursar_ledger::{Entry, Lot};
 use bursar_model::{AccountId, Fill, IntentId, UserId};
-use bursar_store_sqlite::SqliteStore;
+use bursar_store_sqlite::{SqliteStore, Verification};
 
 use crate::log::Event;
 use crate::machine::Machine;
@@ -43,7 +43,11 @@ impl Segment {
                 fills.push((account.clone(), fill, entries));
             }
         }
-        let verified = verify_log(store, &[]).await.unwrap();
+        let deep = Verification {
+            deep: true,
+            ..Verification::default()
+        };
+        let verified = store.verify_trail(deep).await.unwrap().report;
         let trail = store.records(1, u32::MAX).await.unwrap();
         Self {
             intents: intents.into_iter().map(|intent| (intent.id, intent)).collect(),

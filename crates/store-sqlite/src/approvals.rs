@@ -1,7 +1,8 @@
 //! What takes two people: the proposals, and carrying them out in the transaction of the approval.
 
 use async_trait::async_trait;
-use bursar_audit::{Action, Data, Draft, Hash, Subject};
+use bursar_audit::expected::{ProposalFacts, Thing, WAITING, alone_value, verdict_value};
+use bursar_audit::{Action, Data, Draft, Hash, Subject, outside};
 use bursar_auth::{Act, Principal};
 use bursar_controls::Policy;
 use bursar_execution::approvals::GOOD_FOR;
@@ -19,7 +20,7 @@ use crate::resolutions;
 use crate::store::SqliteStore;
 use crate::values::{Moment, Text, json, moment};
 use crate::writer::Tx;
-use crate::{conditions, days, intents, losses};
+use crate::{conditions, days, filing, intents, losses, trail};
 
 const COLUMNS: &str =
     "id, body, hash, proposed_by, proposed_at, reason, evidence, expires_at, decided_by, decided_at,
@@ -64,16 +65,30 @@ impl Approvals for SqliteStore {
     }
 }
 
+/// Whoever can write to the file can turn the row: it is believed as far as the trail says the same.
 pub(crate) fn works_alone(connection: &Connection) -> Result<bool, StoreError> {
-    let alone: Option<bool> = connection
+    if !stored_alone(connection)?.unwrap_or(false) {
+        return Ok(false);
+    }
+    let is_recorded = trail::bears_out(connection, filing::ALONE, &Thing::Alone, alone_value(true))?;
+    if !is_recorded {
+        tracing::warn!(
+            "the store says that one person may do what takes two, and the audit trail does not: it takes two"
+        );
+    }
+    Ok(is_recorded)
+}
+
+/// As the row says; `None` where nobody ever set it.
+pub(crate) fn stored_alone(connection: &Connection) -> Result<Option<bool>, StoreError> {
+    Ok(connection
         .prepare_cached("SELECT alone FROM people WHERE id = 1")?
         .query_row([], |row| row.get(0))
-        .optional()?;
-    Ok(alone.unwrap_or(false))
+        .optional()?)
 }
 
 pub(crate) fn set_works_alone(tx: &Tx<'_>, alone: bool, act: &Act) -> Result<(), StoreError> {
-    if works_alone(tx)? == alone {
+    if stored_alone(tx)?.unwrap_or(false) == alone && works_alone(tx)? == alone {
         return Ok(());
     }
     tx.execute(
@@ -121,12 +136,54 @@ fn approve(tx: &Tx<'_>, id: ApprovalId, act: &Act) -> Result<(Approval, Effect),
 fn approvable(connection: &Connection, id: ApprovalId, act: &Act) -> Result<Approval, ApprovalError> {
     must_be_a_person(&act.principal)?;
     let approval = open(connection, id, act.at)?;
+    must_be_recorded(connection, &approval)?;
     if approval.proposed_by == act.principal && !works_alone(connection)? {
         return Err(ApprovalError::SamePerson {
             who: act.principal.clone(),
         });
     }
     Ok(approval)
+}
+
+/// Whoever can write to the file can put a proposal of somebody else there, and approve it: what counts is that the
+/// trail knows it, waiting.
+fn must_be_recorded(connection: &Connection, approval: &Approval) -> Result<(), ApprovalError> {
+    let (id, held) = (approval.id, value(approval, Some(&approval.hash)));
+    if trail::bears_out(connection, &id.to_string(), &Thing::Approval(id), &held)? {
+        Ok(())
+    } else {
+        Err(ApprovalError::Unrecorded { id })
+    }
+}
+
+/// What is compared of a proposal with its records.
+fn value(approval: &Approval, hash: Option<&Hash>) -> String {
+    let facts = ProposalFacts {
+        hash,
+        proposed_by: &approval.proposed_by.to_string(),
+        proposed_at: approval.proposed_at,
+        expires_at: &approval.expires_at.to_string(),
+        evidence: &outside(&approval.evidence),
+    };
+    match &approval.verdict {
+        None => format!("{facts}{WAITING}"),
+        Some(verdict) => format!(
+            "{facts}{}",
+            verdict_value(verdict.approved, &verdict.by.to_string())
+        ),
+    }
+}
+
+/// Every proposal, with what is compared of it.
+pub(crate) fn values(connection: &Connection) -> Result<Vec<(ApprovalId, String)>, StoreError> {
+    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM approval"))?;
+    let found = statement.query_map([], |row| {
+        let Stored { approval, body } = read(row)?;
+        // The bytes decide; a hash beside them that is not theirs is as good as none.
+        let hash = Some(&approval.hash).filter(|hash| **hash == Hash::of(body.as_bytes()));
+        Ok((approval.id, value(&approval, hash)))
+    })?;
+    Ok(found.collect::<rusqlite::Result<_>>()?)
 }
 
 fn reject(tx: &Tx<'_>, id: ApprovalId, act: &Act) -> Result<Approval, ApprovalError> {

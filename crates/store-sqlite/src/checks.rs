@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use bursar_audit::{Action, Data, Draft, Record, Subject};
 use bursar_controls::{ClearRule, LatchCause, LatchMode, Scope};
-use bursar_execution::oracles::{CheckFacts, OrderFacts, PairFacts, SwitchFacts, judge};
+use bursar_execution::oracles::{CheckFacts, OrderFacts, PairFacts, SwitchFacts, judge, ledger_is_fills};
 use bursar_execution::{
     Approval, BookedFill, CheckReport, JournalError, NewLatch, Promise, Reach, SelfCheck, Violation,
 };
@@ -21,6 +21,7 @@ use crate::values::{Json, Moment, Text, moment};
 use crate::writer::Tx;
 use crate::{approvals, filing, latches};
 
+mod ledger;
 mod rates;
 mod uses;
 
@@ -286,8 +287,10 @@ fn switches(
 }
 
 fn all_pairs(connection: &Connection) -> Result<Vec<(AccountId, Pair)>, StoreError> {
-    let mut statement = connection
-        .prepare_cached("SELECT account, pair FROM fill UNION SELECT account, pair FROM lot ORDER BY 1, 2")?;
+    let mut statement = connection.prepare_cached(
+        "SELECT account, pair FROM fill UNION SELECT account, pair FROM lot
+             UNION SELECT account, pair FROM closed_lot ORDER BY 1, 2",
+    )?;
     let pairs = statement.query_map([], |row| {
         Ok((row.get::<_, Text<_>>(0)?.0, row.get::<_, Text<_>>(1)?.0))
     })?;
@@ -308,10 +311,31 @@ fn books(
     }
     Ok(Some(PairFacts {
         lots: fills::lots(connection, &account, &pair)?,
+        closed: fills::closed_lots(connection, &account, &pair)?,
         fills: ledger_fills(connection, &account, &pair)?,
+        misfits: match reach {
+            Reach::Everything => ledger::misfits(connection, &account, &pair)?,
+            Reach::Changes => Vec::new(),
+        },
         account,
         pair,
     }))
+}
+
+/// What is booked and does not follow from the executions, whatever the trail says of those.
+pub(crate) fn each_contradiction(
+    connection: &Connection,
+    mut tell: impl FnMut(String),
+) -> Result<(), StoreError> {
+    for (account, pair) in all_pairs(connection)? {
+        let facts = books(connection, account, pair, Reach::Everything)?;
+        if let Some(found) = facts.as_ref().and_then(ledger_is_fills) {
+            tell(format!("{}: {}", found.subject, found.facts));
+        }
+    }
+    ledger::other_entries(connection, &mut tell)?;
+    ledger::stray_entries(connection)?.into_iter().for_each(tell);
+    Ok(())
 }
 
 /// Notes how far the check got, and acts on what nobody knew yet. Returns how many those are.

@@ -24,7 +24,10 @@ use crate::values::{Exact, Json, Moment, Text, json, moment};
 use crate::writer::Tx;
 use crate::{days, equity, latches, losses, outbox, quotes, reservations};
 
+mod lots;
 mod unpriced;
+
+pub(crate) use lots::{closed_columns, closed_lots, lot_columns, lots};
 
 pub(crate) fn book(
     tx: &Tx<'_>,
@@ -306,7 +309,7 @@ fn write_into_ledger(
     let sold_beyond = books.sold_beyond;
     insert_entries(tx, &fill, &books.entries)?;
     equity::count(tx, &fill.account, &books.entries)?;
-    replace_books(tx, &fill, &books)?;
+    lots::replace(tx, &fill, &books)?;
     let data = Data::new()
         .text("side", fill.fill.side)
         .text("pair", &fill.fill.pair)
@@ -314,7 +317,13 @@ fn write_into_ledger(
         .text("price", fill.fill.price)
         .text("fee", &fill.fill.fee)
         .text("realised_usd", realised)
-        .text("day", day.key);
+        .text("day", day.key)
+        .text("at", fill.fill.at)
+        .text("venue_order_id", &fill.fill.venue_order_id)
+        .text("liquidity", fill.fill.liquidity)
+        .text("usd_rate", fill.usd_rate)
+        .text("fee_usd", fill.fee_usd)
+        .flag("fee_is_estimated", fill.fee_is_estimated);
     let subject = Subject {
         fill: Some(fill.fill.id.clone()),
         user: Some(intent.user.clone()),
@@ -499,62 +508,6 @@ const fn leg_word(leg: bursar_ledger::Leg) -> &'static str {
         bursar_ledger::Leg::Market => "market",
         bursar_ledger::Leg::Fees => "fees",
     }
-}
-
-fn replace_books(tx: &Tx<'_>, fill: &LedgerFill, books: &Books) -> Result<(), StoreError> {
-    let key = params![Text(&fill.account), Text(fill.pair())];
-    tx.prepare_cached("DELETE FROM lot WHERE account = ?1 AND pair = ?2")?
-        .execute(key)?;
-    if books.is_anew {
-        tx.prepare_cached("DELETE FROM closed_lot WHERE account = ?1 AND pair = ?2")?
-            .execute(key)?;
-    }
-    let mut statement = tx.prepare_cached(
-        "INSERT INTO lot (account, id, user, pair, opened_at, quantity, cost_usd, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-    )?;
-    for lot in &books.lots {
-        statement.execute(params![
-            Text(&lot.account),
-            Text(&lot.id),
-            Text(&lot.user),
-            Text(&lot.pair),
-            moment(lot.opened_at)?,
-            Exact(lot.quantity.value()),
-            Exact(lot.cost_usd.amount()),
-            json(lot)?,
-        ])?;
-    }
-    let mut statement = tx.prepare_cached(
-        "INSERT INTO closed_lot (account, lot, closed_by, user, pair, closed_day, closed_at, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-    )?;
-    for closed in &books.closed {
-        statement.execute(params![
-            Text(&closed.account),
-            Text(&closed.lot),
-            Text(&closed.closed_by),
-            Text(&closed.user),
-            Text(&closed.pair),
-            Text(&closed.closed_day),
-            moment(closed.closed_at)?,
-            json(closed)?,
-        ])?;
-    }
-    Ok(())
-}
-
-pub(crate) fn lots(
-    connection: &Connection,
-    account: &AccountId,
-    pair: &Pair,
-) -> Result<Vec<Lot>, StoreError> {
-    let mut statement = connection
-        .prepare_cached("SELECT body FROM lot WHERE account = ?1 AND pair = ?2 ORDER BY opened_at, id")?;
-    let lots = statement.query_map(params![Text(account), Text(pair)], |row| {
-        Ok(row.get::<_, Json<Lot>>(0)?.0)
-    })?;
-    Ok(lots.collect::<rusqlite::Result<_>>()?)
 }
 
 /// The columns of a booked execution, as [`read_ledger_fill`] wants them.

@@ -244,7 +244,11 @@ fn fills_of_day(connection: &Connection, user: &UserId, day: DayKey) -> Result<V
     Ok(fills.collect::<rusqlite::Result<_>>()?)
 }
 
-fn entries(connection: &Connection, account: &AccountId, fill: &FillId) -> Result<Vec<Entry>, StoreError> {
+pub(crate) fn entries(
+    connection: &Connection,
+    account: &AccountId,
+    fill: &FillId,
+) -> Result<Vec<Entry>, StoreError> {
     let mut statement = connection.prepare_cached(
         "SELECT leg, asset, amount FROM entry WHERE account = ?1 AND fill = ?2 ORDER BY line",
     )?;

@@ -1,6 +1,6 @@
 //! Whether the audit trail is whole, and whether the store holds what its trail says.
 
-use bursar_audit::expected::Expected;
+use bursar_audit::expected::{Expected, Thing};
 use bursar_audit::{
     Broken, BrokenKind, Hash, Head, KeyChain, Point, Record, SignedCheckpoint, StoreId, StoredRecord,
     Verifier, VerifierKey, VerifyReport,
@@ -10,8 +10,8 @@ use rusqlite::{Connection, OptionalExtension};
 use crate::audit::{self, stored};
 use crate::checkpoints::{certified_keys, kept_before};
 use crate::error::StoreError;
-use crate::holdings;
 use crate::store::SqliteStore;
+use crate::{checks, filing, holdings};
 
 /// What a verification is to look at.
 #[derive(Clone, Debug, Default)]
@@ -177,5 +177,22 @@ fn join(connection: &Connection) -> Result<Vec<Broken>, StoreError> {
         }
     }
     holdings::compare(connection, &mut expected)?;
+    checks::each_contradiction(connection, |detail| expected.contradicted(detail))?;
     Ok(expected.finish())
+}
+
+/// Whether the records filed under `subject` leave a thing as the store holds it: asked where a row that somebody
+/// put there would do harm before the whole is compared.
+pub(crate) fn bears_out(
+    connection: &Connection,
+    subject: &str,
+    thing: &Thing,
+    held: &str,
+) -> Result<bool, StoreError> {
+    let mut expected = Expected::new();
+    for record in filing::about(connection, subject)? {
+        expected.take(&record);
+    }
+    expected.held(thing, held);
+    Ok(expected.finish().is_empty())
 }

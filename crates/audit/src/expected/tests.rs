@@ -1,10 +1,11 @@
 //! A small story, what a store holds after it, and every way in which the two can differ.
 
+use bursar_model::{AccountId, CredentialId, LatchId, UserId};
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::*;
-use crate::{Actor, ActorKind, Draft, Head, Origin, StoreId, Subject, chain};
+use crate::{Actor, ActorKind, Data, Draft, Hash, Head, Origin, StoreId, Subject, chain};
 
 fn account() -> AccountId {
     "kraken-ilves".parse().unwrap()
@@ -39,6 +40,7 @@ fn story() -> Vec<Draft> {
     let order = Subject::intent(&account(), intent());
     let fill = Subject {
         fill: Some("F1".parse().unwrap()),
+        user: Some(user()),
         ..order.clone()
     };
     let switch = Data::new()
@@ -49,7 +51,9 @@ fn story() -> Vec<Draft> {
         .text("side", "buy")
         .text("pair", "BTC-USD")
         .text("quantity", "0.50")
-        .text("price", "100");
+        .text("price", "100")
+        .text("fee", "0.20 USD")
+        .text("day", "2026-03-02");
     let terms = Data::new().text("terms_hash", Hash::of(b"terms"));
     vec![
         draft(Action::UserAdded, Subject::user(&user())).change(None, Some(Hash::of(b"mara"))),
@@ -62,7 +66,12 @@ fn story() -> Vec<Draft> {
         step(Action::IntentDispatched, "approved", "dispatching"),
         step(Action::IntentOpen, "dispatching", "open"),
         draft(Action::FillBooked, fill).with(booked),
-        draft(Action::LatchTripped, Subject::latch(latch())).with(switch.clone()),
+        draft(Action::LatchTripped, Subject::latch(latch())).with(
+            switch
+                .clone()
+                .text("clear_day", "2026-03-02")
+                .text("clear_how", "person"),
+        ),
         draft(Action::CancelRequested, order.clone()),
         step(Action::IntentCancelled, "open", "cancelled"),
         draft(Action::CancelDone, order),
@@ -109,14 +118,32 @@ fn held() -> Held {
             (Thing::Credential(credential()), "1".to_owned()),
             (
                 Thing::Fill(account(), "F1".parse().unwrap()),
-                fill_value(intent(), "buy", "BTC-USD", half, Decimal::ONE_HUNDRED),
+                booked(half).to_string(),
             ),
             (
                 Thing::Latch(latch()),
                 latch_value("global", "halt", "manual", false),
             ),
+            (
+                Thing::LatchTerms(latch()),
+                latch_terms(Timestamp::UNIX_EPOCH, Some("2026-03-02"), Some("person")),
+            ),
             (Thing::Cancel(intent()), "done".to_owned()),
         ],
+    }
+}
+
+fn booked(quantity: Decimal) -> FillFacts<'static> {
+    FillFacts {
+        intent: intent(),
+        user: "mara_ilves",
+        side: "buy",
+        pair: "BTC-USD",
+        quantity,
+        price: Decimal::ONE_HUNDRED,
+        fee: "0.2 USD",
+        day: "2026-03-02",
+        booked_at: Timestamp::UNIX_EPOCH,
     }
 }
 
@@ -229,4 +256,143 @@ fn i6_a_record_that_is_missing_or_there_twice_is_told() {
             twice + 1
         );
     }
+}
+
+fn erased() -> Draft {
+    draft(
+        Action::CredentialDeleted,
+        Subject::credential(&account(), credential()),
+    )
+}
+
+fn format(action: Action, key: &'static str, format: i64) -> Draft {
+    draft(action, Subject::default()).with(Data::new().integer(key, format))
+}
+
+#[test]
+fn i6_a_key_that_was_erased_leaves_its_mark_since_marks_are_kept() {
+    let mark = (Thing::Tombstone(credential()), account().to_string());
+    let (before, since) = (Thing::StoreFormat, "11".to_owned());
+    let holding = |things: &[(Thing, String)]| Held {
+        intents: Vec::new(),
+        things: things.to_vec(),
+    };
+    let new_store = vec![format(Action::StoreInitialised, "format", 11), erased()];
+    let old_store = vec![
+        format(Action::StoreInitialised, "format", 10),
+        erased(),
+        format(Action::StoreMigrated, "to", 11),
+    ];
+    let unmarked = holding(&[(before.clone(), since.clone())]);
+    let marked = holding(&[(before, since), mark]);
+
+    assert_eq!(compare(old_store, &unmarked), Vec::<String>::new());
+    assert_eq!(compare(new_store.clone(), &marked), Vec::<String>::new());
+    let told = compare(new_store, &unmarked);
+    assert!(told.len() == 1 && told[0].contains("the mark of"), "{told:?}");
+}
+
+fn approval() -> ApprovalId {
+    ApprovalId::from_uuid(Uuid::from_u128(10))
+}
+
+fn of_proposal(action: Action, who: &str) -> Draft {
+    let data = Data::new()
+        .text("approval", approval())
+        .text("proposed_by", "operator:ops_desk")
+        .text("expires_at", "2026-03-03T12:00:00Z");
+    Draft::new(Actor::new(ActorKind::Operator, Some(who)), action)
+        .change(None, Some(Hash::of(b"measure")))
+        .with(data)
+}
+
+fn held_proposal(state: &str) -> Held {
+    let facts = ProposalFacts {
+        hash: Some(&Hash::of(b"measure")),
+        proposed_by: "operator:ops_desk",
+        proposed_at: Timestamp::UNIX_EPOCH,
+        expires_at: "2026-03-03T12:00:00Z",
+        evidence: "",
+    };
+    Held {
+        intents: Vec::new(),
+        things: vec![(Thing::Approval(approval()), format!("{facts}{state}"))],
+    }
+}
+
+#[test]
+fn i6_a_proposal_is_what_was_recorded_of_it_and_of_its_end() {
+    let proposed = of_proposal(Action::ApprovalProposed, "ops_desk");
+    let approved = of_proposal(Action::ApprovalApproved, "night_desk");
+    let restored = |counts: Data| draft(Action::StoreRestored, Subject::default()).with(counts);
+    let as_it_is = [
+        (vec![proposed.clone()], WAITING.to_owned()),
+        (
+            vec![proposed.clone(), approved.clone()],
+            verdict_value(true, "operator:night_desk"),
+        ),
+        (
+            vec![
+                proposed.clone(),
+                restored(Data::new().integer("proposals_rejected", 1)),
+            ],
+            verdict_value(false, "daemon"),
+        ),
+        // Of an earlier version, which recorded each that it rejected.
+        (vec![proposed.clone(), restored(Data::new())], WAITING.to_owned()),
+    ];
+    for (story, state) in as_it_is {
+        assert_eq!(
+            compare(story, &held_proposal(&state)),
+            Vec::<String>::new(),
+            "{state}"
+        );
+    }
+
+    for story in [
+        vec![approved.clone()],
+        vec![proposed.clone(), approved.clone(), approved],
+    ] {
+        let told = compare(story, &held_proposal(&verdict_value(true, "operator:night_desk")));
+        assert!(told.iter().any(|told| told.contains("did not wait")), "{told:?}");
+    }
+    let told = compare(vec![proposed], &held_proposal(&verdict_value(true, "operator:x")));
+    assert!(told.len() == 1 && told[0].contains("the store says"), "{told:?}");
+}
+
+#[test]
+fn i6_what_a_record_does_not_say_of_a_fill_is_not_compared() {
+    let figures = BookingFacts {
+        at: "2026-03-02T12:00:00Z",
+        venue_order_id: "V1",
+        liquidity: "taker",
+        usd_rate: Decimal::ONE,
+        fee_usd: "0.20 USD",
+        fee_is_estimated: false,
+    };
+    let order = Subject::intent(&account(), intent());
+    let fill = Subject {
+        fill: Some("F1".parse().unwrap()),
+        ..order
+    };
+    let said = Data::new()
+        .text("at", figures.at)
+        .text("venue_order_id", figures.venue_order_id)
+        .text("liquidity", figures.liquidity)
+        .text("usd_rate", figures.usd_rate)
+        .text("fee_usd", "0.2")
+        .flag("fee_is_estimated", false);
+    let thing = Thing::Booking(account(), "F1".parse().unwrap());
+    let knows = |data: Data| {
+        let mut expected = Expected::new();
+        let story = vec![draft(Action::FillBooked, fill.clone()).with(data)];
+        records(story).iter().for_each(|record| expected.take(record));
+        let knows = expected.knows(&thing);
+        expected.held(&thing, &figures.to_string());
+        let told = expected.finish();
+        (knows, told.iter().any(|orphan| orphan.detail.contains("booking")))
+    };
+
+    assert_eq!(knows(said), (true, false));
+    assert!(!knows(Data::new().text("at", figures.at)).0);
 }

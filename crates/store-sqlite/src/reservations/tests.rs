@@ -205,5 +205,5 @@ async fn i3_an_order_the_wall_refuses_is_denied_with_its_rule() {
     assert_eq!(denied.intent().cause, "reduces-position");
     assert_eq!(world.intent(denied.intent()).await, *denied.intent());
     assert_eq!(world.store.reservations(None).await.unwrap(), []);
-    crate::test_support::trail(&world.store).await;
+    crate::test_support::records(&world.store).await;
 }

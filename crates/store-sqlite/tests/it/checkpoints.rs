@@ -189,7 +189,7 @@ async fn a_change_of_keys_that_is_not_committed_changes_nothing() {
 }
 
 /// A bit of everything that leaves a record.
-async fn eventful() -> (World, KeyStore) {
+pub(crate) async fn eventful() -> (World, KeyStore) {
     let (world, keys) = keyed().await;
     let store = &world.store;
     store.certify_first_key(&keys, world.now()).await.unwrap();
@@ -273,7 +273,7 @@ impl World {
     }
 
     /// A copy of the store, changed by somebody who may write to the file.
-    async fn copy_after(&self, deed: &str) -> (SqliteStore, PathBuf) {
+    pub(crate) async fn copy_after(&self, deed: &str) -> (SqliteStore, PathBuf) {
         let path = self.folder().join("copy.db");
         drop(std::fs::remove_file(&path));
         let raw = Connection::open(self.path()).unwrap();

@@ -26,6 +26,8 @@ mod equity;
 #[cfg(test)]
 mod fills;
 #[cfg(test)]
+mod joined;
+#[cfg(test)]
 mod latches;
 #[cfg(test)]
 mod laws;

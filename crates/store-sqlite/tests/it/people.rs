@@ -446,6 +446,98 @@ async fn a_proposal_that_was_altered_is_not_carried_out() {
     assert_eq!(world.store.latches().await.unwrap(), [latch]);
 }
 
+/// As somebody who may write to the file changes it.
+fn tampered(world: &World, deed: &str) {
+    let raw = rusqlite::Connection::open(world.path()).unwrap();
+    raw.execute_batch(
+        "DROP TRIGGER approval_is_fixed; DROP TRIGGER approval_is_decided_once; PRAGMA foreign_keys = OFF;",
+    )
+    .unwrap();
+    raw.execute_batch(deed).unwrap();
+    assert!(raw.changes() > 0, "`{deed}` does nothing");
+}
+
+#[tokio::test]
+async fn a_proposal_that_nobody_made_is_not_approved() {
+    let forged = "6d1b345e-2821-40e2-ad83-4ecb18a06876";
+    let deeds = [
+        // One person plays two: by a row of their own, or by another name on the one that they made.
+        format!(
+            "INSERT INTO approval (id, body, hash, proposed_by, proposed_at, reason, evidence, expires_at)
+             SELECT '{forged}', body, hash, 'operator:nobody', proposed_at, reason, evidence, expires_at FROM approval"
+        ),
+        "UPDATE approval SET proposed_by = 'operator:nobody'".to_owned(),
+        "UPDATE approval SET expires_at = expires_at + 1".to_owned(),
+        "UPDATE approval SET evidence = 'I saw it with my own eyes'".to_owned(),
+    ];
+    for deed in deeds {
+        let world = two_people().await;
+        let latch = world.tripped("global", LatchMode::Pause).await;
+        let proposed = world.propose(release(latch.id, true)).await.unwrap();
+        tampered(&world, &deed);
+        let id = if deed.contains(forged) {
+            forged.parse().unwrap()
+        } else {
+            proposed.id
+        };
+
+        let shown = world.store.approvable(id, &world.second()).await;
+        let approved = world.store.approve(id, &world.second()).await;
+
+        assert!(
+            matches!(shown, Err(ApprovalError::Unrecorded { .. })),
+            "{deed}: {shown:?}"
+        );
+        let error = approved.unwrap_err();
+        assert!(
+            matches!(error, ApprovalError::Unrecorded { .. }),
+            "{deed}: {error}"
+        );
+        assert!(error.hint().contains("audit verify --deep"), "{}", error.hint());
+        assert_eq!(world.store.latches().await.unwrap(), [latch]);
+    }
+}
+
+#[tokio::test]
+async fn a_proposal_that_was_rejected_is_not_made_to_wait_again() {
+    let world = two_people().await;
+    let latch = world.tripped("global", LatchMode::Pause).await;
+    let proposed = world.propose(release(latch.id, true)).await.unwrap();
+    world.store.reject(proposed.id, &world.second()).await.unwrap();
+    tampered(
+        &world,
+        "UPDATE approval SET decided_by = NULL, decided_at = NULL, approved = NULL, note = NULL",
+    );
+
+    let approved = world.store.approve(proposed.id, &world.second()).await;
+
+    assert!(
+        matches!(approved, Err(ApprovalError::Unrecorded { .. })),
+        "{approved:?}"
+    );
+}
+
+#[tokio::test]
+async fn nobody_works_alone_because_a_row_says_so() {
+    let world = two_people().await;
+    let latch = world.tripped("global", LatchMode::Pause).await;
+    let proposed = world.propose(release(latch.id, true)).await.unwrap();
+    tampered(&world, "UPDATE people SET alone = 1");
+
+    assert!(!world.store.works_alone().await.unwrap());
+    let alone = world.store.approve(proposed.id, &world.first()).await;
+    assert!(
+        matches!(alone, Err(ApprovalError::SamePerson { .. })),
+        "{alone:?}"
+    );
+
+    // The settings may say it, and then the trail does.
+    world.alone().await;
+    assert!(world.store.works_alone().await.unwrap());
+    world.store.approve(proposed.id, &world.first()).await.unwrap();
+    trail(&world.store).await;
+}
+
 #[tokio::test]
 async fn only_people_decide() {
     let world = two_people().await;

@@ -281,7 +281,10 @@ async fn i7_a_fill_that_is_lost_or_counted_twice_is_found() {
         "UPDATE intent SET filled = '0.5' WHERE venue_order_id = 'V2'",
         "DELETE FROM fill WHERE id = 'F1'",
         "UPDATE lot SET body = replace(body, '\"quantity\":\"1.5\"', '\"quantity\":\"2.5\"')",
+        "UPDATE lot SET body = json_set(body, '$.cost_usd', '1')",
         "DELETE FROM lot",
+        "UPDATE closed_lot SET body = json_set(body, '$.realised_usd', '1000')",
+        "DELETE FROM closed_lot",
         "UPDATE entry SET amount = '77' WHERE fill = 'F2' AND line = 1",
     ] {
         let (world, _) = busy().await;
