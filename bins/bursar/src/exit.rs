@@ -10,7 +10,7 @@ use bursar_execution::{ApprovalError, GatewayError, JournalError};
 use bursar_keystore::{
     BackupError, InitError, KeysError, LoadError, SealError, SignError, StageError, UnlockError, VaultError,
 };
-use bursar_store_sqlite::{PutBackError, StoreError};
+use bursar_store_sqlite::{KeyNotKept, PutBackError, StoreError};
 use strum::{Display, IntoStaticStr};
 
 use crate::checkpoint_file::OutsideError;
@@ -231,6 +231,15 @@ impl From<GatewayError> for Failure {
                 let hint = unknown.hint();
                 Self::of(Exit::NotFound, &unknown, hint)
             }
+        }
+    }
+}
+
+impl From<KeyNotKept> for Failure {
+    fn from(error: KeyNotKept) -> Self {
+        match error {
+            KeyNotKept::Account(error) => error.into(),
+            KeyNotKept::Vault(error) => error.into(),
         }
     }
 }

@@ -480,7 +480,7 @@ mod tests {
         let until = world.clock.now() + SignedDuration::from_hours(24);
         world
             .store
-            .replace_credential(&next, &first.facts, Some(until), &world.act())
+            .replace_credential(&next, &first.facts, Some(until), None, &world.act())
             .await
             .unwrap();
         let mut custody = world.custody(&keys, world.material());

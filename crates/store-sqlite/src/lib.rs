@@ -108,7 +108,7 @@ pub use sealing::Sealing;
 pub use store::SqliteStore;
 pub use superseded::SupersededKey;
 pub use trail::{Verification, Verified};
-pub use vault::ActingVault;
+pub use vault::{ActingVault, KeyNotKept};
 
 /// The example of the README, compiled and run.
 #[cfg(doctest)]

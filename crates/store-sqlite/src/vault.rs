@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use bursar_audit::{Action, Data, Draft, Subject};
-use bursar_auth::Act;
+use bursar_auth::{AccountChange, Act, DirectoryError};
 use bursar_broker::KeyRights;
 use bursar_controls::{ClearRule, KeyState, LatchCause, LatchMode, Scope};
 use bursar_execution::NewLatch;
@@ -107,6 +107,32 @@ impl Vault for ActingVault {
     }
 }
 
+/// Why an account was not given a key. Nothing was changed, neither its key nor whose it is.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyNotKept {
+    /// The key belongs to another account at the exchange, or the account may have none.
+    #[error(transparent)]
+    Account(#[from] DirectoryError),
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}
+
+impl KeyNotKept {
+    /// What the operator can do now.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Account(error) => error.hint(),
+            Self::Vault(error) => error.hint().to_owned(),
+        }
+    }
+}
+
+impl From<StoreError> for KeyNotKept {
+    fn from(error: StoreError) -> Self {
+        Self::Vault(error.into())
+    }
+}
+
 /// Who changes keys, for the record.
 pub(crate) enum Who {
     Daemon,
@@ -136,21 +162,24 @@ impl SqliteStore {
         ActingVault { store, act }
     }
 
-    /// Stores a sealed key, as [`Vault::put`], together with the record of who did it and why.
+    /// Stores the sealed key of an account that has none, together with the record of who did it and why.
+    /// `identity`: what the exchange calls the account of the key, where it says so; from then on the account
+    /// is that one.
     ///
     /// # Errors
     ///
-    /// As [`Vault::put`].
+    /// See [`KeyNotKept`].
     pub async fn put_credential(
         &self,
         record: &SealedRecord,
-        expected: Option<u64>,
+        identity: Option<&str>,
         act: &Act,
-    ) -> Result<(), VaultError> {
-        let (who, record) = (Who::Person(act.clone()), record.clone());
+    ) -> Result<(), KeyNotKept> {
+        let (act, record, identity) = (act.clone(), record.clone(), identity.map(str::to_owned));
         self.write(move |tx| {
-            put(tx, &who, &record, expected, None)?;
-            must_be_the_only_key(tx, &record)
+            identify(tx, &record, identity, &act)?;
+            put(tx, &Who::Person(act), &record, None, None)?;
+            Ok(must_be_the_only_key(tx, &record)?)
         })
         .await
     }
@@ -370,6 +399,20 @@ fn rewrap(tx: &Tx<'_>, record: &SealedRecord, from: KeyId) -> Result<(), VaultEr
             found: Some(facts.version),
         })
     }
+}
+
+/// Whose key it is, before it is kept: that of another account is none for this one.
+pub(crate) fn identify(
+    tx: &Tx<'_>,
+    record: &SealedRecord,
+    identity: Option<String>,
+    act: &Act,
+) -> Result<(), DirectoryError> {
+    let Some(identity) = identity else {
+        return Ok(());
+    };
+    let change = AccountChange::VenueAccountId(identity);
+    directory::update_account(tx, &record.facts.place.account, &change, act).map(drop)
 }
 
 /// An account has one key that counts: somebody may have entered another, or closed the account, since this one was

@@ -478,3 +478,33 @@ async fn i17_a_key_that_is_replaced_is_on_the_list_of_erased_ones() {
     assert!(erased.contains("kraken-ilves"), "{erased}");
     venue.close().await;
 }
+
+/// A wrong key keeps the right one out for no longer than it is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_with_a_wrong_key_takes_the_right_one_after_that_is_deleted() {
+    let desk = desk_with_live_account().await;
+    let strangers = ["mara", "stranger"].map(CustomerSpec::named).to_vec();
+    let venue = Venue::with(strangers, &desk).await;
+    let set = async |options: &str, key: &str| {
+        let command = format!("credentials set kraken-ilves{options}");
+        desk.run_with(&command, &venue.document(key)).await
+    };
+    assert_eq!(set("", "stranger").await.exit, Exit::Done);
+    desk.later(1);
+
+    let refused = set(" --yes", "mara").await;
+    assert_eq!(refused.exit, Exit::Refused, "{}", refused.err);
+    assert!(
+        refused.err.contains("bursar credentials delete"),
+        "{}",
+        refused.err
+    );
+    desk.done("credentials delete kraken-ilves --yes --reason 'the key of somebody else'")
+        .await;
+    desk.later(1);
+    let right = set("", "mara").await;
+
+    assert_eq!(right.exit, Exit::Done, "{}", right.err);
+    desk.done("audit verify --deep").await;
+    venue.close().await;
+}
