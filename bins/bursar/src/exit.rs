@@ -356,6 +356,7 @@ impl From<LoadError> for Failure {
                 format!("there is no credential `{id}`"),
                 "list them with `bursar credentials list`",
             ),
+            LoadError::Erased { .. } => Self::refused(format!("rule erased-key: {error}"), error.hint()),
             LoadError::Sign { source } => source.into(),
             LoadError::Vault { source } => source.into(),
         }

@@ -1,5 +1,7 @@
 //! The header of the key store and the sealed credentials. Only sealed bytes pass through here.
 
+use std::io;
+
 use async_trait::async_trait;
 use bursar_audit::{Action, Data, Draft, Subject};
 use bursar_auth::{AccountChange, Act, DirectoryError};
@@ -15,6 +17,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::audit::{act_draft, daemon};
+use crate::erased::Tombstone;
 use crate::error::StoreError;
 use crate::store::SqliteStore;
 use crate::superseded::erase_superseded_of;
@@ -60,6 +63,11 @@ impl Vault for SqliteStore {
     async fn delete(&self, id: CredentialId, expected: u64) -> Result<(), VaultError> {
         self.delete_by(Who::Daemon, id, expected).await
     }
+
+    async fn is_erased(&self, id: CredentialId) -> Result<bool, VaultError> {
+        let is_buried = self.read(move |connection| Ok::<_, VaultError>(is_buried(connection, id)?));
+        Ok(is_buried.await? || self.is_listed(id).await?)
+    }
 }
 
 /// The vault of a store, as one person uses it for one reason: each change is recorded as theirs.
@@ -104,6 +112,10 @@ impl Vault for ActingVault {
 
     async fn delete(&self, id: CredentialId, expected: u64) -> Result<(), VaultError> {
         self.store.delete_credential(id, expected, &self.act).await
+    }
+
+    async fn is_erased(&self, id: CredentialId) -> Result<bool, VaultError> {
+        self.store.is_erased(id).await
     }
 }
 
@@ -226,6 +238,17 @@ impl SqliteStore {
             .await?;
         self.forget_log().await;
         Ok(())
+    }
+
+    /// Whether the list beside the store names a key.
+    async fn is_listed(&self, id: CredentialId) -> Result<bool, VaultError> {
+        let Some(list) = self.environment.erased_keys.clone() else {
+            return Ok(false);
+        };
+        let path = list.path().to_owned();
+        let named = self.environment.threads.run(move || list.names(id)).await;
+        let named = named.unwrap_or_else(|| Err(io::ErrorKind::Interrupted.into()));
+        Ok(named.map_err(|source| StoreError::File { path, source })?)
     }
 
     /// The key that an account is traded with, if it has one.
@@ -521,11 +544,16 @@ pub(crate) fn delete(tx: &Tx<'_>, who: &Who, id: CredentialId, expected: u64) ->
             [Text(&id)],
         )?;
         tx.execute("DELETE FROM credential WHERE id = ?1", [Text(&id)])?;
-        let at = moment(who.at(tx))?;
+        let at = who.at(tx);
         tx.execute(
             "INSERT INTO tombstone (credential, account, at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-            params![Text(&id), Text(&facts.place.account), at],
+            params![Text(&id), Text(&facts.place.account), moment(at)?],
         )?;
+        tx.erased(Tombstone {
+            credential: id,
+            account: facts.place.account.clone(),
+            at,
+        });
         let data = Data::new().integer("version", i64::try_from(expected).unwrap_or(i64::MAX));
         let subject = Subject::credential(&facts.place.account, id);
         let draft = who.draft(Action::CredentialDeleted);
@@ -605,6 +633,13 @@ pub(crate) fn version(connection: &Connection, id: CredentialId) -> Result<Optio
             |row| row.get(0),
         )
         .optional()?)
+}
+
+fn is_buried(connection: &Connection, id: CredentialId) -> Result<bool, StoreError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM tombstone WHERE credential = ?1)";
+    Ok(connection
+        .prepare_cached(sql)?
+        .query_row([Text(&id)], |row| row.get(0))?)
 }
 
 /// What is public of a credential; its sealed bytes may be damaged.
