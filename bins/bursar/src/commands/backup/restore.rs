@@ -9,9 +9,10 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{BackupDocument, Scratch, Unsealed, backup_json, facts_of, known, unseal};
+use super::{BackupDocument, Unsealed, backup_json, facts_of, known, unseal};
 use crate::installation::beside;
 use crate::render::Page;
+use crate::scratch::Scratch;
 use crate::session::{Session, environment};
 use crate::sole::Sole;
 use crate::{Exit, Failure, Installation, tombstones};
