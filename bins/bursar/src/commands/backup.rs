@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bursar_audit::{Hash, Head, SignedCheckpoint};
+use bursar_auth::Act;
 use bursar_keystore::{
     BackupHeader, CredentialFacts, KeyId, KeyStore, OpenBackup, SealedBackup, SlotId, StoreId, Vault,
 };
@@ -22,7 +23,7 @@ use crate::output_file::{new_private, publish, refuse_over, unfinished};
 use crate::progress::Progress;
 use crate::render::{Cell, Page, Tone, moment};
 use crate::scratch::Scratch;
-use crate::session::{Session, environment};
+use crate::session::{Opened, Session, environment};
 use crate::unlock::unlock_file;
 use crate::{Exit, Failure, Installation};
 
@@ -123,15 +124,18 @@ impl Create {
         let unfinished = unfinished(&file);
         scratch.also(unfinished.clone());
         let sealed = seal(&scratch.path, &unfinished, &about, &keys, session).await;
-        let published = sealed.and_then(|header| {
-            publish(&unfinished, &file).map_err(|error| unwritten(&file, &error))?;
-            Ok(header)
-        });
+        let published = match sealed {
+            Ok(header) => {
+                let known = known(&header, &about);
+                recorded(&known, &unfinished, &file, &opened, &act)
+                    .await
+                    .map(|()| header)
+            }
+            Err(failure) => Err(failure),
+        };
         drop(fs::remove_file(&unfinished));
         let header = published?;
         drop(scratch);
-        let known = known(&header, &about);
-        opened.store.remember_backup(&known, &act).await?;
 
         let mut page = Page::new();
         page.line(format!("backup {}", file.display()));
@@ -184,6 +188,27 @@ async fn seal(
         ));
     }
     Ok(header)
+}
+
+/// Gives a backup its name after it is in the trail: none is there of which nobody knows which keys are in it.
+async fn recorded(
+    known: &KnownBackup,
+    unfinished: &Path,
+    file: &Path,
+    opened: &Opened,
+    act: &Act,
+) -> Result<(), Failure> {
+    opened.store.remember_backup(known, act).await?;
+    publish(unfinished, file).map_err(|error| {
+        Failure::new(
+            Exit::Failed,
+            format!(
+                "the backup is in the trail and cannot be given its name `{}`: {error}",
+                file.display()
+            ),
+            "it is not there: make another, in a folder that you may write to",
+        )
+    })
 }
 
 fn known(header: &BackupHeader, about: &About) -> KnownBackup {

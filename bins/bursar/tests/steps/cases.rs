@@ -133,11 +133,13 @@ fn erased(place: &Place) -> Value {
     state
 }
 
-/// Whether there is a whole backup under its name.
+/// Whether there is a whole backup under its name; of one that is there the store knows.
 fn backup(place: &Place) -> Value {
     let is_there = place.path("backups/one.bursar-backup").exists();
     if is_there {
         place.done("backup verify backups/one.bursar-backup");
+        let trail = place.done("audit tail");
+        assert!(trail.contains("backup.created"), "{trail}");
     }
     json!({ "backup": is_there, "store": store(place) })
 }
