@@ -85,6 +85,8 @@ async fn s2_a_compromised_key_is_stopped_erased_and_replaced() {
     office.done("user enable mara_ilves").await;
     office.connect("kraken-ilves").await;
     assert_eq!(office.stops_mara().await, Vec::<String>::new());
+    // What was traded makes it this account of the exchange for good.
+    office.place("kraken-ilves buy BTC-USD --usd 20").await;
 
     office
         .done("kill user mara_ilves --mode halt --reason 'key compromised'")

@@ -30,12 +30,17 @@ pub fn paper_broker() -> BrokerId {
     "paper".parse().expect("a plain name")
 }
 
-/// Refuses a broker that there is no adapter for.
-pub fn known(broker: &BrokerId) -> Result<(), Failure> {
-    let known: Vec<String> = profiles()
+/// What each is called.
+pub fn names() -> Vec<String> {
+    profiles()
         .iter()
         .map(|profile| profile.broker.to_string())
-        .collect();
+        .collect()
+}
+
+/// Refuses a broker that there is no adapter for.
+pub fn known(broker: &BrokerId) -> Result<(), Failure> {
+    let known = names();
     if known.iter().any(|name| name == broker.as_str()) {
         Ok(())
     } else {

@@ -33,6 +33,9 @@ pub enum OutsideError {
         #[source]
         source: io::Error,
     },
+    /// The newest checkpoints are at its end: a part of it proves nothing.
+    #[error("the checkpoint file `{}` is longer than 1 GiB, and is not read", .path.display())]
+    TooLong { path: PathBuf },
     #[error("the checkpoint file `{}` holds something else", .path.display())]
     Invalid {
         path: PathBuf,
@@ -50,6 +53,7 @@ impl OutsideError {
             }
             Self::NotAFile { .. } => "name a plain file, not a link to one",
             Self::File { .. } => "check that its volume is there and that the daemon may append to it",
+            Self::TooLong { .. } => "keep it as it is, and name a new, empty file in `audit.checkpoint_file`",
             Self::Invalid { .. } => "name a file that Bursar wrote, or a new one; keep this one as it is",
         }
     }
@@ -174,16 +178,27 @@ impl OutsideCopy {
 ///
 /// # Errors
 ///
-/// [`OutsideError::File`] and [`OutsideError::Invalid`].
+/// [`OutsideError::File`], [`OutsideError::TooLong`] and [`OutsideError::Invalid`].
 pub fn read(path: &Path) -> Result<CheckpointFile, OutsideError> {
     let failed = |source| OutsideError::File {
         path: path.to_owned(),
         source,
     };
+    let too_long = || OutsideError::TooLong {
+        path: path.to_owned(),
+    };
+    let file = File::open(path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.len() > LIMIT {
+        return Err(too_long());
+    }
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(LIMIT).read_to_end(&mut bytes))
+    let read = file
+        .take(LIMIT.saturating_add(1))
+        .read_to_end(&mut bytes)
         .map_err(failed)?;
+    if u64::try_from(read).is_ok_and(|read| read > LIMIT) {
+        return Err(too_long());
+    }
     // An end that was torn in the middle of a letter is still a torn end.
     String::from_utf8_lossy(&bytes)
         .parse()
@@ -248,6 +263,26 @@ mod tests {
             assert_eq!(read.first(), Some(&checkpoint(3)), "cut at {cut}");
             assert_eq!(read.last(), Some(&checkpoint(8)), "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_is_refused_and_not_read_in_part() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("copy");
+        let copy = OutsideCopy::at(path.clone(), &[]).unwrap();
+        copy.append(&checkpoint(3)).unwrap();
+
+        OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(LIMIT + 1)
+            .unwrap();
+
+        let error = copy.read().unwrap_err();
+        assert!(matches!(error, OutsideError::TooLong { .. }), "{error}");
+        assert!(error.to_string().contains("longer than 1 GiB"), "{error}");
+        assert!(error.hint().contains("audit.checkpoint_file"), "{}", error.hint());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use bursar_execution::{ApprovalError, GatewayError, JournalError};
 use bursar_keystore::{
     BackupError, InitError, KeysError, LoadError, SealError, SignError, StageError, UnlockError, VaultError,
 };
-use bursar_store_sqlite::{PutBackError, StoreError};
+use bursar_store_sqlite::{KeyNotKept, PutBackError, StoreError};
 use strum::{Display, IntoStaticStr};
 
 use crate::checkpoint_file::OutsideError;
@@ -235,6 +235,15 @@ impl From<GatewayError> for Failure {
     }
 }
 
+impl From<KeyNotKept> for Failure {
+    fn from(error: KeyNotKept) -> Self {
+        match error {
+            KeyNotKept::Account(error) => error.into(),
+            KeyNotKept::Vault(error) => error.into(),
+        }
+    }
+}
+
 impl From<VaultError> for Failure {
     fn from(error: VaultError) -> Self {
         let mut hint = error.hint().to_owned();
@@ -347,6 +356,7 @@ impl From<LoadError> for Failure {
                 format!("there is no credential `{id}`"),
                 "list them with `bursar credentials list`",
             ),
+            LoadError::Erased { .. } => Self::refused(format!("rule erased-key: {error}"), error.hint()),
             LoadError::Sign { source } => source.into(),
             LoadError::Vault { source } => source.into(),
         }

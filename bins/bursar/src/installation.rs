@@ -4,10 +4,11 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use bursar_config::{Settings, StoreUrl, Warning};
+use bursar_config::{Known, Settings, StoreUrl, Warning};
 use bursar_store_sqlite::{Ballast, EmergencyFile};
+use jiff::tz::{self, TimeZone};
 
-use crate::{Exit, Failure, Surroundings};
+use crate::{Exit, Failure, Surroundings, brokers};
 
 /// The settings of an installation and the places that follow from them.
 #[derive(Clone, Debug)]
@@ -168,8 +169,18 @@ fn read(file: &Path) -> Result<(Settings, Vec<Warning>), Failure> {
             hint,
         )
     })?;
-    bursar_config::settings::check(&text, &file.display().to_string())
+    let known = Known {
+        brokers: &brokers::names(),
+        zone,
+    };
+    bursar_config::check_against(&known, &text, &file.display().to_string())
         .map_err(|error| Failure::of(Exit::Failed, &error, error.hint()))
+}
+
+fn zone(name: &str) -> Result<(), Vec<String>> {
+    TimeZone::get(name)
+        .map(drop)
+        .map_err(|_| tz::db().available().map(|zone| zone.to_string()).collect())
 }
 
 #[cfg(test)]
@@ -213,5 +224,31 @@ mod tests {
 
         assert!(failure.message().contains("bursar.toml:3:1"), "{failure}");
         assert!(failure.message().contains("order_usd"), "{failure}");
+    }
+
+    #[test]
+    fn d29_a_slip_in_the_name_of_a_broker_or_a_time_zone_is_told_with_the_right_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = |text: &str| {
+            std::fs::write(folder.path().join("bursar.toml"), text).unwrap();
+            Installation::find(None, None, &surroundings(folder.path()))
+                .map_err(|failure| failure.to_string())
+        };
+
+        let broker = told("[brokers.krakne]\nmaster_policy = \"require\"\n").unwrap_err();
+        let other = told("[brokers.coinbase]\n").unwrap_err();
+        let zone = told("[day]\nzone = \"Europe/Stokholm\"\n").unwrap_err();
+
+        assert!(broker.contains("bursar.toml:1:10: `brokers.krakne`"), "{broker}");
+        assert!(broker.contains("did you mean `kraken`?"), "{broker}");
+        assert!(other.contains("there are kraken, paper"), "{other}");
+        assert!(zone.contains("bursar.toml:2:1: `day.zone`"), "{zone}");
+        assert!(zone.contains("did you mean `Europe/Stockholm`?"), "{zone}");
+        for fine in [
+            "[brokers.kraken]\n[brokers.paper]\n",
+            "[day]\nzone = \"Europe/Stockholm\"\n",
+        ] {
+            assert!(told(fine).is_ok(), "{fine}");
+        }
     }
 }

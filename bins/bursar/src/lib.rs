@@ -31,6 +31,7 @@ mod progress;
 mod prompt;
 mod recovery;
 pub mod render;
+mod scratch;
 pub mod session;
 pub mod sole;
 pub mod surroundings;

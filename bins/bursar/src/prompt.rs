@@ -1,9 +1,10 @@
 //! Questions to whoever sits at the terminal. Where nobody does, a question is an error that says
 //! how to answer it beforehand.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use bursar_keystore::Secret;
+use bursar_keystore::{Secret, is_private};
 use inquire::{Confirm, InquireError, Password, PasswordDisplayMode, Text};
 
 use crate::{Console, Exit, Failure};
@@ -111,7 +112,7 @@ pub(crate) fn reason(console: &Console, given: Option<&str>, what: &str) -> Resu
     Ok(typed)
 }
 
-/// A secret from a file, without the line break at its end.
+/// A secret from a file that its owner alone can read, without the line break at its end.
 pub(crate) fn secret_file(path: &Path) -> Result<Secret, Failure> {
     let unreadable = |error: &std::io::Error| {
         Failure::new(
@@ -121,6 +122,20 @@ pub(crate) fn secret_file(path: &Path) -> Result<Secret, Failure> {
         )
     };
     let mut file = std::fs::File::open(path).map_err(|error| unreadable(&error))?;
+    let about = file.metadata().map_err(|error| unreadable(&error))?;
+    if !is_private(&about) {
+        return Err(Failure::refused(
+            format!(
+                "rule secret-file: `{}` has mode {:04o}, so that others may read or change it",
+                path.display(),
+                about.mode() & 0o7777
+            ),
+            format!(
+                "run `chmod 600 {}` after finding out who may have read it",
+                path.display()
+            ),
+        ));
+    }
     Secret::read(&mut file, LONGEST)
         .map(Secret::trimmed)
         .map_err(|error| unreadable(&error))

@@ -158,7 +158,7 @@ impl Session<'_> {
 impl Opened {
     /// Brings the list of erased keys, which lies beside the store, up to what the store knows.
     pub(crate) async fn list_erased_keys(&self) -> Result<(), Failure> {
-        tombstones::fold(&self.store, &tombstones::file(&self.installation)).await
+        tombstones::fold(&self.store, &tombstones::list(&self.installation)).await
     }
 
     /// The one way for orders.
@@ -177,6 +177,7 @@ pub fn environment(installation: &Installation, surroundings: &Surroundings) -> 
     environment.errors = bursar_execution::settings::error_policy(&installation.settings);
     environment.breaker = bursar_execution::settings::breaker_policy(&installation.settings);
     environment.ballast = Some(installation.ballast());
+    environment.erased_keys = Some(tombstones::list(installation));
     environment
 }
 

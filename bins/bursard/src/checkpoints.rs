@@ -191,15 +191,17 @@ impl Checkpoints {
         };
         let stops = self.store.stops();
         let act = Act::new(Principal::Daemon, self.clock.now()).because(&why);
-        let is_on = self.store.latches().await.is_ok_and(|latches| {
+        // A switch of another restore says nothing of this one: what was forgotten since is marked anew.
+        let is_marked = self.store.latches().await.is_ok_and(|latches| {
             latches.iter().any(|latch| {
                 latch.cause == LatchCause::Restored
                     && latch.scope == Scope::Global
                     && latch.mode >= LatchMode::Halt
+                    && latch.reason.starts_with(&why)
                     && Some(latch.id) != self.held
             })
         });
-        if is_on {
+        if is_marked {
             self.rolled_back = None;
             return;
         }

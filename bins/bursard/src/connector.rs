@@ -237,6 +237,9 @@ impl From<NoBroker> for ConnectError {
     fn from(error: NoBroker) -> Self {
         match error {
             NoBroker::NoKey { .. } => Self::NotConfigured,
+            NoBroker::Erased { .. } => Self::Refused {
+                cause: error.to_string(),
+            },
             error @ (NoBroker::UnknownBroker { .. } | NoBroker::Adapter(_)) => {
                 Self::try_again(bursar::exit::chain(&error))
             }

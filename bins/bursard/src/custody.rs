@@ -2,7 +2,6 @@
 //! everything goes on signing, keys whose time is over are erased, and a store that is sealed has none in
 //! memory.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use bursar::tombstones;
 use bursar_execution::Conditions;
 use bursar_keystore::{KeyStore, KeysError, SealState, UnlockMaterial, Vault};
 use bursar_model::Clock;
-use bursar_store_sqlite::{Sealing, SqliteStore};
+use bursar_store_sqlite::{ErasedKeys, Sealing, SqliteStore};
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -27,7 +26,7 @@ pub struct Custody {
     told: u64,
     clock: Arc<dyn Clock>,
     /// The list of erased keys beside the store.
-    erased_keys: PathBuf,
+    erased_keys: ErasedKeys,
     erasing_due: Timestamp,
     /// Whether it was told that the daemon cannot unlock itself.
     told_locked: bool,
@@ -50,7 +49,7 @@ impl Custody {
         keys: KeyStore,
         material: UnlockMaterial,
         clock: Arc<dyn Clock>,
-        erased_keys: PathBuf,
+        erased_keys: ErasedKeys,
     ) -> Self {
         if let UnlockMaterial::Env(_) = material {
             warn!(
@@ -203,11 +202,15 @@ impl Custody {
         for facts in &erased {
             info!(account = %facts.place.account, "the key that another took the place of is erased");
         }
-        if !erased.is_empty()
-            && let Err(error) = tombstones::fold(&self.store, &self.erased_keys).await
-        {
-            warn!(
+    }
+
+    /// Brings the list of erased keys up to what the store knows: it may have been lost, or be of an older
+    /// release.
+    pub async fn look_at_list(&self) {
+        if let Err(error) = tombstones::fold(&self.store, &self.erased_keys).await {
+            error!(
                 error = error.message(),
+                hint = error.hint(),
                 "the list of erased keys is not up to date"
             );
         }
@@ -260,8 +263,8 @@ pub(crate) fn tell_sealed(sealing: &Sealing) {
 mod tests {
     use bursar_auth::{Act, Principal};
     use bursar_keystore::{
-        CredentialMaterial, CredentialPlace, KeyFile, MacPurpose, NewSlot, RecoveryCode, RecoveryConfirmed,
-        SealedRecord, Secret, SecretEncoding, SignError,
+        CredentialMaterial, CredentialPlace, KeyFile, LoadError, MacPurpose, NewSlot, RecoveryCode,
+        RecoveryConfirmed, SealedRecord, Secret, SecretEncoding, SignError,
     };
     use bursar_model::{AccountMode, Entropy};
     use bursar_store_sqlite::Environment;
@@ -289,7 +292,9 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let clock = Arc::new(TestClock::at("2026-11-20T12:00:00Z".parse().unwrap()));
             let entropy = Arc::new(SeededEntropy::new(5));
-            let environment = Environment::new(clock.clone(), entropy.clone(), "test");
+            let list = ErasedKeys::at(folder.path().join("data/erased-keys"));
+            let mut environment = Environment::new(clock.clone(), entropy.clone(), "test");
+            environment.erased_keys = Some(list);
             let act = Act::new(Principal::operator("ops_desk").unwrap(), clock.now());
             std::fs::create_dir(folder.path().join("data")).unwrap();
             let path = folder.path().join("data/bursar.db");
@@ -310,6 +315,10 @@ mod tests {
             let confirmed = confirmed(new.recovery_code());
             new.finish(confirmed).await.unwrap();
             world
+        }
+
+        fn list(&self) -> ErasedKeys {
+            ErasedKeys::at(self.folder.path().join("data/erased-keys"))
         }
 
         fn file(&self) -> KeyFile {
@@ -346,7 +355,7 @@ mod tests {
                 keys.clone(),
                 material,
                 self.clock.clone(),
-                self.folder.path().join("data/erased-keys"),
+                self.list(),
             )
         }
 
@@ -480,7 +489,7 @@ mod tests {
         let until = world.clock.now() + SignedDuration::from_hours(24);
         world
             .store
-            .replace_credential(&next, &first.facts, Some(until), &world.act())
+            .replace_credential(&next, &first.facts, Some(until), None, &world.act())
             .await
             .unwrap();
         let mut custody = world.custody(&keys, world.material());
@@ -497,6 +506,47 @@ mod tests {
         assert!(list.contains(&first.facts.id.to_string()), "{list}");
         assert!(!list.contains(&next.facts.id.to_string()), "{list}");
         assert!(keys.load_signer(next.facts.id, &next.facts.place).await.is_ok());
+    }
+
+    /// An older file of the store was put back while no daemon ran, or its row was written back.
+    #[tokio::test]
+    async fn i17_a_key_that_was_erased_and_is_there_again_signs_nothing() {
+        let world = World::new().await;
+        let keys = world.unlocked().await;
+        let record = world.sealed(&keys).await;
+        let (id, place) = (record.facts.id, record.facts.place.clone());
+        assert!(keys.load_signer(id, &place).await.is_ok());
+        world.store.delete_credential(id, 1, &world.act()).await.unwrap();
+
+        world.store.put(&record, None).await.unwrap();
+
+        let refused = keys.load_signer(id, &place).await.err().unwrap();
+        assert!(matches!(refused, LoadError::Erased { .. }), "{refused}");
+        // Another copy of the store knows nothing of it but the list.
+        let path = world.folder.path().join("data/other.db");
+        let mut environment = Environment::new(world.clock.clone(), world.entropy.clone(), "test");
+        environment.erased_keys = Some(world.list());
+        let older = SqliteStore::create(&path, environment, &world.act()).unwrap();
+        assert!(older.is_erased(id).await.unwrap());
+        std::fs::remove_file(world.list().path()).unwrap();
+        assert!(!older.is_erased(id).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn i17_a_list_that_was_lost_is_whole_again_when_the_daemon_starts() {
+        let world = World::new().await;
+        let keys = world.unlocked().await;
+        let record = world.sealed(&keys).await;
+        world
+            .store
+            .delete_credential(record.facts.id, 1, &world.act())
+            .await
+            .unwrap();
+        std::fs::remove_file(world.list().path()).unwrap();
+
+        world.custody(&keys, world.material()).look_at_list().await;
+
+        assert!(world.list().names(record.facts.id).unwrap());
     }
 
     #[tokio::test]

@@ -101,8 +101,9 @@ pub async fn run(session: &mut Session<'_>, halts: Signal, stop: CancellationTok
         wiring.keystore.clone(),
         material,
         Arc::clone(&surroundings.clock),
-        tombstones::file(&installation),
+        tombstones::list(&installation),
     );
+    custody.look_at_list().await;
     let notices = Notices::of(
         &installation.settings,
         &surroundings.directory,

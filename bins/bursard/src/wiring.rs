@@ -8,7 +8,7 @@ use bursar_broker::{Broker, MarketData};
 use bursar_broker_kraken::{Kraken, KrakenPublic, kraken_profile};
 use bursar_config::Settings;
 use bursar_execution::breaker::{Meter, MeteredBroker, MeteredMarket};
-use bursar_keystore::{CredentialFacts, KeyStore};
+use bursar_keystore::{CredentialFacts, KeyStore, LoadError};
 use bursar_model::{AccountId, AccountMode, BrokerId, Clock, Entropy};
 use bursar_store_sqlite::SqliteStore;
 
@@ -40,6 +40,9 @@ pub enum NoBroker {
     NoKey { account: AccountId },
     #[error("there is no adapter for broker `{broker}`")]
     UnknownBroker { broker: BrokerId },
+    /// It is never used again: a person has to look how it came back.
+    #[error("{error}: {}", .error.hint())]
+    Erased { error: LoadError },
     #[error("the adapter could not be made")]
     Adapter(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -120,11 +123,14 @@ impl Wiring {
     /// With a signer for the stored key; the key itself stays in the key store.
     async fn kraken_account(&self, account: &Account) -> Result<Arc<dyn Broker>, NoBroker> {
         let facts = self.credential(account.id()).await?;
-        let signer = self
-            .keystore
-            .load_signer(facts.id, &facts.place)
-            .await
-            .map_err(NoBroker::adapter)?;
+        let signer =
+            self.keystore
+                .load_signer(facts.id, &facts.place)
+                .await
+                .map_err(|error| match error {
+                    LoadError::Erased { .. } => NoBroker::Erased { error },
+                    error => NoBroker::adapter(error),
+                })?;
         let settings = kraken_account(&self.settings, account, facts.id);
         let numbers: Arc<dyn bursar_broker::NonceFloor> = self.store.clone();
         let broker = Kraken::new(

@@ -5,7 +5,7 @@
 //! [`Settings::to_toml`] and [`schema`] all follow that one declaration.
 //!
 //! Nothing here reads a file, the environment or the time: the binaries do, and hand over the text.
-//! Whether a named time zone exists is therefore their question too.
+//! Which brokers and time zones there are is therefore theirs to say too, in [`Known`].
 //!
 //! Start reading at [`Settings`]; what a user may wish for is in [`Preferences`].
 //!
@@ -42,7 +42,7 @@ pub use sections::strategy::{Balance, Risk, RiskLimits, Strategy};
 pub use sections::switches::Switches;
 pub use sections::tiers::{Assets, LimitSettings, TierLimits, TierPairs, TierSettings, Tiers};
 pub use sections::unlock::Unlock;
-pub use settings::{Settings, Store, check, schema};
+pub use settings::{Known, Settings, Store, check, check_against, schema};
 pub use values::{
     BaseUrl, ChatId, FilePath, HostName, Login, MailAddress, Milliseconds, Name, Seconds, StoreUrl, Text,
     WebhookUrl, ZoneName,

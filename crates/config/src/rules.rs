@@ -7,11 +7,12 @@ use rust_decimal::{Decimal, dec};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::nearest::nearest;
 use crate::reader::Reader;
 use crate::sections::controls::Caps;
 use crate::sections::notify::{MailTls, Notify};
 use crate::sections::tiers::{LimitSettings, TierPairs};
-use crate::settings::Settings;
+use crate::settings::{Known, Settings};
 use crate::values::WebhookUrl;
 
 /// Something that is allowed, and that somebody should look at.
@@ -101,6 +102,35 @@ pub(crate) fn must_hold(settings: &Settings, reader: &mut Reader<'_>) {
             );
         }
     }
+}
+
+/// Tells the reader which names mean nothing to the program: a section with a slip in its name would otherwise
+/// be no section, and what it lowers would not be lowered.
+pub(crate) fn must_be_known(settings: &Settings, known: &Known<'_>, reader: &mut Reader<'_>) {
+    for id in settings.brokers.0.keys() {
+        if !known.brokers.iter().any(|broker| broker == id.as_str()) {
+            let hint = meant(id.as_str(), known.brokers)
+                .unwrap_or_else(|| format!("there are {}", known.brokers.join(", ")));
+            reader.wrong_at(
+                &format!("brokers.{id}"),
+                format_args!("is the section of a broker that there is no adapter for; {hint}"),
+            );
+        }
+    }
+    let zone = settings.day.zone.as_str();
+    if let Err(zones) = (known.zone)(zone) {
+        let hint =
+            meant(zone, &zones).unwrap_or_else(|| "`timedatectl list-timezones` lists them".to_owned());
+        reader.wrong_at(
+            "day.zone",
+            format_args!("is `{zone}`, a time zone that this machine does not know; {hint}"),
+        );
+    }
+}
+
+fn meant(wrong: &str, names: &[String]) -> Option<String> {
+    let right = nearest(wrong, names.iter().map(String::as_str))?;
+    Some(format!("did you mean `{right}`?"))
 }
 
 /// A channel is set up completely or not at all.

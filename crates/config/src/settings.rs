@@ -105,12 +105,42 @@ impl Settings {
     }
 }
 
-/// Reads a settings text, and says what is allowed but hardly meant.
+/// What settings name and only a program can know.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// The brokers that there is an adapter for.
+    pub brokers: &'a [String],
+    /// Whether there is a time zone of this name; where not, the names that there are.
+    pub zone: fn(&str) -> Result<(), Vec<String>>,
+}
+
+/// Reads a settings text, and says what is allowed but hardly meant. Brokers and time zones may have any name.
 ///
 /// # Errors
 ///
 /// As [`Settings::parse`].
 pub fn check(text: &str, file_name: &str) -> Result<(Settings, Vec<Warning>), ConfigError> {
+    read(text, file_name, None)
+}
+
+/// As [`check`], and refuses names of brokers and time zones that the program does not know.
+///
+/// # Errors
+///
+/// As [`Settings::parse`].
+pub fn check_against(
+    known: &Known<'_>,
+    text: &str,
+    file_name: &str,
+) -> Result<(Settings, Vec<Warning>), ConfigError> {
+    read(text, file_name, Some(known))
+}
+
+fn read(
+    text: &str,
+    file_name: &str,
+    known: Option<&Known<'_>>,
+) -> Result<(Settings, Vec<Warning>), ConfigError> {
     let mut settings = Settings::default();
     let mut names = Vec::new();
     settings.names("", &mut names);
@@ -123,6 +153,9 @@ pub fn check(text: &str, file_name: &str) -> Result<(Settings, Vec<Warning>), Co
     }
     if reader.is_fine() {
         rules::must_hold(&settings, &mut reader);
+        if let Some(known) = known {
+            rules::must_be_known(&settings, known, &mut reader);
+        }
     }
     if reader.is_fine() {
         let warnings = rules::warnings(&settings, &reader);

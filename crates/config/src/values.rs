@@ -113,8 +113,8 @@ checked_text! {
     "a name: use 1 to 64 of a-z, 0-9, `-` and `_`"
 }
 checked_text! {
-    /// The name of a time zone. Only its form is checked here: whether the machine knows the zone is
-    /// for the binary to find out.
+    /// The name of a time zone. Only its form is checked here: whether the machine knows the zone, the
+    /// binary says.
     ZoneName,
     |text| text.len() <= 64
         && text.split('/').all(|part| {

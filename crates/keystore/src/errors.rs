@@ -63,6 +63,9 @@ impl From<TooLong> for SealError {
 pub enum LoadError {
     #[error("there is no credential `{id}`")]
     NotFound { id: CredentialId },
+    /// It came back with an older copy of the store, or somebody was killed while it was erased.
+    #[error("the credential `{id}` was erased, and is in the store all the same")]
+    Erased { id: CredentialId },
     #[error("the credential cannot be used")]
     Sign {
         #[from]
@@ -80,6 +83,9 @@ impl LoadError {
     pub const fn hint(&self) -> &'static str {
         match self {
             Self::NotFound { .. } => "look at `bursar credentials list`",
+            Self::Erased { .. } => {
+                "erase it again with `bursar credentials delete`, and at the exchange; was an older file of the store put in its place?"
+            }
             Self::Sign { source } => source.hint(),
             Self::Vault { source } => source.hint(),
         }

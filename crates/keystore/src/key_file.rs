@@ -1,9 +1,9 @@
 //! An unlock key in a file of the operator's.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, Metadata};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use data_encoding::BASE64;
@@ -162,8 +162,7 @@ impl KeyFile {
         }
         let user = rustix::process::geteuid().as_raw();
         let mode = metadata.mode() & 0o7777;
-        let is_by_access_list = metadata.uid() == 0 && metadata.gid() == 0 && mode == 0o440;
-        if self.keeper == Keeper::ServiceManager && is_by_access_list {
+        if self.keeper == Keeper::ServiceManager && is_by_access_list(&metadata) {
             return Ok(());
         }
         if metadata.uid() != user {
@@ -204,6 +203,17 @@ impl KeyFile {
             path: self.path.clone(),
         }
     }
+}
+
+/// Whether nobody but its owner may read or change a file that holds a secret; or it is one that the service manager
+/// opened for one user by an access list, or a terminal.
+pub fn is_private(metadata: &Metadata) -> bool {
+    metadata.mode() & 0o077 == 0 || is_by_access_list(metadata) || metadata.file_type().is_char_device()
+}
+
+/// How systemd shows a credential that an access list opens for the service's user alone.
+fn is_by_access_list(metadata: &Metadata) -> bool {
+    metadata.uid() == 0 && metadata.gid() == 0 && metadata.mode() & 0o7777 == 0o440
 }
 
 fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {

@@ -260,7 +260,7 @@ impl KeyStore {
     ///
     /// # Errors
     ///
-    /// [`LoadError::NotFound`] where there is none.
+    /// [`LoadError::NotFound`] where there is none, [`LoadError::Erased`] for one that should not be there.
     pub async fn load_signer(
         &self,
         id: CredentialId,
@@ -270,6 +270,9 @@ impl KeyStore {
         let record = record.ok_or(LoadError::NotFound { id })?;
         if record.facts.id != id {
             return Err(SignError::CannotOpen.into());
+        }
+        if self.shared.vault.is_erased(id).await? {
+            return Err(LoadError::Erased { id });
         }
         Ok(self.signer(record, place)?)
     }

@@ -79,7 +79,7 @@ pub use credential::{CredentialMaterial, Field, InvalidMaterial, StagedCredentia
 pub use entropy::SystemEntropy;
 pub use errors::{LoadError, MacError, ProveError, SealError, StageError};
 pub use init::{InitError, Initialisation, NewSlot};
-pub use key_file::{KeyFile, KeyFileError};
+pub use key_file::{KeyFile, KeyFileError, is_private};
 pub use key_store::{KeyStore, MacPurpose, Proof, SealState, StoreMac};
 pub use memory::{MemoryVault, VaultContents};
 pub use names::{Fingerprint, InvalidName, KeyId, KeyPurpose, SlotId, StoreId};

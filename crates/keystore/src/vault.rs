@@ -53,6 +53,12 @@ pub trait Vault: Send + Sync {
 
     /// Deletes the version `expected`, overwriting its sealed bytes where the engine can.
     async fn delete(&self, id: CredentialId, expected: u64) -> Result<(), VaultError>;
+
+    /// Whether the credential was erased. One that is there all the same came with an older copy of the vault, or was
+    /// written back, and is not used. A vault that is never copied has nothing to say.
+    async fn is_erased(&self, _id: CredentialId) -> Result<bool, VaultError> {
+        Ok(false)
+    }
 }
 
 /// Why a vault did not do what was asked, by what the caller can do.

@@ -9,12 +9,13 @@ use bursar_auth::Act;
 use bursar_controls::Latch;
 use bursar_execution::JournalError;
 use bursar_keystore::VaultError;
-use bursar_model::{AccountId, CredentialId};
+use bursar_model::CredentialId;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::audit::{self, act_draft};
 use crate::environment::Environment;
+use crate::erased::Tombstone;
 use crate::error::StoreError;
 use crate::open::{beside, file_error, open_again, open_copy, private_file, publish};
 use crate::schema;
@@ -40,14 +41,6 @@ pub struct StoreCopy {
     /// The newest signed checkpoint of the trail, as it is written.
     pub checkpoint: Option<String>,
     pub bytes: u64,
-}
-
-/// A key that was erased.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tombstone {
-    pub credential: CredentialId,
-    pub account: AccountId,
-    pub at: Timestamp,
 }
 
 /// A backup as the store that it is of remembers it.

@@ -298,6 +298,12 @@ fn first_account(
         .optional()?)
 }
 
+/// What makes an account the one that it is at its exchange: a key, or what was traded with one. A key that was
+/// entered by mistake, and erased before anything was traded, binds nothing.
+const IS_BOUND: &str = "(EXISTS (SELECT 1 FROM credential WHERE credential.account = account.id)
+      OR EXISTS (SELECT 1 FROM intent WHERE intent.account = account.id AND intent.state <> 'denied')
+      OR EXISTS (SELECT 1 FROM fill WHERE fill.account = account.id))";
+
 /// An account is one account at its exchange, and no other is the same one: two would trade it with two
 /// sets of limits, and a switch would stop half of it.
 fn refuse_other_identity(tx: &Tx<'_>, account: &Account, venue: &str) -> Result<(), DirectoryError> {
@@ -309,15 +315,17 @@ fn refuse_other_identity(tx: &Tx<'_>, account: &Account, venue: &str) -> Result<
     };
     if let Some(known) = &account.venue_account_id
         && known != venue
+        && first_account(tx, &format!("id = ?1 AND {IS_BOUND}"), [Text(account.id())])?.is_some()
     {
         return Err(conflict(
             format!("is account `{known}` at its exchange, and the key belongs to `{venue}`"),
-            "enter a key of the same exchange account, or add an account of its own with `bursar account add`",
+            "enter a key of the same exchange account, or add an account of its own with `bursar account add`; where \
+             nothing was traded yet, `bursar credentials delete` frees it for another",
         ));
     }
     let other = first_account(
         tx,
-        "broker = ?1 AND venue_account_id = ?2 AND id <> ?3 AND status <> 'closed'",
+        &format!("broker = ?1 AND venue_account_id = ?2 AND id <> ?3 AND status <> 'closed' AND {IS_BOUND}"),
         params![Text(account.broker()), venue, Text(account.id())],
     )?;
     match other {

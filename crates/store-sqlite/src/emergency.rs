@@ -123,7 +123,7 @@ impl Found {
 }
 
 /// Whether the file is locked now; it is until it is closed.
-fn lock_within(file: &File, patience: Duration) -> bool {
+pub(crate) fn lock_within(file: &File, patience: Duration) -> bool {
     const STEP: Duration = Duration::from_millis(10);
     let mut waited = Duration::ZERO;
     loop {
@@ -138,7 +138,7 @@ fn lock_within(file: &File, patience: Duration) -> bool {
     }
 }
 
-fn sync_folder(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

@@ -8,6 +8,7 @@ use bursar_execution::errors::ErrorPolicy;
 use bursar_model::{Clock, Entropy};
 
 use crate::emergency::Ballast;
+use crate::erased::ErasedKeys;
 
 /// Where the work of a store is done, which waits for the disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +57,8 @@ pub struct Environment {
     pub stops: Arc<Stops>,
     /// Thrown off when the disk is full.
     pub ballast: Option<Ballast>,
+    /// Where a key is listed before it is erased for good.
+    pub erased_keys: Option<ErasedKeys>,
     pub threads: Threads,
     /// How long what another process wrote may stay unseen by whoever waits for a change.
     pub unseen: Duration,
@@ -74,6 +77,7 @@ impl Environment {
             breaker: BreakerPolicy::default(),
             stops: Arc::default(),
             ballast: None,
+            erased_keys: None,
             threads: Threads::default(),
             unseen: UNSEEN,
         }

@@ -68,6 +68,7 @@ mod restored;
 mod approvals;
 mod deletion;
 mod directory;
+mod erased;
 mod nonces;
 mod revisions;
 mod sealing;
@@ -97,18 +98,19 @@ extern crate self as bursar_store_sqlite;
 #[expect(dead_code, reason = "the tests outside use more of it")]
 mod test_support;
 
-pub use backups::{KnownBackup, PutBack, PutBackError, StoreCopy, Tombstone, discard_copy};
+pub use backups::{KnownBackup, PutBack, PutBackError, StoreCopy, discard_copy};
 pub use checkpoints::{CheckpointError, CheckpointState, KeptCheckpoint};
 pub use deletion::DeletedUser;
 pub use emergency::{Ballast, EmergencyFile, Found, free_bytes};
 pub use environment::{Environment, Threads};
+pub use erased::{ErasedKeys, Listed, Tombstone};
 pub use error::StoreError;
 pub use revisions::{AccountRevision, KnownUser, Revision, RevisionError};
 pub use sealing::Sealing;
 pub use store::SqliteStore;
 pub use superseded::SupersededKey;
 pub use trail::{Verification, Verified};
-pub use vault::ActingVault;
+pub use vault::{ActingVault, KeyNotKept};
 
 /// The example of the README, compiled and run.
 #[cfg(doctest)]

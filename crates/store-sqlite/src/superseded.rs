@@ -9,7 +9,7 @@ use rusqlite::{Connection, params};
 use crate::error::StoreError;
 use crate::store::SqliteStore;
 use crate::values::{Moment, Text, moment};
-use crate::vault::{self, Who};
+use crate::vault::{self, KeyNotKept, Who};
 use crate::writer::Tx;
 
 /// A key that another took the place of.
@@ -22,21 +22,30 @@ pub struct SupersededKey {
 
 impl SqliteStore {
     /// Puts a new key in the place of `previous`, which is kept, sealed and unused, until `kept_until`, or
-    /// erased now. A key that `previous` took the place of is erased.
+    /// erased now. A key that `previous` took the place of is erased. `identity`: what the exchange calls the
+    /// account of the new key, where it says so.
     ///
     /// # Errors
     ///
-    /// [`VaultError::Conflict`] when `previous` is not the key of its account any more.
+    /// [`VaultError::Conflict`] when `previous` is not the key of its account any more, and
+    /// [`KeyNotKept::Account`] for a key of another account at the exchange.
     pub async fn replace_credential(
         &self,
         record: &SealedRecord,
         previous: &CredentialFacts,
         kept_until: Option<Timestamp>,
+        identity: Option<&str>,
         act: &Act,
-    ) -> Result<(), VaultError> {
-        let (record, previous, who) = (record.clone(), previous.clone(), Who::Person(act.clone()));
-        self.write(move |tx| replace(tx, &who, &record, &previous, kept_until))
-            .await?;
+    ) -> Result<(), KeyNotKept> {
+        let (record, previous, act) = (record.clone(), previous.clone(), act.clone());
+        let identity = identity.map(str::to_owned);
+        let replaced: Result<(), KeyNotKept> = self
+            .write(move |tx| {
+                vault::identify(tx, &record, identity, &act)?;
+                Ok(replace(tx, &Who::Person(act), &record, &previous, kept_until)?)
+            })
+            .await;
+        replaced?;
         self.forget_log().await;
         Ok(())
     }

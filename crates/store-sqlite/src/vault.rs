@@ -1,8 +1,10 @@
 //! The header of the key store and the sealed credentials. Only sealed bytes pass through here.
 
+use std::io;
+
 use async_trait::async_trait;
 use bursar_audit::{Action, Data, Draft, Subject};
-use bursar_auth::Act;
+use bursar_auth::{AccountChange, Act, DirectoryError};
 use bursar_broker::KeyRights;
 use bursar_controls::{ClearRule, KeyState, LatchCause, LatchMode, Scope};
 use bursar_execution::NewLatch;
@@ -15,6 +17,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::audit::{act_draft, daemon};
+use crate::erased::Tombstone;
 use crate::error::StoreError;
 use crate::store::SqliteStore;
 use crate::superseded::erase_superseded_of;
@@ -59,6 +62,11 @@ impl Vault for SqliteStore {
 
     async fn delete(&self, id: CredentialId, expected: u64) -> Result<(), VaultError> {
         self.delete_by(Who::Daemon, id, expected).await
+    }
+
+    async fn is_erased(&self, id: CredentialId) -> Result<bool, VaultError> {
+        let is_buried = self.read(move |connection| Ok::<_, VaultError>(is_buried(connection, id)?));
+        Ok(is_buried.await? || self.is_listed(id).await?)
     }
 }
 
@@ -105,6 +113,36 @@ impl Vault for ActingVault {
     async fn delete(&self, id: CredentialId, expected: u64) -> Result<(), VaultError> {
         self.store.delete_credential(id, expected, &self.act).await
     }
+
+    async fn is_erased(&self, id: CredentialId) -> Result<bool, VaultError> {
+        self.store.is_erased(id).await
+    }
+}
+
+/// Why an account was not given a key. Nothing was changed, neither its key nor whose it is.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyNotKept {
+    /// The key belongs to another account at the exchange, or the account may have none.
+    #[error(transparent)]
+    Account(#[from] DirectoryError),
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}
+
+impl KeyNotKept {
+    /// What the operator can do now.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Account(error) => error.hint(),
+            Self::Vault(error) => error.hint().to_owned(),
+        }
+    }
+}
+
+impl From<StoreError> for KeyNotKept {
+    fn from(error: StoreError) -> Self {
+        Self::Vault(error.into())
+    }
 }
 
 /// Who changes keys, for the record.
@@ -136,21 +174,24 @@ impl SqliteStore {
         ActingVault { store, act }
     }
 
-    /// Stores a sealed key, as [`Vault::put`], together with the record of who did it and why.
+    /// Stores the sealed key of an account that has none, together with the record of who did it and why.
+    /// `identity`: what the exchange calls the account of the key, where it says so; from then on the account
+    /// is that one.
     ///
     /// # Errors
     ///
-    /// As [`Vault::put`].
+    /// See [`KeyNotKept`].
     pub async fn put_credential(
         &self,
         record: &SealedRecord,
-        expected: Option<u64>,
+        identity: Option<&str>,
         act: &Act,
-    ) -> Result<(), VaultError> {
-        let (who, record) = (Who::Person(act.clone()), record.clone());
+    ) -> Result<(), KeyNotKept> {
+        let (act, record, identity) = (act.clone(), record.clone(), identity.map(str::to_owned));
         self.write(move |tx| {
-            put(tx, &who, &record, expected, None)?;
-            must_be_the_only_key(tx, &record)
+            identify(tx, &record, identity, &act)?;
+            put(tx, &Who::Person(act), &record, None, None)?;
+            Ok(must_be_the_only_key(tx, &record)?)
         })
         .await
     }
@@ -197,6 +238,17 @@ impl SqliteStore {
             .await?;
         self.forget_log().await;
         Ok(())
+    }
+
+    /// Whether the list beside the store names a key.
+    async fn is_listed(&self, id: CredentialId) -> Result<bool, VaultError> {
+        let Some(list) = self.environment.erased_keys.clone() else {
+            return Ok(false);
+        };
+        let path = list.path().to_owned();
+        let named = self.environment.threads.run(move || list.names(id)).await;
+        let named = named.unwrap_or_else(|| Err(io::ErrorKind::Interrupted.into()));
+        Ok(named.map_err(|source| StoreError::File { path, source })?)
     }
 
     /// The key that an account is traded with, if it has one.
@@ -372,6 +424,20 @@ fn rewrap(tx: &Tx<'_>, record: &SealedRecord, from: KeyId) -> Result<(), VaultEr
     }
 }
 
+/// Whose key it is, before it is kept: that of another account is none for this one.
+pub(crate) fn identify(
+    tx: &Tx<'_>,
+    record: &SealedRecord,
+    identity: Option<String>,
+    act: &Act,
+) -> Result<(), DirectoryError> {
+    let Some(identity) = identity else {
+        return Ok(());
+    };
+    let change = AccountChange::VenueAccountId(identity);
+    directory::update_account(tx, &record.facts.place.account, &change, act).map(drop)
+}
+
 /// An account has one key that counts: somebody may have entered another, or closed the account, since this one was
 /// asked for.
 fn must_be_the_only_key(tx: &Tx<'_>, record: &SealedRecord) -> Result<(), VaultError> {
@@ -478,11 +544,16 @@ pub(crate) fn delete(tx: &Tx<'_>, who: &Who, id: CredentialId, expected: u64) ->
             [Text(&id)],
         )?;
         tx.execute("DELETE FROM credential WHERE id = ?1", [Text(&id)])?;
-        let at = moment(who.at(tx))?;
+        let at = who.at(tx);
         tx.execute(
             "INSERT INTO tombstone (credential, account, at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-            params![Text(&id), Text(&facts.place.account), at],
+            params![Text(&id), Text(&facts.place.account), moment(at)?],
         )?;
+        tx.erased(Tombstone {
+            credential: id,
+            account: facts.place.account.clone(),
+            at,
+        });
         let data = Data::new().integer("version", i64::try_from(expected).unwrap_or(i64::MAX));
         let subject = Subject::credential(&facts.place.account, id);
         let draft = who.draft(Action::CredentialDeleted);
@@ -562,6 +633,13 @@ pub(crate) fn version(connection: &Connection, id: CredentialId) -> Result<Optio
             |row| row.get(0),
         )
         .optional()?)
+}
+
+fn is_buried(connection: &Connection, id: CredentialId) -> Result<bool, StoreError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM tombstone WHERE credential = ?1)";
+    Ok(connection
+        .prepare_cached(sql)?
+        .query_row([Text(&id)], |row| row.get(0))?)
 }
 
 /// What is public of a credential; its sealed bytes may be damaged.

@@ -20,6 +20,7 @@ use tracing::error;
 use crate::audit::append;
 use crate::changes::{Changes, Touched};
 use crate::environment::Environment;
+use crate::erased::{Noted, Tombstone};
 use crate::error::StoreError;
 use crate::filing;
 use crate::open::control;
@@ -35,6 +36,8 @@ pub(crate) struct Tx<'c> {
     pub(crate) environment: &'c Environment,
     /// Who should look at what was done.
     touched: RefCell<Touched>,
+    /// The keys that were erased.
+    erased: RefCell<Vec<Tombstone>>,
 }
 
 impl Tx<'_> {
@@ -44,6 +47,11 @@ impl Tx<'_> {
         filing::file(self.connection, &record)?;
         self.touched.borrow_mut().add(record.subject.account.as_ref());
         Ok(())
+    }
+
+    /// Remembers a key that is erased here, for the list beside the store.
+    pub(crate) fn erased(&self, key: Tombstone) {
+        self.erased.borrow_mut().push(key);
     }
 }
 
@@ -233,6 +241,20 @@ impl Writer {
         self.ended.send_replace(Some(detail.to_owned()));
     }
 
+    /// The keys that a transaction erases are listed beside the store before it is committed: whoever is killed
+    /// between has a key that is listed and refused, and never one that is erased and comes back with a copy.
+    fn list(&self, erased: &[Tombstone]) -> Result<Option<Noted>, String> {
+        match &self.environment.erased_keys {
+            Some(list) if !erased.is_empty() => list.note(erased).map(Some).map_err(|error| {
+                format!(
+                    "the list of erased keys `{}` cannot be written: {error}",
+                    list.path().display()
+                )
+            }),
+            _ => Ok(None),
+        }
+    }
+
     fn commit_batch(&self, connection: &Connection, mut jobs: Vec<Box<dyn Job>>) -> Result<(), Stopped> {
         if let Err(error) = control(connection, "BEGIN IMMEDIATE") {
             answer_all(jobs, || StoreError::taken_back(&error));
@@ -242,6 +264,7 @@ impl Writer {
             connection,
             environment: &self.environment,
             touched: RefCell::default(),
+            erased: RefCell::default(),
         };
         for job in &mut jobs {
             bursar_points::pending(job.name());
@@ -253,6 +276,17 @@ impl Writer {
                 return Ok(());
             }
         }
+        let noted = match self.list(&tx.erased.take()) {
+            Ok(noted) => noted,
+            Err(detail) => {
+                drop(connection.execute_batch("ROLLBACK"));
+                bursar_points::settle("taken-back", true);
+                answer_all(jobs, || StoreError::TakenBack {
+                    detail: detail.clone(),
+                });
+                return Ok(());
+            }
+        };
         let touched = tx.touched.take();
         let counted = match touched {
             Touched::Nobody => Ok(None),
@@ -279,6 +313,9 @@ impl Writer {
                 // A full disk is found before anything is promised; after anything else nobody knows.
                 self.make_room_after(&error);
                 if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
+                    if let Some(noted) = noted {
+                        noted.take_back();
+                    }
                     answer_all(jobs, || StoreError::taken_back(&error));
                     return Ok(());
                 }
@@ -295,13 +332,14 @@ impl Writer {
 
 /// An error means that the engine took back the whole transaction.
 fn run_in_savepoint(tx: &Tx<'_>, job: &mut dyn Job) -> Result<(), rusqlite::Error> {
-    let before = tx.touched.take();
+    let (before, erased_before) = (tx.touched.take(), tx.erased.borrow().len());
     control(tx, "SAVEPOINT operation")?;
     if job.run(tx) {
         tx.touched.borrow_mut().join(before);
         control(tx, "RELEASE operation")
     } else {
         tx.touched.replace(before);
+        tx.erased.borrow_mut().truncate(erased_before);
         control(tx, "ROLLBACK TO operation")?;
         control(tx, "RELEASE operation")
     }

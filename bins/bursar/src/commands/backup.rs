@@ -8,24 +8,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bursar_audit::{Hash, Head, SignedCheckpoint};
+use bursar_auth::Act;
 use bursar_keystore::{
     BackupHeader, CredentialFacts, KeyId, KeyStore, OpenBackup, SealedBackup, SlotId, StoreId, Vault,
 };
-use bursar_store_sqlite::{
-    KnownBackup, SqliteStore, StoreCopy, Verification, Verified, discard_copy, free_bytes,
-};
+use bursar_store_sqlite::{KnownBackup, SqliteStore, StoreCopy, Verification, Verified, free_bytes};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tempfile::TempDir;
 
 use crate::installation::beside;
 use crate::output_file::{new_private, publish, refuse_over, unfinished};
 use crate::progress::Progress;
 use crate::render::{Cell, Page, Tone, moment};
-use crate::session::{Session, environment};
-use crate::sole::Sole;
+use crate::scratch::Scratch;
+use crate::session::{Opened, Session, environment};
 use crate::unlock::unlock_file;
 use crate::{Exit, Failure, Installation};
 
@@ -124,16 +122,20 @@ impl Create {
         let facts = opened.store.copy_into(&scratch.path).await?;
         let about = About::from(&facts);
         let unfinished = unfinished(&file);
+        scratch.also(unfinished.clone());
         let sealed = seal(&scratch.path, &unfinished, &about, &keys, session).await;
-        let published = sealed.and_then(|header| {
-            publish(&unfinished, &file).map_err(|error| unwritten(&file, &error))?;
-            Ok(header)
-        });
+        let published = match sealed {
+            Ok(header) => {
+                let known = known(&header, &about);
+                recorded(&known, &unfinished, &file, &opened, &act)
+                    .await
+                    .map(|()| header)
+            }
+            Err(failure) => Err(failure),
+        };
         drop(fs::remove_file(&unfinished));
         let header = published?;
         drop(scratch);
-        let known = known(&header, &about);
-        opened.store.remember_backup(&known, &act).await?;
 
         let mut page = Page::new();
         page.line(format!("backup {}", file.display()));
@@ -188,33 +190,32 @@ async fn seal(
     Ok(header)
 }
 
+/// Gives a backup its name after it is in the trail: none is there of which nobody knows which keys are in it.
+async fn recorded(
+    known: &KnownBackup,
+    unfinished: &Path,
+    file: &Path,
+    opened: &Opened,
+    act: &Act,
+) -> Result<(), Failure> {
+    opened.store.remember_backup(known, act).await?;
+    publish(unfinished, file).map_err(|error| {
+        Failure::new(
+            Exit::Failed,
+            format!(
+                "the backup is in the trail and cannot be given its name `{}`: {error}",
+                file.display()
+            ),
+            "it is not there: make another, in a folder that you may write to",
+        )
+    })
+}
+
 fn known(header: &BackupHeader, about: &About) -> KnownBackup {
     KnownBackup {
         id: header.id,
         at: header.created_at,
         seq: about.records,
-    }
-}
-
-/// A copy that is not sealed, beside the store, where one process at a time makes one. It goes when this
-/// goes; what an earlier process left there goes at once.
-struct Scratch {
-    path: PathBuf,
-    _sole: Sole,
-}
-
-impl Scratch {
-    fn beside(store: &Path) -> Result<Self, Failure> {
-        let sole = Sole::copier(store)?;
-        let path = beside(store, ".copy");
-        discard_copy(&path);
-        Ok(Self { path, _sole: sole })
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        discard_copy(&self.path);
     }
 }
 
@@ -378,13 +379,13 @@ async fn verify(file: &Path, session: &mut Session<'_>) -> Result<Exit, Failure>
     let installation = session.installation()?;
     // Never beside the backup: where sealed copies are kept nothing else belongs.
     let folder = installation.store.parent().is_some_and(Path::is_dir);
-    let unsealed = if folder {
-        let scratch = Scratch::beside(&installation.store)?;
-        unseal(file, &scratch.path, session).await?
+    let scratch = if folder {
+        Scratch::beside(&installation.store)?
     } else {
-        let scratch = TempDir::with_prefix("bursar-verify-").map_err(|error| unwritten(file, &error))?;
-        unseal(file, &scratch.path().join("copy"), session).await?
+        Scratch::elsewhere(&std::env::temp_dir())?
     };
+    let unsealed = unseal(file, &scratch.path, session).await?;
+    drop(scratch);
     let report = &unsealed.found.report;
     let mut page = Page::new();
     page.line(format!("backup {}", file.display()));

@@ -10,7 +10,7 @@ pub(crate) use entered::{Holder, Holders, NamedKey, PARTS, from_environment, in_
 
 use bursar_accounts::{AdmittedKey, KeyRefused, admit_key};
 use bursar_audit::{Action, Draft, Subject};
-use bursar_auth::{Account, AccountChange, Directory};
+use bursar_auth::{Account, Directory};
 use bursar_broker::KeyRights;
 use bursar_keystore::{CredentialFacts, CredentialMaterial, CredentialPlace, KeyStore, StagedCredential};
 use bursar_model::{AccountId, AccountMode};
@@ -283,16 +283,12 @@ impl Incoming {
             Some(previous) => keys.seal_successor(staged, previous, &rights, act.at)?,
         };
         let store = &opened.store;
-        // Whose key it is, before it is kept: that of another account is none for this one.
-        if let Some(id) = &self.admitted.venue_account_id {
-            let change = AccountChange::VenueAccountId(id.clone());
-            store.update_account(account.id(), change, &act).await?;
-        }
+        let identity = self.admitted.venue_account_id.as_deref();
         match previous {
-            None => store.put_credential(&record, None, &act).await?,
+            None => store.put_credential(&record, identity, &act).await?,
             Some(previous) => {
                 store
-                    .replace_credential(&record, previous, kept_until, &act)
+                    .replace_credential(&record, previous, kept_until, identity, &act)
                     .await?;
             }
         }

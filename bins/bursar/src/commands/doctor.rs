@@ -8,7 +8,7 @@ use bursar_controls::KeyState;
 use bursar_execution::{Conditions, ConnectionState, Journal};
 use bursar_keystore::{Header, KeyPurpose, KeyStore, SlotKind, UnlockMaterial, Vault};
 use bursar_model::AccountMode;
-use bursar_store_sqlite::{SqliteStore, free_bytes};
+use bursar_store_sqlite::{SqliteStore, Tombstone, free_bytes};
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
@@ -21,7 +21,7 @@ use crate::render::{Cell, Page, Table, Tone, age, count, moment};
 use crate::session::{Opened, Session};
 use crate::sole::daemon_of;
 use crate::unlock::{UNLOCK_VARIABLE, key_file, unlock_file};
-use crate::{Exit, Failure, Installation};
+use crate::{Exit, Failure, Installation, tombstones};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -206,6 +206,7 @@ async fn look(installation: &Installation, findings: &mut Findings, session: &mu
     findings.good("store", "opens, and has this release's format");
     let now = session.surroundings.now();
     unlocking(&opened, findings, session).await;
+    told("erased keys", erased_keys(&opened, findings).await, findings);
     told("rights", rights(&opened, now, findings).await, findings);
     told("backups", backups(&opened, now, findings).await, findings);
     told("audit", audit(&opened, now, findings, session).await, findings);
@@ -433,6 +434,57 @@ async fn credentials(keys: &KeyStore, findings: &mut Findings) {
             "run `bursar keystore rotate wrapping-key` again: it goes on",
         );
     }
+}
+
+/// A key that was erased is in the store again only with an older copy of it, or where somebody was killed while it
+/// was erased.
+async fn erased_keys(opened: &Opened, findings: &mut Findings) -> Result<(), Failure> {
+    const CHECK: &str = "erased keys";
+    let (store, list) = (&opened.store, tombstones::list(&opened.installation));
+    let mut problems = false;
+    for facts in store.list().await? {
+        if store.is_erased(facts.id).await? {
+            problems = true;
+            let account = &facts.place.account;
+            findings.bad(
+                CHECK,
+                format!("the key …{} of `{account}` was erased, is there again, and is refused", facts.public_key_hint),
+                &format!(
+                    "was an older copy of the store put in its place? then see docs/runbooks/restored.md; erase it again \
+                     with `bursar credentials delete {account}`, and delete it at the exchange"
+                ),
+            );
+        }
+    }
+    let listed = tombstones::read(&list)?;
+    if let Some(cut) = &listed.cut {
+        problems = true;
+        let hint =
+            "compare it with the copy that is kept elsewhere; the next key that is erased takes its place";
+        findings.caution(CHECK, format!("the last line of the list is cut: {cut}"), hint);
+    }
+    let is_listed = |key: &Tombstone| listed.keys.iter().any(|known| known.credential == key.credential);
+    let missing = store
+        .tombstones()
+        .await?
+        .iter()
+        .filter(|key| !is_listed(key))
+        .count();
+    if missing > 0 {
+        problems = true;
+        findings.caution(
+            CHECK,
+            format!("{} not on the list `{}`", count(missing, "is", "are"), list.path().display()),
+            "the daemon adds what the store knows when it starts; put back a copy of the list that knows more",
+        );
+    }
+    if !problems {
+        findings.good(
+            CHECK,
+            format!("{} listed, none is in the store", listed.keys.len()),
+        );
+    }
+    Ok(())
 }
 
 async fn rights(opened: &Opened, now: Timestamp, findings: &mut Findings) -> Result<(), Failure> {

@@ -1,5 +1,6 @@
 //! Keys are admitted, not just stored: against a local exchange over a real socket.
 
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use bursar::Exit;
@@ -476,5 +477,130 @@ async fn i17_a_key_that_is_replaced_is_on_the_list_of_erased_ones() {
     let erased = std::fs::read_to_string(desk.path("bursar-data/erased-keys")).unwrap();
     assert_eq!(erased.lines().count(), 1, "{erased}");
     assert!(erased.contains("kraken-ilves"), "{erased}");
+    venue.close().await;
+}
+
+/// A wrong key keeps the right one out for no longer than it is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_with_a_wrong_key_takes_the_right_one_after_that_is_deleted() {
+    let desk = desk_with_live_account().await;
+    let strangers = ["mara", "stranger"].map(CustomerSpec::named).to_vec();
+    let venue = Venue::with(strangers, &desk).await;
+    let set = async |options: &str, key: &str| {
+        let command = format!("credentials set kraken-ilves{options}");
+        desk.run_with(&command, &venue.document(key)).await
+    };
+    assert_eq!(set("", "stranger").await.exit, Exit::Done);
+    desk.later(1);
+
+    let refused = set(" --yes", "mara").await;
+    assert_eq!(refused.exit, Exit::Refused, "{}", refused.err);
+    assert!(
+        refused.err.contains("bursar credentials delete"),
+        "{}",
+        refused.err
+    );
+    desk.done("credentials delete kraken-ilves --yes --reason 'the key of somebody else'")
+        .await;
+    desk.later(1);
+    let right = set("", "mara").await;
+
+    assert_eq!(right.exit, Exit::Done, "{}", right.err);
+    desk.done("audit verify --deep").await;
+    venue.close().await;
+}
+
+/// The files of the store as they are now.
+fn copied_store(desk: &Desk) -> Vec<(&'static str, Option<Vec<u8>>)> {
+    ["bursar.db", "bursar.db-wal", "bursar.db-shm"]
+        .map(|name| {
+            (
+                name,
+                std::fs::read(desk.path(&format!("bursar-data/{name}"))).ok(),
+            )
+        })
+        .to_vec()
+}
+
+fn put_back(desk: &Desk, files: Vec<(&'static str, Option<Vec<u8>>)>) {
+    for (name, bytes) in files {
+        let path = desk.path(&format!("bursar-data/{name}"));
+        drop(std::fs::remove_file(&path));
+        if let Some(bytes) = bytes {
+            std::fs::write(&path, bytes).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        }
+    }
+}
+
+async fn erased_keys(desk: &Desk) -> (Value, Value) {
+    let looked = document(&desk.run("doctor --json").await.out);
+    let checks = looked["checks"].as_array().unwrap();
+    let check = checks
+        .iter()
+        .find(|check| check["check"] == "erased keys")
+        .unwrap();
+    (check["verdict"].clone(), check["found"].clone())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i17_a_key_that_came_back_with_an_older_file_of_the_store_is_refused_and_told() {
+    let (desk, venue) = desk_with_more_keys().await;
+    let older = copied_store(&desk);
+    desk.done("credentials delete kraken-ilves --yes --reason compromised")
+        .await;
+    assert_eq!(erased_keys(&desk).await.0, json!("ok"));
+
+    put_back(&desk, older);
+
+    assert_eq!(
+        desk.json("credentials list").await["credentials"]
+            .as_array()
+            .map(Vec::len),
+        Some(1)
+    );
+    let used = desk.ends("credentials check kraken-ilves", Exit::Refused).await;
+    assert!(used.contains("rule erased-key"), "{used}");
+    assert!(used.contains("bursar credentials delete"), "{used}");
+    let (verdict, found) = erased_keys(&desk).await;
+    assert_eq!(verdict, json!("bad"));
+    assert!(
+        found.as_str().unwrap().contains("`kraken-ilves` was erased"),
+        "{found}"
+    );
+    desk.done("credentials delete kraken-ilves --yes --reason 'erased again'")
+        .await;
+    assert_eq!(erased_keys(&desk).await.0, json!("ok"));
+    desk.later(1);
+    let set = desk
+        .run_with("credentials set kraken-ilves", &venue.document("second"))
+        .await;
+    assert_eq!(set.exit, Exit::Done, "{}", set.err);
+    desk.done("credentials check kraken-ilves").await;
+    venue.close().await;
+}
+
+/// Whoever is killed between has a key that is listed, and never one that is erased and comes back with a copy.
+#[tokio::test(flavor = "multi_thread")]
+async fn i17_a_key_that_cannot_be_listed_is_not_erased() {
+    let (desk, venue) = desk_with_more_keys().await;
+    let list = desk.path("bursar-data/erased-keys");
+    drop(std::fs::remove_file(&list));
+    std::fs::create_dir(&list).unwrap();
+    let delete = "credentials delete kraken-ilves --yes --reason compromised";
+
+    let refused = desk.run(delete).await;
+
+    assert_ne!(refused.exit, Exit::Done);
+    assert!(refused.err.contains("list of erased keys"), "{}", refused.err);
+    assert_eq!(
+        desk.json("credentials list").await["credentials"]
+            .as_array()
+            .map(Vec::len),
+        Some(1)
+    );
+    std::fs::remove_dir(&list).unwrap();
+    desk.done(delete).await;
+    assert_eq!(desk.json("credentials list").await["credentials"], json!([]));
     venue.close().await;
 }

@@ -189,7 +189,7 @@ async fn settings_that_are_there_are_kept() {
 #[tokio::test]
 async fn a_passphrase_can_take_the_place_of_the_key_file() {
     let desk = Desk::bare();
-    desk.write("passphrase", "seven quiet herons cross the lake\n");
+    desk.write_secret("passphrase", "seven quiet herons cross the lake\n");
 
     let made = desk
         .json("init --yes --recovery-file recovery.txt --passphrase-file passphrase")
@@ -202,7 +202,7 @@ async fn a_passphrase_can_take_the_place_of_the_key_file() {
 #[tokio::test]
 async fn a_weak_passphrase_makes_no_store() {
     let desk = Desk::bare();
-    desk.write("passphrase", "password1234\n");
+    desk.write_secret("passphrase", "password1234\n");
 
     let said = desk
         .ends(

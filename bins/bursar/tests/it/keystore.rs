@@ -69,7 +69,7 @@ async fn the_recovery_code_unlocks_a_store_whose_key_is_lost() {
     // The slot whose key is lost goes.
     desk.done("keystore slot remove file-1 --yes --reason lost").await;
     assert_eq!(slots(&desk).await, ["recovery-2", "file-4"]);
-    desk.write("mistyped.txt", "0000-1111");
+    desk.write_secret("mistyped.txt", "0000-1111");
     let said = desk
         .ends(
             "keystore slot prove --recovery-code-file mistyped.txt",
@@ -83,7 +83,7 @@ async fn the_recovery_code_unlocks_a_store_whose_key_is_lost() {
 #[tokio::test]
 async fn k3_each_kind_of_slot_is_added_proved_and_used() {
     let mut desk = Desk::made().await;
-    desk.write("words.txt", "walnut harbour violin eleven\n");
+    desk.write_secret("words.txt", "walnut harbour violin eleven\n");
     desk.done("keystore slot add passphrase --new-passphrase-file words.txt")
         .await;
     let told = desk
@@ -151,7 +151,7 @@ async fn a_slot_is_refused_where_its_key_would_be_copied_along() {
         )
         .await;
     assert!(said.contains("exists already"), "{said}");
-    desk.write("weak.txt", "password");
+    desk.write_secret("weak.txt", "password");
     let said = desk
         .ends(
             "keystore slot add passphrase --new-passphrase-file weak.txt",
@@ -352,4 +352,31 @@ async fn only_whoever_can_unlock_the_store_unseals_it() {
     assert_ne!(ran.exit, Exit::Done);
     let status = desk.json("keystore status").await;
     assert_eq!(status["sealed"]["reason"], json!("test"));
+}
+
+#[tokio::test]
+async fn a_secret_in_a_file_that_others_can_read_is_refused() {
+    let desk = Desk::made().await;
+    desk.write_secret("words.txt", "walnut harbour violin eleven\n");
+    let add = "keystore slot add passphrase --new-passphrase-file words.txt";
+    let by_words = "keystore slot prove --passphrase-file words.txt";
+    let by_code = "keystore slot prove --recovery-code-file recovery.txt";
+
+    desk.set_mode("words.txt", 0o644);
+    let refused = desk.ends(add, Exit::Refused).await;
+    assert!(refused.contains("rule secret-file"), "{refused}");
+    assert!(refused.contains("chmod 600"), "{refused}");
+    assert!(!refused.contains("walnut"), "{refused}");
+    desk.set_mode("words.txt", 0o400);
+    desk.done(add).await;
+
+    for (name, command) in [("words.txt", by_words), ("recovery.txt", by_code)] {
+        for mode in [0o640, 0o604, 0o622] {
+            desk.set_mode(name, mode);
+            let refused = desk.ends(command, Exit::Refused).await;
+            assert!(refused.contains(&format!("mode {mode:04o}")), "{refused}");
+        }
+        desk.set_mode(name, 0o600);
+        desk.done(command).await;
+    }
 }

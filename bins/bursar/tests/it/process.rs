@@ -1,10 +1,12 @@
 //! The program itself, as a process: what only a real one can show.
 
-use std::io::Read;
+use std::fs::OpenOptions;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use assert_cmd::cargo::cargo_bin;
+use rustix::process::{Pid, Signal};
 
 fn bursar(folder: &Path) -> Command {
     let mut command = Command::new(cargo_bin!("bursar"));
@@ -203,4 +205,41 @@ fn u4_a_locked_store_does_not_keep_trading_from_being_stopped() {
     );
     let verified = run(folder.path(), &["audit", "verify"]);
     assert_eq!(verified.status.code(), Some(0), "{}", text(&verified.stderr));
+}
+
+/// Whoever verifies a backup from a slow disk, and does not wait for it.
+#[test]
+fn a_copy_that_is_not_sealed_goes_when_a_signal_ends_the_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::create_dir(path("safe")).unwrap();
+    for line in [
+        &["init", "--yes", "--recovery-file", "recovery.txt"][..],
+        &["backup", "create", "safe/one"],
+    ] {
+        let ran = run(folder.path(), line);
+        assert!(ran.status.success(), "{}", text(&ran.stderr));
+    }
+    let sealed = std::fs::read(path("safe/one")).unwrap();
+    // More than a pipe and what reads from it hold.
+    assert!(sealed.len() > 256 * 1024);
+    let slow = path("safe/slow");
+    assert!(Command::new("mkfifo").arg(&slow).status().unwrap().success());
+
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+        let mut verify = bursar(folder.path())
+            .args(["backup", "verify", "safe/slow"])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut pipe = OpenOptions::new().write(true).open(&slow).unwrap();
+        pipe.write_all(&sealed[..sealed.len() - 1]).unwrap();
+        let copy = path("bursar-data/bursar.db.copy");
+        assert!(copy.exists(), "the copy is being made");
+
+        rustix::process::kill_process(Pid::from_child(&verify), signal).unwrap();
+
+        assert_eq!(verify.wait().unwrap().code(), Some(code));
+        assert!(!copy.exists());
+    }
 }

@@ -216,7 +216,7 @@ async fn every_document_was_read_against_its_schema() {
         "broker_type": "kraken", "mode": "paper", "enabled": true}]"#;
     let more = users.replace("clara", "ines");
     desk.write("tighter.toml", "[limits]\nmax_position_usd = \"10\"\n");
-    desk.write("words.txt", "walnut harbour violin eleven\n");
+    desk.write_secret("words.txt", "walnut harbour violin eleven\n");
     std::fs::create_dir(desk.path("backups")).unwrap();
     std::fs::create_dir(desk.path("safe")).unwrap();
     for (line, input) in [

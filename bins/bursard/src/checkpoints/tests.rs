@@ -258,6 +258,37 @@ async fn a_store_behind_the_copy_elsewhere_halts_and_leaves_the_copy_alone() {
     assert_eq!(std::fs::read_to_string(station.copy_path()).unwrap(), later);
 }
 
+/// The switch of a restore is still on when an older file is put in the place of the store.
+#[tokio::test]
+async fn i15_what_a_second_restore_has_forgotten_is_marked_although_the_switch_is_on() {
+    let (station, _) = behind_its_copy().await;
+    let act = Act::new(Principal::Daemon, station.clock.now());
+    let first = station
+        .store
+        .mark_restored("the store was put back from a backup", &act)
+        .await
+        .unwrap();
+    station.later(3_600);
+
+    for _ in 0..2 {
+        let mut task = station.task(Some(station.copy()));
+        task.begin().await;
+        station.later(60);
+    }
+
+    let latches = station.store.latches().await.unwrap();
+    let [before, anew] = latches.as_slice() else {
+        panic!("{latches:?}");
+    };
+    assert_eq!(before.id, first.id);
+    assert_eq!((anew.mode, anew.cause), (LatchMode::Halt, LatchCause::Restored));
+    assert!(
+        anew.tripped_at > first.tripped_at,
+        "what may still arrive is waited for anew"
+    );
+    assert!(anew.reason.contains("(epoch 2)"), "{}", anew.reason);
+}
+
 #[tokio::test]
 async fn i15_a_copy_that_is_not_there_is_not_compared_and_nothing_is_added_in_its_place() {
     let station = Station::new().await;

@@ -1,4 +1,4 @@
-use bursar_config::{Settings, check};
+use bursar_config::{Known, Settings, check, check_against};
 
 /// What somebody sees who wrote this file.
 fn seen(text: &str) -> String {
@@ -343,4 +343,35 @@ fn d29_no_secret_fits_into_the_settings_of_a_channel() {
     bursar.toml:5:1: `notify.telegram.chat` cannot be used: `ops` is not a chat: write its number, such as -1001234567890, or its name with `@`
     hint: correct `bursar.toml`, then run `bursar config check`
     ");
+}
+
+#[test]
+fn d29_a_broker_and_a_time_zone_that_the_program_does_not_know_are_refused() {
+    let known = Known {
+        brokers: &["kraken".to_owned(), "paper".to_owned()],
+        zone: |name| match name {
+            "UTC" => Ok(()),
+            _ => Err(vec!["UTC".to_owned(), "Europe/Stockholm".to_owned()]),
+        },
+    };
+    let seen = |text: &str| {
+        check_against(&known, text, "bursar.toml")
+            .unwrap_err()
+            .to_string()
+    };
+
+    insta::assert_snapshot!(
+        seen("[brokers.krakne]\nmaster_policy = \"require\"\n\n[day]\nzone = \"Europe/Stokholm\"\n"),
+        @r"
+    bursar.toml:1:10: `brokers.krakne` is the section of a broker that there is no adapter for; did you mean `kraken`?
+    bursar.toml:5:1: `day.zone` is `Europe/Stokholm`, a time zone that this machine does not know; did you mean `Europe/Stockholm`?
+    "
+    );
+    insta::assert_snapshot!(seen("[brokers.coinbase]\n\n[day]\nzone = \"Mars\"\n"), @r"
+    bursar.toml:1:10: `brokers.coinbase` is the section of a broker that there is no adapter for; there are kraken, paper
+    bursar.toml:4:1: `day.zone` is `Mars`, a time zone that this machine does not know; `timedatectl list-timezones` lists them
+    ");
+    // What only a program knows is not asked for where a text alone is checked.
+    assert!(check("[brokers.coinbase]\n", "bursar.toml").is_ok());
+    assert!(check_against(&known, "[brokers.paper]\n", "bursar.toml").is_ok());
 }

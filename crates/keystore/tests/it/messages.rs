@@ -43,6 +43,8 @@ the key store has no key to seal with
   hint: put the store back from a backup, then run `bursar audit verify --deep`
 there is no credential `00000000-0000-0000-0000-000000000007`
   hint: look at `bursar credentials list`
+the credential `00000000-0000-0000-0000-000000000007` was erased, and is in the store all the same
+  hint: erase it again with `bursar credentials delete`, and at the exchange; was an older file of the store put in its place?
 the credential cannot be used
   hint: look at `bursar credentials list`; enter a key with `bursar credentials set`
 the credential cannot be read
@@ -74,6 +76,7 @@ fn what_fails_with_an_exchange_key_is_told_with_what_to_do() {
         SealError::TooLong,
         SealError::NoKey,
         LoadError::NotFound { id },
+        LoadError::Erased { id },
         LoadError::from(SignError::Gone),
         LoadError::from(VaultError::HoldsCiphertext),
         SignError::Sealed,

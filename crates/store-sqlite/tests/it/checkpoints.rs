@@ -213,7 +213,7 @@ pub(crate) async fn eventful() -> (World, KeyStore) {
         .unwrap();
     let until = world.now() + SignedDuration::from_hours(24);
     store
-        .replace_credential(&next, &sealed.facts, Some(until), &world.act())
+        .replace_credential(&next, &sealed.facts, Some(until), None, &world.act())
         .await
         .unwrap();
     store.seal_keys(&world.act()).await.unwrap();

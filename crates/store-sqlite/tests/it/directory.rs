@@ -2,6 +2,7 @@ use bursar_auth::{AccountChange, Directory, DirectoryError, NewUser, Record, Use
 use bursar_model::{AccountMode, AccountStatus, Tier};
 
 use crate::support::{actions, new_account, trail, world};
+use crate::vault::store_key;
 
 #[tokio::test]
 async fn d9_adding_what_exists_is_refused() {
@@ -295,6 +296,7 @@ async fn an_account_is_one_account_at_its_exchange_and_no_other_is_the_same() {
         world.add_user(user).await;
         world.add_account(id, user, "kraken", AccountMode::Live).await;
     }
+    store_key(&world, "kraken-ilves", AccountMode::Live).await;
     let identify = async |id: &str, venue: &str| {
         let change = AccountChange::VenueAccountId(venue.to_owned());
         let identified = world

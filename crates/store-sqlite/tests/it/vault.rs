@@ -2,6 +2,7 @@ use std::fs;
 use std::sync::Arc;
 
 use bursar_audit::Action;
+use bursar_auth::Directory;
 use bursar_broker::{KeyRights, NonceFloor};
 use bursar_controls::{KeyState, LatchCause, LatchMode};
 use bursar_execution::{Conditions, Journal};
@@ -10,8 +11,10 @@ use bursar_keystore::{
     SealedBytes, SealedRecord, SealedSlot, Secret, SlotKind, StoreId, Vault, VaultError, check_vault,
 };
 use bursar_model::{AccountMode, CredentialId};
+use bursar_store_sqlite::{KeyNotKept, Verification};
 use jiff::Timestamp;
 
+use crate::support::trading::{buy, ready};
 use crate::support::{NOON, World, act, at, trail, world};
 use crate::tampering::{passphrase, place, unlocked};
 
@@ -165,7 +168,10 @@ async fn i17_keys_are_replaced_in_the_name_of_a_person_and_the_old_ones_are_nowh
         .seal(staged, place("kraken-ilves"), "trade", world.now())
         .unwrap();
     let refused = world.store.put_credential(&late, None, &world.act()).await;
-    assert!(matches!(refused, Err(VaultError::Retired { .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(KeyNotKept::Vault(VaultError::Retired { .. }))),
+        "{refused:?}"
+    );
     keys.refresh().await.unwrap();
     assert!(
         keys.load_signer(record.facts.id, &place("kraken-ilves"))
@@ -346,10 +352,7 @@ async fn what_the_exchange_says_of_a_key_decides() {
     );
 
     // Another key: what was said of the old one says nothing.
-    store
-        .put_credential(&record(1, 2), Some(1), &world.act())
-        .await
-        .unwrap();
+    store.put(&record(1, 2), Some(1)).await.unwrap();
     assert_eq!(
         store.key_state(&account).await.unwrap(),
         KeyState::Admitted { checked_at: at(NOON) }
@@ -404,6 +407,132 @@ async fn i17_an_account_has_one_key_that_counts() {
         .put_credential(&record(2, 1), None, &world.act())
         .await;
 
-    assert!(matches!(second, Err(VaultError::Conflict { .. })), "{second:?}");
+    assert!(
+        matches!(second, Err(KeyNotKept::Vault(VaultError::Conflict { .. }))),
+        "{second:?}"
+    );
     assert_eq!(world.store.list().await.unwrap().len(), 1);
+}
+
+impl World {
+    async fn keyed(&self, record: &SealedRecord, identity: &str) -> Result<(), KeyNotKept> {
+        let act = self.act();
+        self.store.put_credential(record, Some(identity), &act).await
+    }
+
+    async fn erased(&self, record: &SealedRecord) {
+        let (id, version) = (record.facts.id, record.facts.version);
+        let act = self.act();
+        self.store.delete_credential(id, version, &act).await.unwrap();
+    }
+
+    async fn identity(&self, account: &str) -> Option<String> {
+        let account = self.store.account(&account.parse().unwrap()).await.unwrap();
+        account.venue_account_id
+    }
+}
+
+/// The `number`th key, for this account.
+fn key_of(account: &str, number: u128) -> SealedRecord {
+    let mut key = record(number, 1);
+    key.facts.place.account = account.parse().unwrap();
+    key
+}
+
+#[tokio::test]
+async fn an_account_is_the_one_of_the_first_key_that_is_kept() {
+    let world = with_account().await;
+    world.keyed(&record(1, 1), "AA01").await.unwrap();
+    let records = trail(&world.store).await.len();
+
+    // Neither the key nor whose it is stays of what is refused.
+    let second = world.keyed(&record(2, 1), "AA01").await;
+    let stranger = world.keyed(&record(3, 1), "AA02").await;
+    let replacing = world
+        .store
+        .replace_credential(
+            &record(4, 1),
+            &record(1, 1).facts,
+            None,
+            Some("AA02"),
+            &world.act(),
+        )
+        .await;
+
+    assert!(matches!(second, Err(KeyNotKept::Vault(_))), "{second:?}");
+    for refused in [stranger, replacing] {
+        let error = refused.unwrap_err();
+        assert!(error.to_string().contains("belongs to `AA02`"), "{error}");
+        assert!(
+            error.hint().contains("bursar credentials delete"),
+            "{}",
+            error.hint()
+        );
+    }
+    assert_eq!(world.identity("kraken-ilves").await.as_deref(), Some("AA01"));
+    assert_eq!(world.store.list().await.unwrap().len(), 1);
+    assert_eq!(trail(&world.store).await.len(), records);
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_kept_leaves_no_identity() {
+    let world = with_account().await;
+    let mut late = record(1, 1);
+    late.kek = "kek#9".parse().unwrap();
+    let retired = HeaderChange::KeysRetired(vec![late.kek]);
+    for (version, change) in [(1, HeaderChange::Made), (2, retired)] {
+        let before = (version > 1).then_some(version - 1);
+        let put = world.store.store_header(&header(version), before, &change).await;
+        put.unwrap();
+    }
+
+    let refused = world.keyed(&late, "AA01").await;
+
+    assert!(matches!(refused, Err(KeyNotKept::Vault(_))), "{refused:?}");
+    assert_eq!(world.identity("kraken-ilves").await, None);
+}
+
+#[tokio::test]
+async fn a_wrong_key_that_was_erased_before_anything_was_traded_binds_nothing() {
+    let world = with_account().await;
+    world.add_user("tomas_brandt").await;
+    world
+        .add_account("kraken-brandt", "tomas_brandt", "kraken", AccountMode::Live)
+        .await;
+    world.keyed(&record(1, 1), "AA01").await.unwrap();
+    let taken = world
+        .keyed(&key_of("kraken-brandt", 2), "AA01")
+        .await
+        .unwrap_err();
+    assert!(
+        taken.to_string().contains("`kraken-ilves` is that already"),
+        "{taken}"
+    );
+
+    world.erased(&record(1, 1)).await;
+
+    // Neither the account nor the one whose key it was.
+    world.keyed(&key_of("kraken-brandt", 2), "AA01").await.unwrap();
+    world.keyed(&record(3, 1), "AA02").await.unwrap();
+    assert_eq!(world.identity("kraken-ilves").await.as_deref(), Some("AA02"));
+    assert_eq!(world.identity("kraken-brandt").await.as_deref(), Some("AA01"));
+    let verified = world.store.verify_trail(Verification {
+        deep: true,
+        ..Verification::default()
+    });
+    let report = verified.await.unwrap().report;
+    assert!(report.is_whole(), "{report}");
+}
+
+#[tokio::test]
+async fn what_was_traded_binds_an_account_also_without_its_key() {
+    let world = ready().await;
+    world.approved(buy("1", "BTC-USD", "100")).await;
+    world.keyed(&record(1, 1), "AA01").await.unwrap();
+    world.erased(&record(1, 1)).await;
+
+    let other = world.keyed(&record(2, 1), "AA02").await;
+
+    assert!(matches!(other, Err(KeyNotKept::Account(_))), "{other:?}");
+    world.keyed(&record(2, 1), "AA01").await.unwrap();
 }

@@ -4,14 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bursar_model::{CredentialId, LatchId};
-use bursar_store_sqlite::{PutBack, SqliteStore};
+use bursar_store_sqlite::{ErasedKeys, PutBack, SqliteStore};
 use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{BackupDocument, Scratch, Unsealed, backup_json, facts_of, known, unseal};
+use super::{BackupDocument, Unsealed, backup_json, facts_of, known, unseal};
 use crate::installation::beside;
 use crate::render::Page;
+use crate::scratch::Scratch;
 use crate::session::{Session, environment};
 use crate::sole::Sole;
 use crate::{Exit, Failure, Installation, tombstones};
@@ -122,17 +123,17 @@ impl Restore {
     fn erased(
         &self,
         installation: &Installation,
-        session: &Session<'_>,
+        session: &mut Session<'_>,
     ) -> Result<Vec<bursar_model::CredentialId>, Failure> {
-        let list = tombstones::file(installation);
-        if !list.exists() && self.tombstones.is_none() && !self.no_tombstones {
+        let list = tombstones::list(installation);
+        if !list.path().exists() && self.tombstones.is_none() && !self.no_tombstones {
             return Err(Failure::usage(
-                format!("there is no list of erased keys at `{}`", list.display()),
+                format!("there is no list of erased keys at `{}`", list.path().display()),
                 "name a copy of it with `--tombstones FILE`; with `--no-tombstones` keys that were erased after \
                  the backup come back",
             ));
         }
-        let mut erased = tombstones::read(&list)?;
+        let mut lists = vec![list];
         if let Some(file) = &self.tombstones {
             let file = session.path(file);
             if !file.exists() {
@@ -141,9 +142,20 @@ impl Restore {
                     "name the file `erased-keys` of the data folder, or a copy of it",
                 ));
             }
-            erased.extend(tombstones::read(&file)?);
+            lists.push(ErasedKeys::at(file));
         }
-        Ok(erased.into_iter().map(|tombstone| tombstone.credential).collect())
+        let mut erased = Vec::new();
+        for list in lists {
+            let listed = tombstones::read(&list)?;
+            if let Some(cut) = listed.cut {
+                session.console.warn(&format!(
+                    "the last line of `{}` is cut and counts for nothing: {cut}",
+                    list.path().display()
+                ));
+            }
+            erased.extend(listed.keys.into_iter().map(|key| key.credential));
+        }
+        Ok(erased)
     }
 }
 

@@ -1,7 +1,7 @@
 //! `bursar credentials rotate`: another key of the same exchange account takes over, and can be sent back.
 
 use bursar_accounts::AdmittedKey;
-use bursar_keystore::{KeyStore, StagedCredential, Vault};
+use bursar_keystore::{KeyStore, LoadError, StagedCredential, Vault};
 use bursar_model::AccountId;
 use bursar_store_sqlite::SupersededKey;
 use clap::Args;
@@ -186,6 +186,9 @@ async fn stored_again(
             "enter a new key instead of `--undo`",
         )
     })?;
+    if opened.store.is_erased(record.facts.id).await? {
+        return Err(LoadError::Erased { id: record.facts.id }.into());
+    }
     Ok(keys.stage_stored(&record)?)
 }
 
