@@ -210,6 +210,7 @@ fn sizing() -> Sizing {
         worst_cost_quote: dec!(151),
         worst_fee: "0.61".parse().unwrap(),
         rounded_off: Usd::ZERO,
+        worst_rate: None,
     }
 }
 
