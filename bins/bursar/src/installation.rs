@@ -35,6 +35,29 @@ impl Installation {
         data_dir: Option<&Path>,
         surroundings: &Surroundings,
     ) -> Result<Self, Failure> {
+        let known = Known {
+            brokers: &brokers::names(),
+            zone,
+        };
+        Self::found(Some(&known), named, data_dir, surroundings)
+    }
+
+    /// As [`find`](Self::find), and takes brokers and time zones that this program and this machine do not know: to
+    /// stop trading needs neither.
+    pub(crate) fn find_as_written(
+        named: Option<&Path>,
+        data_dir: Option<&Path>,
+        surroundings: &Surroundings,
+    ) -> Result<Self, Failure> {
+        Self::found(None, named, data_dir, surroundings)
+    }
+
+    fn found(
+        known: Option<&Known<'_>>,
+        named: Option<&Path>,
+        data_dir: Option<&Path>,
+        surroundings: &Surroundings,
+    ) -> Result<Self, Failure> {
         let here = |path: &Path| surroundings.directory.join(path);
         let named = named
             .map(Path::to_owned)
@@ -46,7 +69,7 @@ impl Installation {
                 .find(|path| path.exists()),
         };
         let (settings, warnings) = match &file {
-            Some(file) => read(file)?,
+            Some(file) => read(file, known)?,
             None => (Settings::default(), Vec::new()),
         };
         let (data_dir, store) = places(&settings, data_dir, surroundings);
@@ -155,7 +178,7 @@ fn places(settings: &Settings, data_dir: Option<&Path>, surroundings: &Surroundi
     (data_dir, store)
 }
 
-fn read(file: &Path) -> Result<(Settings, Vec<Warning>), Failure> {
+fn read(file: &Path, known: Option<&Known<'_>>) -> Result<(Settings, Vec<Warning>), Failure> {
     let text = std::fs::read_to_string(file).map_err(|error| {
         let hint = match error.kind() {
             std::io::ErrorKind::InvalidData => {
@@ -169,15 +192,19 @@ fn read(file: &Path) -> Result<(Settings, Vec<Warning>), Failure> {
             hint,
         )
     })?;
-    let known = Known {
-        brokers: &brokers::names(),
-        zone,
+    let name = file.display().to_string();
+    let checked = match known {
+        Some(known) => bursar_config::check_against(known, &text, &name),
+        None => bursar_config::check(&text, &name),
     };
-    bursar_config::check_against(&known, &text, &file.display().to_string())
-        .map_err(|error| Failure::of(Exit::Failed, &error, error.hint()))
+    checked.map_err(|error| Failure::of(Exit::Failed, &error, error.hint()))
 }
 
 fn zone(name: &str) -> Result<(), Vec<String>> {
+    // Known without a list of zones, which a bare machine does not have.
+    if name == "UTC" {
+        return Ok(());
+    }
     TimeZone::get(name)
         .map(drop)
         .map_err(|_| tz::db().available().map(|zone| zone.to_string()).collect())

@@ -131,7 +131,7 @@ pub(crate) fn secret_file(path: &Path) -> Result<Secret, Failure> {
                 about.mode() & 0o7777
             ),
             format!(
-                "run `chmod 600 {}` after finding out who may have read it",
+                "run `chmod 600 {}` after finding out who may have read it; where its disk knows no modes, pipe it or type it",
                 path.display()
             ),
         ));

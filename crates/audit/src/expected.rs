@@ -48,6 +48,7 @@ struct Last<T> {
 pub struct Expected {
     intents: HashMap<IntentId, Last<IntentFacts>>,
     things: HashMap<Thing, Last<String>>,
+    proposers: HashMap<ApprovalId, String>,
     orphans: Vec<Broken>,
     /// The record since which every key that is erased leaves its mark.
     marks_since: Option<u64>,
@@ -266,10 +267,24 @@ impl Expected {
                     self.orphan(record.seq, format!("{thing} is made for a second time"));
                 }
                 self.put(record, thing, format!("{}{WAITING}", proposal_facts(record)));
+                self.proposers.insert(id, record.actor.to_string());
             }
-            Action::ApprovalApproved => self.decide(record, Thing::Approval(id), true),
+            Action::ApprovalApproved => {
+                self.must_be_another(record, id);
+                self.decide(record, Thing::Approval(id), true);
+            }
             Action::ApprovalRejected => self.decide(record, Thing::Approval(id), false),
             _ => {}
+        }
+    }
+
+    /// One person did what takes two, while the trail does not say that one may.
+    fn must_be_another(&mut self, record: &Record, id: ApprovalId) {
+        let is_same = self.proposers.get(&id) == Some(&record.actor.to_string());
+        let alone = self.things.get(&Thing::Alone).map(|last| last.value.as_str());
+        if is_same && alone != Some(alone_value(true)) {
+            let detail = format!("{} is approved by who proposed it", Thing::Approval(id));
+            self.orphan(record.seq, detail);
         }
     }
 

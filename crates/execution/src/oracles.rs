@@ -110,7 +110,7 @@ pub struct PairFacts {
     pub lots: Vec<Lot>,
     pub closed: Vec<ClosedLot>,
     pub fills: Vec<LedgerFill>,
-    /// Rows of it that contradict themselves. Looked for only when everything is checked.
+    /// Rows of it that contradict themselves.
     pub misfits: Vec<String>,
 }
 
@@ -343,7 +343,12 @@ fn difference<'a, T: PartialEq, K: Ord + Clone>(
     key: impl Fn(&'a T) -> K,
 ) -> Option<K> {
     let by_key = |all: &'a [T]| -> BTreeMap<K, &'a T> { all.iter().map(|one| (key(one), one)).collect() };
+    let count = others.len();
     let (ones, others) = (by_key(ones), by_key(others));
+    if others.len() < count {
+        // Something is there twice, and only one of each was compared.
+        return others.into_keys().next();
+    }
     let mut keys = ones.keys().chain(others.keys());
     keys.find(|key| ones.get(*key) != others.get(*key)).cloned()
 }

@@ -15,12 +15,13 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::audit::act_draft;
 use crate::error::StoreError;
+use crate::filing::Decisive;
 use crate::latches::{self, Consent};
 use crate::resolutions;
 use crate::store::SqliteStore;
 use crate::values::{Moment, Text, json, moment};
 use crate::writer::Tx;
-use crate::{conditions, days, filing, intents, losses, trail};
+use crate::{conditions, days, intents, losses, trail};
 
 const COLUMNS: &str =
     "id, body, hash, proposed_by, proposed_at, reason, evidence, expires_at, decided_by, decided_at,
@@ -70,7 +71,7 @@ pub(crate) fn works_alone(connection: &Connection) -> Result<bool, StoreError> {
     if !stored_alone(connection)?.unwrap_or(false) {
         return Ok(false);
     }
-    let is_recorded = trail::bears_out(connection, filing::ALONE, &Thing::Alone, alone_value(true))?;
+    let is_recorded = trail::bears_out(connection, Decisive::Alone, &Thing::Alone, alone_value(true))?;
     if !is_recorded {
         tracing::warn!(
             "the store says that one person may do what takes two, and the audit trail does not: it takes two"
@@ -149,7 +150,7 @@ fn approvable(connection: &Connection, id: ApprovalId, act: &Act) -> Result<Appr
 /// trail knows it, waiting.
 fn must_be_recorded(connection: &Connection, approval: &Approval) -> Result<(), ApprovalError> {
     let (id, held) = (approval.id, value(approval, Some(&approval.hash)));
-    if trail::bears_out(connection, &id.to_string(), &Thing::Approval(id), &held)? {
+    if trail::bears_out(connection, Decisive::Proposal(id), &Thing::Approval(id), &held)? {
         Ok(())
     } else {
         Err(ApprovalError::Unrecorded { id })
@@ -189,6 +190,8 @@ pub(crate) fn values(connection: &Connection) -> Result<Vec<(ApprovalId, String)
 fn reject(tx: &Tx<'_>, id: ApprovalId, act: &Act) -> Result<Approval, ApprovalError> {
     must_be_a_person(&act.principal)?;
     let mut approval = open(tx, id, act.at)?;
+    // A verdict on what nobody proposed would be a record of nothing.
+    must_be_recorded(tx, &approval)?;
     decide(tx, &mut approval, false, act)?;
     record(tx, &approval, Action::ApprovalRejected, act)?;
     Ok(approval)
@@ -458,14 +461,25 @@ fn open(connection: &Connection, id: ApprovalId, now: Timestamp) -> Result<Appro
 }
 
 /// The open proposal of the same measure, whoever made it.
-fn open_with(connection: &Connection, hash: &Hash, now: Timestamp) -> Result<Option<Approval>, StoreError> {
-    Ok(connection
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM approval WHERE decided_at IS NULL AND expires_at >= ?2 AND hash = ?1"
-        ))?
-        .query_row(params![hash.as_bytes(), moment(now)?], read)
-        .optional()?
-        .map(|stored| stored.approval))
+/// What waits already, and was proposed: a row that somebody put there keeps nobody from proposing the same.
+fn open_with(
+    connection: &Connection,
+    hash: &Hash,
+    now: Timestamp,
+) -> Result<Option<Approval>, ApprovalError> {
+    let waiting = select(
+        connection,
+        "decided_at IS NULL AND expires_at >= ?2 AND hash = ?1 ORDER BY number",
+        params![hash.as_bytes(), moment(now)?],
+    )?;
+    for approval in waiting {
+        match must_be_recorded(connection, &approval) {
+            Ok(()) => return Ok(Some(approval)),
+            Err(ApprovalError::Unrecorded { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
 }
 
 fn list(connection: &Connection, all: bool, limit: u32, now: Timestamp) -> Result<Vec<Approval>, StoreError> {

@@ -157,13 +157,11 @@ fn gather(
         }
         facts.orders.push(order(connection, stored, &known)?);
     }
-    if reach == Reach::Everything {
+    match reach {
         // Once, at the end: those without an order too.
-        pairs = if next.is_end {
-            all_pairs(connection)?
-        } else {
-            Vec::new()
-        };
+        Reach::Everything if next.is_end => pairs = all_pairs(connection)?,
+        Reach::Everything => pairs.clear(),
+        Reach::Changes => pairs.extend(held_from_nothing(connection)?),
     }
     for (account, pair) in pairs {
         facts.pairs.extend(books(connection, account, pair, reach)?);
@@ -286,6 +284,18 @@ fn switches(
     Ok(found)
 }
 
+/// Pairs of which something is held and nothing was ever executed.
+fn held_from_nothing(connection: &Connection) -> Result<Vec<(AccountId, Pair)>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT DISTINCT account, pair FROM lot AS held WHERE NOT EXISTS
+             (SELECT 1 FROM fill WHERE fill.account = held.account AND fill.pair = held.pair)",
+    )?;
+    let pairs = statement.query_map([], |row| {
+        Ok((row.get::<_, Text<_>>(0)?.0, row.get::<_, Text<_>>(1)?.0))
+    })?;
+    Ok(pairs.collect::<rusqlite::Result<_>>()?)
+}
+
 fn all_pairs(connection: &Connection) -> Result<Vec<(AccountId, Pair)>, StoreError> {
     let mut statement = connection.prepare_cached(
         "SELECT account, pair FROM fill UNION SELECT account, pair FROM lot
@@ -313,10 +323,7 @@ fn books(
         lots: fills::lots(connection, &account, &pair)?,
         closed: fills::closed_lots(connection, &account, &pair)?,
         fills: ledger_fills(connection, &account, &pair)?,
-        misfits: match reach {
-            Reach::Everything => ledger::misfits(connection, &account, &pair)?,
-            Reach::Changes => Vec::new(),
-        },
+        misfits: ledger::misfits(connection, &account, &pair)?,
         account,
         pair,
     }))

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use bursar_model::{AccountId, CredentialId};
 use jiff::Timestamp;
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::emergency::{lock_within, sync_folder};
 
-/// How long one who adds to the list may hold up another.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long one who adds to the list may hold up another: the writer of the store waits with it.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// A key that was erased: one line of the list, as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,16 +96,22 @@ impl ErasedKeys {
 
     /// As [`ErasedKeys::add`]; nobody else adds to it before the result is dropped.
     pub(crate) fn note(&self, keys: &[Tombstone]) -> io::Result<Noted> {
+        // Everything that is written waits for this: for a file of the same disk, and for nothing else.
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let mut file = OpenOptions::new()
             .read(true)
             .append(true)
             .create(true)
             .mode(0o600)
+            .custom_flags(flags.bits().cast_signed())
             .open(&self.path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("it is no file"));
+        }
         if !lock_within(&file, PATIENCE) {
             return Err(io::Error::new(
                 io::ErrorKind::WouldBlock,
-                "another process holds it",
+                "another process holds it, or its disk knows no locks",
             ));
         }
         self.give_to_owner(&file);
@@ -160,6 +167,14 @@ impl ErasedKeys {
 }
 
 impl Noted {
+    /// Adds further keys. Where that fails, the lines before them stay.
+    pub(crate) fn add(&mut self, keys: &[Tombstone]) -> io::Result<()> {
+        let before = self.file.metadata()?.len();
+        let lines = lines(keys, &[])?;
+        self.write(lines.as_bytes())
+            .inspect_err(|_| drop(self.file.set_len(before)))
+    }
+
     fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         self.file.write_all(lines)?;
         self.file.sync_all()

@@ -1,34 +1,18 @@
-//! Which audit records are about which order, switch or proposal, so that neither an explanation nor the
-//! self-check has to read the whole trail.
+//! Which audit records are about which order or switch, so that neither an explanation nor the self-check has to
+//! read the whole trail.
 
-use bursar_audit::{Action, Record, StoredRecord, Value};
-use bursar_model::IntentId;
+use bursar_audit::{Action, Record, StoredRecord};
+use bursar_model::{ApprovalId, IntentId};
 use rusqlite::{Connection, params};
 
 use crate::audit::stored;
 use crate::error::StoreError;
 
-/// Under this the records are filed that say whether one person may do what takes two.
-pub(crate) const ALONE: &str = Action::PeopleAloneSet.name();
-
-/// What a record is filed under: the order, the switch and the proposal that it is about.
+/// What a record is filed under: the order and the switch that it is about.
 fn subjects(record: &Record) -> impl Iterator<Item = String> {
     let intent = record.subject.intent.map(|id| id.to_string());
     let latch = record.subject.latch.map(|id| id.to_string());
-    let alone = (record.action == Action::PeopleAloneSet).then(|| ALONE.to_owned());
-    [intent, latch, approval(record), alone].into_iter().flatten()
-}
-
-/// Other records name a proposal too: what was done by it.
-fn approval(record: &Record) -> Option<String> {
-    let is_about_it = matches!(
-        record.action,
-        Action::ApprovalProposed | Action::ApprovalApproved | Action::ApprovalRejected
-    );
-    match record.data.get("approval").filter(|_| is_about_it)? {
-        Value::Text(id) => Some(id.clone()),
-        _ => None,
-    }
+    [intent, latch].into_iter().flatten()
 }
 
 /// Files a record under everything that it is about.
@@ -57,21 +41,32 @@ pub(crate) fn of(connection: &Connection, subject: &str) -> Result<Vec<Record>, 
         .collect())
 }
 
-/// As [`of`]; where nothing is filed under it, from before that was done, the whole trail is searched for it.
-pub(crate) fn about(connection: &Connection, subject: &str) -> Result<Vec<Record>, StoreError> {
-    let filed = of(connection, subject)?;
-    if !filed.is_empty() {
-        return Ok(filed);
-    }
-    let mut statement = connection.prepare_cached(
-        "SELECT seq, hash, body FROM audit_record WHERE instr(body, CAST(?1 AS BLOB)) > 0 ORDER BY seq",
-    )?;
-    let stored = statement.query_map([subject], stored)?;
+/// What decides whether one person does what takes two.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Decisive {
+    /// Whether one may, of all.
+    Alone,
+    /// What was proposed.
+    Proposal(ApprovalId),
+}
+
+/// The records about it, oldest first, found by indices over the records themselves: that one is not there must not
+/// be made to look so. `None` where one of them cannot be read, or does not have the hash that is beside it.
+pub(crate) fn decisive(connection: &Connection, about: Decisive) -> Result<Option<Vec<Record>>, StoreError> {
+    const ALL: &str =
+        "SELECT seq, hash, body FROM audit_record WHERE instr(body, CAST('people.alone-set' AS BLOB)) > 0
+         AND instr(body, CAST(?1 AS BLOB)) > 0 ORDER BY seq";
+    const OF_PROPOSAL: &str =
+        "SELECT seq, hash, body FROM audit_record WHERE instr(body, CAST('approval.' AS BLOB)) > 0
+         AND instr(body, CAST(?1 AS BLOB)) > 0 ORDER BY seq";
+    let (sql, word) = match about {
+        Decisive::Alone => (ALL, Action::PeopleAloneSet.name().to_owned()),
+        Decisive::Proposal(id) => (OF_PROPOSAL, id.to_string()),
+    };
+    let mut statement = connection.prepare_cached(sql)?;
+    let stored = statement.query_map([word], stored)?;
     let stored: Vec<StoredRecord> = stored.collect::<rusqlite::Result<_>>()?;
-    let records = stored.iter().filter_map(|stored| Record::open(stored).ok());
-    Ok(records
-        .filter(|record| subjects(record).any(|other| other == subject))
-        .collect())
+    Ok(stored.iter().map(Record::open).collect::<Result<_, _>>().ok())
 }
 
 /// The records about an order, found by reading the whole trail: for orders from before they were

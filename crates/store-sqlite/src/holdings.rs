@@ -3,7 +3,8 @@
 //!
 //! # Compared with the records
 //!
-//! - `intent`: its state, how often it was sent, what is filled of it, and the bytes of its terms
+//! - `intent`: its state, how often it was sent, what is filled of it, and the bytes of its terms; the rest of its
+//!   columns is not (whose it is, its day, until when the exchange may take it)
 //! - `fill`: everything that its worth depends on, as far as its record says it
 //! - `cancel`, `external_order`: that they are there, and how far a cancel got
 //! - `user`, `account`, `permission`, `preference`, `policy`, `day_boundary`: as they were written, also of a user
@@ -48,7 +49,7 @@
 //!   as the clock of this machine is ahead
 //! - `retired_key`, `backup`: a wrapping key that is in no keyring wraps nothing; what backups there are is shown
 //! - `traded`, `outside`, `equity`, `flow`: what accounts were worth, for reports
-//! - `note`: what strategies and paper exchanges remember
+//! - `note`: what strategies and paper exchanges remember; a strategy sells and buys by it, inside the limits
 //! - `outbox`, `notice_position`, `notice_inbox`, `notice_delivery`, `notice_attempt`: what others are told
 //! - `trail`, `self_check`, `violation`: where records are found and how far the self-check got; an order whose records
 //!   are not found breaks a promise there

@@ -26,6 +26,7 @@ const STEPS: &[(i64, &str)] = &[
     (13, include_str!("schema/0013_notice.sql")),
     (14, include_str!("schema/0014_custody.sql")),
     (15, include_str!("schema/0015_admission.sql")),
+    (16, include_str!("schema/0016_people.sql")),
 ];
 
 /// The format that this version writes.

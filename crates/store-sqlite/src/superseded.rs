@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use crate::error::StoreError;
+use crate::nonces;
 use crate::store::SqliteStore;
 use crate::values::{Moment, Text, moment};
 use crate::vault::{self, KeyNotKept, Who};
@@ -22,8 +23,9 @@ pub struct SupersededKey {
 
 impl SqliteStore {
     /// Puts a new key in the place of `previous`, which is kept, sealed and unused, until `kept_until`, or
-    /// erased now. A key that `previous` took the place of is erased. `identity`: what the exchange calls the
-    /// account of the new key, where it says so.
+    /// erased as soon as the new one is there: whoever is killed between has the new key, and the old one is
+    /// erased with the next that are due. A key that `previous` took the place of is erased. `identity`: what
+    /// the exchange calls the account of the new key, where it says so.
     ///
     /// # Errors
     ///
@@ -37,15 +39,26 @@ impl SqliteStore {
         identity: Option<&str>,
         act: &Act,
     ) -> Result<(), KeyNotKept> {
-        let (record, previous, act) = (record.clone(), previous.clone(), act.clone());
+        let account = record.facts.place.account.clone();
+        let (record, previous, who) = (record.clone(), previous.clone(), act.clone());
         let identity = identity.map(str::to_owned);
+        let until = kept_until.unwrap_or(act.at);
         let replaced: Result<(), KeyNotKept> = self
             .write(move |tx| {
-                vault::identify(tx, &record, identity, &act)?;
-                Ok(replace(tx, &Who::Person(act), &record, &previous, kept_until)?)
+                vault::identify(tx, &record, identity, &who)?;
+                Ok(replace(tx, &Who::Person(who), &record, &previous, until)?)
             })
             .await;
         replaced?;
+        if kept_until.is_none() {
+            let (who, of) = (Who::Person(act.clone()), account.clone());
+            let erased: Result<(), VaultError> =
+                self.write(move |tx| erase_superseded_of(tx, &who, &of)).await;
+            // It counts no more, and is due.
+            if let Err(error) = erased {
+                tracing::warn!(%account, %error, "the key before is not erased yet; the daemon tries it again");
+            }
+        }
         self.forget_log().await;
         Ok(())
     }
@@ -107,7 +120,7 @@ fn replace(
     who: &Who,
     record: &SealedRecord,
     previous: &CredentialFacts,
-    kept_until: Option<Timestamp>,
+    kept_until: Timestamp,
 ) -> Result<(), VaultError> {
     let account = &previous.place.account;
     let current = vault::credential_of(tx, account)?;
@@ -119,11 +132,9 @@ fn replace(
             .map(|current| current.version),
     )?;
     erase_superseded_of(tx, who, account)?;
-    // What is erased goes first: where the same key was entered again, its request numbers go on.
-    match kept_until {
-        None => vault::delete(tx, who, previous.id, previous.version)?,
-        Some(until) => keep(tx, previous.id, until)?,
-    }
+    // Where the same key was entered again, its request numbers go on.
+    nonces::outlive(tx, previous)?;
+    keep(tx, previous.id, kept_until)?;
     vault::put(tx, who, record, None, Some(previous.id))
 }
 

@@ -10,8 +10,9 @@ use rusqlite::{Connection, OptionalExtension};
 use crate::audit::{self, stored};
 use crate::checkpoints::{certified_keys, kept_before};
 use crate::error::StoreError;
+use crate::filing::{self, Decisive};
 use crate::store::SqliteStore;
-use crate::{checks, filing, holdings};
+use crate::{checks, holdings};
 
 /// What a verification is to look at.
 #[derive(Clone, Debug, Default)]
@@ -181,17 +182,20 @@ fn join(connection: &Connection) -> Result<Vec<Broken>, StoreError> {
     Ok(expected.finish())
 }
 
-/// Whether the records filed under `subject` leave a thing as the store holds it: asked where a row that somebody
-/// put there would do harm before the whole is compared.
+/// Whether the records about it leave a thing as the store holds it: asked where a row that somebody put there would
+/// do harm before the whole is compared.
 pub(crate) fn bears_out(
     connection: &Connection,
-    subject: &str,
+    about: Decisive,
     thing: &Thing,
     held: &str,
 ) -> Result<bool, StoreError> {
+    let Some(records) = filing::decisive(connection, about)? else {
+        return Ok(false);
+    };
     let mut expected = Expected::new();
-    for record in filing::about(connection, subject)? {
-        expected.take(&record);
+    for record in &records {
+        expected.take(record);
     }
     expected.held(thing, held);
     Ok(expected.finish().is_empty())

@@ -66,7 +66,7 @@ impl Vault for SqliteStore {
 
     async fn is_erased(&self, id: CredentialId) -> Result<bool, VaultError> {
         let is_buried = self.read(move |connection| Ok::<_, VaultError>(is_buried(connection, id)?));
-        Ok(is_buried.await? || self.is_listed(id).await?)
+        Ok(is_buried.await? || self.is_listed(id).await)
     }
 }
 
@@ -240,15 +240,22 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// Whether the list beside the store names a key.
-    async fn is_listed(&self, id: CredentialId) -> Result<bool, VaultError> {
+    /// Whether the list beside the store names a key. A list that cannot be read takes no key away: with it an
+    /// account could not even cancel, and whoever could spoil it could as well take it away. The store's own list
+    /// counts then, and the log says so.
+    async fn is_listed(&self, id: CredentialId) -> bool {
         let Some(list) = self.environment.erased_keys.clone() else {
-            return Ok(false);
+            return false;
         };
         let path = list.path().to_owned();
         let named = self.environment.threads.run(move || list.names(id)).await;
-        let named = named.unwrap_or_else(|| Err(io::ErrorKind::Interrupted.into()));
-        Ok(named.map_err(|source| StoreError::File { path, source })?)
+        match named.unwrap_or_else(|| Err(io::ErrorKind::Interrupted.into())) {
+            Ok(is_named) => is_named,
+            Err(error) => {
+                tracing::error!(list = %path.display(), %error, "the list of erased keys cannot be read: an erased key that came back is known only if the store knows it; make the list readable for the daemon");
+                false
+            }
+        }
     }
 
     /// The key that an account is traded with, if it has one.

@@ -9,6 +9,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bursar_audit::Draft;
@@ -36,8 +37,10 @@ pub(crate) struct Tx<'c> {
     pub(crate) environment: &'c Environment,
     /// Who should look at what was done.
     touched: RefCell<Touched>,
-    /// The keys that were erased.
+    /// The keys that an operation erases, until they are listed.
     erased: RefCell<Vec<Tombstone>>,
+    /// The lines of this transaction in the list of erased keys.
+    noted: RefCell<Option<Noted>>,
 }
 
 impl Tx<'_> {
@@ -52,6 +55,41 @@ impl Tx<'_> {
     /// Remembers a key that is erased here, for the list beside the store.
     pub(crate) fn erased(&self, key: Tombstone) {
         self.erased.borrow_mut().push(key);
+    }
+
+    /// The keys that an operation erases are listed beside the store before they are erased for good: whoever is
+    /// killed between has a key that is listed and refused, and never one that is erased and comes back with a copy.
+    fn list_erased(&self) -> Result<(), StoreError> {
+        let erased = self.erased.take();
+        let Some(list) = self
+            .environment
+            .erased_keys
+            .as_ref()
+            .filter(|_| !erased.is_empty())
+        else {
+            return Ok(());
+        };
+        let mut noted = self.noted.borrow_mut();
+        let listed = match noted.as_mut() {
+            Some(noted) => noted.add(&erased),
+            None => list.note(&erased).map(|new| *noted = Some(new)),
+        };
+        listed.map_err(|error| match error.kind() {
+            io::ErrorKind::StorageFull => StoreError::Full,
+            _ => StoreError::TakenBack {
+                detail: format!(
+                    "the list of erased keys `{}` cannot be written: {error}",
+                    list.path().display()
+                ),
+            },
+        })
+    }
+
+    /// Nothing of this transaction is in the store, and so nothing of it stays in the list.
+    fn take_back_list(&self) {
+        if let Some(noted) = self.noted.take() {
+            noted.take_back();
+        }
     }
 }
 
@@ -241,20 +279,6 @@ impl Writer {
         self.ended.send_replace(Some(detail.to_owned()));
     }
 
-    /// The keys that a transaction erases are listed beside the store before it is committed: whoever is killed
-    /// between has a key that is listed and refused, and never one that is erased and comes back with a copy.
-    fn list(&self, erased: &[Tombstone]) -> Result<Option<Noted>, String> {
-        match &self.environment.erased_keys {
-            Some(list) if !erased.is_empty() => list.note(erased).map(Some).map_err(|error| {
-                format!(
-                    "the list of erased keys `{}` cannot be written: {error}",
-                    list.path().display()
-                )
-            }),
-            _ => Ok(None),
-        }
-    }
-
     fn commit_batch(&self, connection: &Connection, mut jobs: Vec<Box<dyn Job>>) -> Result<(), Stopped> {
         if let Err(error) = control(connection, "BEGIN IMMEDIATE") {
             answer_all(jobs, || StoreError::taken_back(&error));
@@ -265,28 +289,31 @@ impl Writer {
             environment: &self.environment,
             touched: RefCell::default(),
             erased: RefCell::default(),
+            noted: RefCell::default(),
         };
+        let mut refused = Vec::with_capacity(jobs.len());
         for job in &mut jobs {
             bursar_points::pending(job.name());
-            if let Err(error) = run_in_savepoint(&tx, job.as_mut()) {
-                drop(connection.execute_batch("ROLLBACK"));
-                bursar_points::settle("taken-back", true);
-                self.make_room_after(&error);
-                answer_all(jobs, || StoreError::taken_back(&error));
-                return Ok(());
+            match run_in_savepoint(&tx, job.as_mut()) {
+                Ok(own) => refused.push(own),
+                Err(error) => {
+                    drop(connection.execute_batch("ROLLBACK"));
+                    bursar_points::settle("taken-back", true);
+                    tx.take_back_list();
+                    self.make_room_after(&error);
+                    answer_all(jobs, || StoreError::taken_back(&error));
+                    return Ok(());
+                }
             }
         }
-        let noted = match self.list(&tx.erased.take()) {
-            Ok(noted) => noted,
-            Err(detail) => {
-                drop(connection.execute_batch("ROLLBACK"));
-                bursar_points::settle("taken-back", true);
-                answer_all(jobs, || StoreError::TakenBack {
-                    detail: detail.clone(),
-                });
-                return Ok(());
-            }
-        };
+        if refused
+            .iter()
+            .flatten()
+            .any(|error| matches!(error, StoreError::Full))
+            && let Some(ballast) = &self.environment.ballast
+        {
+            ballast.drop_it();
+        }
         let touched = tx.touched.take();
         let counted = match touched {
             Touched::Nobody => Ok(None),
@@ -300,8 +327,10 @@ impl Writer {
                 if let Some(count) = count {
                     self.changes.publish(count, &touched);
                 }
-                for job in jobs {
-                    job.answer(Ok(()));
+                // Whoever is told may want to add to the list.
+                drop(tx.noted.take());
+                for (job, refused) in jobs.into_iter().zip(refused) {
+                    job.answer(refused.map_or(Ok(()), Err));
                 }
                 bursar_points::settle("answered", true);
                 Ok(())
@@ -313,9 +342,7 @@ impl Writer {
                 // A full disk is found before anything is promised; after anything else nobody knows.
                 self.make_room_after(&error);
                 if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
-                    if let Some(noted) = noted {
-                        noted.take_back();
-                    }
+                    tx.take_back_list();
                     answer_all(jobs, || StoreError::taken_back(&error));
                     return Ok(());
                 }
@@ -330,19 +357,21 @@ impl Writer {
     }
 }
 
-/// An error means that the engine took back the whole transaction.
-fn run_in_savepoint(tx: &Tx<'_>, job: &mut dyn Job) -> Result<(), rusqlite::Error> {
-    let (before, erased_before) = (tx.touched.take(), tx.erased.borrow().len());
+/// An error means that the engine took back the whole transaction; inside, why only this operation was taken back.
+fn run_in_savepoint(tx: &Tx<'_>, job: &mut dyn Job) -> Result<Option<StoreError>, rusqlite::Error> {
+    let before = tx.touched.take();
     control(tx, "SAVEPOINT operation")?;
-    if job.run(tx) {
+    let is_kept = job.run(tx);
+    let listed = if is_kept { tx.list_erased() } else { Ok(()) };
+    if is_kept && listed.is_ok() {
         tx.touched.borrow_mut().join(before);
-        control(tx, "RELEASE operation")
     } else {
         tx.touched.replace(before);
-        tx.erased.borrow_mut().truncate(erased_before);
+        tx.erased.take();
         control(tx, "ROLLBACK TO operation")?;
-        control(tx, "RELEASE operation")
     }
+    control(tx, "RELEASE operation")?;
+    Ok(listed.err())
 }
 
 fn count_change(connection: &Connection) -> rusqlite::Result<u64> {

@@ -152,6 +152,19 @@ pub(super) fn installation(session: &mut Session<'_>) -> Result<Installation, Fa
         Ok(installation) => return Ok(installation),
         Err(failure) => failure,
     };
+    // A name that nobody knows is no reason either.
+    let as_written = Installation::find_as_written(
+        session.global.config.as_deref(),
+        session.global.data_dir.as_deref(),
+        session.surroundings,
+    );
+    if let Ok(installation) = as_written {
+        session.console.warn(&format!(
+            "the settings are used as they are: {}",
+            failure.message()
+        ));
+        return Ok(installation);
+    }
     let is_named =
         session.global.data_dir.is_some() || session.surroundings.variable("BURSAR_DATA_DIR").is_some();
     if !is_named {

@@ -124,6 +124,21 @@ async fn u4_a_mistake_in_the_settings_does_not_keep_trading_from_being_stopped()
     assert!(ran.err.contains("settings are left out"), "{}", ran.err);
 }
 
+/// A name that this machine or this version does not know: the folder of the store stands in the same file.
+#[tokio::test]
+async fn u4_a_name_that_nobody_knows_does_not_keep_trading_from_being_stopped() {
+    for settings in ["[day]\nzone = \"Mars/Olympus\"\n", "[brokers.coinbaze]\n"] {
+        let desk = Desk::made().await;
+        desk.write("bursar.toml", settings);
+
+        desk.ends("status", Exit::Failed).await;
+        let ran = desk.run(HALT).await;
+
+        assert_eq!(ran.exit, Exit::Done, "{settings}: {}\n{}", ran.out, ran.err);
+        assert!(ran.err.contains("used as they are"), "{}", ran.err);
+    }
+}
+
 #[tokio::test]
 async fn u4_a_sealed_key_store_does_not_keep_trading_from_being_stopped() {
     let desk = Desk::ready().await;

@@ -360,6 +360,39 @@ fn i6_a_proposal_is_what_was_recorded_of_it_and_of_its_end() {
     assert!(told.len() == 1 && told[0].contains("the store says"), "{told:?}");
 }
 
+/// What stands in the store then may have been put back since.
+#[test]
+fn i6_one_person_who_did_what_takes_two_is_told() {
+    let proposed = of_proposal(Action::ApprovalProposed, "ops_desk");
+    let approved = of_proposal(Action::ApprovalApproved, "ops_desk");
+    let alone =
+        |alone| draft(Action::PeopleAloneSet, Subject::default()).with(Data::new().flag("alone", alone));
+    let held = |alone: Option<bool>| {
+        let mut held = held_proposal(&verdict_value(true, "operator:ops_desk"));
+        held.things
+            .extend(alone.map(|alone| (Thing::Alone, alone_value(alone).to_owned())));
+        held
+    };
+    let story = |alone: Option<Draft>| -> Vec<Draft> {
+        alone
+            .into_iter()
+            .chain([proposed.clone(), approved.clone()])
+            .collect()
+    };
+
+    assert_eq!(
+        compare(story(Some(alone(true))), &held(Some(true))),
+        Vec::<String>::new()
+    );
+    for (before, now) in [(None, None), (Some(alone(false)), Some(false))] {
+        let told = compare(story(before), &held(now));
+        assert!(
+            told.len() == 1 && told[0].contains("is approved by who proposed it"),
+            "{told:?}"
+        );
+    }
+}
+
 #[test]
 fn i6_what_a_record_does_not_say_of_a_fill_is_not_compared() {
     let figures = BookingFacts {

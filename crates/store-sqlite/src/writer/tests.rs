@@ -1,10 +1,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use bursar_model::CredentialId;
 use rusqlite::Connection;
 
 use super::{Tx, Writer};
 use crate::changes::Changes;
+use crate::erased::{ErasedKeys, Tombstone};
 use crate::error::StoreError;
 use crate::test_support::{World, environment, world};
 
@@ -18,6 +20,10 @@ struct Bench {
 
 /// A writer on a file of its own, whose commits can be made to fail and are counted.
 fn bench(world: &World) -> Bench {
+    bench_with(world, None)
+}
+
+fn bench_with(world: &World, erased_keys: Option<ErasedKeys>) -> Bench {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bench.db");
     let connection = Connection::open(&path).unwrap();
@@ -36,7 +42,8 @@ fn bench(world: &World) -> Bench {
             failing.load(Ordering::SeqCst)
         }))
         .unwrap();
-    let environment = environment(&world.clock, &world.entropy);
+    let mut environment = environment(&world.clock, &world.entropy);
+    environment.erased_keys = erased_keys;
     let changes = Changes::new(1, environment.unseen);
     Bench {
         writer: Arc::new(Writer::new(connection, environment, Arc::new(changes))),
@@ -61,6 +68,97 @@ fn stored(bench: &Bench) -> Vec<i64> {
         .unwrap();
     let values = statement.query_map([], |row| row.get(0)).unwrap();
     values.map(Result::unwrap).collect()
+}
+
+fn erase(number: u128, value: i64) -> impl FnOnce(&Tx<'_>) -> Result<i64, StoreError> + Send + 'static {
+    move |tx| {
+        tx.erased(Tombstone {
+            credential: CredentialId::from_uuid(uuid::Uuid::from_u128(number)),
+            account: "kraken-ilves".parse().unwrap(),
+            at: tx.environment.clock.now(),
+        });
+        insert(value)(tx)
+    }
+}
+
+/// All of them in one transaction.
+async fn together(
+    bench: &Bench,
+    operations: Vec<Box<dyn FnOnce(&Tx<'_>) -> Result<i64, StoreError> + Send>>,
+) -> Vec<Result<i64, StoreError>> {
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let writer = Arc::clone(&bench.writer);
+    let first = tokio::spawn(async move {
+        let held = move |tx: &Tx<'_>| {
+            wait.recv().unwrap();
+            insert(0)(tx)
+        };
+        writer.write(held).await
+    });
+    tokio::task::yield_now().await;
+    let tasks: Vec<_> = operations
+        .into_iter()
+        .map(|operation| {
+            let writer = Arc::clone(&bench.writer);
+            tokio::spawn(async move { writer.write(operation).await })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    go.send(()).unwrap();
+    first.await.unwrap().unwrap();
+    let mut answers = Vec::new();
+    for task in tasks {
+        answers.push(task.await.unwrap());
+    }
+    answers
+}
+
+#[tokio::test]
+async fn a_list_that_cannot_be_written_takes_back_what_erases_and_nothing_else() {
+    let world = world();
+    let folder = tempfile::tempdir().unwrap();
+    // No file can be there.
+    let bench = bench_with(&world, Some(ErasedKeys::at(folder.path())));
+
+    let answers = together(
+        &bench,
+        vec![Box::new(insert(1)), Box::new(erase(7, 2)), Box::new(insert(3))],
+    )
+    .await;
+
+    assert!(
+        matches!(answers[..], [Ok(1), Err(StoreError::TakenBack { .. }), Ok(3)]),
+        "{answers:?}"
+    );
+    assert_eq!(stored(&bench), [0, 1, 3]);
+}
+
+#[tokio::test]
+async fn keys_that_are_erased_together_are_listed_together_and_taken_back_together() {
+    let world = world();
+    let folder = tempfile::tempdir().unwrap();
+    let list = ErasedKeys::at(folder.path().join("erased-keys"));
+    let bench = bench_with(&world, Some(list.clone()));
+
+    // The last wants a number that is there already: its key is not erased.
+    let answers = together(
+        &bench,
+        vec![
+            Box::new(erase(7, 1)),
+            Box::new(erase(8, 2)),
+            Box::new(erase(9, 1)),
+        ],
+    )
+    .await;
+
+    assert!(
+        matches!(answers[..], [Ok(1), Ok(2), Err(StoreError::Engine(_))]),
+        "{answers:?}"
+    );
+    assert_eq!(list.read().unwrap().keys.len(), 2);
+    // Whoever was told can add to it at once.
+    bench.writer.write(erase(10, 4)).await.unwrap();
+    assert_eq!(list.read().unwrap().keys.len(), 3);
 }
 
 #[tokio::test]

@@ -517,6 +517,25 @@ async fn a_proposal_that_was_rejected_is_not_made_to_wait_again() {
     );
 }
 
+/// A row that somebody put there neither becomes a verdict nor keeps others from proposing the same.
+#[tokio::test]
+async fn a_forged_proposal_is_not_rejected_and_stands_in_nobodys_way() {
+    let world = two_people().await;
+    let latch = world.tripped("global", LatchMode::Pause).await;
+    let proposed = world.propose(release(latch.id, true)).await.unwrap();
+    tampered(&world, "UPDATE approval SET proposed_by = 'operator:nobody'");
+
+    let rejected = world.store.reject(proposed.id, &world.second()).await;
+    let again = world.propose(release(latch.id, true)).await.unwrap();
+
+    assert!(
+        matches!(rejected, Err(ApprovalError::Unrecorded { .. })),
+        "{rejected:?}"
+    );
+    assert_ne!(again.id, proposed.id);
+    world.store.approve(again.id, &world.second()).await.unwrap();
+}
+
 #[tokio::test]
 async fn nobody_works_alone_because_a_row_says_so() {
     let world = two_people().await;
@@ -530,6 +549,17 @@ async fn nobody_works_alone_because_a_row_says_so() {
         matches!(alone, Err(ApprovalError::SamePerson { .. })),
         "{alone:?}"
     );
+
+    // Nor because what was decided last is taken away, or made unreadable.
+    for deed in [
+        "DELETE FROM trail",
+        "DROP TRIGGER audit_record_is_never_changed; UPDATE audit_record SET hash = zeroblob(32)
+         WHERE seq = (SELECT max(seq) FROM audit_record WHERE instr(body, 'people.alone-set') > 0)",
+    ] {
+        let world = two_people().await;
+        tampered(&world, &format!("{deed}; UPDATE people SET alone = 1"));
+        assert!(!world.store.works_alone().await.unwrap(), "{deed}");
+    }
 
     // The settings may say it, and then the trail does.
     world.alone().await;

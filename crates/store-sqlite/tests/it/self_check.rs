@@ -442,3 +442,17 @@ async fn i3_a_limit_that_is_exceeded_again_halts_again() {
 
     assert!(check(&world, Reach::Changes).await.new > 0);
 }
+
+/// Sums and searches go by columns; what a pair is booked from goes by what is in them.
+#[tokio::test]
+async fn i7_the_minute_check_sees_columns_copies_and_what_is_held_from_nothing() {
+    for deed in [
+        "UPDATE lot SET cost_usd = '0'",
+        "UPDATE closed_lot SET closed_day = '2020-01-01'",
+        "INSERT INTO closed_lot SELECT account, 'X', closed_by, user, pair, closed_day, closed_at, body FROM closed_lot",
+        "INSERT INTO lot SELECT account, 'X', user, 'SOL-USD', opened_at, quantity, cost_usd,
+             json_set(body, '$.id', 'X', '$.pair', 'SOL-USD') FROM lot LIMIT 1",
+    ] {
+        bites(busy().await.0, Promise::I7, deed).await;
+    }
+}
