@@ -81,11 +81,10 @@ fn erase(number: u128, value: i64) -> impl FnOnce(&Tx<'_>) -> Result<i64, StoreE
     }
 }
 
+type Work = Box<dyn FnOnce(&Tx<'_>) -> Result<i64, StoreError> + Send>;
+
 /// All of them in one transaction.
-async fn together(
-    bench: &Bench,
-    operations: Vec<Box<dyn FnOnce(&Tx<'_>) -> Result<i64, StoreError> + Send>>,
-) -> Vec<Result<i64, StoreError>> {
+async fn together(bench: &Bench, operations: Vec<Work>) -> Vec<Result<i64, StoreError>> {
     let (go, wait) = std::sync::mpsc::channel::<()>();
     let writer = Arc::clone(&bench.writer);
     let first = tokio::spawn(async move {
