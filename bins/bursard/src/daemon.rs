@@ -167,6 +167,8 @@ async fn take_over_settings(
     if alone {
         warn!("one person may do what takes two: `people.alone` is set");
     }
+    // As the store has it: what the trail does not bear out counts for nothing.
+    let alone = store.works_alone().await?;
     take_over_policy(&settings::policy(&installation.settings), alone, store, &act).await?;
     let boundary = settings::day_boundary(&installation.settings);
     if store.day_boundary().await? != boundary {

@@ -130,7 +130,7 @@ impl Conditions for SqliteStore {
                 losses::check_all(tx, now)
             })
             .await?;
-        renewal::after_prices(self, broker, now).await?;
+        renewal::after_prices(self, broker, now).await;
         Ok(tripped)
     }
 

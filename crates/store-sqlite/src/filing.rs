@@ -1,7 +1,7 @@
 //! Which audit records are about which order or switch, so that neither an explanation nor the self-check has to
 //! read the whole trail.
 
-use bursar_audit::{Action, Record, StoredRecord};
+use bursar_audit::{Action, Record, StoredRecord, Value};
 use bursar_model::{ApprovalId, IntentId};
 use rusqlite::{Connection, params};
 
@@ -66,7 +66,27 @@ pub(crate) fn decisive(connection: &Connection, about: Decisive) -> Result<Optio
     let mut statement = connection.prepare_cached(sql)?;
     let stored = statement.query_map([word], stored)?;
     let stored: Vec<StoredRecord> = stored.collect::<rusqlite::Result<_>>()?;
-    Ok(stored.iter().map(Record::open).collect::<Result<_, _>>().ok())
+    let records: Result<Vec<Record>, _> = stored.iter().map(Record::open).collect();
+    // What only mentions it, in a reason or in what an exchange said, is about something else.
+    Ok(records.ok().map(|mut records| {
+        records.retain(|record| about.is_subject_of(record));
+        records
+    }))
+}
+
+impl Decisive {
+    fn is_subject_of(self, record: &Record) -> bool {
+        match self {
+            Self::Alone => record.action == Action::PeopleAloneSet,
+            Self::Proposal(id) => {
+                let is_of_one = matches!(
+                    record.action,
+                    Action::ApprovalProposed | Action::ApprovalApproved | Action::ApprovalRejected
+                );
+                is_of_one && record.data.get("approval") == Some(&Value::Text(id.to_string()))
+            }
+        }
+    }
 }
 
 /// The records about an order, found by reading the whole trail: for orders from before they were

@@ -40,6 +40,7 @@ impl SqliteStore {
         act: &Act,
     ) -> Result<(), KeyNotKept> {
         let account = record.facts.place.account.clone();
+        let before = previous.clone();
         let (record, previous, who) = (record.clone(), previous.clone(), act.clone());
         let identity = identity.map(str::to_owned);
         let until = kept_until.unwrap_or(act.at);
@@ -51,9 +52,16 @@ impl SqliteStore {
             .await;
         replaced?;
         if kept_until.is_none() {
-            let (who, of) = (Who::Person(act.clone()), account.clone());
-            let erased: Result<(), VaultError> =
-                self.write(move |tx| erase_superseded_of(tx, &who, &of)).await;
+            let who = Who::Person(act.clone());
+            let erased: Result<(), VaultError> = self
+                .write(move |tx| {
+                    // Erased by the daemon meanwhile, or again the key that counts.
+                    if superseded(tx)?.iter().any(|old| old.facts.id == before.id) {
+                        vault::delete(tx, &who, before.id, before.version)?;
+                    }
+                    Ok(())
+                })
+                .await;
             // It counts no more, and is due.
             if let Err(error) = erased {
                 tracing::warn!(%account, %error, "the key before is not erased yet; the daemon tries it again");

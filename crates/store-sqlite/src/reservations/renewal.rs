@@ -23,20 +23,19 @@ use crate::{audit, cancels, days, facts, fills, quotes};
 ///
 /// An order that cannot be counted stays as it is, and is tried again with the next prices: they must reach the
 /// store whatever else it holds.
-pub(crate) async fn after_prices(
-    store: &SqliteStore,
-    broker: BrokerId,
-    now: Timestamp,
-) -> Result<(), JournalError> {
+pub(crate) async fn after_prices(store: &SqliteStore, broker: BrokerId, now: Timestamp) {
     let dearer = store
         .read(move |connection| Ok::<_, JournalError>(dearer(connection, &broker, now)?))
-        .await?;
+        .await;
+    let dearer = dearer.unwrap_or_else(|error| {
+        tracing::error!(%error, "what orders may cost cannot be counted anew");
+        Vec::new()
+    });
     for (id, rate) in dearer {
         if let Err(error) = store.write(move |tx| renew(tx, id, rate, now)).await {
             tracing::error!(intent = %id, %error, "what an order may cost cannot be counted anew");
         }
     }
-    Ok(())
 }
 
 /// The orders that can cost more than they hold, and the rate that makes it so. Before it is sent the gate looks at

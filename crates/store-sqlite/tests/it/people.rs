@@ -517,6 +517,36 @@ async fn a_proposal_that_was_rejected_is_not_made_to_wait_again() {
     );
 }
 
+/// What only mentions another proposal, or the setting, is about something else.
+#[tokio::test]
+async fn words_in_a_reason_decide_nothing() {
+    let world = two_people().await;
+    let first = world.tripped("global", LatchMode::Pause).await;
+    let second = world.tripped("global", LatchMode::ReduceOnly).await;
+    let one = world.propose(release(first.id, true)).await.unwrap();
+    let other = world.propose(release(second.id, true)).await.unwrap();
+    let because = world.second().because(&format!(
+        "use {} instead; approval.proposed, people.alone-set",
+        one.id
+    ));
+    world.store.reject(other.id, &because).await.unwrap();
+
+    world.store.approve(one.id, &world.second()).await.unwrap();
+    world.alone().await;
+
+    assert!(world.store.works_alone().await.unwrap());
+    let said = world.act().because("people.alone-set");
+    let latch = NewLatch {
+        reason: "people.alone-set".to_owned(),
+        scope: "global".parse().unwrap(),
+        mode: LatchMode::Pause,
+        cause: LatchCause::Manual,
+        clear_rule: ClearRule::Manual,
+    };
+    world.store.trip(latch, &said).await.unwrap();
+    assert!(world.store.works_alone().await.unwrap());
+}
+
 /// A row that somebody put there neither becomes a verdict nor keeps others from proposing the same.
 #[tokio::test]
 async fn a_forged_proposal_is_not_rejected_and_stands_in_nobodys_way() {

@@ -44,7 +44,8 @@ impl Rotate {
         let opened = session.open().await?;
         let account = keyed_account(&self.account, &opened).await?;
         let current = stored_key(&self.account, &opened).await?;
-        let before = self.key_before(&opened).await?;
+        let now = session.surroundings.now();
+        let before = self.key_before(&opened, now).await?;
         if let Some(before) = before.as_ref().filter(|_| !self.undo) {
             prompt::dangerous(
                 session.console,
@@ -94,11 +95,12 @@ impl Rotate {
     }
 
     /// The key that the one in use took the place of; with `--undo` there has to be one.
-    async fn key_before(&self, opened: &Opened) -> Result<Option<SupersededKey>, Failure> {
+    async fn key_before(&self, opened: &Opened, now: Timestamp) -> Result<Option<SupersededKey>, Failure> {
         let kept = opened.store.superseded_credentials().await?;
         let before = kept
             .into_iter()
-            .find(|old| old.facts.place.account == self.account);
+            // One whose time is over is only not erased yet.
+            .find(|old| old.facts.place.account == self.account && old.kept_until > now);
         if before.is_none() && self.undo {
             return Err(Failure::not_found(
                 format!("no key before the present one of `{}` is kept", self.account),
