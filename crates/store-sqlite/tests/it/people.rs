@@ -525,7 +525,7 @@ async fn words_in_a_reason_decide_nothing() {
     let second = world.tripped("global", LatchMode::ReduceOnly).await;
     let one = world.propose(release(first.id, true)).await.unwrap();
     let other = world.propose(release(second.id, true)).await.unwrap();
-    let because = world.second().because(&format!(
+    let because = world.second().because(format!(
         "use {} instead; approval.proposed, people.alone-set",
         one.id
     ));
