@@ -127,27 +127,6 @@ pub enum LimitKind {
     OrdersPerMinute,
 }
 
-impl LimitKind {
-    pub const fn is_in_dollars(self) -> bool {
-        match self {
-            Self::PositionCost
-            | Self::DayLoss
-            | Self::AccountExposure
-            | Self::UserExposure
-            | Self::GlobalExposure
-            | Self::AccountTurnover
-            | Self::UserTurnover
-            | Self::AccountLoss
-            | Self::GlobalLoss => true,
-            Self::Positions
-            | Self::OpenOrders
-            | Self::Entries
-            | Self::SaleQuantity
-            | Self::OrdersPerMinute => false,
-        }
-    }
-}
-
 /// What an order takes of one limit until it is resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Claim {
@@ -256,15 +235,18 @@ pub fn reduces(terms: &OrderTerms, snapshot: &Snapshot) -> bool {
     }
 }
 
-/// What a purchase that is counted anew takes of the limits in dollars.
-pub fn dollar_claims(sizing: &Sizing, snapshot: &Snapshot) -> Vec<Claim> {
-    let mut claims = [
-        claims(sizing, false, snapshot),
-        rules::claims_on_totals(sizing, false, snapshot),
-    ]
-    .concat();
-    claims.retain(|claim| claim.kind.is_in_dollars());
-    claims
+/// What `cost` takes of every limit on what is held and bought.
+pub fn cost_claims(cost: Usd, snapshot: &Snapshot) -> Vec<Claim> {
+    let position = position_claim(cost, snapshot);
+    [vec![position], rules::costs_in_all(cost, snapshot)].concat()
+}
+
+fn position_claim(cost: Usd, snapshot: &Snapshot) -> Claim {
+    Claim {
+        kind: LimitKind::PositionCost,
+        amount: cost.amount(),
+        max: snapshot.limits.max_position.amount(),
+    }
 }
 
 fn valid_until(request: &OrderRequest, snapshot: &Snapshot) -> Timestamp {
@@ -293,11 +275,7 @@ fn claims(sizing: &Sizing, reducing: bool, snapshot: &Snapshot) -> Vec<Claim> {
     let loss = rules::worst_loss(sizing, snapshot).unwrap_or(sizing.worst_cost);
     let loss_limit = rules::loss_limit(snapshot).map_or(Decimal::ZERO, Usd::amount);
     vec![
-        claim(
-            LimitKind::PositionCost,
-            sizing.worst_cost.amount(),
-            snapshot.limits.max_position.amount(),
-        ),
+        position_claim(sizing.worst_cost, snapshot),
         claim(LimitKind::Positions, one, snapshot.limits.max_positions.into()),
         claim(LimitKind::OpenOrders, one, policy.max_open_orders.into()),
         claim(LimitKind::Entries, one, policy.max_entries_per_day.into()),

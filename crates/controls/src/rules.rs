@@ -11,7 +11,7 @@ mod totals;
 mod venue;
 
 pub(crate) use exposure::{loss_limit, worst_loss};
-pub(crate) use totals::claims_on_totals;
+pub(crate) use totals::{claims_on_totals, costs_in_all};
 pub(crate) use venue::{fresh_reference, instrument_known};
 
 /// What the rules look at, beside the snapshot.

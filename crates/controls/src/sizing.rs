@@ -247,28 +247,14 @@ impl Sizing {
         usd_at(quote, rate.value())
     }
 
-    /// The same order, counted with another rate of its quote asset from now on, and room above that.
+    /// As [`worst_cost_at`](Self::worst_cost_at), with room above that rate.
     ///
     /// # Errors
     ///
     /// Where a figure has more digits than are calculated with.
-    pub fn renewed(&self, rate: Price, policy: &Policy) -> Result<Self, InexactError> {
+    pub fn worst_cost_above(&self, rate: Price, policy: &Policy) -> Result<Usd, InexactError> {
         let worst_rate = decimal::mul(rate.value(), policy.rate_factor(self.terms.pair.quote())?)?;
-        let worst_cost = usd_at(self.worst_cost_quote, worst_rate)?;
-        // The fee is a share of the cost, whatever the rate is.
-        let worst_fee = match self.covered_rate() {
-            Some(before) => {
-                let fee = decimal::mul(self.worst_fee.amount(), worst_rate)?;
-                Usd::new(decimal::div_up(fee, before.value())?).rounded_up()
-            }
-            None => self.worst_fee,
-        };
-        Ok(Self {
-            worst_cost,
-            worst_fee,
-            worst_rate: Price::new(worst_rate).ok(),
-            ..self.clone()
-        })
+        usd_at(self.worst_cost_quote, worst_rate)
     }
 
     /// Whether these are the terms of that request.

@@ -286,21 +286,23 @@ fn switches(
 
 /// Pairs of which something is held and nothing was ever executed.
 fn held_from_nothing(connection: &Connection) -> Result<Vec<(AccountId, Pair)>, StoreError> {
-    let mut statement = connection.prepare_cached(
+    pairs(
+        connection,
         "SELECT DISTINCT account, pair FROM lot AS held WHERE NOT EXISTS
              (SELECT 1 FROM fill WHERE fill.account = held.account AND fill.pair = held.pair)",
-    )?;
-    let pairs = statement.query_map([], |row| {
-        Ok((row.get::<_, Text<_>>(0)?.0, row.get::<_, Text<_>>(1)?.0))
-    })?;
-    Ok(pairs.collect::<rusqlite::Result<_>>()?)
+    )
 }
 
 fn all_pairs(connection: &Connection) -> Result<Vec<(AccountId, Pair)>, StoreError> {
-    let mut statement = connection.prepare_cached(
+    pairs(
+        connection,
         "SELECT account, pair FROM fill UNION SELECT account, pair FROM lot
              UNION SELECT account, pair FROM closed_lot ORDER BY 1, 2",
-    )?;
+    )
+}
+
+fn pairs(connection: &Connection, sql: &str) -> Result<Vec<(AccountId, Pair)>, StoreError> {
+    let mut statement = connection.prepare_cached(sql)?;
     let pairs = statement.query_map([], |row| {
         Ok((row.get::<_, Text<_>>(0)?.0, row.get::<_, Text<_>>(1)?.0))
     })?;

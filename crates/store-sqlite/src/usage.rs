@@ -8,7 +8,7 @@ use bursar_execution::external_cost;
 use bursar_ledger::{MarkState, TradingDay};
 use bursar_model::{AccountId, AccountMode, BrokerId, IntentId, Usd};
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::{Connection, ToSql};
+use rusqlite::{Connection, Statement, ToSql};
 
 use crate::conditions;
 use crate::error::StoreError;
@@ -206,6 +206,16 @@ impl Asked<'_> {
     }
 }
 
+/// Binds what a statement names of what is known.
+pub(crate) fn bind(statement: &mut Statement<'_>, known: &[(&str, &dyn ToSql)]) -> Result<(), StoreError> {
+    for (name, value) in known {
+        if let Some(index) = statement.parameter_index(name)? {
+            statement.raw_bind_parameter(index, value)?;
+        }
+    }
+    Ok(())
+}
+
 /// One value, of which the sum names only the parameters that it needs.
 pub(crate) fn value<T: rusqlite::types::FromSql>(
     connection: &Connection,
@@ -213,11 +223,7 @@ pub(crate) fn value<T: rusqlite::types::FromSql>(
     known: &[(&str, &dyn ToSql)],
 ) -> Result<T, StoreError> {
     let mut statement = connection.prepare_cached(&format!("SELECT {sum}"))?;
-    for (name, value) in known {
-        if let Some(index) = statement.parameter_index(name)? {
-            statement.raw_bind_parameter(index, value)?;
-        }
-    }
+    bind(&mut statement, known)?;
     let mut rows = statement.raw_query();
     match rows.next()? {
         Some(row) => Ok(row.get(0)?),

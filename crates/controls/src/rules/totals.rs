@@ -29,19 +29,28 @@ pub(crate) fn claims_on_totals(sizing: &Sizing, reducing: bool, snapshot: &Snaps
     if reducing {
         return vec![rate];
     }
-    let claim = |kind, amount: Usd, max: Usd| Claim {
-        kind,
-        amount: amount.amount(),
-        max: max.amount(),
-    };
     let loss = worst_loss(sizing, snapshot).unwrap_or(sizing.worst_cost);
-    let costs = totals(snapshot)
-        .into_iter()
-        .filter_map(|total| Some(claim(total.kind, sizing.worst_cost, total.limit?)));
     let losses = days(snapshot)
         .into_iter()
         .filter_map(|day| Some(claim(day.kind, loss, day.limit?)));
+    let costs = costs_in_all(sizing.worst_cost, snapshot).into_iter();
     costs.chain(losses).chain([rate]).collect()
+}
+
+/// What `cost` takes of the limits on what is held and bought in all, as far as they are limits.
+pub(crate) fn costs_in_all(cost: Usd, snapshot: &Snapshot) -> Vec<Claim> {
+    let limited = totals(snapshot).into_iter();
+    limited
+        .filter_map(|total| Some(claim(total.kind, cost, total.limit?)))
+        .collect()
+}
+
+const fn claim(kind: LimitKind, amount: Usd, max: Usd) -> Claim {
+    Claim {
+        kind,
+        amount: amount.amount(),
+        max: max.amount(),
+    }
 }
 
 /// Dollars in all, and how many they may be.

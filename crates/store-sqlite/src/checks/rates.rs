@@ -7,6 +7,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 
 use crate::error::StoreError;
 use crate::fills::cost_up;
+use crate::usage;
 use crate::values::{Exact, Json};
 
 /// Of the rows that `rows` is true of: open positions and reservations, or for turnover the day's purchases and
@@ -115,11 +116,7 @@ fn each(
     mut read: impl FnMut(&Row<'_>) -> Result<Option<Dearer>, StoreError>,
 ) -> Result<(), StoreError> {
     let mut statement = connection.prepare_cached(sql)?;
-    for (name, value) in names {
-        if let Some(index) = statement.parameter_index(name)? {
-            statement.raw_bind_parameter(index, value)?;
-        }
-    }
+    usage::bind(&mut statement, names)?;
     let mut rows = statement.raw_query();
     while let Some(row) = rows.next()? {
         found.extend(read(row)?);

@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use bursar_controls::{Claim, LimitKind, Sizing, dollar_claims};
+use bursar_controls::{LimitKind, Sizing, Snapshot, cost_claims};
 use bursar_execution::{JournalError, snapshot};
 use bursar_model::{Asset, BrokerId, IntentId, Pair, Price, Usd, decimal};
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 use rust_decimal::{Decimal, RoundingStrategy};
 
-use super::{Held, Part, Present, keeps, measures, of_intent};
+use super::{Held, Part, Present, keeps, of_intent};
 use crate::error::StoreError;
 use crate::intents::{self, StoredIntent};
 use crate::store::SqliteStore;
@@ -107,17 +107,16 @@ fn renew(tx: &Tx<'_>, id: IntentId, rate: Price, now: Timestamp) -> Result<(), J
     let stops = &tx.environment.stops;
     let (account, pair) = (&intent.account, &intent.request.pair);
     let facts = facts::load(tx, account, pair, Some(&stored), stops, day, now)?;
-    let renewed = sizing.renewed(rate, &facts.policy).map_err(StoreError::from)?;
-    let cost = renewed.worst_cost.amount();
+    let cost = sizing.worst_cost_above(rate, &facts.policy);
+    let cost = cost.map_err(StoreError::from)?.amount();
     hold(tx, &stored, LimitKind::PositionCost, cost)?;
     if let Some(loss) = claimed(LimitKind::DayLoss) {
         // In proportion, so that the self-check can tell what the rate has added.
         let loss = in_proportion(loss, cost, before)?;
         hold(tx, &stored, LimitKind::DayLoss, loss)?;
     }
-    let claims = dollar_claims(&renewed, &snapshot(&intent.request, &facts, now));
-    let present = Present::new(day, &facts, now);
-    if !has_room(tx, &stored, claims, &present)? {
+    let snapshot = snapshot(&intent.request, &facts, now);
+    if !has_room(tx, &stored, &snapshot, &Present::new(day, &facts, now))? {
         let asset = pair.quote();
         let reason = format!("{asset} is worth {rate} USD now: its limits have no room for what it may cost");
         tracing::warn!(intent = %id, reason, "an order is cancelled");
@@ -159,19 +158,15 @@ fn hold(tx: &Tx<'_>, stored: &StoredIntent, kind: LimitKind, whole: Decimal) -> 
 fn has_room(
     tx: &Tx<'_>,
     stored: &StoredIntent,
-    claims: Vec<Claim>,
+    snapshot: &Snapshot,
     present: &Present,
 ) -> Result<bool, StoreError> {
     let held = of_intent(tx, stored.intent.id)?;
     let Some(cost) = held.iter().find(|held| held.kind == LimitKind::PositionCost) else {
         return Ok(true);
     };
-    for claim in claims {
-        let claim = Claim {
-            amount: cost.amount,
-            ..claim
-        };
-        if measures(claim.kind) == LimitKind::PositionCost && !keeps(tx, &stored.intent, &claim, present)? {
+    for claim in cost_claims(Usd::new(cost.amount), snapshot) {
+        if !keeps(tx, &stored.intent, &claim, present)? {
             return Ok(false);
         }
     }

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use rust_decimal::Decimal;
 
 use crate::support::trading::{WINDOW, account, attempt, buy, fill, limits, listed, ready, sell, wide};
-use crate::support::{World, trail};
+use crate::support::{World, lives, trail};
 
 const POSITION: i64 = 500;
 const LOSS: i64 = 60;
@@ -460,13 +460,8 @@ impl Play {
     }
 }
 
-/// A case is a life of many transactions; `BURSAR_LIVES` asks for more of them.
-fn cases() -> u32 {
-    std::env::var("BURSAR_LIVES").map_or(24, |lives| lives.parse().unwrap())
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: lives(24), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn i3_what_is_used_and_reserved_never_exceeds_a_limit(steps in prop::collection::vec(step(), 1..60)) {

@@ -9,8 +9,8 @@ use bursar_model::{IntentState, Side, Usd};
 use proptest::prelude::*;
 use rust_decimal::Decimal;
 
-use crate::support::World;
 use crate::support::trading::{account, buy, decimal, fill, kraken, limits, listed, wide, with_euros};
+use crate::support::{World, lives};
 
 const PAIR: &str = "BTC-EUR";
 
@@ -391,13 +391,8 @@ impl Play {
     }
 }
 
-/// A case is a life of many transactions; `BURSAR_LIVES` asks for more of them.
-fn cases() -> u32 {
-    std::env::var("BURSAR_LIVES").map_or(16, |lives| lives.parse().unwrap())
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: lives(16), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn i3_whatever_a_rate_does_what_can_be_spent_is_held(steps in prop::collection::vec(step(), 1..50)) {
