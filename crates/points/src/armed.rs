@@ -98,13 +98,15 @@ pub fn reach(what: &str, stage: &str) {
             _ = writeln!(log, "died {name}");
         }
     }
-    if is_last && is_told(STANDS_STILL) {
-        _ = kill_process(getpid(), Signal::STOP);
-        return;
-    }
     if is_last {
-        _ = kill_process(getpid(), Signal::KILL);
-        // The signal takes this thread with it; nothing may happen until then.
+        let signal = if is_told(STANDS_STILL) {
+            Signal::STOP
+        } else {
+            Signal::KILL
+        };
+        _ = kill_process(getpid(), signal);
+        // The signal takes this thread with it, but not at once: another thread may be given it first. Nothing
+        // may happen until then, or what was to stand in the middle of a transaction commits it.
         loop {
             std::thread::park();
         }
