@@ -12,7 +12,7 @@ use bursar_execution::{
     Conditions, Desk, DeskError, DeskHealth, DeskParts, DeskSettings, Journal, JournalError, settings,
 };
 use bursar_keystore::CredentialFacts;
-use bursar_model::AccountMode;
+use bursar_model::{AccountId, AccountMode};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -143,22 +143,6 @@ impl KeyWatch {
         }
     }
 
-    /// Returns when the key is refused.
-    async fn refused(&self) -> ConnectError {
-        let mut pause = KEY_EVERY;
-        loop {
-            tokio::time::sleep(pause).await;
-            pause = match self.look().await {
-                Ok(()) => KEY_EVERY,
-                Err(ConnectError::TryAgain { cause, .. }) => {
-                    tracing::warn!(account = %self.account.id(), cause, "the exchange does not say what the key may do");
-                    KEY_AGAIN
-                }
-                Err(refused) => return refused,
-            };
-        }
-    }
-
     /// What the exchange said is what the gate goes by, also when it refuses the key.
     async fn keep(&self, rights: &KeyRights) -> Result<(), ConnectError> {
         let Some(facts) = &self.facts else {
@@ -172,7 +156,7 @@ impl KeyWatch {
     /// Whose account at the exchange it is, and that it is no other than before and nobody else's.
     async fn identify(&self, id: String) -> Result<(), ConnectError> {
         let act = Act::new(Principal::Daemon, self.wiring.clock.now());
-        let change = AccountChange::VenueAccountId(id);
+        let change = AccountChange::VenueAccountId(Some(id));
         match self
             .wiring
             .store
@@ -188,6 +172,25 @@ impl KeyWatch {
     }
 }
 
+/// Looks at a key again and again, and returns when it is refused.
+async fn until_refused<F>(account: &AccountId, look: impl Fn() -> F) -> ConnectError
+where
+    F: Future<Output = Result<(), ConnectError>>,
+{
+    let mut pause = KEY_EVERY;
+    loop {
+        tokio::time::sleep(pause).await;
+        pause = match look().await {
+            Ok(()) => KEY_EVERY,
+            Err(ConnectError::TryAgain { cause, .. }) => {
+                tracing::warn!(%account, cause, "the exchange does not say what the key may do");
+                KEY_AGAIN
+            }
+            Err(refused) => return refused,
+        };
+    }
+}
+
 /// A desk as the account manager sees it.
 struct DeskAccount {
     desk: Desk,
@@ -200,7 +203,7 @@ impl LiveAccount for DeskAccount {
     async fn run(&self, stop: CancellationToken) -> Result<(), ConnectError> {
         tokio::select! {
             ended = self.desk.run(stop) => ended.map_err(lost),
-            refused = self.key.refused() => Err(refused),
+            refused = until_refused(self.key.account.id(), || self.key.look()) => Err(refused),
         }
     }
 
@@ -244,5 +247,39 @@ impl From<NoBroker> for ConnectError {
                 Self::try_again(bursar::exit::chain(&error))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_is_looked_at_each_day_and_each_hour_while_the_exchange_does_not_say() {
+        let refused = || ConnectError::Refused {
+            cause: "the key may withdraw".to_owned(),
+        };
+        let answers = RefCell::new(vec![
+            Err(refused()),
+            Ok(()),
+            Err(ConnectError::try_again("it is busy")),
+            Err(ConnectError::try_again("it is away")),
+            Ok(()),
+        ]);
+        let begun = Instant::now();
+        let hours = RefCell::new(Vec::new());
+        let look = async || {
+            hours.borrow_mut().push(begun.elapsed().as_secs() / 3_600);
+            answers.borrow_mut().pop().unwrap()
+        };
+
+        let ended = until_refused(&"kraken-ilves".parse().unwrap(), look).await;
+
+        assert_eq!(ended.to_string(), refused().to_string());
+        assert_eq!(hours.into_inner(), [24, 48, 49, 50, 74]);
     }
 }

@@ -103,8 +103,8 @@ pub struct NewAccount {
 pub enum AccountChange {
     Nickname(Option<DisplayName>),
     Suspended(bool),
-    /// What the broker calls the account, as it said when the account connected.
-    VenueAccountId(String),
+    /// What the broker calls the account, as it said of its key; `None` where it says nothing.
+    VenueAccountId(Option<String>),
 }
 
 impl AccountChange {
@@ -119,7 +119,7 @@ impl AccountChange {
             Self::Nickname(nickname) => account.nickname = nickname,
             Self::Suspended(true) => account.status = AccountStatus::Suspended,
             Self::Suspended(false) => account.status = AccountStatus::Active,
-            Self::VenueAccountId(id) => account.venue_account_id = Some(id),
+            Self::VenueAccountId(id) => account.venue_account_id = id,
         }
         *account != before
     }
@@ -156,7 +156,7 @@ mod tests {
             AccountChange::Nickname(Some("Savings".parse().unwrap())),
             AccountChange::Suspended(true),
             AccountChange::Suspended(false),
-            AccountChange::VenueAccountId("AA12N84GQRSTUVWX".to_owned()),
+            AccountChange::VenueAccountId(Some("AA12N84GQRSTUVWX".to_owned())),
         ];
         let mut account = account();
 

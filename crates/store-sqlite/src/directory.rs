@@ -15,6 +15,10 @@ use crate::store::SqliteStore;
 use crate::values::{Moment, Text, moment};
 use crate::writer::Tx;
 
+mod identity;
+
+pub(crate) use identity::identify;
+
 #[async_trait]
 impl Directory for SqliteStore {
     async fn add_user(&self, new: NewUser, act: &Act) -> Result<User, DirectoryError> {
@@ -298,45 +302,6 @@ fn first_account(
         .optional()?)
 }
 
-/// What makes an account the one that it is at its exchange: a key, or what was traded with one. A key that was
-/// entered by mistake, and erased before anything was traded, binds nothing.
-const IS_BOUND: &str = "(EXISTS (SELECT 1 FROM credential WHERE credential.account = account.id)
-      OR EXISTS (SELECT 1 FROM intent WHERE intent.account = account.id AND intent.state <> 'denied')
-      OR EXISTS (SELECT 1 FROM fill WHERE fill.account = account.id))";
-
-/// An account is one account at its exchange, and no other is the same one: two would trade it with two
-/// sets of limits, and a switch would stop half of it.
-fn refuse_other_identity(tx: &Tx<'_>, account: &Account, venue: &str) -> Result<(), DirectoryError> {
-    let conflict = |state: String, hint: &str| DirectoryError::Conflict {
-        record: Record::Account,
-        id: account.id().to_string(),
-        state,
-        hint: hint.to_owned(),
-    };
-    if let Some(known) = &account.venue_account_id
-        && known != venue
-        && first_account(tx, &format!("id = ?1 AND {IS_BOUND}"), [Text(account.id())])?.is_some()
-    {
-        return Err(conflict(
-            format!("is account `{known}` at its exchange, and the key belongs to `{venue}`"),
-            "enter a key of the same exchange account, or add an account of its own with `bursar account add`; where \
-             nothing was traded yet, `bursar credentials delete` frees it for another",
-        ));
-    }
-    let other = first_account(
-        tx,
-        &format!("broker = ?1 AND venue_account_id = ?2 AND id <> ?3 AND status <> 'closed' AND {IS_BOUND}"),
-        params![Text(account.broker()), venue, Text(account.id())],
-    )?;
-    match other {
-        Some(other) => Err(conflict(
-            format!("cannot be account `{venue}` at the exchange: account `{other}` is that already"),
-            "trade it through that one, or close that one first with `bursar account close`",
-        )),
-        None => Ok(()),
-    }
-}
-
 pub(crate) fn update_account(
     tx: &Tx<'_>,
     id: &AccountId,
@@ -347,8 +312,8 @@ pub(crate) fn update_account(
     if !before.is_open() {
         return Err(DirectoryError::closed(id));
     }
-    if let AccountChange::VenueAccountId(venue) = change {
-        refuse_other_identity(tx, &before, venue)?;
+    if let AccountChange::VenueAccountId(Some(venue)) = change {
+        identity::refuse_another(tx, &before, venue)?;
     }
     let mut after = before.clone();
     if !change.apply(&mut after) {

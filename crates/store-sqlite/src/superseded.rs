@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use crate::error::StoreError;
-use crate::nonces;
 use crate::store::SqliteStore;
 use crate::values::{Moment, Text, moment};
 use crate::vault::{self, KeyNotKept, Who};
 use crate::writer::Tx;
+use crate::{directory, nonces};
 
 /// A key that another took the place of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +46,9 @@ impl SqliteStore {
         let until = kept_until.unwrap_or(act.at);
         let replaced: Result<(), KeyNotKept> = self
             .write(move |tx| {
-                vault::identify(tx, &record, identity, &who)?;
+                if identity.is_some() {
+                    directory::identify(tx, &record.facts.place.account, identity, &who)?;
+                }
                 Ok(replace(tx, &Who::Person(who), &record, &previous, until)?)
             })
             .await;

@@ -4,7 +4,7 @@ use std::io;
 
 use async_trait::async_trait;
 use bursar_audit::{Action, Data, Draft, Subject};
-use bursar_auth::{AccountChange, Act, DirectoryError};
+use bursar_auth::{Act, DirectoryError};
 use bursar_broker::KeyRights;
 use bursar_controls::{ClearRule, KeyState, LatchCause, LatchMode, Scope};
 use bursar_execution::NewLatch;
@@ -189,7 +189,7 @@ impl SqliteStore {
     ) -> Result<(), KeyNotKept> {
         let (act, record, identity) = (act.clone(), record.clone(), identity.map(str::to_owned));
         self.write(move |tx| {
-            identify(tx, &record, identity, &act)?;
+            directory::identify(tx, &record.facts.place.account, identity, &act)?;
             put(tx, &Who::Person(act), &record, None, None)?;
             Ok(must_be_the_only_key(tx, &record)?)
         })
@@ -429,20 +429,6 @@ fn rewrap(tx: &Tx<'_>, record: &SealedRecord, from: KeyId) -> Result<(), VaultEr
             found: Some(facts.version),
         })
     }
-}
-
-/// Whose key it is, before it is kept: that of another account is none for this one.
-pub(crate) fn identify(
-    tx: &Tx<'_>,
-    record: &SealedRecord,
-    identity: Option<String>,
-    act: &Act,
-) -> Result<(), DirectoryError> {
-    let Some(identity) = identity else {
-        return Ok(());
-    };
-    let change = AccountChange::VenueAccountId(identity);
-    directory::update_account(tx, &record.facts.place.account, &change, act).map(drop)
 }
 
 /// An account has one key that counts: somebody may have entered another, or closed the account, since this one was

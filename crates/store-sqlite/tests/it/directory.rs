@@ -96,7 +96,7 @@ async fn every_change_is_recorded_once_and_no_change_is_not() {
         store
             .update_account(
                 &account,
-                AccountChange::VenueAccountId("AA12".to_owned()),
+                AccountChange::VenueAccountId(Some("AA12".to_owned())),
                 &world.act(),
             )
             .await
@@ -298,7 +298,7 @@ async fn an_account_is_one_account_at_its_exchange_and_no_other_is_the_same() {
     }
     store_key(&world, "kraken-ilves", AccountMode::Live).await;
     let identify = async |id: &str, venue: &str| {
-        let change = AccountChange::VenueAccountId(venue.to_owned());
+        let change = AccountChange::VenueAccountId(Some(venue.to_owned()));
         let identified = world
             .store
             .update_account(&id.parse().unwrap(), change, &world.act())

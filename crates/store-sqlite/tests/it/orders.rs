@@ -259,6 +259,7 @@ async fn d28_a_shadow_account_records_what_it_would_have_sent() {
     open_account(&world, "kraken-shadow", AccountMode::Shadow).await;
     // A shadow account reads with a key of its own.
     crate::vault::store_key(&world, "kraken-shadow", AccountMode::Shadow).await;
+    world.refresh("kraken-shadow").await;
     let proposal = proposal(&world, "kraken-shadow", buy("1", "BTC-USD", "100"));
     let admitted = world.store.admit(proposal, world.now()).await.unwrap();
     assert!(

@@ -5,14 +5,16 @@ use bursar_audit::Action;
 use bursar_auth::Directory;
 use bursar_broker::{KeyRights, NonceFloor};
 use bursar_controls::{KeyState, LatchCause, LatchMode};
-use bursar_execution::{Conditions, Journal};
+use bursar_execution::statement::SETTLES_AFTER;
+use bursar_execution::{Conditions, Journal, Period, Statements};
 use bursar_keystore::{
     CredentialFacts, CredentialMaterial, CredentialPlace, Fingerprint, Header, HeaderChange, KeyId, KeyStore,
     SealedBytes, SealedRecord, SealedSlot, Secret, SlotKind, StoreId, Vault, VaultError, check_vault,
 };
-use bursar_model::{AccountMode, CredentialId};
+use bursar_model::{AccountMode, Balance, BalanceKind, CredentialId};
 use bursar_store_sqlite::{KeyNotKept, Verification};
 use jiff::Timestamp;
+use rust_decimal::Decimal;
 
 use crate::support::trading::{buy, ready};
 use crate::support::{NOON, World, act, at, trail, world};
@@ -535,4 +537,60 @@ async fn what_was_traded_binds_an_account_also_without_its_key() {
 
     assert!(matches!(other, Err(KeyNotKept::Account(_))), "{other:?}");
     world.keyed(&record(2, 1), "AA01").await.unwrap();
+}
+
+impl World {
+    /// What the account was worth by each of its readings, the newest of which shows so many dollars.
+    async fn worth_after(&self, dollars: &str) -> Vec<String> {
+        let account = "kraken-ilves".parse().unwrap();
+        let dollars = Balance {
+            asset: "USD".parse().unwrap(),
+            kind: BalanceKind::Spendable,
+            total: dollars.parse().unwrap(),
+            held: Decimal::ZERO,
+        };
+        // Long enough to be sure of it.
+        for _ in 0..2 {
+            let shown = self
+                .store
+                .put_balances(&account, std::slice::from_ref(&dollars), None, self.now());
+            shown.await.unwrap();
+            self.clock.set(self.now() + SETTLES_AFTER);
+        }
+        let owner = "mara_ilves".parse().unwrap();
+        let stated = self
+            .store
+            .statement(&owner, None, Period::default(), self.now())
+            .await
+            .unwrap();
+        let readings = stated.readings.iter();
+        readings
+            .map(|known| known.reading.equity.amount().normalize().to_string())
+            .collect()
+    }
+}
+
+#[tokio::test]
+async fn what_an_erased_key_showed_says_nothing_of_another_account_at_the_exchange() {
+    for (next, expected) in [
+        (Some("AA02"), &["50"][..]),
+        (None, &["50"]),
+        // A new key of the same account goes on where the old one was.
+        (Some("AA01"), &["1000", "50"]),
+    ] {
+        let world = ready().await;
+        world.keyed(&record(1, 1), "AA01").await.unwrap();
+        assert_eq!(world.worth_after("1000").await, ["1000"]);
+        world.erased(&record(1, 1)).await;
+
+        let act = world.act();
+        world
+            .store
+            .put_credential(&record(2, 1), next, &act)
+            .await
+            .unwrap();
+
+        assert_eq!(world.identity("kraken-ilves").await.as_deref(), next);
+        assert_eq!(world.worth_after("50").await, expected, "{next:?}");
+    }
 }
