@@ -72,6 +72,10 @@ admit-figures:
 start-figures *accounts="1000 10000":
     cargo bench -p bursard --bench start --locked -- {{accounts}}
 
+# From the end of a command to the daemon's line about it, so many times each.
+change-figures rounds="20":
+    cargo bench -p bursard --bench change --locked -- {{rounds}}
+
 # From a switch on the disk to the last order that was still written, with 1 and with 10,000 in the queue, so
 # many trips of each; fails when a trip does.
 switch-figures trips="100":

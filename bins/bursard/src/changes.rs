@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 /// Changes that come close to each other are one look.
-const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(50);
 /// After the trail could not be read.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How many records are read at once.

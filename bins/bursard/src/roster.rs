@@ -38,4 +38,8 @@ impl Roster for StoreRoster {
             })
             .collect())
     }
+
+    async fn changed(&self, seen: u64) -> u64 {
+        self.0.changed_for_all(seen).await
+    }
 }

@@ -56,6 +56,12 @@ pub trait Connections: Send + Sync {
 
     /// Waits until something in the store changed after `seen`, and returns the new count.
     async fn next_change(&self, seen: u64) -> u64;
+
+    /// As [`Connections::next_change`], for what may concern every account: what people do beside this process. The
+    /// counts of the two are not comparable. For a store that cannot tell, every change may.
+    async fn next_change_for_all(&self, seen: u64) -> u64 {
+        self.next_change(seen).await
+    }
 }
 
 #[async_trait]
@@ -74,5 +80,9 @@ impl<C: Conditions + ?Sized> Connections for C {
 
     async fn next_change(&self, seen: u64) -> u64 {
         self.changed(seen).await
+    }
+
+    async fn next_change_for_all(&self, seen: u64) -> u64 {
+        self.changed_for_all(seen).await
     }
 }

@@ -1,5 +1,6 @@
 //! Lines for people, each with the level at which it is logged.
 
+use bursar_auth::Account;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -37,6 +38,15 @@ impl Line {
         match self.level {
             LineLevel::Info => tracing::info!("{}", self.text),
             LineLevel::Warning => tracing::warn!("{}", self.text),
+        }
+    }
+
+    /// Writes the line to the log as one about an account, which its fields name.
+    pub(crate) fn log_about(&self, account: &Account) {
+        let (id, user) = (account.id(), account.owner());
+        match self.level {
+            LineLevel::Info => tracing::info!(account = %id, %user, "{}", self.text),
+            LineLevel::Warning => tracing::warn!(account = %id, %user, "{}", self.text),
         }
     }
 }

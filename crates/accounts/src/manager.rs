@@ -37,8 +37,10 @@ pub struct ManagerSettings {
     pub health_interval: Duration,
     /// How long an account may finish what is under way when it is stopped.
     pub stop_grace: Duration,
-    /// How long changes of the store, and changes of the picture, are gathered before they are read.
+    /// How long changes of single accounts, and changes of the picture, are gathered before they are read.
     pub gather: Duration,
+    /// The same for what may concern every account: what people do is rare, and they wait for it.
+    pub gather_for_all: Duration,
 }
 
 impl ManagerSettings {
@@ -65,6 +67,7 @@ impl Default for ManagerSettings {
             health_interval: Duration::from_secs(1),
             stop_grace: Duration::from_secs(10),
             gather: Duration::from_millis(500),
+            gather_for_all: Duration::from_millis(20),
         }
     }
 }
@@ -186,10 +189,18 @@ impl AccountManager {
     }
 
     async fn keep_following(&self, running: &mut BTreeMap<AccountId, Running>, stop: &CancellationToken) {
-        let mut seen = 0;
+        let (connections, settings) = (&self.shared.connections, &self.shared.settings);
+        let (mut seen, mut seen_for_all) = (0, 0);
         loop {
-            seen = self.shared.connections.next_change(seen).await;
-            tokio::time::sleep(self.shared.settings.gather).await;
+            seen = connections.next_change(seen).await;
+            tokio::select! {
+                biased;
+                count = connections.next_change_for_all(seen_for_all) => {
+                    seen_for_all = count;
+                    tokio::time::sleep(settings.gather_for_all).await;
+                }
+                () = tokio::time::sleep(settings.gather) => {}
+            }
             if let Err(error) = self.follow_store(running, stop).await {
                 tracing::error!("{error}: accounts stay as they are; hint: {}", error.hint());
             }

@@ -369,6 +369,12 @@ pub trait Conditions: Send + Sync {
     /// As [`Conditions::changed`], for what may concern one account: its own orders, fills and switches,
     /// and all that belongs to no account alone. The counts of the two are not comparable.
     async fn account_changed(&self, account: &AccountId, seen: u64) -> u64;
+    /// As [`Conditions::changed`], for what may concern every account: what people do beside the process, and what
+    /// belongs to no account alone. It spares whoever has to read everything the changes of single accounts, which
+    /// come in crowds.
+    async fn changed_for_all(&self, seen: u64) -> u64 {
+        self.changed(seen).await
+    }
 }
 
 /// What an account has at its venue.

@@ -48,6 +48,16 @@ impl Touched {
     }
 }
 
+/// Which changes somebody waits for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Concern<'a> {
+    Anybody,
+    /// Those that may concern this account.
+    Account(&'a AccountId),
+    /// Those that may concern every account.
+    Everybody,
+}
+
 /// The store's change counter as this process knows it.
 pub(crate) struct Changes {
     known: BlockingMutex<Known>,
@@ -62,27 +72,28 @@ struct Known {
     count: u64,
     /// Wakes those who wait in the order in which they began to; a `watch` would leave it to chance.
     grown: Arc<Notify>,
-    /// The count of the last change that may concern every account.
-    of_everybody: u64,
+    /// The last change that may concern every account.
+    of_everybody: Last,
     /// The accounts that somebody ever waited for.
-    accounts: BTreeMap<AccountId, OfAccount>,
+    accounts: BTreeMap<AccountId, Last>,
 }
 
+/// The last change of some kind: its count, and what rings when there is another.
 #[derive(Default)]
-struct OfAccount {
-    /// The count of the last change that is this account's own.
+struct Last {
     count: u64,
     grown: Arc<Notify>,
 }
 
 impl Known {
-    fn count(&self, account: Option<&AccountId>) -> u64 {
-        match account {
-            None => self.count,
-            Some(account) => {
+    fn count(&self, of: Concern<'_>) -> u64 {
+        match of {
+            Concern::Anybody => self.count,
+            Concern::Account(account) => {
                 let own = self.accounts.get(account).map_or(0, |own| own.count);
-                own.max(self.of_everybody)
+                own.max(self.of_everybody.count)
             }
+            Concern::Everybody => self.of_everybody.count,
         }
     }
 }
@@ -93,7 +104,10 @@ impl Changes {
             known: BlockingMutex::new(Known {
                 count,
                 grown: Arc::default(),
-                of_everybody: count,
+                of_everybody: Last {
+                    count,
+                    grown: Arc::default(),
+                },
                 accounts: BTreeMap::new(),
             }),
             read_at: Mutex::new(None),
@@ -130,35 +144,35 @@ impl Changes {
             return;
         }
         known.count = count;
-        known.of_everybody = count;
+        known.of_everybody.count = count;
+        known.of_everybody.grown.notify_waiters();
         for own in known.accounts.values() {
             own.grown.notify_waiters();
         }
         known.grown.notify_waiters();
     }
 
-    /// Waits until the counter differs from `seen`: the whole store's, or what may concern one account.
-    /// `read` reads it from the file; while that fails, the caller gets `seen` back, so that its next
+    /// Waits until the counter of what somebody waits for differs from `seen`. `read` reads it from the file; while that fails, the caller gets `seen` back, so that its next
     /// operation tells it why.
-    pub(crate) async fn wait<R>(&self, account: Option<&AccountId>, seen: u64, read: impl Fn() -> R) -> u64
+    pub(crate) async fn wait<R>(&self, of: Concern<'_>, seen: u64, read: impl Fn() -> R) -> u64
     where
         R: Future<Output = Result<u64, StoreError>>,
     {
         tokio::select! {
             // In this order, so that the same events always lead to the same end.
             biased;
-            known = self.other_than(account, seen) => known,
+            known = self.other_than(of, seen) => known,
             () = self.read_for_all(read) => seen,
         }
     }
 
-    async fn other_than(&self, account: Option<&AccountId>, seen: u64) -> u64 {
-        let grown = self.bell(account);
+    async fn other_than(&self, of: Concern<'_>, seen: u64) -> u64 {
+        let grown = self.bell(of);
         loop {
             // Before the reading, so that nothing falls between it and the wait.
             let mut grown = pin!(grown.notified());
             grown.as_mut().enable();
-            let known = self.known().count(account);
+            let known = self.known().count(of);
             if known != seen {
                 return known;
             }
@@ -167,11 +181,14 @@ impl Changes {
     }
 
     /// What rings when the counter grows.
-    fn bell(&self, account: Option<&AccountId>) -> Arc<Notify> {
+    fn bell(&self, of: Concern<'_>) -> Arc<Notify> {
         let mut known = self.known();
-        match account {
-            None => Arc::clone(&known.grown),
-            Some(account) => Arc::clone(&known.accounts.entry(account.clone()).or_default().grown),
+        match of {
+            Concern::Anybody => Arc::clone(&known.grown),
+            Concern::Account(account) => {
+                Arc::clone(&known.accounts.entry(account.clone()).or_default().grown)
+            }
+            Concern::Everybody => Arc::clone(&known.of_everybody.grown),
         }
     }
 

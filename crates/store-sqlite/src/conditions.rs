@@ -17,6 +17,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 
 use crate::audit::{act_draft, daemon, digest};
+use crate::changes::Concern;
 use crate::directory;
 use crate::error::StoreError;
 use crate::reservations::renewal;
@@ -193,11 +194,15 @@ impl Conditions for SqliteStore {
     }
 
     async fn changed(&self, seen: u64) -> u64 {
-        self.wait_for_change(None, seen).await
+        self.wait_for_change(Concern::Anybody, seen).await
     }
 
     async fn account_changed(&self, account: &AccountId, seen: u64) -> u64 {
-        self.wait_for_change(Some(account), seen).await
+        self.wait_for_change(Concern::Account(account), seen).await
+    }
+
+    async fn changed_for_all(&self, seen: u64) -> u64 {
+        self.wait_for_change(Concern::Everybody, seen).await
     }
 }
 

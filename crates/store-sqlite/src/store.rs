@@ -9,7 +9,7 @@ use bursar_model::AccountId;
 use jiff::Timestamp;
 use rusqlite::Connection;
 
-use crate::changes::{Changes, read_count};
+use crate::changes::{Changes, Concern, read_count};
 use crate::environment::Environment;
 use crate::error::StoreError;
 use crate::open::{Look, create, open_again, open_copy, open_writing};
@@ -219,8 +219,8 @@ impl SqliteStore {
         })
     }
 
-    pub(crate) async fn wait_for_change(&self, account: Option<&AccountId>, seen: u64) -> u64 {
-        self.changes.wait(account, seen, || self.read(read_count)).await
+    pub(crate) async fn wait_for_change(&self, of: Concern<'_>, seen: u64) -> u64 {
+        self.changes.wait(of, seen, || self.read(read_count)).await
     }
 }
 

@@ -28,10 +28,19 @@ pub struct RosterEntry {
 pub trait Roster: Send + Sync {
     /// Every account that is not closed.
     async fn entries(&self) -> Result<Vec<RosterEntry>, JournalError>;
+
+    /// Waits until people may have changed it after `seen`, and returns the new count. It is read every second
+    /// all the same, which is enough for whoever cannot tell.
+    async fn changed(&self, seen: u64) -> u64 {
+        _ = seen;
+        std::future::pending().await
+    }
 }
 
-/// How often the roster is read.
+/// How often the roster is read when nobody is known to have changed it.
 const ROSTER_EVERY: Duration = Duration::from_secs(1);
+/// Changes that come close to each other are one reading.
+const GATHER: Duration = Duration::from_millis(20);
 
 /// Runs the cycles of all accounts. One per process that trades.
 pub struct TradingFloor {
@@ -72,11 +81,18 @@ impl TradingFloor {
         // Also when this future is dropped instead of stopped: nothing trades on unsupervised.
         let _guard = all.clone().drop_guard();
         let mut seats = BTreeMap::new();
+        let mut seen = 0;
         loop {
             self.seat(&entries, &mut seats, &all);
+            let changed = async {
+                let count = self.roster.changed(seen).await;
+                tokio::time::sleep(GATHER).await;
+                count
+            };
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = tokio::time::sleep(ROSTER_EVERY) => {}
+                count = changed => seen = count,
             }
             match self.roster.entries().await {
                 Ok(read) => entries = read,

@@ -19,7 +19,7 @@ use super::backoff;
 use super::board::{Board, Phase};
 use crate::hierarchy::one_line;
 use crate::{
-    AccountHealth, ConnectError, ConnectNotice, Connections, Connector, Line, LiveAccount, connect_header,
+    AccountHealth, ConnectError, ConnectNotice, Connections, Connector, LiveAccount, connect_header,
 };
 
 /// What all supervisors share.
@@ -156,7 +156,10 @@ impl Supervisor {
             // The check runs at every attempt; it is written down when its outcome is a new one.
             let kind = std::mem::discriminant(&notice);
             if last_notice.as_ref().map(std::mem::discriminant) != Some(kind) {
-                notice.lines().iter().for_each(Line::log);
+                notice
+                    .lines()
+                    .iter()
+                    .for_each(|line| line.log_about(&self.account));
                 *last_notice = Some(notice);
             }
             may_connect

@@ -138,6 +138,14 @@ impl World {
     }
 }
 
+fn connection() -> Connection {
+    Connection {
+        state: ConnectionState::Ready,
+        cause: String::new(),
+        since: Timestamp::UNIX_EPOCH,
+    }
+}
+
 async fn seconds(count: u64) {
     tokio::time::sleep(Duration::from_secs(count)).await;
 }
@@ -176,6 +184,28 @@ async fn a26_a28_masters_connect_strictly_before_users() {
             "  7000 ms ready   kraken-ilves",
         ]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn d8_what_people_change_is_followed_within_a_tenth_of_a_second() {
+    let world = World::new();
+    world.three_at_kraken();
+    let _task = world.started().await;
+    seconds(5).await;
+
+    world.enable("mara_ilves", false);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(world.state("kraken-ilves"), ConnectionState::Stopped);
+
+    // Also among changes of single accounts, each of which is the daemon's own.
+    world
+        .store
+        .record_state(&"kraken-brandt".parse().unwrap(), &connection())
+        .await
+        .unwrap();
+    world.enable("mara_ilves", true);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(world.state("kraken-ilves"), ConnectionState::Ready);
 }
 
 #[tokio::test(start_paused = true)]

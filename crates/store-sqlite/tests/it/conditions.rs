@@ -291,6 +291,23 @@ async fn a_change_of_one_account_wakes_that_account_and_whoever_waits_for_all() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_reads_everything_hears_of_people_and_not_of_single_accounts() {
+    let world = two_accounts().await;
+    let (store, daemon) = (&world.store, world.another_process());
+    let hears = async |seen: u64| {
+        let minute = std::time::Duration::from_secs(60);
+        tokio::time::timeout(minute, daemon.changed_for_all(seen)).await
+    };
+    let seen = hears(0).await.unwrap();
+
+    connect(&daemon, "kraken-ilves", ConnectionState::Connecting).await;
+    assert!(hears(seen).await.is_err());
+
+    connect(store, "kraken-ilves", ConnectionState::Ready).await;
+    assert!(hears(seen).await.unwrap() > seen);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_change_that_names_no_account_wakes_every_account() {
     let world = world();
     let (one, two) = (

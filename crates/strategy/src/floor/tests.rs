@@ -10,6 +10,8 @@ use crate::test_world::{World, mara, pair, position, tomas, usd};
 struct List {
     entries: Mutex<Vec<RosterEntry>>,
     is_broken: AtomicBool,
+    /// What people did; `None` for a roster that cannot tell.
+    changes: Option<tokio::sync::watch::Sender<u64>>,
 }
 
 #[async_trait]
@@ -19,6 +21,13 @@ impl Roster for List {
             return Err(JournalError::unavailable("disk is gone"));
         }
         Ok(self.entries.lock().unwrap().clone())
+    }
+
+    async fn changed(&self, seen: u64) -> u64 {
+        let Some(changes) = &self.changes else {
+            return std::future::pending().await;
+        };
+        *(changes.subscribe().wait_for(|count| *count != seen).await).unwrap()
     }
 }
 
@@ -44,6 +53,7 @@ impl Floor {
             list: Arc::new(List {
                 entries: Mutex::new(accounts.into_iter().map(entry).collect()),
                 is_broken: AtomicBool::new(false),
+                changes: None,
             }),
             stop: CancellationToken::new(),
         }
@@ -108,6 +118,23 @@ async fn m1_m2_m3_m4_the_log_of_a_start() {
          INFO cycle 2 for kraken / mara_ilves
          INFO kraken / mara_ilves: position opened: buy 0.735 BTC-USD at 100
         ");
+}
+
+#[tokio::test(start_paused = true)]
+async fn d8_who_is_enabled_is_traded_as_soon_as_that_is_known() {
+    let mut floor = Floor::of([]);
+    let (changes, _) = tokio::sync::watch::channel(1);
+    let list = Arc::get_mut(&mut floor.list).unwrap();
+    list.changes = Some(changes.clone());
+    let _task = floor.start();
+    // Well before the roster is read for the next time.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+
+    floor.change(|entries| entries.push(entry(mara())));
+    changes.send_replace(2);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+
+    assert_eq!(floor.cycles("mara_ilves"), [1]);
 }
 
 #[tokio::test(start_paused = true)]

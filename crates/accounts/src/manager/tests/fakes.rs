@@ -25,6 +25,8 @@ pub(super) struct Store {
     pub(super) connections: Mutex<Vec<(AccountId, Connection)>>,
     pub(super) is_broken: Mutex<bool>,
     changes: watch::Sender<u64>,
+    /// Those that people made.
+    by_people: watch::Sender<u64>,
 }
 
 impl Store {
@@ -36,10 +38,13 @@ impl Store {
             connections: Mutex::default(),
             is_broken: Mutex::default(),
             changes: watch::channel(1).0,
+            by_people: watch::channel(1).0,
         }
     }
 
+    /// People changed something.
     pub(super) fn touch(&self) {
+        self.by_people.send_modify(|count| *count += 1);
         self.changes.send_modify(|count| *count += 1);
     }
 
@@ -106,7 +111,7 @@ impl Connections for Store {
             .lock()
             .unwrap()
             .push((account.clone(), connection.clone()));
-        self.touch();
+        self.changes.send_modify(|count| *count += 1);
         Ok(())
     }
     async fn recorded_states(&self) -> Result<Vec<(AccountId, Connection)>, JournalError> {
@@ -119,6 +124,11 @@ impl Connections for Store {
     }
     async fn next_change(&self, seen: u64) -> u64 {
         let mut changes = self.changes.subscribe();
+        let count = changes.wait_for(|count| *count > seen).await.unwrap();
+        *count
+    }
+    async fn next_change_for_all(&self, seen: u64) -> u64 {
+        let mut changes = self.by_people.subscribe();
         let count = changes.wait_for(|count| *count > seen).await.unwrap();
         *count
     }
