@@ -194,3 +194,20 @@ fn x1_x2_every_page_is_reached_from_the_first_one() {
         .collect();
     assert!(lost.is_empty(), "no page leads to {lost:?}");
 }
+
+#[test]
+fn x4_the_guide_says_of_which_version_and_date_it_is() {
+    let guide = fs::read_to_string(root().join("docs/operating.md")).unwrap();
+    let of = guide
+        .lines()
+        .find(|line| line.starts_with("For Bursar "))
+        .unwrap();
+
+    let version = env!("CARGO_PKG_VERSION");
+    let (_, date) = of
+        .split_once(&format!("For Bursar {version}, as of "))
+        .unwrap_or_else(|| panic!("{of}: this is version {version}"));
+    let (month, year) = date.trim_end_matches('.').split_once(' ').unwrap();
+    assert!(year.parse::<u16>().is_ok_and(|year| year > 2_025), "{date}");
+    assert!(month.chars().all(char::is_alphabetic), "{date}");
+}

@@ -9,6 +9,7 @@ use bursar_audit::actor::UnknownActor;
 use bursar_auth::{Act, Directory};
 use bursar_execution::{Gateway, Journal};
 use bursar_store_sqlite::{Environment, SqliteStore, StoreError};
+use jiff::Timestamp;
 
 use crate::arguments::Global;
 use crate::installation::Installation;
@@ -32,6 +33,28 @@ pub struct Opened {
     pub installation: Installation,
     pub store: Arc<SqliteStore>,
     gateway: Gateway,
+}
+
+/// The newest backup in which something is that was erased.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LastBackup {
+    pub(crate) at: Timestamp,
+    /// When it has to be gone, by the settings.
+    pub(crate) until: Timestamp,
+}
+
+impl Opened {
+    /// The newest backup that this store knows of, if it is of `since` or later.
+    pub(crate) async fn last_backup(&self, since: Timestamp) -> Result<Option<LastBackup>, Failure> {
+        let backup = self.store.last_backup().await?;
+        let kept = self.installation.settings.backups.kept();
+        Ok(backup
+            .filter(|backup| backup.at >= since)
+            .map(|backup| LastBackup {
+                at: backup.at,
+                until: backup.at.saturating_add(kept).unwrap_or(Timestamp::MAX),
+            }))
+    }
 }
 
 impl Session<'_> {

@@ -34,6 +34,7 @@ pub use reader::{ConfigError, Problem};
 pub use rules::Warning;
 pub use sections::accounts::Accounts;
 pub use sections::audit::Audit;
+pub use sections::backups::Backups;
 pub use sections::brokers::{Broker, Brokers, MasterPolicy, RateTier};
 pub use sections::controls::{Breaker, Caps, Day, Errors, Gate};
 pub use sections::log::{Log, LogFormat, LogLevel};

@@ -10,6 +10,7 @@ use crate::rules::{self, Warning};
 use crate::section::{any, section};
 use crate::sections::accounts::Accounts;
 use crate::sections::audit::Audit;
+use crate::sections::backups::Backups;
 use crate::sections::brokers::Brokers;
 use crate::sections::controls::{Breaker, Caps, Day, Errors, Gate};
 use crate::sections::log::Log;
@@ -60,6 +61,8 @@ section! {
         pub balance: Balance = Balance::default(), any;
         /// Proofs of the audit trail.
         pub audit: Audit = Audit::default(), any;
+        /// How long backups are kept.
+        pub backups: Backups = Backups::default(), any;
         /// Who runs the installation.
         pub people: People = People::default(), any;
         /// Telling people and programs what happened. Nothing is sent until a channel is set up below.

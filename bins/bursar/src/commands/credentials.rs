@@ -152,6 +152,8 @@ pub(crate) struct Deleted<'a> {
     deleted_before_it: Option<KeyDocument<'a>>,
     /// The newest backup in which a sealed copy of it is.
     last_backup_with_it: Option<Timestamp>,
+    /// When that backup has to be gone, by the settings: nobody opens the key any more then.
+    in_backups_until: Option<Timestamp>,
 }
 
 /// Every sealed key.
@@ -384,8 +386,7 @@ async fn delete(id: &AccountId, session: &mut Session<'_>) -> Result<Exit, Failu
         .delete_credential(facts.id, facts.version, &session.act())
         .await?;
     opened.list_erased_keys().await?;
-    let backup = opened.store.last_backup().await?;
-    let backup = backup.filter(|backup| backup.at >= facts.created_at);
+    let backup = opened.last_backup(facts.created_at).await?;
     let mut page = Page::new();
     page.line(format!(
         "the key of `{id}` is erased here; delete it at the exchange too"
@@ -398,8 +399,10 @@ async fn delete(id: &AccountId, session: &mut Session<'_>) -> Result<Exit, Failu
     }
     if let Some(backup) = &backup {
         page.line(format!(
-            "a sealed copy of it is in the backup of {} and may be in older ones: it is gone when they are",
-            moment(backup.at)
+            "a sealed copy of it is in the backup of {} and may be in older ones: delete them by {} \
+             (`backups.keep_days`)",
+            moment(backup.at),
+            backup.until.strftime("%F")
         ));
     }
     let set = format!("bursar credentials set {id}");
@@ -411,6 +414,7 @@ async fn delete(id: &AccountId, session: &mut Session<'_>) -> Result<Exit, Failu
         deleted: view::key_json(&facts),
         deleted_before_it: before.map(|old| view::key_json(&old.facts)),
         last_backup_with_it: backup.map(|backup| backup.at),
+        in_backups_until: backup.map(|backup| backup.until),
     };
     session.console.answer(&page, &document);
     Ok(Exit::Done)

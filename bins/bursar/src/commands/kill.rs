@@ -23,8 +23,9 @@ use crate::session::{self, Opened, Session};
 use crate::view::{LatchDocument, LatchWithStandings};
 use crate::{Exit, Failure, Installation, prompt, view};
 
-/// How long the store has for it before the emergency file takes the stop.
-const BOUND: Duration = Duration::from_secs(2);
+/// How long the store has for it before the emergency file takes the stop; more where nothing is optimised, and
+/// a test would take a busy machine for a store that hangs.
+const BOUND: Duration = Duration::from_secs(if cfg!(debug_assertions) { 20 } else { 2 });
 /// Of that, how long whoever holds the store's lock is waited for.
 const LOCKED: Duration = Duration::from_millis(1_500);
 

@@ -81,7 +81,7 @@ pub struct SetEmail {
 Example:
   bursar user add mara_ilves --email mara@example.com --tier basic --name \"Mara Ilves\"")]
 pub struct Add {
-    /// 1 to 64 of a-z, 0-9, - and _
+    /// 1 to 64 of a-z, 0-9, - and _; orders and the audit trail name it also when the user is deleted
     id: UserId,
     /// Where to reach the user
     #[arg(long, value_name = "ADDRESS")]

@@ -22,13 +22,15 @@ pub enum Rotate {
     WrappingKey,
     /// Replace ROOT: every slot is sealed anew, and there is a new recovery code
     Root(Root),
-    /// Replace the key that hashes our own API keys; those of the last one stay valid until the next time
+    /// Replace the key that hashes our own API keys, which come with the HTTP API; those of the last one stay valid
+    /// until the next time
     #[command(after_help = "Example:\n  bursar keystore rotate api-key-pepper")]
     ApiKeyPepper,
-    /// Replace the key that authenticates sessions
+    /// Replace the key that authenticates sessions, which come with the HTTP API
     #[command(after_help = "Example:\n  bursar keystore rotate session-key")]
     SessionKey,
-    /// Replace the key that makes new pseudonyms of people; the old ones are kept, to recognise them
+    /// Replace the key for pseudonyms of people, of which nothing makes any yet; the old ones are kept, to recognise
+    /// them
     #[command(after_help = "Example:\n  bursar keystore rotate pseudonym-key")]
     PseudonymKey,
 }

@@ -24,7 +24,7 @@ use crate::{Exit, Failure, prompt, view};
 /// How long the daemon has for it before nothing is sealed, with `--cancel-first`.
 const CANCELLED: Duration = Duration::from_secs(120);
 /// How long the daemon has to drop its keys before it is said that it did not.
-const OBEYED: Duration = Duration::from_secs(5);
+const OBEYED: Duration = Duration::from_secs(if cfg!(debug_assertions) { 30 } else { 5 });
 /// How often it is looked.
 const LOOK: Duration = Duration::from_millis(50);
 

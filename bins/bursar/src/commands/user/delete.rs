@@ -23,6 +23,8 @@ pub(crate) struct Deleted<'a> {
     erased: Vec<KeyDocument<'a>>,
     /// The newest backup that still knows the user.
     last_backup_with_them: Option<Timestamp>,
+    /// When that backup has to be gone, by the settings: nobody opens the keys any more then.
+    in_backups_until: Option<Timestamp>,
 }
 
 pub(super) async fn run(id: &UserId, session: &mut Session<'_>) -> Result<Exit, Failure> {
@@ -55,8 +57,7 @@ pub(super) async fn run(id: &UserId, session: &mut Session<'_>) -> Result<Exit, 
     let deleted = opened.store.delete_user(id, &act).await?;
     opened.list_erased_keys().await?;
     // A backup that was made after the user was added knows name, address and, sealed, the keys.
-    let backup = opened.store.last_backup().await?;
-    let backup = backup.filter(|backup| backup.at >= user.created_at);
+    let backup = opened.last_backup(user.created_at).await?;
 
     let mut page = Page::new();
     page.line(format!(
@@ -73,8 +74,9 @@ pub(super) async fn run(id: &UserId, session: &mut Session<'_>) -> Result<Exit, 
     }
     if let Some(backup) = &backup {
         page.line(format!(
-            "the backup of {} and older ones still know the user: this is over when they are gone",
-            moment(backup.at)
+            "the backup of {} and older ones still know the user: delete them by {} (`backups.keep_days`)",
+            moment(backup.at),
+            backup.until.strftime("%F")
         ));
     }
     let document = Deleted {
@@ -83,6 +85,7 @@ pub(super) async fn run(id: &UserId, session: &mut Session<'_>) -> Result<Exit, 
         closed: deleted.closed.iter().map(Account::id).collect(),
         erased: deleted.erased.iter().map(view::key_json).collect(),
         last_backup_with_them: backup.map(|backup| backup.at),
+        in_backups_until: backup.map(|backup| backup.until),
     };
     session.console.answer(&page, &document);
     Ok(Exit::Done)
