@@ -262,7 +262,8 @@ impl Rehearsal {
             rustix::process::kill_process(pid, rustix::process::Signal::TERM)
                 .or_stage("signal the daemon")?;
         }
-        for _ in 0..300 {
+        // A daemon may take a while by its own bounds: a desk ten seconds, a copy that hangs seven.
+        for _ in 0..2_400 {
             if let Some(status) = child.try_wait().or_stage("wait for the daemon")? {
                 return Ok(Some(status));
             }

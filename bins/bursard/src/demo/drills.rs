@@ -31,7 +31,7 @@ impl Performance {
             "60",
             "--allow-repeat",
             "--wait-ms",
-            "5000",
+            "60000",
         ])
         .await;
         self.fall(dec!(0.80))?;
@@ -48,7 +48,7 @@ impl Performance {
                     .any(|latch| latch.is_of_losses(&user))
             }
         };
-        let tripped = self.stage.until(Duration::from_secs(10), tripped).await;
+        let tripped = self.stage.until(Duration::from_secs(60), tripped).await;
         self.show(&["loss", "show", "tomas_brandt"]).await;
         self.story.promise("a loss latch trips", tripped, "");
         let entry = self

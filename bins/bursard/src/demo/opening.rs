@@ -114,7 +114,14 @@ impl Performance {
             connected,
             format!("{} accounts", CAST.len()),
         );
-        let order = self.connection_order();
+        // An account is ready before it is said.
+        let log = self.stage.log_file();
+        let all_said = || {
+            let log = log.clone();
+            async move { connection_order(&std::fs::read_to_string(log).unwrap_or_default()).len() == CAST.len() }
+        };
+        self.stage.until(Duration::from_secs(60), all_said).await;
+        let order = connection_order(&self.stage.log());
         let place = |account: &str| order.iter().position(|name| name == account);
         let behind_master = CAST
             .iter()
@@ -135,20 +142,6 @@ impl Performance {
         Ok(())
     }
     /// Accounts in the order in which the daemon said that they are connected.
-    fn connection_order(&self) -> Vec<String> {
-        let log = self.stage.log();
-        let lines = log
-            .lines()
-            .filter_map(|line| super::sentence(line).strip_suffix(" connected"));
-        let mut order: Vec<String> = Vec::new();
-        for account in lines.filter_map(|line| line.rsplit(' ').next()) {
-            let plays = CAST.iter().any(|member| member.account == account);
-            if plays && !order.iter().any(|seen| seen == account) {
-                order.push(account.to_owned());
-            }
-        }
-        order
-    }
     pub(super) async fn market_runs(&mut self, time: Duration) -> Result<(), Failure> {
         self.story
             .chapter("The market runs: every account trades in cycles of its own");
@@ -212,10 +205,16 @@ impl Performance {
             placed.exit == Exit::Done && filled_anywhere > 0,
             format!("{filled_anywhere} filled"),
         );
-        let log = self.stage.log();
-        let cycling = CAST
-            .iter()
-            .all(|member| log.contains(&format!("cycle 2 for {} / {}", member.broker, member.user)));
+        let log = self.stage.log_file();
+        let all_cycle = || {
+            let log = log.clone();
+            async move {
+                let log = std::fs::read_to_string(log).unwrap_or_default();
+                CAST.iter()
+                    .all(|member| log.contains(&format!("cycle 2 for {} / {}", member.broker, member.user)))
+            }
+        };
+        let cycling = self.stage.until(Duration::from_secs(60), all_cycle).await;
         self.story.promise(
             "every account runs its own cycles",
             cycling,
@@ -280,4 +279,19 @@ fn trading_alone(report: &str) -> Vec<String> {
                 .map(move |entry| format!("{broker}: {}", entry.get("account").map(text).unwrap_or_default()))
         })
         .collect()
+}
+
+/// The accounts of the cast in the order in which the daemon says that they are connected.
+fn connection_order(log: &str) -> Vec<String> {
+    let lines = log
+        .lines()
+        .filter_map(|line| super::sentence(line).strip_suffix(" connected"));
+    let mut order: Vec<String> = Vec::new();
+    for account in lines.filter_map(|line| line.rsplit(' ').next()) {
+        let plays = CAST.iter().any(|member| member.account == account);
+        if plays && !order.iter().any(|seen| seen == account) {
+            order.push(account.to_owned());
+        }
+    }
+    order
 }

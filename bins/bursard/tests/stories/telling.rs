@@ -65,23 +65,23 @@ async fn listen<F: Future<Output = ()> + Send>(receive: impl Fn(TcpStream) -> F 
 async fn take_hook(stream: TcpStream, arrived: Arrived) {
     let mut stream = BufReader::new(stream);
     let (mut length, mut line) = (0, String::new());
-    while stream.read_line(&mut line).await.unwrap() > 2 {
+    while stream.read_line(&mut line).await.unwrap_or(0) > 2 {
         if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length: ") {
             length = value.trim().parse().unwrap();
         }
         line.clear();
     }
     let mut body = vec![0; length];
-    stream.read_exact(&mut body).await.unwrap();
+    // A daemon that ends drops what is under way, and sends it again later.
+    if length == 0 || stream.read_exact(&mut body).await.is_err() {
+        return;
+    }
     arrived
         .hooks
         .lock()
         .unwrap()
         .push(serde_json::from_slice(&body).unwrap());
-    stream
-        .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
-        .await
-        .unwrap();
+    _ = stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await;
 }
 
 async fn take_mail(stream: TcpStream, arrived: Arrived) {
