@@ -9,14 +9,16 @@ use std::time::Instant;
 use bursar_audit::{Action, Record, Value};
 use bursar_controls::{ClearRule, LatchCause, LatchMode, LimitKind, Policy, Scope};
 use bursar_execution::{Admission, Conditions, Journal, JournalError, NewLatch, Reports};
-use bursar_model::{OrderRequest, Side, Usd};
+use bursar_model::{AccountMode, OrderRequest, Side, Usd};
+use bursar_permissions::UserPermissions;
 use bursar_store_sqlite::SqliteStore;
 use rust_decimal::Decimal;
 use strum::IntoEnumIterator;
 use tokio::sync::Barrier;
 
-use crate::support::trading::{buy, fill, limits, proposal, ready, sell, wide};
+use crate::support::trading::{ACCOUNT, buy, fill, limits, open_account_of, proposal, ready, sell, wide};
 use crate::support::{World, trail};
+use crate::vault::record;
 
 const CALLERS: usize = 64;
 const HANDLES: usize = 4;
@@ -44,6 +46,11 @@ macro_rules! patiently {
 fn asked() -> usize {
     let asked = std::env::var("BURSAR_STRESS").ok();
     asked.and_then(|text| text.parse().ok()).unwrap_or(1_300)
+}
+
+/// Of all orders that are asked for, those for one kind of limit.
+fn share() -> usize {
+    asked() / LimitKind::iter().count()
 }
 
 fn usd(amount: usize) -> Usd {
@@ -87,14 +94,14 @@ async fn world_for(kind: LimitKind, fits: usize) -> World {
         LimitKind::AccountTurnover => policy.max_account_turnover = dollars,
         LimitKind::UserTurnover => policy.max_user_turnover = dollars,
         LimitKind::AccountLoss => policy.max_account_daily_loss = Some(usd(5 * fits)),
+        LimitKind::GlobalLoss => policy.max_global_daily_loss = Some(usd(5 * fits)),
         LimitKind::OrdersPerMinute => policy.max_orders_per_minute = count,
-        LimitKind::PositionCost
-        | LimitKind::Positions
-        | LimitKind::DayLoss
-        | LimitKind::SaleQuantity
-        | LimitKind::GlobalLoss => {}
+        LimitKind::PositionCost | LimitKind::Positions | LimitKind::DayLoss | LimitKind::SaleQuantity => {}
     }
     world.policy(&policy).await;
+    if kind == LimitKind::GlobalLoss {
+        open_live_accounts(&world).await;
+    }
     if kind == LimitKind::SaleQuantity {
         let held = fits.to_string();
         world.open(buy(&held, "BTC-USD", "100"), "V1").await;
@@ -102,6 +109,41 @@ async fn world_for(kind: LimitKind, fits: usize) -> World {
         world.book(vec![bought]).await;
     }
     world
+}
+
+/// Two people's accounts with real money.
+const LIVE: [(&str, &str); 2] = [
+    ("tomas_brandt", "kraken-brandt"),
+    ("ida_lindqvist", "kraken-lindqvist"),
+];
+
+async fn open_live_accounts(world: &World) {
+    for (number, (user, account)) in (1..).zip(LIVE) {
+        world.add_user(user).await;
+        let plenty = UserPermissions::new(limits("1000000000", "1000000000", 9));
+        let user = user.parse().unwrap();
+        world
+            .store
+            .set_permissions(&user, &plenty, &world.act())
+            .await
+            .unwrap();
+        open_account_of(world, account, user.as_str(), AccountMode::Live).await;
+        let mut key = record(number, 1);
+        key.facts.place.account = account.parse().unwrap();
+        world
+            .store
+            .put_credential(&key, None, &world.act())
+            .await
+            .unwrap();
+    }
+}
+
+/// Where an order goes: for what everybody may lose together, to two people's accounts in turn.
+fn account(kind: LimitKind, number: usize) -> &'static str {
+    match kind {
+        LimitKind::GlobalLoss => LIVE[number % 2].1,
+        _ => ACCOUNT,
+    }
 }
 
 fn order(kind: LimitKind, number: usize) -> OrderRequest {
@@ -127,13 +169,18 @@ fn handles(world: &World) -> Vec<SqliteStore> {
     std::iter::once(world.store.clone()).chain(others).collect()
 }
 
-/// Asks for `count` orders from all callers at once; returns how many were admitted.
-async fn hammer(world: &Arc<World>, handles: &[SqliteStore], kind: LimitKind, count: usize) -> usize {
+/// Asks for `count` orders from all callers at once, each in the way that is given: through one of the
+/// handles, with the order's number. Returns how many were admitted.
+async fn hammer<A, F>(handles: &[SqliteStore], count: usize, admit: A) -> usize
+where
+    A: Fn(SqliteStore, usize) -> F + Clone + Send + 'static,
+    F: Future<Output = bool> + Send,
+{
     let start = Arc::new(Barrier::new(CALLERS));
     let next = Arc::new(AtomicUsize::new(0));
     let mut tasks = Vec::new();
     for caller in 0..CALLERS {
-        let (world, store) = (Arc::clone(world), handles[caller % handles.len()].clone());
+        let (store, admit) = (handles[caller % handles.len()].clone(), admit.clone());
         let (start, next) = (Arc::clone(&start), Arc::clone(&next));
         tasks.push(tokio::spawn(async move {
             start.wait().await;
@@ -143,10 +190,7 @@ async fn hammer(world: &Arc<World>, handles: &[SqliteStore], kind: LimitKind, co
                 if number >= count {
                     return admitted;
                 }
-                let proposal = proposal(&world, "kraken-ilves", order(kind, number));
-                if let Admission::Approved(_) = patiently!(store.admit(proposal.clone(), world.now())) {
-                    admitted += 1;
-                }
+                admitted += usize::from(admit(store.clone(), number).await);
             }
         }));
     }
@@ -157,8 +201,28 @@ async fn hammer(world: &Arc<World>, handles: &[SqliteStore], kind: LimitKind, co
     admitted
 }
 
+async fn admits(world: &World, store: &SqliteStore, account: &str, order: OrderRequest) -> bool {
+    let proposal = proposal(world, account, order);
+    let admission = patiently!(store.admit(proposal.clone(), world.now()));
+    matches!(admission, Admission::Approved(_))
+}
+
+/// As everything asks for an order: what the store admits is admitted.
+async fn hammer_with(world: &Arc<World>, handles: &[SqliteStore], kind: LimitKind, count: usize) -> usize {
+    let world = Arc::clone(world);
+    let admit = move |store: SqliteStore, number| {
+        let world = Arc::clone(&world);
+        async move { admits(&world, &store, account(kind, number), order(kind, number)).await }
+    };
+    hammer(handles, count, admit).await
+}
+
 async fn held(world: &World, kind: LimitKind) -> Decimal {
-    let rows = world.store.reservations(None).await.unwrap();
+    held_in(&world.store, kind).await
+}
+
+async fn held_in(store: &SqliteStore, kind: LimitKind) -> Decimal {
+    let rows = store.reservations(None).await.unwrap();
     rows.iter()
         .filter(|row| row.kind == kind)
         .map(|row| row.amount)
@@ -185,26 +249,19 @@ fn expected(kind: LimitKind, fits: usize) -> (LimitKind, Decimal) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn i3_every_kind_of_limit_is_used_up_exactly_and_never_passed() {
-    // The loss of everybody counts real accounts only, and these are paper; the statement differs from
-    // that of an account in nothing but whose reservations it adds up.
-    let kinds: Vec<LimitKind> = LimitKind::iter()
-        .filter(|kind| *kind != LimitKind::GlobalLoss)
-        .collect();
-    for kind in &kinds {
-        let kind = *kind;
+    for kind in LimitKind::iter() {
         // Two of three positions go on taking orders, so that most of these are admitted.
-        let share = asked() / kinds.len();
         let of_kind = if kind == LimitKind::Positions {
-            share.min(60)
+            share().min(60)
         } else {
-            share
+            share()
         };
         let (began, mut submitted, mut accepted) = (Instant::now(), 0, 0);
         while submitted < of_kind {
             let count = ROUND.min(of_kind - submitted);
             let fits = (count / 100).max(2);
             let world = Arc::new(world_for(kind, fits).await);
-            let admitted = hammer(&world, &handles(&world), kind, count).await;
+            let admitted = hammer_with(&world, &handles(&world), kind, count).await;
             if kind == LimitKind::Positions {
                 let rows = world.store.reservations(None).await.unwrap();
                 let pairs: BTreeSet<String> = rows.iter().map(|row| row.pair.to_string()).collect();
@@ -276,12 +333,12 @@ async fn i3_i4_limits_and_switches_hold_while_they_change_under_load() {
         ));
 
         let kind = LimitKind::AccountExposure;
-        let mut admitted = hammer(&world, &handles, kind, count).await;
+        let mut admitted = hammer_with(&world, &handles, kind, count).await;
         is_over.store(true, Ordering::SeqCst);
         changes += disturbing.await.unwrap();
         // In calm again: what is left is taken exactly.
         set_exposure(&world, &world.store, 2 * fits).await;
-        admitted += hammer(&world, &handles, kind, count).await;
+        admitted += hammer_with(&world, &handles, kind, count).await;
 
         let (replayed, used) = replay(&trail(&world.store).await);
         assert_eq!(replayed, admitted);
@@ -290,22 +347,25 @@ async fn i3_i4_limits_and_switches_hold_while_they_change_under_load() {
         submitted += 2 * count;
         accepted += admitted;
     }
+    assert!(changes > 0, "the limit stood still");
     println!(
         "{{\"kind\":\"changing\",\"submitted\":{submitted},\"accepted\":{accepted},\"changes\":{changes},\"over\":0,\"ms\":{}}}",
         began.elapsed().as_millis()
     );
 }
 
-/// Lowers and raises the limit and trips and clears a switch, until it is told to stop.
+/// Lowers and raises the limit and trips and clears a switch, until it is told to stop. Returns how many limits
+/// were changed before that.
 async fn disturb(
     world: Arc<World>,
     store: SqliteStore,
     fits: usize,
     is_over: Arc<std::sync::atomic::AtomicBool>,
 ) -> usize {
-    let mut changes = 0;
+    let (mut rounds, mut changes) = (0, 0);
     while !is_over.load(Ordering::SeqCst) {
-        set_exposure(&world, &store, [fits / 2, fits, fits * 2, fits / 4][changes % 4]).await;
+        set_exposure(&world, &store, [fits / 2, fits, fits * 2, fits / 4][rounds % 4]).await;
+        changes += usize::from(!is_over.load(Ordering::SeqCst));
         let latch = NewLatch {
             scope: Scope::Global,
             mode: LatchMode::Pause,
@@ -317,7 +377,7 @@ async fn disturb(
         tokio::task::yield_now().await;
         world.may_release().await;
         patiently!(store.release(latch.id, &world.act().because("the drill is over")));
-        changes += 1;
+        rounds += 1;
     }
     changes
 }
@@ -331,46 +391,101 @@ async fn set_exposure(world: &World, store: &SqliteStore, fits: usize) {
     patiently!(store.set_policy(&changed, &world.act()));
 }
 
-/// What the statements in the store avoid, at the same number of callers: look first, write afterwards.
-/// It must be seen to fail, or the tests above prove nothing.
-#[test]
-fn i3_naive_callers_pass_the_limit() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("naive.db");
-    let setup = rusqlite::Connection::open(&path).unwrap();
-    setup
-        .execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE taken (amount INTEGER)")
-        .unwrap();
-    const MAX: i64 = 1;
-    let all_have_looked = Arc::new(std::sync::Barrier::new(CALLERS));
-    let callers: Vec<_> = (0..CALLERS)
-        .map(|_| {
-            let (path, all_have_looked) = (path.clone(), Arc::clone(&all_have_looked));
-            std::thread::spawn(move || {
-                let connection = rusqlite::Connection::open(path).unwrap();
-                connection
-                    .busy_timeout(std::time::Duration::from_secs(60))
-                    .unwrap();
-                let used: i64 = connection
-                    .query_row("SELECT coalesce(sum(amount), 0) FROM taken", [], |row| row.get(0))
-                    .unwrap();
-                all_have_looked.wait();
-                if used < MAX {
-                    connection.execute("INSERT INTO taken VALUES (1)", []).unwrap();
-                }
-            })
-        })
-        .collect();
-    for caller in callers {
-        caller.join().unwrap();
-    }
+/// Two people trade real money, and a third on paper, which counts for nobody's loss but its own. First only one
+/// of the two asks, who is stopped by the limit of an account; then all do, and the limit of everybody stops them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn i3_what_accounts_may_lose_and_what_everybody_may_lose_bind_together() {
+    let count = share().min(ROUND);
+    let fits = (count / 100).max(4);
+    let of_account = fits * 3 / 4;
+    let world = Arc::new(world_for(LimitKind::GlobalLoss, fits).await);
+    let policy = world.store.policy().await.unwrap();
+    let both = Policy {
+        max_account_daily_loss: Some(usd(5 * of_account)),
+        ..policy
+    };
+    world.policy(&both).await;
+    let handles = handles(&world);
+    let began = Instant::now();
 
-    let taken: i64 = setup
-        .query_row("SELECT sum(amount) FROM taken", [], |row| row.get(0))
-        .unwrap();
-    println!(
-        "{{\"kind\":\"naive\",\"limit\":{MAX},\"accepted\":{taken},\"over\":{}}}",
-        taken - MAX
+    let ask = |accounts: &'static [&'static str]| {
+        let world = Arc::clone(&world);
+        let admit = move |store: SqliteStore, number: usize| {
+            let world = Arc::clone(&world);
+            let account = accounts[number % accounts.len()];
+            async move { admits(&world, &store, account, buy_again()).await }
+        };
+        hammer(&handles, count, admit)
+    };
+    let of_one = ask(&[LIVE[0].1]).await;
+    let of_all = ask(&[LIVE[0].1, LIVE[1].1, ACCOUNT]).await;
+
+    let held = losses_held(&world).await;
+    assert_eq!(of_one, of_account, "stopped by the limit of the account");
+    assert_eq!(
+        of_all,
+        fits - of_account + of_account,
+        "by that of everybody, and on paper by its own"
     );
-    assert!(taken > MAX, "{taken}");
+    let five = Decimal::from(5);
+    let expected = [
+        (LIVE[0].1, Decimal::from(of_account) * five),
+        (LIVE[1].1, Decimal::from(fits - of_account) * five),
+        (ACCOUNT, Decimal::from(of_account) * five),
+    ];
+    let expected = expected.map(|(account, loss)| (account.to_owned(), loss));
+    assert_eq!(held, BTreeMap::from(expected));
+    trail(&world.store).await;
+    println!(
+        "{{\"kind\":\"losses-together\",\"submitted\":{},\"accepted\":{},\"over\":0,\"ms\":{}}}",
+        2 * count,
+        of_one + of_all,
+        began.elapsed().as_millis()
+    );
+}
+
+fn buy_again() -> OrderRequest {
+    order(LimitKind::GlobalLoss, 0)
+}
+
+/// What could be lost by the orders of each account.
+async fn losses_held(world: &World) -> BTreeMap<String, Decimal> {
+    let rows = world.store.reservations(None).await.unwrap();
+    let mut held = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.kind == LimitKind::DayLoss) {
+        *held.entry(row.account.to_string()).or_default() += row.amount;
+    }
+    held
+}
+
+/// What the statements in the store avoid: to look first, and to write in a second transaction. The same callers
+/// ask for the same orders in the same store, whose own limit is wide; the limit is kept by the caller. It must be
+/// seen to fail, or the tests above prove nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn i3_callers_who_look_first_and_write_afterwards_pass_the_limit() {
+    let kind = LimitKind::PositionCost;
+    let count = share().min(ROUND);
+    let fits = (count / 100).max(2);
+    let world = Arc::new(world_for(kind, 1_000_000).await);
+    let limit = usd(100 * fits).amount();
+
+    let naive = {
+        let world = Arc::clone(&world);
+        move |store: SqliteStore, number| {
+            let world = Arc::clone(&world);
+            async move {
+                let held = held_in(&store, kind).await;
+                held + Decimal::ONE_HUNDRED <= limit
+                    && admits(&world, &store, ACCOUNT, order(kind, number)).await
+            }
+        }
+    };
+    let admitted = hammer(&handles(&world), count, naive).await;
+
+    let over = admitted.saturating_sub(fits);
+    println!(
+        "{{\"kind\":\"naive\",\"submitted\":{count},\"accepted\":{admitted},\"fits\":{fits},\"over\":{over}}}"
+    );
+    assert!(over > 0, "{admitted} of {fits}");
+    assert!(held(&world, kind).await > limit);
 }

@@ -322,7 +322,11 @@ pub(crate) mod trading {
     }
 
     pub(crate) async fn open_account(world: &World, id: &str, mode: AccountMode) -> Account {
-        let account = world.add_account(id, USER, "kraken", mode).await;
+        open_account_of(world, id, USER, mode).await
+    }
+
+    pub(crate) async fn open_account_of(world: &World, id: &str, owner: &str, mode: AccountMode) -> Account {
+        let account = world.add_account(id, owner, "kraken", mode).await;
         let connection = Connection {
             state: ConnectionState::Ready,
             cause: String::new(),
