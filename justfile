@@ -101,7 +101,8 @@ fuzz seconds="60" *targets:
 properties cases="100000" lives="2000":
     PROPTEST_CASES={{cases}} BURSAR_LIVES={{lives}} cargo test --profile proofs --locked \
         -p bursar-model -p bursar-audit -p bursar-permissions -p bursar-controls -p bursar-ledger \
-        -p bursar-broker-kraken -p bursar-strategy -p bursar-store-sqlite --lib --test it
+        -p bursar-execution -p bursar-broker-kraken -p bursar-broker-paper -p bursar-notify -p bursar-strategy \
+        -p bursar-store-sqlite --lib --test it
 
 # Changes a store in so many ways: all are found, nothing opens wrong.
 corruption mutations="10000":

@@ -1,6 +1,8 @@
 //! The law of `ARCHITECTURE.md`, checked against the workspace as it is.
 #![cfg(test)]
 
+mod proofs;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use rust_decimal::Decimal;
 
 use crate::venue::Answer;
-use crate::world::{World, act, buy, patient, world};
+use crate::world::{World, act, buy, cases, patient, world};
 
 #[derive(Clone, Debug)]
 enum Event {
@@ -97,7 +97,7 @@ fn check(world: &World, orders: &[IntentId]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(200), ..ProptestConfig::default() })]
 
     #[test]
     fn i1_i2_i7_i8_whatever_happens_orders_are_sent_once_and_end_truthfully(

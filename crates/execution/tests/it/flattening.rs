@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::venue::Answer;
-use crate::world::{World, account, act, balance, patient, sell, world};
+use crate::world::{World, account, act, balance, cases, patient, sell, world};
 
 /// Coins that the owner has beside the position.
 const OWN: Decimal = dec!(5);
@@ -556,7 +556,7 @@ async fn live_through(answers: Vec<Answer>, events: Vec<Event>) {
 
 proptest! {
     // A failure prints the case and keeps its seed.
-    #![proptest_config(ProptestConfig { cases: 30, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(30), ..ProptestConfig::default() })]
 
     #[test]
     fn g3_i2_whatever_happens_never_more_is_sold_than_was_held(

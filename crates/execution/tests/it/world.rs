@@ -23,6 +23,11 @@ use tokio_util::sync::CancellationToken;
 use crate::store::Store;
 use crate::venue::Venue;
 
+/// How many cases a property has, each the life of a desk; `PROPTEST_CASES` asks for another number.
+pub(crate) fn cases(usual: u32) -> u32 {
+    std::env::var("PROPTEST_CASES").map_or(usual, |cases| cases.parse().unwrap())
+}
+
 pub(crate) fn at_start() -> Timestamp {
     "2026-03-02T12:00:00Z".parse().unwrap()
 }

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use strum::IntoEnumIterator;
 
 use crate::support::trading::{WINDOW, account, buy, foreign, kraken, ready};
-use crate::support::{World, actions};
+use crate::support::{World, actions, lives};
 
 fn tally(requests: u32, faults: u32) -> Tally {
     Tally { requests, faults }
@@ -414,7 +414,7 @@ async fn i14_what_is_read_again_at_the_start_never_counts() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig { cases: lives(24), ..ProptestConfig::default() })]
 
     /// Whatever comes in whatever order, with restarts between: classes that are nobody's fault here
     /// never stop an account.

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
 use crate::support::trading::{account, buy, fill, limits, ready, sell, user, wide};
-use crate::support::{World, actions, at};
+use crate::support::{World, actions, at, lives};
 
 fn usd(text: &str) -> Usd {
     text.parse().unwrap()
@@ -253,7 +253,7 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16))]
+    #![proptest_config(ProptestConfig { cases: lives(16), ..ProptestConfig::default() })]
 
     /// The figure is what the prices and the fills make it, whatever else happens: only a price improves
     /// it. Once tripped, no entry passes until the day is over.
