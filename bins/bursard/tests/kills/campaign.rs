@@ -13,8 +13,8 @@ use crate::world::{self, Outcome};
 /// Kills of the daemon in one world: enough to recover from recoveries, and few enough that what connecting
 /// has to read stays short.
 const IN_ONE_WORLD: u64 = 50;
-/// A run with so many kills for each moment has to have died at all of them.
-const LONG: u64 = 20;
+/// A run with so many kills has to have died at every moment.
+const LONG: u64 = 5_000;
 /// What is told one by one at the end.
 const FEW: u64 = 10;
 
@@ -125,9 +125,8 @@ fn i2_killed_at_any_moment_nothing_is_lost_or_doubled() {
         only_starts || orders >= least_orders_of(worlds) && fills > 0,
         "seed {seed}: nearly nothing was traded: {orders} orders, {fills} fills"
     );
-    let is_long = kills >= LONG * u64::try_from(table.len()).unwrap();
     assert!(
-        !cfg!(feature = "points") || !is_long || least > 0,
+        !cfg!(feature = "points") || kills < LONG || least > 0,
         "seed {seed}: never died at {few:?}"
     );
 }

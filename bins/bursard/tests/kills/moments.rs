@@ -143,6 +143,43 @@ fn named(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// Those apart as a table for people, one row for each reason.
+fn page() -> String {
+    let mut rows: Vec<(&str, Vec<String>)> = Vec::new();
+    for (name, why) in APART {
+        let name = format!("`{name}`");
+        match rows.iter_mut().find(|(known, _)| known == why) {
+            Some((_, names)) => names.push(name),
+            None => rows.push((why, vec![name])),
+        }
+    }
+    let rows = rows
+        .iter()
+        .map(|(why, names)| format!("| {} | {why} |\n", names.join(", ")));
+    format!("| moments | why |\n|---|---|\n{}", rows.collect::<String>())
+}
+
+/// `BURSAR_WRITE_PAGES=1` writes the page anew.
+#[test]
+fn the_page_about_proofs_names_each_moment_that_is_apart() {
+    const BEFORE: &str = "<!-- moments apart, from bins/bursard/tests/kills/moments.rs -->\n";
+    const AFTER: &str = "<!-- end -->";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/README.md");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = text.split_once(BEFORE).unwrap();
+    let (kept, after) = rest.split_once(AFTER).unwrap();
+    if std::env::var_os("BURSAR_WRITE_PAGES").is_some() {
+        std::fs::write(&path, [before, BEFORE, &page(), AFTER, after].concat()).unwrap();
+        return;
+    }
+
+    assert!(
+        kept == page(),
+        "tests/README.md is old: write it anew with BURSAR_WRITE_PAGES=1\n{}",
+        page()
+    );
+}
+
 /// The campaign asks for this many.
 const AT_LEAST: usize = 60;
 
