@@ -1,7 +1,8 @@
-//! What the proofs say of themselves: that they can be asked for at length.
+//! What the proofs say of themselves: that they can be asked for at length, and what they were run on.
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::process::Command;
 
 use bursar_tests::project::{files, root};
 
@@ -49,4 +50,56 @@ fn no_property_has_a_number_of_cases_that_cannot_be_raised() {
     }
 
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// Seven or forty digits of a commit; numbers are written with commas.
+fn commits(text: &str) -> BTreeSet<&str> {
+    let is_commit = |word: &&str| {
+        let is_hex = |letter: char| letter.is_ascii_digit() || ('a'..='f').contains(&letter);
+        matches!(word.len(), 7 | 40)
+            && word.chars().all(is_hex)
+            && word.contains(|letter: char| letter.is_ascii_digit())
+    };
+    text.split(|letter: char| !letter.is_alphanumeric())
+        .filter(is_commit)
+        .collect()
+}
+
+/// What git says, or nothing where it cannot say anything.
+fn git(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git")
+        .current_dir(root())
+        .args(arguments)
+        .output()
+        .ok()?;
+    let said = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| said.trim().to_owned())
+}
+
+#[test]
+fn every_commit_that_the_pages_about_runs_name_is_in_the_history() {
+    let pages = ["docs/reliability.md", "docs/performance.md"]
+        .map(|page| fs::read_to_string(root().join(page)).unwrap())
+        .concat();
+    let named = commits(&pages);
+    assert!(named.len() > 5, "{named:?}");
+    // An archive has no history, and a shallow copy only its end.
+    if git(&["rev-parse", "--is-shallow-repository"]).as_deref() != Some("false") {
+        println!("not checked: there is no whole history here");
+        return;
+    }
+
+    let gone: Vec<&&str> = named
+        .iter()
+        .filter(|commit| git(&["merge-base", "--is-ancestor", commit, "HEAD"]).is_none())
+        .collect();
+
+    assert!(gone.is_empty(), "not in the history: {gone:?}");
+}
+
+#[test]
+fn a_commit_is_told_from_other_words() {
+    let text = "| 2026-11-28 | 9ed5876 | 5,121 | seed 20261120; at 0b80b36: effaced, 1234, `a2bca66`";
+
+    assert_eq!(commits(text), BTreeSet::from(["0b80b36", "9ed5876", "a2bca66"]));
 }
