@@ -3,16 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fs, io};
 
 use bursar_audit::Actor;
 use bursar_audit::actor::UnknownActor;
 use bursar_auth::{Act, Directory};
 use bursar_execution::{Gateway, Journal};
-use bursar_store_sqlite::{Environment, SqliteStore, StoreError};
+use bursar_store_sqlite::{Environment, OlderFormat, SqliteStore, StoreError};
 use jiff::Timestamp;
 
 use crate::arguments::Global;
 use crate::installation::Installation;
+use crate::sole::Sole;
 use crate::{Console, Exit, Failure, Surroundings, brokers, tombstones};
 
 /// The largest store that a command reads whole before it works with it, in bytes. The daemon reads a larger
@@ -97,11 +99,28 @@ impl Session<'_> {
             .await
     }
 
-    /// Opens the store as [`open`](Self::open), and looks at every page of it however large it is: for what
-    /// goes on to work with it.
-    pub async fn open_completely(&mut self) -> Result<Opened, Failure> {
-        self.open_by(|path, environment| SqliteStore::open(path, environment))
-            .await
+    /// Opens the store for its daemon, with the right to be that: looks at every page of it however large it is,
+    /// and brings one of an older format up to this release's. Nobody else does.
+    pub async fn open_as_daemon(&mut self) -> Result<(Opened, Sole), Failure> {
+        let path = self.installation()?.store;
+        let is_missing = |error: io::Error| error.kind() == io::ErrorKind::NotFound;
+        // Where there is no store, nothing is made beside it.
+        if fs::metadata(&path).is_err_and(is_missing) {
+            return Err(StoreError::Missing { path }.into());
+        }
+        // Before anything is changed: another daemon, of whichever release, reads what it knows.
+        let sole = Sole::daemon(&path)?;
+        let opening = self.open_by(|path, mut environment| {
+            environment.older = OlderFormat::BroughtUpToDate;
+            SqliteStore::open(path, environment)
+        });
+        Ok((opening.await?, sole))
+    }
+
+    /// Opens the store beside whoever works with it, to change nothing in it.
+    pub(crate) fn open_to_look(&self, installation: &Installation) -> Result<SqliteStore, StoreError> {
+        let environment = environment(installation, self.surroundings);
+        SqliteStore::open_to_look(&installation.store, environment, READ_IN_A_SECOND)
     }
 
     /// Opens the store without looking at every page of it: for what decides on no money and must not
@@ -190,7 +209,7 @@ impl Opened {
     }
 }
 
-/// What the store takes from this process.
+/// What the store takes from this process, which brings no older one up to date.
 pub fn environment(installation: &Installation, surroundings: &Surroundings) -> Environment {
     let mut environment = Environment::new(
         Arc::clone(&surroundings.clock),
@@ -201,6 +220,8 @@ pub fn environment(installation: &Installation, surroundings: &Surroundings) -> 
     environment.breaker = bursar_execution::settings::breaker_policy(&installation.settings);
     environment.ballast = Some(installation.ballast());
     environment.erased_keys = Some(tombstones::list(installation));
+    // The daemon that works with it may be of the release that wrote it.
+    environment.older = OlderFormat::Refused;
     environment
 }
 

@@ -7,7 +7,6 @@ use std::time::Duration;
 use bursar::checkpoint_file::OutsideCopy;
 use bursar::exit::chain;
 use bursar::session::{Opened, Session};
-use bursar::sole::Sole;
 use bursar::{Exit, Failure, Installation, tombstones};
 use bursar_accounts::{AccountManager, ManagerParts, ManagerSettings};
 use bursar_audit::{Action, Actor, ActorKind, Data, Draft};
@@ -57,8 +56,7 @@ const PAIRS_EVERY: Duration = Duration::from_secs(2);
 /// Runs until `stop`. Returns an error only when it could not start or the store has stopped. A store that is
 /// locked or full is waited for: what is stopped holds from memory meanwhile, and cancels go on.
 pub async fn run(session: &mut Session<'_>, halts: Signal, stop: CancellationToken) -> Result<(), Failure> {
-    let opened = session.open_completely().await?;
-    let _sole = Sole::daemon(&opened.installation.store)?;
+    let (opened, _sole) = session.open_as_daemon().await?;
     let surroundings = session.surroundings;
     // Whatever the last daemon left behind: from here on nothing is known of any account.
     opened.store.forget_connections(surroundings.clock.now()).await?;

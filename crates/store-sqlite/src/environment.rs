@@ -39,6 +39,16 @@ impl Threads {
     }
 }
 
+/// What becomes of a store that has the format of an older version when it is opened to write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OlderFormat {
+    /// It gets this version's format.
+    #[default]
+    BroughtUpToDate,
+    /// It stays as it is: the version that wrote it may be at work, and nothing leads back.
+    Refused,
+}
+
 /// What a store takes from outside.
 #[derive(Clone)]
 pub struct Environment {
@@ -59,6 +69,7 @@ pub struct Environment {
     pub ballast: Option<Ballast>,
     /// Where a key is listed before it is erased for good.
     pub erased_keys: Option<ErasedKeys>,
+    pub older: OlderFormat,
     pub threads: Threads,
     /// How long what another process wrote may stay unseen by whoever waits for a change.
     pub unseen: Duration,
@@ -67,7 +78,7 @@ pub struct Environment {
 const UNSEEN: Duration = Duration::from_millis(25);
 
 impl Environment {
-    /// With the default thresholds for errors, on blocking threads.
+    /// With the default thresholds for errors, on blocking threads; an older store is brought up to date.
     pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>, node: impl Into<String>) -> Self {
         Self {
             clock,
@@ -78,6 +89,7 @@ impl Environment {
             stops: Arc::default(),
             ballast: None,
             erased_keys: None,
+            older: OlderFormat::default(),
             threads: Threads::default(),
             unseen: UNSEEN,
         }

@@ -22,8 +22,8 @@ pub enum StoreError {
     Damaged { path: PathBuf, detail: String },
     #[error("the store `{}` has format {found}, this version knows formats up to {known}", .path.display())]
     Newer { path: PathBuf, found: i64, known: i64 },
-    /// Only where nothing may be written: otherwise it is brought up to date.
-    #[error("the store `{}` has format {found}, this version reads format {known}", .path.display())]
+    /// Nothing was changed: only where it may be is it brought up to date.
+    #[error("the store `{}` has format {found}, this version writes format {known}", .path.display())]
     Older { path: PathBuf, found: i64, known: i64 },
     #[error("others may read or write the store `{}`: its mode is {mode:03o}", .path.display())]
     Exposed { path: PathBuf, mode: u32 },
@@ -88,7 +88,10 @@ impl StoreError {
                 "stop the daemon, keep this file, and put the store back from a backup".to_owned()
             }
             Self::Newer { .. } => "use the version of Bursar that wrote it, or a newer one".to_owned(),
-            Self::Older { .. } => "open it once with `bursard run` or any writing command".to_owned(),
+            Self::Older { .. } => {
+                "stop the daemon and start this version's: only `bursard run` brings a store up to date, and nothing leads back"
+                    .to_owned()
+            }
             Self::Exposed { path, .. } => {
                 format!("run `chmod 600 '{}'` after finding out who opened it up", path.display())
             }

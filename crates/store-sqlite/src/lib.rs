@@ -102,7 +102,7 @@ pub use backups::{KnownBackup, PutBack, PutBackError, StoreCopy, discard_copy};
 pub use checkpoints::{CheckpointError, CheckpointState, KeptCheckpoint};
 pub use deletion::DeletedUser;
 pub use emergency::{Ballast, EmergencyFile, Found, free_bytes};
-pub use environment::{Environment, Threads};
+pub use environment::{Environment, OlderFormat, Threads};
 pub use erased::{ErasedKeys, Listed, Tombstone};
 pub use error::StoreError;
 pub use revisions::{AccountRevision, KnownUser, Revision, RevisionError};

@@ -1,5 +1,6 @@
 //! Making and opening the file, and the settings without which it is not safe.
 
+use std::cmp::Ordering;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
@@ -14,7 +15,7 @@ use rustix::fs::StatVfsMountFlags;
 
 use crate::audit::{act_draft, append};
 use crate::decimals;
-use crate::environment::Environment;
+use crate::environment::{Environment, OlderFormat};
 use crate::error::StoreError;
 use crate::schema;
 use crate::values::{Text, moment};
@@ -145,9 +146,14 @@ pub(crate) fn open_writing(
     if looks {
         check_pages(&connection, path)?;
     }
-    schema::migrate(&connection, path, schema::newest(), |transaction, from| {
-        record_migration(transaction, environment, from)
-    })?;
+    match environment.older {
+        OlderFormat::BroughtUpToDate => {
+            schema::migrate(&connection, path, schema::newest(), |transaction, from| {
+                record_migration(transaction, environment, from)
+            })?;
+        }
+        OlderFormat::Refused => check_format(&connection, path)?,
+    }
     prepare(&connection)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     Ok(connection)
@@ -192,14 +198,7 @@ pub(crate) fn open_copy(path: &Path) -> Result<Connection, StoreError> {
     check_application(&connection, path)?;
     secure(&connection, false).map_err(|error| in_file(error, path))?;
     check_pages(&connection, path)?;
-    let found = schema::version(&connection)?;
-    let known = schema::newest();
-    let path = path.to_owned();
-    match found.cmp(&known) {
-        std::cmp::Ordering::Less => return Err(StoreError::Older { path, found, known }),
-        std::cmp::Ordering::Greater => return Err(StoreError::Newer { path, found, known }),
-        std::cmp::Ordering::Equal => {}
-    }
+    check_format(&connection, path)?;
     prepare(&connection)?;
     Ok(connection)
 }
@@ -291,6 +290,17 @@ fn check_application(connection: &Connection, path: &Path) -> Result<(), StoreEr
         Err(StoreError::NotAStore {
             path: path.to_owned(),
         })
+    }
+}
+
+/// Refuses every format but this version's.
+fn check_format(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let (found, known) = (schema::version(connection)?, schema::newest());
+    let path = path.to_owned();
+    match found.cmp(&known) {
+        Ordering::Less => Err(StoreError::Older { path, found, known }),
+        Ordering::Greater => Err(StoreError::Newer { path, found, known }),
+        Ordering::Equal => Ok(()),
     }
 }
 

@@ -31,6 +31,16 @@ impl Readers {
         }
     }
 
+    /// Takes over a connection that could write, and no longer does.
+    pub(crate) fn keep(&self, connection: Connection) -> Result<(), StoreError> {
+        connection.pragma_update(None, "query_only", true)?;
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(connection);
+        Ok(())
+    }
+
     pub(crate) async fn read<T, E, F>(self: &Arc<Self>, work: F) -> Result<T, E>
     where
         F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,

@@ -83,7 +83,7 @@ mod tests {
 
     use super::*;
     use crate::test_support::{NOON, act, at, environment, trail, world};
-    use crate::{SqliteStore, test_support::Counting};
+    use crate::{OlderFormat, SqliteStore, test_support::Counting};
 
     fn unrecorded(_: &Connection, _: i64) -> Result<(), StoreError> {
         Ok(())
@@ -175,6 +175,32 @@ mod tests {
             assert_eq!(version(&connection).unwrap(), newest());
             assert_eq!(objects(&connection), objects(&fresh), "from format {from}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_older_store_that_others_may_work_with_stays_as_it_is() {
+        let made = world();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("old.db");
+        write_older(&path, newest() - 1, &made.path());
+        let before = std::fs::read(&path).unwrap();
+        let mut careful = environment(&made.clock, &made.entropy);
+        careful.older = OlderFormat::Refused;
+
+        let opened = SqliteStore::open(&path, careful.clone());
+        let quickly = SqliteStore::open_quickly(&path, careful, std::time::Duration::ZERO);
+        let looked = SqliteStore::open_to_look(&path, environment(&made.clock, &made.entropy), u64::MAX);
+
+        for refused in [opened, quickly, looked] {
+            let error = refused.unwrap_err();
+            let told = error.to_string();
+            assert!(
+                told.contains("has format 15, this version writes format 16"),
+                "{told}"
+            );
+            assert!(error.hint().contains("bursard run"), "{}", error.hint());
+        }
+        assert!(std::fs::read(&path).unwrap() == before, "it was changed");
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 
 use crate::changes::{Changes, Concern, read_count};
-use crate::environment::Environment;
+use crate::environment::{Environment, OlderFormat};
 use crate::error::StoreError;
 use crate::open::{Look, create, open_again, open_copy, open_writing};
 use crate::readers::Readers;
@@ -42,13 +42,14 @@ impl SqliteStore {
         Self::open(path, environment)
     }
 
-    /// Opens a store that exists, and brings it up to this version's format.
+    /// Opens a store that exists. One of an older format is brought up to this version's, or refused, as the
+    /// [environment](Environment::older) says.
     ///
     /// # Errors
     ///
     /// [`StoreError::Missing`], [`StoreError::Empty`], [`StoreError::NotAStore`],
-    /// [`StoreError::Damaged`], [`StoreError::Newer`] and [`StoreError::Exposed`] say what is wrong
-    /// with the file.
+    /// [`StoreError::Damaged`], [`StoreError::Newer`], [`StoreError::Older`] and [`StoreError::Exposed`] say what
+    /// is wrong with the file.
     pub fn open(path: impl AsRef<Path>, environment: Environment) -> Result<Self, StoreError> {
         Self::open_by(path.as_ref(), environment, Look::EveryPage)
     }
@@ -81,6 +82,33 @@ impl SqliteStore {
         patience: Duration,
     ) -> Result<Self, StoreError> {
         Self::open_by(path.as_ref(), environment, Look::Head { patience })
+    }
+
+    /// Opens a store beside whoever works with it, only to look at it: whatever would change it fails with
+    /// [`StoreError::ReadOnly`]. Looks at every page of a file of at most so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`SqliteStore::open`]; one of an older format is refused.
+    pub fn open_to_look(
+        path: impl AsRef<Path>,
+        mut environment: Environment,
+        bytes: u64,
+    ) -> Result<Self, StoreError> {
+        environment.older = OlderFormat::Refused;
+        let path = path.as_ref();
+        let connection = open_writing(path, &environment, Look::EveryPageUpTo { bytes })?;
+        let count = read_count(&connection)?;
+        let readers = Readers::new(path.to_owned(), false, environment.threads);
+        // Where nobody else has the store open, those that only read need one beside them that may make its log.
+        readers.keep(connection)?;
+        Ok(Self {
+            path: path.to_owned(),
+            writer: None,
+            readers: Arc::new(readers),
+            changes: Arc::new(Changes::new(count, environment.unseen)),
+            environment,
+        })
     }
 
     fn open_by(path: &Path, environment: Environment, look: Look) -> Result<Self, StoreError> {

@@ -12,7 +12,9 @@ use bursar_auth::Act;
 use bursar_keystore::{
     BackupHeader, CredentialFacts, KeyId, KeyStore, OpenBackup, SealedBackup, SlotId, StoreId, Vault,
 };
-use bursar_store_sqlite::{KnownBackup, SqliteStore, StoreCopy, Verification, Verified, free_bytes};
+use bursar_store_sqlite::{
+    KnownBackup, OlderFormat, SqliteStore, StoreCopy, Verification, Verified, free_bytes,
+};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -312,7 +314,9 @@ async fn unseal(file: &Path, copy: &Path, session: &mut Session<'_>) -> Result<U
     let (slot, mut opened) = sealed.unlock(&material)?;
     copy_out(&mut opened, copy, about.bytes, session)?;
     // Brought up to this release's format, if it is older: it is a copy, and thrown away or put back.
-    let store = SqliteStore::open(copy, environment(&installation, session.surroundings))?;
+    let mut environment = environment(&installation, session.surroundings);
+    environment.older = OlderFormat::BroughtUpToDate;
+    let store = SqliteStore::open(copy, environment)?;
     store.check_completely().await?;
     let checkpoints = match &about.checkpoint {
         None => Vec::new(),

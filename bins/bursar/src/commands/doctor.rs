@@ -8,7 +8,7 @@ use bursar_controls::KeyState;
 use bursar_execution::{Conditions, ConnectionState, Journal};
 use bursar_keystore::{Header, KeyPurpose, KeyStore, SlotKind, UnlockMaterial, Vault};
 use bursar_model::AccountMode;
-use bursar_store_sqlite::{SqliteStore, Tombstone, free_bytes};
+use bursar_store_sqlite::{SqliteStore, StoreError, Tombstone, free_bytes};
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
@@ -190,7 +190,7 @@ impl Doctor {
     }
 }
 
-async fn look(installation: &Installation, findings: &mut Findings, session: &mut Session<'_>) {
+async fn look(installation: &Installation, findings: &mut Findings, session: &Session<'_>) {
     settings(installation, findings);
     files(installation, findings);
     disk(installation, findings);
@@ -199,9 +199,12 @@ async fn look(installation: &Installation, findings: &mut Findings, session: &mu
         Some(process) => findings.good("daemon", format!("process {process}")),
     }
     emergency(installation, findings);
-    let opened = match session.open().await {
-        Ok(opened) => opened,
-        Err(failure) => return findings.failed("store", &failure),
+    let opened = match session.open_to_look(installation) {
+        Ok(store) => session.opened(installation.clone(), store),
+        Err(error @ (StoreError::Older { .. } | StoreError::Newer { .. })) => {
+            return findings.failed("format", &error.into());
+        }
+        Err(error) => return findings.failed("store", &error.into()),
     };
     findings.good("store", "opens, and has this release's format");
     let now = session.surroundings.now();
@@ -294,7 +297,7 @@ fn emergency(installation: &Installation, findings: &mut Findings) {
         Ok(Some(_)) => findings.caution(
             "emergency file",
             format!("stops wait in `{}`", file.path().display()),
-            "any command that opens the store takes them over; look at `bursar latches`",
+            "the daemon obeys them; `bursar latches` takes them over into the store",
         ),
         Err(error) => findings.bad(
             "emergency file",

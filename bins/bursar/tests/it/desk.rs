@@ -21,6 +21,9 @@ use serde_json::Value;
 
 pub(crate) const NOON: &str = "2026-11-20T12:00:00Z";
 
+/// A format that no command may bring up to date.
+const OLDER: u32 = 15;
+
 pub(crate) struct Desk {
     folder: tempfile::TempDir,
     pub(crate) clock: Arc<TestClock>,
@@ -134,6 +137,26 @@ impl Desk {
         self.wait_until_closed();
         // Whoever can write and closes last writes the log back.
         drop(self.store());
+    }
+
+    /// Gives the store the number of the format before this release's, as an older release would have left it.
+    pub(crate) fn make_older(&self) {
+        self.leave_store();
+        self.set_format(OLDER);
+    }
+
+    pub(crate) fn set_format(&self, format: u32) {
+        self.wait_until_closed();
+        let path = self.path("bursar-data/bursar.db");
+        let mut bytes = std::fs::read(&path).unwrap();
+        // Where the engine keeps the number that is not its own.
+        bytes[60..64].copy_from_slice(&format.to_be_bytes());
+        std::fs::write(path, bytes).unwrap();
+    }
+
+    pub(crate) fn format(&self) -> u32 {
+        let bytes = std::fs::read(self.path("bursar-data/bursar.db")).unwrap();
+        u32::from_be_bytes(bytes[60..64].try_into().unwrap())
     }
 
     pub(crate) fn wait_until_closed(&self) {

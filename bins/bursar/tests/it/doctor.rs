@@ -117,3 +117,38 @@ async fn b9_what_grows_old_is_worth_a_word() {
         "nothing of this is bad"
     );
 }
+
+#[tokio::test]
+async fn b9_doctor_changes_nothing_not_even_a_stop_that_waits() {
+    let desk = Desk::ready().await;
+    let head = desk.store().head().await.unwrap();
+    let path = desk.path("bursar-data/emergency.jsonl");
+    let whole = std::fs::read(desk.path("bursar-data/bursar.db")).unwrap();
+    desk.leave_store();
+    std::fs::write(desk.path("bursar-data/bursar.db"), "not a store").unwrap();
+    desk.run("kill global --mode halt --reason drill").await;
+    let stops = std::fs::read(&path).unwrap();
+    std::fs::write(desk.path("bursar-data/bursar.db"), whole).unwrap();
+
+    assert_eq!(found(&desk, "emergency file").await[0].0, "look");
+
+    assert_eq!(std::fs::read(&path).unwrap(), stops);
+    assert_eq!(desk.store().head().await.unwrap(), head);
+}
+
+#[tokio::test]
+async fn b9_a_store_of_an_older_format_is_told_and_left_as_it_is() {
+    let desk = Desk::ready().await;
+    desk.make_older();
+
+    let format = found(&desk, "format").await;
+
+    assert_eq!(format[0].0, "bad");
+    assert!(
+        format[0]
+            .1
+            .contains("has format 15, this version writes format 16"),
+        "{format:?}"
+    );
+    assert_eq!(desk.format(), 15);
+}

@@ -173,3 +173,42 @@ async fn i4_halting_is_said_until_it_is_proved_and_what_could_not_be_verified_is
     let status = desk.done("status").await;
     assert!(status.contains("HALTING"), "{status}");
 }
+
+/// A daemon of the release that wrote the store may be at work, and nothing leads back.
+#[tokio::test]
+async fn u4_an_older_store_is_left_as_it_is_and_the_file_takes_the_stop() {
+    let desk = Desk::ready().await;
+    desk.make_older();
+    for line in [
+        "status",
+        "user list",
+        "latches",
+        "hierarchy",
+        "audit tail",
+        "user disable mara_ilves --reason drill",
+        "backup create safe",
+        "init --yes",
+    ] {
+        let ran = desk.run(line).await;
+        let says_why = ran.err.contains("has format 15, this version writes format 16")
+            || ran.err.contains("rule never-overwrite");
+        assert!(says_why, "{line}: {}\n{}", ran.out, ran.err);
+        assert!(
+            line.starts_with("init") || ran.err.contains("bursard run"),
+            "{}",
+            ran.err
+        );
+        assert_eq!(desk.format(), 15, "{line}");
+    }
+
+    let killed = desk.run(HALT).await;
+    let sealed = desk.ends("keystore seal --reason drill", Exit::Partial).await;
+
+    assert_eq!(killed.exit, Exit::Partial, "{}\n{}", killed.out, killed.err);
+    assert!(killed.out.contains("has format 15"), "{}", killed.out);
+    assert!(sealed.contains("everything is halted"), "{sealed}");
+    assert_eq!((desk.format(), lines(&desk)), (15, 2));
+    // The release that wrote it takes the stops over.
+    desk.set_format(16);
+    assert_eq!(desk.json("latches").await["total_count"], json!(2));
+}

@@ -213,3 +213,33 @@ async fn what_was_acknowledged_is_there_after_a_sudden_end() {
         assert_eq!(actions(&found).await.len(), 1 + 2 * (number + 1));
     }
 }
+
+#[tokio::test]
+async fn whoever_only_looks_changes_nothing() {
+    let world = world();
+    world.add_user("mara_ilves").await;
+    let alone = world.folder().join("alone.db");
+    Connection::open(world.path())
+        .unwrap()
+        .execute("VACUUM INTO ?1", [alone.to_str().unwrap()])
+        .unwrap();
+    fs::set_permissions(&alone, fs::Permissions::from_mode(0o600)).unwrap();
+
+    // With another process at work, and without one.
+    for path in [world.path(), alone] {
+        let environment = environment(&world.clock, &world.entropy);
+        let looked = SqliteStore::open_to_look(&path, environment, u64::MAX).unwrap();
+
+        let (users, again) = tokio::join!(looked.users(), looked.users());
+        let refused = looked
+            .close_account(&"kraken-ilves".parse().unwrap(), &world.act())
+            .await;
+
+        assert_eq!((users.unwrap().len(), again.unwrap().len()), (1, 1));
+        assert!(refused.is_err());
+        assert_eq!(
+            actions(&looked).await,
+            ["store.initialised", "user.added", "user.enabled"]
+        );
+    }
+}
