@@ -8,9 +8,15 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use crate::installation::beside;
 use crate::{Exit, Failure};
+
+/// How often a lock is tried that another process holds, and how long it is left to it in between.
+const TRIES: u32 = 5;
+const MOMENT: Duration = Duration::from_millis(20);
 
 /// The right to do something with a store. It ends with the process, however that ends.
 #[derive(Debug)]
@@ -55,10 +61,14 @@ impl Sole {
             .mode(0o600)
             .open(&path)
             .map_err(unusable)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(taken(&path, store, what)),
-            Err(TryLockError::Error(error)) => return Err(unusable(error)),
+        for left in (0..TRIES).rev() {
+            match file.try_lock() {
+                Ok(()) => break,
+                // Whoever only looks at it lets go at once.
+                Err(TryLockError::WouldBlock) if left > 0 => thread::sleep(MOMENT),
+                Err(TryLockError::WouldBlock) => return Err(taken(&path, store, what)),
+                Err(TryLockError::Error(error)) => return Err(unusable(error)),
+            }
         }
         // Only for the message: whether it is there decides nothing.
         drop(
@@ -69,11 +79,16 @@ impl Sole {
     }
 }
 
-/// The process that is the daemon of a store, as far as it can be told without standing in its way for a
-/// moment.
+/// The process that is the daemon of a store. The lock tells whether there is one: the number in its file stays
+/// there after a crash, and may be somebody else's by then. `0` where it has not noted its own.
 pub(crate) fn daemon_of(store: &Path) -> Option<u32> {
-    let pid = noted(&beside(store, ".lock"))?;
-    Path::new("/proc").join(pid.to_string()).exists().then_some(pid)
+    let path = beside(store, ".lock");
+    let file = File::open(&path).ok()?;
+    // Shared: two that look do not take each other for the daemon.
+    match file.try_lock_shared() {
+        Ok(()) => None,
+        Err(_) => Some(noted(&path).unwrap_or_default()),
+    }
 }
 
 fn noted(path: &Path) -> Option<u32> {
@@ -108,6 +123,33 @@ mod tests {
         assert_eq!(daemon_of(&folder.path().join("other.db")), None);
         drop(first);
         Sole::daemon(&store).unwrap();
+    }
+
+    #[test]
+    fn a_number_that_a_crash_left_is_no_daemon() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("bursar.db");
+        drop(Sole::daemon(&store).unwrap());
+        let left = fs::read_to_string(folder.path().join("bursar.db.lock")).unwrap();
+        assert_eq!(left.trim(), std::process::id().to_string());
+
+        assert_eq!(daemon_of(&store), None, "the process lives, and is no daemon");
+    }
+
+    #[test]
+    fn whoever_looks_for_a_daemon_keeps_none_from_starting() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("bursar.db");
+        drop(Sole::daemon(&store).unwrap());
+        let looks = File::open(folder.path().join("bursar.db.lock")).unwrap();
+        looks.try_lock_shared().unwrap();
+        let letting_go = thread::spawn(move || drop(looks));
+
+        let daemon = Sole::daemon(&store);
+
+        letting_go.join().unwrap();
+        assert!(daemon.is_ok());
+        assert_eq!(daemon_of(&store), Some(std::process::id()));
     }
 
     #[test]

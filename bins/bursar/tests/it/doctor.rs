@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use bursar::Exit;
+use bursar::sole::Sole;
 use serde_json::Value;
 
 use crate::desk::Desk;
@@ -151,4 +152,19 @@ async fn b9_a_store_of_an_older_format_is_told_and_left_as_it_is() {
         "{format:?}"
     );
     assert_eq!(desk.format(), 15);
+}
+
+#[tokio::test]
+async fn b9_a_daemon_is_one_that_holds_the_lock() {
+    let desk = Desk::ready().await;
+    // As a crash leaves it, and a process that lives has the number by now.
+    desk.write("bursar-data/bursar.db.lock", &format!("{}\n", std::process::id()));
+    assert_eq!(
+        found(&desk, "daemon").await,
+        [("look".to_owned(), "none runs".to_owned())]
+    );
+
+    let _daemon = Sole::daemon(&desk.path("bursar-data/bursar.db")).unwrap();
+
+    assert_eq!(found(&desk, "daemon").await[0].0, "ok");
 }
