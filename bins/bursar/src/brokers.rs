@@ -150,7 +150,19 @@ fn unanswered(error: &ReadError, account: &Account) -> Failure {
             "the exchange may have changed its interface; update Bursar".to_owned()
         }
     };
-    Failure::of(Exit::Failed, error, hint)
+    match error {
+        // Nothing was read from the exchange: the fault is in what was entered, or on this machine.
+        ReadError::TryAgain {
+            class: ErrorClass::LocalFault,
+            reason,
+            ..
+        } => Failure::new(
+            Exit::Failed,
+            format!("{} could not be asked: {reason}", account.broker()),
+            hint,
+        ),
+        _ => Failure::of(Exit::Failed, error, hint),
+    }
 }
 
 /// Request numbers by the clock alone.

@@ -21,7 +21,7 @@ use crate::checkpoint_file::OutsideError;
 pub enum Exit {
     Done,
     Failed,
-    /// The command line itself is wrong.
+    /// The command line is wrong, or what was given to be read: a document, the settings.
     Usage,
     /// A rule said no; the rule is named.
     Refused,

@@ -180,14 +180,18 @@ fn places(settings: &Settings, data_dir: Option<&Path>, surroundings: &Surroundi
 
 fn read(file: &Path, known: Option<&Known<'_>>) -> Result<(Settings, Vec<Warning>), Failure> {
     let text = std::fs::read_to_string(file).map_err(|error| {
-        let hint = match error.kind() {
-            std::io::ErrorKind::InvalidData => {
-                "it is not text: put it back from a copy; `bursar config schema` says what belongs there"
-            }
-            _ => "name an existing file with `--config`, or leave it out to use the defaults",
+        let (exit, hint) = match error.kind() {
+            std::io::ErrorKind::InvalidData => (
+                Exit::Usage,
+                "it is not text: put it back from a copy; `bursar config schema` says what belongs there",
+            ),
+            _ => (
+                Exit::Failed,
+                "name an existing file with `--config`, or leave it out to use the defaults",
+            ),
         };
         Failure::new(
-            Exit::Failed,
+            exit,
             format!("the settings `{}` cannot be read: {error}", file.display()),
             hint,
         )
@@ -197,7 +201,7 @@ fn read(file: &Path, known: Option<&Known<'_>>) -> Result<(Settings, Vec<Warning
         Some(known) => bursar_config::check_against(known, &text, &name),
         None => bursar_config::check(&text, &name),
     };
-    checked.map_err(|error| Failure::of(Exit::Failed, &error, error.hint()))
+    checked.map_err(|error| Failure::of(Exit::Usage, &error, error.hint()))
 }
 
 fn zone(name: &str) -> Result<(), Vec<String>> {

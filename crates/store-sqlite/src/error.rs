@@ -18,7 +18,7 @@ pub enum StoreError {
     Empty { path: PathBuf },
     #[error("the file `{}` is not a store of Bursar", .path.display())]
     NotAStore { path: PathBuf },
-    #[error("the store `{}` is damaged: {detail}", .path.display())]
+    #[error("the store `{}` is damaged: its pages do not fit together; the engine says: {detail}", .path.display())]
     Damaged { path: PathBuf, detail: String },
     #[error("the store `{}` has format {found}, this version knows formats up to {known}", .path.display())]
     Newer { path: PathBuf, found: i64, known: i64 },

@@ -315,7 +315,9 @@ fn check_pages(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     if found == "ok" {
         Ok(())
     } else {
-        Err(damaged(found))
+        // The engine's heading names what it calls the file.
+        let lines = found.lines().filter(|line| !line.starts_with("***"));
+        Err(damaged(lines.collect::<Vec<_>>().join("; ")))
     }
 }
 

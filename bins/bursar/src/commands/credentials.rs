@@ -57,7 +57,7 @@ Examples:
 pub struct Set {
     /// The account's id
     account: AccountId,
-    /// From {BROKER}_MASTER_API_KEY and …_API_SECRET, or {BROKER}_USER_{NAME}_API_KEY and …
+    /// From {BROKER}_MASTER_API_KEY or {BROKER}_USER_{NAME}_API_KEY, and …_API_SECRET of the same name
     #[arg(long)]
     from_env: bool,
 }

@@ -117,7 +117,7 @@ async fn u4_a_mistake_in_the_settings_does_not_keep_trading_from_being_stopped()
     let desk = Desk::made().await;
     desk.write("bursar.toml", "[caps]\norder_usb = 5\n");
 
-    desk.ends(HALT, Exit::Failed).await;
+    desk.ends(HALT, Exit::Usage).await;
     let ran = desk.run(&format!("{HALT} --data-dir bursar-data")).await;
 
     assert_eq!(ran.exit, Exit::Done, "{}\n{}", ran.out, ran.err);
@@ -131,7 +131,7 @@ async fn u4_a_name_that_nobody_knows_does_not_keep_trading_from_being_stopped() 
         let desk = Desk::made().await;
         desk.write("bursar.toml", settings);
 
-        desk.ends("status", Exit::Failed).await;
+        desk.ends("status", Exit::Usage).await;
         let ran = desk.run(HALT).await;
 
         assert_eq!(ran.exit, Exit::Done, "{settings}: {}\n{}", ran.out, ran.err);

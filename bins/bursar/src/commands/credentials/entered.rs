@@ -36,8 +36,7 @@ impl EnteredKey {
     /// Reads the JSON that is piped in, and wipes it.
     pub fn parse(text: String) -> Result<Self, Failure> {
         let read = serde_json::from_str::<Self>(&text).map_err(|error| {
-            // The reader's own message may repeat what it read.
-            let what = without_what_was_read(&error.to_string());
+            let what = cause(&error);
             Failure::usage(
                 format!(
                     "standard input is not a key: line {}, column {}{what}",
@@ -60,11 +59,26 @@ impl EnteredKey {
     }
 }
 
+/// What was wrong with a key, as `: …`, and nothing of it.
+fn cause(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    if error.is_data() {
+        // The reader's own message may repeat what it read.
+        return without_what_was_read(&message);
+    }
+    // What it says of the form repeats nothing, and ends with the place, which is told already.
+    let form = message.split(" at line ").next().unwrap_or_default();
+    format!(": this is not JSON: {form}")
+}
+
 /// What of a reader's message names our own fields and nothing that was read: as `: …`, or nothing.
 pub(crate) fn without_what_was_read(message: &str) -> String {
     match message.split('`').collect::<Vec<_>>().as_slice() {
         [what @ ("duplicate field " | "missing field "), field, ..] => format!(": {what}`{field}`"),
         ["unknown field ", ..] => ": a field that does not belong there".to_owned(),
+        [what, ..] if what.starts_with("invalid ") || what.starts_with("expected a secret") => {
+            ": a value of another kind than belongs there".to_owned()
+        }
         _ => String::new(),
     }
 }
@@ -272,4 +286,32 @@ pub(crate) async fn from_environment(
         )
     })?;
     Ok(NamedKey::of(holder, &all, session)?.material(session))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_key_is_told_and_nothing_of_the_key() {
+        let told = |text: &str| EnteredKey::parse(text.to_owned()).err().unwrap().to_string();
+
+        let of_a_pem = told("-----BEGIN EC PRIVATE KEY-----");
+        let cut = told("{\"api_key\": \"a\"");
+        let of_another_kind = told("{\"api_key\": \"a\", \"api_secret\": 5417}");
+
+        assert!(
+            of_a_pem.ends_with("line 1, column 2: this is not JSON: invalid number"),
+            "{of_a_pem}"
+        );
+        assert!(
+            cut.ends_with("this is not JSON: EOF while parsing an object"),
+            "{cut}"
+        );
+        assert!(
+            of_another_kind.ends_with("a value of another kind than belongs there"),
+            "{of_another_kind}"
+        );
+        assert!(!of_another_kind.contains("5417"), "{of_another_kind}");
+    }
 }

@@ -31,7 +31,7 @@ Examples:
 pub struct Rotate {
     /// The account's id
     account: AccountId,
-    /// From {BROKER}_MASTER_API_KEY and …_API_SECRET, or {BROKER}_USER_{NAME}_API_KEY and …
+    /// From {BROKER}_MASTER_API_KEY or {BROKER}_USER_{NAME}_API_KEY, and …_API_SECRET of the same name
     #[arg(long, conflicts_with = "undo")]
     from_env: bool,
     /// The key that was there before takes over again
