@@ -280,17 +280,30 @@ fn row(record: &Record) -> [Cell; 8] {
     ]
 }
 
-/// A small object as `name value, name value`.
+/// A small object as `name value, name value`; what is empty says nothing.
 fn in_words(object: &Value) -> String {
     let Value::Object(fields) = object else {
         return String::new();
     };
     let words: Vec<String> = fields
         .iter()
+        .filter(|(_, value)| value.as_str() != Some(""))
         .map(|(name, value)| match value {
             Value::String(text) => format!("{name} {text}"),
             other => format!("{name} {other}"),
         })
         .collect();
     words.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_empty_is_left_out_of_a_line() {
+        let data = json!({ "after": "stopped", "before": "ready", "cause": "", "count": 0 });
+
+        assert_eq!(in_words(&data), "after stopped, before ready, count 0");
+    }
 }
