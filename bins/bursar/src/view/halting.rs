@@ -10,13 +10,16 @@ use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::render::{self, Page, count, moment};
+use crate::render::{self, Page, age, count, moment};
 use crate::session::Opened;
+use crate::sole::daemon_of;
 use crate::view::{LatchDocument, connection_of};
 use crate::{Failure, brokers};
 
 /// A desk that works looks more often than this.
 const SILENT_AFTER: SignedDuration = SignedDuration::from_secs(60);
+/// The longest that a desk leaves between two looks.
+const LOOKS_WITHIN: SignedDuration = SignedDuration::from_secs(15);
 /// How long a desk is given before its silence means anything.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(5);
 
@@ -56,6 +59,7 @@ pub(crate) async fn standings(
     let connections = store.connections().await?;
     let halts = store.halts().await?;
     let profiles = brokers::profiles();
+    let has_daemon = daemon_of(&opened.installation.store).is_some();
     let mut standings = Vec::new();
     for account in &accounts {
         let covering: Vec<&Latch> = (latches.iter())
@@ -81,7 +85,7 @@ pub(crate) async fn standings(
                 None if !was_used && latch.cause != LatchCause::Restored => How::NeverUsed,
                 None => {
                     let connection = connection_of(account.id(), &connections);
-                    let doubt = doubt(connection, state, latch, now);
+                    let doubt = doubt(connection, state, latch, has_daemon, now);
                     open(latch, account, &unresolved, positions, &profiles, doubt)
                 }
             };
@@ -129,6 +133,7 @@ fn doubt(
     connection: Option<&Connection>,
     state: Option<&HaltState>,
     latch: &Latch,
+    has_daemon: bool,
     now: Timestamp,
 ) -> Option<String> {
     let is_silent = |since: Timestamp, patience| now.duration_since(since) > patience;
@@ -163,9 +168,22 @@ fn doubt(
             not_connected("the account is not connected yet", cause)
         }
         Some((ConnectionState::Ready | ConnectionState::Degraded, _)) => {
-            is_silent(latch.tripped_at, PATIENCE).then(|| {
-                "not verified: nobody has looked at the exchange lately; does `bursard run` work?".to_owned()
-            })
+            let last = state.map_or(latch.tripped_at, |state| state.looked_at.max(latch.tripped_at));
+            if !is_silent(last, PATIENCE) {
+                None
+            } else if !has_daemon {
+                not_connected("no daemon looks at the account; start `bursard run`", "")
+            } else if is_silent(last, SILENT_AFTER) {
+                Some(format!(
+                    "not verified: nobody has looked at the exchange for {}; end the daemon if it hangs, and start it",
+                    age(i64::try_from(now.duration_since(last).as_millis()).unwrap_or(i64::MAX))
+                ))
+            } else {
+                Some(format!(
+                    "not verified yet: the daemon looks again within {} s",
+                    LOOKS_WITHIN.as_secs()
+                ))
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 
 use bursar::Exit;
+use bursar::sole::Sole;
 use serde_json::json;
 
 use crate::desk::Desk;
@@ -211,4 +212,36 @@ async fn u4_an_older_store_is_left_as_it_is_and_the_file_takes_the_stop() {
     // The release that wrote it takes the stops over.
     desk.set_format(16);
     assert_eq!(desk.json("latches").await["total_count"], json!(2));
+}
+
+#[tokio::test]
+async fn u4_what_is_not_verified_yet_is_told_as_it_is() {
+    let desk = Desk::ready().await;
+    // Nobody sends it; an account that was never used has nothing to verify.
+    desk.run("order place kraken-ilves buy BTC-USD --usd 40 --wait-ms 0")
+        .await;
+    desk.done("kill user mara_ilves --mode reduce-only --reason drill")
+        .await;
+    let told = async || desk.json("latches").await["latches"][0]["accounts"][0]["not_verified"].clone();
+    assert_eq!(told().await, json!(null), "it has just been turned on");
+
+    desk.later(8);
+    assert_eq!(
+        told().await,
+        json!("not verified: no daemon looks at the account; start `bursard run`")
+    );
+    let _daemon = Sole::daemon(&desk.path("bursar-data/bursar.db")).unwrap();
+    assert_eq!(
+        told().await,
+        json!("not verified yet: the daemon looks again within 15 s")
+    );
+    desk.later(120);
+    let silent = told().await;
+    assert!(
+        silent
+            .as_str()
+            .unwrap()
+            .contains("nobody has looked at the exchange for 2 min"),
+        "{silent}"
+    );
 }

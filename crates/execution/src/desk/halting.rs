@@ -61,7 +61,10 @@ impl Desk {
 
     pub(super) async fn look_at_halts(&self, watch: &mut Watch) -> Result<Work, DeskError> {
         let unproved = self.parts.journal.unproved_halts(&self.account).await?;
-        let before = watch.listings.len();
+        // A switch that was just turned on is looked at at once, also in the place of another.
+        let is_new = unproved
+            .iter()
+            .any(|latch| !watch.listings.contains_key(&latch.id));
         watch
             .listings
             .retain(|id, _| unproved.iter().any(|latch| latch.id == *id));
@@ -73,8 +76,6 @@ impl Desk {
             watch.pause = Duration::ZERO;
             return Ok(Work::Done);
         }
-        // A switch that was just turned on is looked at at once.
-        let is_new = watch.listings.len() > before;
         if !is_new && watch.next_at.is_some_and(|at| Instant::now() < at) {
             return Ok(Work::UnderWay);
         }

@@ -161,6 +161,34 @@ async fn i4_a_venue_that_cannot_be_read_is_never_halted_and_says_why() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn i4_a_switch_in_the_place_of_another_is_looked_at_at_once() {
+    let world = world();
+    world.start().await;
+    world.venue.book().unreachable = true;
+    trip(&world, LatchMode::Halt).await;
+    // By now each pause is as long as it gets.
+    world.pass(60).await;
+    let looks = || world.store.rows().halt_failures.len();
+    let before = looks();
+    while looks() == before {
+        world.pass(1).await;
+    }
+    let before = looks();
+
+    {
+        let mut rows = world.store.rows();
+        let first = rows.latches.first_mut().unwrap();
+        first.id = LatchId::from_uuid(uuid::Uuid::from_u128(99));
+        first.mode = LatchMode::ReduceOnly;
+    }
+    world.store.wrote();
+    world.pass(2).await;
+
+    assert_eq!(looks(), before + 1);
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn i4_a_restart_earns_the_proof_anew() {
     let mut world = world();
     world.venue.book().answers.push_back(Answer::Vanish);

@@ -86,7 +86,7 @@ impl Store {
         self.rows.lock().unwrap()
     }
 
-    fn wrote(&self) {
+    pub(crate) fn wrote(&self) {
         self.changes.send_modify(|count| *count += 1);
     }
 
