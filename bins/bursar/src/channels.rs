@@ -1,6 +1,6 @@
 //! From the settings to the channels by which people are told: the secrets are read from their files here.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -58,6 +58,21 @@ pub fn channels(settings: &Settings, directory: &Path) -> Vec<(ChannelKind, Made
         channels.push((ChannelKind::Telegram, telegram(notify, directory)));
     }
     channels
+}
+
+/// The files with the secrets of the channels that the settings name. Relative to `directory`.
+pub(crate) fn secret_files(settings: &Settings, directory: &Path) -> Vec<PathBuf> {
+    let notify = &settings.notify;
+    let files = [
+        &notify.email.password_file,
+        &notify.webhook.secret_file,
+        &notify.telegram.token_file,
+    ];
+    files
+        .into_iter()
+        .flatten()
+        .map(|file| directory.join(file.as_str()))
+        .collect()
 }
 
 fn missing(setting: &'static str) -> impl FnOnce() -> NoChannel {

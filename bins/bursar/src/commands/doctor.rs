@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use bursar_auth::{Account, Directory};
 use bursar_controls::KeyState;
@@ -14,6 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::channels::secret_files;
 use crate::checkpoint_file::OutsideCopy;
 use crate::commands::audit::WITHOUT_COPY;
 use crate::commands::keystore::seal;
@@ -40,6 +42,9 @@ const BACKUP_AGE: SignedDuration = SignedDuration::from_hours(7 * 24);
 const RIGHTS_AGE: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// An exchange's clock is looked at every few seconds while the daemon runs.
 const CLOCK_AGE: SignedDuration = SignedDuration::from_mins(5);
+/// What others than the owner may do with a file.
+const OTHERS: u32 = 0o077;
+const OTHERS_WRITE: u32 = 0o022;
 /// A checkpoint is signed at least every minute in which something is recorded.
 const CHECKPOINT_AGE: SignedDuration = SignedDuration::from_mins(10);
 
@@ -192,9 +197,10 @@ impl Doctor {
 
 async fn look(installation: &Installation, findings: &mut Findings, session: &Session<'_>) {
     settings(installation, findings);
-    files(installation, findings);
+    files(installation, findings, session);
     disk(installation, findings);
-    match daemon_of(&installation.store) {
+    let daemon = daemon_of(&installation.store);
+    match daemon {
         None => findings.caution("daemon", "none runs", "start it with `bursard run`"),
         Some(process) => findings.good("daemon", format!("process {process}")),
     }
@@ -214,7 +220,11 @@ async fn look(installation: &Installation, findings: &mut Findings, session: &Se
     told("backups", backups(&opened, now, findings).await, findings);
     told("audit", audit(&opened, now, findings, session).await, findings);
     told("clock", clock(&opened, now, findings).await, findings);
-    told("accounts", accounts(&opened, findings).await, findings);
+    told(
+        "accounts",
+        accounts(&opened, daemon.is_some(), findings).await,
+        findings,
+    );
     told("switches", switches(&opened, findings).await, findings);
 }
 
@@ -238,33 +248,45 @@ fn settings(installation: &Installation, findings: &mut Findings) {
     }
 }
 
-/// Others than the owner have no business in the store's folder.
-fn files(installation: &Installation, findings: &mut Findings) {
+/// Others than the owner have no business in the store's folder and with what is secret, and none but the owner
+/// says in the settings what is traded.
+fn files(installation: &Installation, findings: &mut Findings, session: &Session<'_>) {
     let folder = installation.store.parent().unwrap_or(&installation.data_dir);
-    let mut open = Vec::new();
     for path in [folder, installation.store.as_path()] {
-        match fs::metadata(path) {
-            Ok(file) if file.mode() & 0o077 != 0 => {
-                open.push((
-                    path,
-                    format!("`{}` has mode {:04o}", path.display(), file.mode() & 0o7777),
-                ));
-            }
-            Ok(_) => {}
+        let Ok(file) = fs::metadata(path) else {
             // Whether the store is there is another check.
-            Err(_) => return,
+            return;
+        };
+        if let Some(found) = open_to_others(path, &file, OTHERS) {
+            return findings.bad("files", found, &format!("run `chmod go-rwx {}`", path.display()));
         }
     }
-    match open.first() {
-        None => findings.good("files", "readable by their owner alone"),
-        Some((path, found)) => {
-            findings.bad(
+    let mut secrets = secret_files(&installation.settings, &session.surroundings.directory);
+    secrets.push(tombstones::list(installation).path().to_owned());
+    let settings = installation.file.iter().map(|file| (file, OTHERS_WRITE, "go-w"));
+    let looked_at = secrets.iter().map(|file| (file, OTHERS, "go-rwx"));
+    let mut is_open = false;
+    for (path, mask, closed) in looked_at.chain(settings) {
+        // One that is missing is told where it is used.
+        if let Ok(file) = fs::metadata(path)
+            && let Some(found) = open_to_others(path, &file, mask)
+        {
+            is_open = true;
+            findings.caution(
                 "files",
-                found.as_str(),
-                &format!("run `chmod go-rwx {}`", path.display()),
+                found,
+                &format!("run `chmod {closed} {}`", path.display()),
             );
         }
     }
+    if !is_open {
+        findings.good("files", "what is secret is readable by its owner alone");
+    }
+}
+
+fn open_to_others(path: &Path, file: &fs::Metadata, mask: u32) -> Option<String> {
+    let found = || format!("`{}` has mode {:04o}", path.display(), file.mode() & 0o7777);
+    (file.mode() & mask != 0).then(found)
 }
 
 fn disk(installation: &Installation, findings: &mut Findings) {
@@ -562,23 +584,29 @@ async fn audit(
     session: &Session<'_>,
 ) -> Result<(), Failure> {
     let state = opened.store.checkpoint_state().await?;
-    let records = format!("{} records", state.records);
+    let head = format!("the head is record {}", state.records);
     match state.last {
-        Some((size, at)) if size < state.records && now.duration_since(at) > CHECKPOINT_AGE => findings
-            .caution(
-                "audit",
-                format!(
-                    "{records}, the last checkpoint covers {size} and is {} old",
-                    since(now, at)
-                ),
-                "start the daemon: it signs checkpoints",
-            ),
-        Some((size, _)) => findings.good("audit", format!("{records}, signed up to {size}")),
         None => findings.caution(
             "audit",
-            format!("{records}, none signed yet"),
+            format!("{head}, and nothing is signed yet"),
             "start the daemon: it signs checkpoints",
         ),
+        Some((size, at)) => {
+            let covered = if size < state.records {
+                format!("records up to {size}")
+            } else {
+                "it".to_owned()
+            };
+            let found = format!(
+                "{head}; the newest signed checkpoint covers {covered}, and is {} old",
+                since(now, at)
+            );
+            if size < state.records && now.duration_since(at) > CHECKPOINT_AGE {
+                findings.caution("audit", found, "start the daemon: it signs checkpoints");
+            } else {
+                findings.good("audit", found);
+            }
+        }
     }
     let Some(outside) = OutsideCopy::of(&opened.installation, &session.surroundings.directory)? else {
         findings.caution(
@@ -647,7 +675,15 @@ async fn outside_copy(
 
 async fn clock(opened: &Opened, now: Timestamp, findings: &mut Findings) -> Result<(), Failure> {
     let mut agrees = None;
-    for (broker, at) in opened.store.confirmed_clocks().await? {
+    let compared = opened.store.confirmed_clocks().await?;
+    if compared.is_empty() {
+        findings.caution(
+            "clock",
+            "was never compared with an exchange",
+            "start the daemon: it compares it when an account connects",
+        );
+    }
+    for (broker, at) in compared {
         if now.duration_since(at).abs() > CLOCK_AGE {
             findings.caution(
                 "clock",
@@ -668,7 +704,7 @@ fn since(now: Timestamp, at: Timestamp) -> String {
     age(i64::try_from(now.duration_since(at).as_millis()).unwrap_or(i64::MAX))
 }
 
-async fn accounts(opened: &Opened, findings: &mut Findings) -> Result<(), Failure> {
+async fn accounts(opened: &Opened, has_daemon: bool, findings: &mut Findings) -> Result<(), Failure> {
     let connections = opened.store.connections().await?;
     let (mut ready, mut all) = (0_usize, 0_usize);
     for account in open_accounts(&opened.store).await? {
@@ -684,7 +720,16 @@ async fn accounts(opened: &Opened, findings: &mut Findings) -> Result<(), Failur
             _ => {}
         }
     }
-    findings.good("accounts", format!("{ready} of {all} ready"));
+    let found = format!("{ready} of {all} ready");
+    if has_daemon && ready < all {
+        findings.caution(
+            "accounts",
+            found,
+            "see `bursar hierarchy`, and the log of the daemon",
+        );
+    } else {
+        findings.good("accounts", found);
+    }
     Ok(())
 }
 

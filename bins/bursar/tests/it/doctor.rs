@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use bursar::Exit;
 use bursar::sole::Sole;
+use bursar_audit::Log;
 use serde_json::Value;
 
 use crate::desk::Desk;
@@ -167,4 +168,64 @@ async fn b9_a_daemon_is_one_that_holds_the_lock() {
     let _daemon = Sole::daemon(&desk.path("bursar-data/bursar.db")).unwrap();
 
     assert_eq!(found(&desk, "daemon").await[0].0, "ok");
+}
+
+#[tokio::test]
+async fn b9_a_secret_that_others_may_read_is_worth_a_word() {
+    let desk = Desk::ready().await;
+    desk.write_secret("hook.secret", "walnut harbour");
+    desk.write(
+        "bursar.toml",
+        "[notify.webhook]\nurl = \"https://example.com/hook\"\nsecret_file = \"hook.secret\"\n",
+    );
+    assert_eq!(found(&desk, "files").await[0].0, "ok");
+    desk.write_secret("bursar-data/erased-keys", "");
+
+    for (name, mode, closed) in [
+        ("hook.secret", 0o640, 0o600),
+        ("bursar-data/erased-keys", 0o604, 0o600),
+        ("bursar.toml", 0o664, 0o644),
+    ] {
+        desk.set_mode(name, mode);
+        let files = found(&desk, "files").await;
+        assert_eq!(files.len(), 1, "{files:?}");
+        assert_eq!(files[0].0, "look");
+        assert!(files[0].1.contains(name), "{files:?}");
+        desk.set_mode(name, closed);
+    }
+    assert_eq!(found(&desk, "files").await[0].0, "ok");
+}
+
+#[tokio::test]
+async fn b9_no_account_ready_beside_a_daemon_that_runs_is_worth_a_word() {
+    let desk = Desk::with_mara().await;
+    assert_eq!(found(&desk, "accounts").await[0].0, "ok");
+
+    let _daemon = Sole::daemon(&desk.path("bursar-data/bursar.db")).unwrap();
+
+    let accounts = found(&desk, "accounts").await;
+    assert_eq!(accounts, [("look".to_owned(), "0 of 1 ready".to_owned())]);
+    desk.connect("kraken-ilves").await;
+    assert_eq!(found(&desk, "accounts").await[0].0, "ok");
+}
+
+#[tokio::test]
+async fn b9_the_head_of_the_trail_and_a_clock_that_nobody_compared_are_told() {
+    let desk = Desk::ready().await;
+    let head = desk.store().head().await.unwrap().seq;
+
+    let audit = found(&desk, "audit").await;
+    let clock = found(&desk, "clock").await;
+
+    assert_eq!(
+        audit[0].1,
+        format!("the head is record {head}, and nothing is signed yet")
+    );
+    assert_eq!(
+        clock,
+        [(
+            "look".to_owned(),
+            "was never compared with an exchange".to_owned()
+        )]
+    );
 }
