@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bursar_audit::Draft;
 use bursar_auth::Act;
-use bursar_model::AccountId;
 use jiff::Timestamp;
 use rusqlite::Connection;
 
