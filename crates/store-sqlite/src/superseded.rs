@@ -23,9 +23,10 @@ pub struct SupersededKey {
 
 impl SqliteStore {
     /// Puts a new key in the place of `previous`, which is kept, sealed and unused, until `kept_until`, or
-    /// erased as soon as the new one is there: whoever is killed between has the new key, and the old one is
-    /// erased with the next that are due. A key that `previous` took the place of is erased. `identity`: what
-    /// the exchange calls the account of the new key, where it says so.
+    /// erased as soon as the new one is there, as is a key that `previous` took the place of: whoever is killed
+    /// between has the new key, and the old ones are erased with the next that are due. Never before: a key on
+    /// the list of erased ones cannot take over again, and so the change could not be asked for once more.
+    /// `identity`: what the exchange calls the account of the new key, where it says so.
     ///
     /// # Errors
     ///
@@ -40,7 +41,6 @@ impl SqliteStore {
         act: &Act,
     ) -> Result<(), KeyNotKept> {
         let account = record.facts.place.account.clone();
-        let before = previous.clone();
         let (record, previous, who) = (record.clone(), previous.clone(), act.clone());
         let identity = identity.map(str::to_owned);
         let until = kept_until.unwrap_or(act.at);
@@ -53,23 +53,12 @@ impl SqliteStore {
             })
             .await;
         replaced?;
-        if kept_until.is_none() {
-            let who = Who::Person(act.clone());
-            let erased: Result<(), VaultError> = self
-                .write(move |tx| {
-                    // Erased by the daemon meanwhile, or again the key that counts.
-                    if superseded(tx)?.iter().any(|old| old.facts.id == before.id) {
-                        vault::delete(tx, &who, before.id, before.version)?;
-                    }
-                    Ok(())
-                })
-                .await;
-            // It counts no more, and is due.
-            if let Err(error) = erased {
-                tracing::warn!(%account, %error, "the key before is not erased yet; the daemon tries it again");
-            }
+        let (of, now, who) = (account.clone(), act.at, Who::Person(act.clone()));
+        let is_due = move |old: &SupersededKey| old.facts.place.account == of && old.kept_until <= now;
+        // They count no more, and are due.
+        if let Err(error) = self.erase_due(who, is_due).await {
+            tracing::warn!(%account, %error, "the key before is not erased yet; the daemon tries it again");
         }
-        self.forget_log().await;
         Ok(())
     }
 
@@ -104,22 +93,19 @@ impl SqliteStore {
     ///
     /// As [`bursar_keystore::Vault::delete`].
     pub async fn erase_superseded(&self, now: Timestamp) -> Result<Vec<CredentialFacts>, VaultError> {
-        let is_due = move |old: &SupersededKey| old.kept_until <= now;
-        if !self.superseded_credentials().await?.iter().any(is_due) {
+        self.erase_due(Who::Daemon, move |old| old.kept_until <= now)
+            .await
+    }
+
+    async fn erase_due(
+        &self,
+        who: Who,
+        is_due: impl Fn(&SupersededKey) -> bool + Send + 'static,
+    ) -> Result<Vec<CredentialFacts>, VaultError> {
+        if !self.superseded_credentials().await?.iter().any(&is_due) {
             return Ok(Vec::new());
         }
-        let erased = self
-            .write(move |tx| -> Result<_, VaultError> {
-                let mut due = superseded(tx)?;
-                due.retain(is_due);
-                let mut erased = Vec::new();
-                for old in due {
-                    vault::delete(tx, &Who::Daemon, old.facts.id, old.facts.version)?;
-                    erased.push(old.facts);
-                }
-                Ok(erased)
-            })
-            .await?;
+        let erased = self.write(move |tx| erase_those(tx, &who, is_due)).await?;
         self.forget_log().await;
         Ok(erased)
     }
@@ -141,11 +127,25 @@ fn replace(
             .filter(|current| current.id == previous.id)
             .map(|current| current.version),
     )?;
-    erase_superseded_of(tx, who, account)?;
     // Where the same key was entered again, its request numbers go on.
     nonces::outlive(tx, previous)?;
+    for old in superseded(tx)? {
+        if old.facts.place.account == *account {
+            nonces::outlive(tx, &old.facts)?;
+            end(tx, &old, who.at(tx))?;
+        }
+    }
     keep(tx, previous.id, kept_until)?;
     vault::put(tx, who, record, None, Some(previous.id))
+}
+
+/// It is due from now on.
+fn end(tx: &Tx<'_>, old: &SupersededKey, at: Timestamp) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE superseded_key SET kept_until = ?2 WHERE credential = ?1",
+        params![Text(&old.facts.id), moment(old.kept_until.min(at))?],
+    )?;
+    Ok(())
 }
 
 fn keep(tx: &Tx<'_>, id: CredentialId, until: Timestamp) -> Result<(), StoreError> {
@@ -158,12 +158,22 @@ fn keep(tx: &Tx<'_>, id: CredentialId, until: Timestamp) -> Result<(), StoreErro
 
 /// Without the key that counts, none before it is wanted.
 pub(crate) fn erase_superseded_of(tx: &Tx<'_>, who: &Who, account: &AccountId) -> Result<(), VaultError> {
-    for old in superseded(tx)? {
-        if old.facts.place.account == *account {
-            vault::delete(tx, who, old.facts.id, old.facts.version)?;
-        }
+    erase_those(tx, who, |old| old.facts.place.account == *account).map(drop)
+}
+
+fn erase_those(
+    tx: &Tx<'_>,
+    who: &Who,
+    is_meant: impl Fn(&SupersededKey) -> bool,
+) -> Result<Vec<CredentialFacts>, VaultError> {
+    let mut meant = superseded(tx)?;
+    meant.retain(is_meant);
+    let mut erased = Vec::new();
+    for old in meant {
+        vault::delete(tx, who, old.facts.id, old.facts.version)?;
+        erased.push(old.facts);
     }
-    Ok(())
+    Ok(erased)
 }
 
 fn superseded(connection: &Connection) -> Result<Vec<SupersededKey>, StoreError> {

@@ -159,7 +159,7 @@ impl Who {
         }
     }
 
-    fn at(&self, tx: &Tx<'_>) -> Timestamp {
+    pub(crate) fn at(&self, tx: &Tx<'_>) -> Timestamp {
         match self {
             Self::Daemon => tx.environment.clock.now(),
             Self::Person(act) => act.at,

@@ -119,6 +119,26 @@ async fn of_the_keys_before_one_is_kept_at_most() {
     assert!(world.store.get(first.id).await.unwrap().is_none());
 }
 
+/// Whoever is killed while it is erased has the change already: a key that is only listed as erased could not be
+/// sent back any more, and the change not asked for once more.
+#[tokio::test]
+async fn i17_a_key_is_listed_as_erased_only_after_another_took_over_for_good() {
+    let world = with_account().await;
+    let first = world.stored_first().await;
+    let until = Some(world.now() + DAY);
+    world.replaced(&key(2), &first, until).await.unwrap();
+
+    world.replaced(&key(3), &key(2).facts, until).await.unwrap();
+
+    let actions: Vec<Action> = trail(&world.store)
+        .await
+        .iter()
+        .map(|record| record.action)
+        .collect();
+    let is_last = actions.ends_with(&[Action::CredentialRotated, Action::CredentialDeleted]);
+    assert!(is_last, "{actions:?}");
+}
+
 fn is_conflict(replaced: &Result<(), KeyNotKept>) -> bool {
     matches!(replaced, Err(KeyNotKept::Vault(VaultError::Conflict { .. })))
 }
