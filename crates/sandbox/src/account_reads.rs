@@ -19,14 +19,15 @@ impl Exchange {
     /// `GetApiKeyInfo`, in the casing that the customer is set to.
     pub(crate) fn key_info(&self, customer: CustomerNo) -> Result<Json, Refusal> {
         let account = self.account(customer)?;
+        let asking = account.asking_key().ok_or(Refusal::InvalidKey)?;
         let rights = Json::list(account.spec.rights.iter().map(|right| Json::text(right.name())));
         let started = self.now.map_or(0, Moment::seconds).saturating_sub(86_400);
         let last_used = account
             .last_used
             .map_or(Json::Null, |at| Json::text(at.seconds()));
         let name = Json::text(&account.spec.name);
-        let key = Json::text(&account.key);
-        let nonce = Json::text(account.nonce.highest());
+        let key = Json::text(&asking.key);
+        let nonce = Json::text(asking.nonce.highest());
         let own = || format!("AA00 SAND BOX0 {:04}", customer.0.saturating_add(1));
         let iban = Json::text(account.spec.iban.clone().unwrap_or_else(own));
         let zero = || Json::text("0");
@@ -42,7 +43,7 @@ impl Exchange {
                 ("apiKeyName", name),
                 ("apiKey", key),
                 ("nonce", nonce),
-                ("nonceWindow", Json::number(account.nonce.window())),
+                ("nonceWindow", Json::number(asking.nonce.window())),
                 ("permissions", rights),
                 ("iban", iban),
                 ("validUntil", zero()),
@@ -58,7 +59,7 @@ impl Exchange {
                 ("api_key_name", name),
                 ("api_key", key),
                 ("nonce", nonce),
-                ("nonce_window", Json::text(account.nonce.window())),
+                ("nonce_window", Json::text(asking.nonce.window())),
                 ("permissions", rights),
                 ("iban", iban),
                 ("valid_until", zero()),

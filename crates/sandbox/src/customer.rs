@@ -192,6 +192,19 @@ impl ApiKey {
         let key = spec.key.clone().unwrap_or_else(|| BASE64.encode(&public));
         Ok(Self { key, secret })
     }
+
+    /// A key beside the first: the so many-th.
+    pub(crate) fn another(spec: &CustomerSpec, number: usize, seed: u64) -> Self {
+        let mut random = seed::generator(seed, &["customer key", &spec.name, &number.to_string()]);
+        let mut public = [0; 42];
+        let mut secret = vec![0; 64];
+        random.fill(&mut public);
+        random.fill(&mut secret);
+        Self {
+            key: BASE64.encode(&public),
+            secret: Secret::new(secret),
+        }
+    }
 }
 
 /// What is printed for each customer when a sandbox starts: one JSON line.

@@ -62,9 +62,10 @@ pub struct Exchange {
 #[derive(Debug)]
 pub(crate) struct Customer {
     pub(crate) spec: CustomerSpec,
-    pub(crate) key: String,
-    pub(crate) secret: Secret,
-    pub(crate) nonce: NonceGuard,
+    /// The first is the one that is announced.
+    pub(crate) keys: Vec<CustomerKey>,
+    /// The key of the request that is answered.
+    pub(crate) asking: String,
     pub(crate) failures: Vec<Moment>,
     pub(crate) locked_until: Option<Moment>,
     pub(crate) rest: Counter,
@@ -78,6 +79,41 @@ pub(crate) struct Customer {
     pub(crate) ledger: Vec<LedgerRow>,
     pub(crate) dead_man: Option<Moment>,
     pub(crate) last_used: Option<Moment>,
+}
+
+/// One of a customer's keys.
+#[derive(Debug)]
+pub(crate) struct CustomerKey {
+    pub(crate) key: String,
+    pub(crate) secret: Secret,
+    pub(crate) nonce: NonceGuard,
+}
+
+impl CustomerKey {
+    fn new(key: ApiKey, spec: &CustomerSpec) -> Self {
+        Self {
+            key: key.key,
+            secret: key.secret,
+            nonce: NonceGuard::new(spec.nonce_window),
+        }
+    }
+
+    fn api_key(&self) -> ApiKey {
+        ApiKey {
+            key: self.key.clone(),
+            secret: self.secret.clone(),
+        }
+    }
+}
+
+impl Customer {
+    pub(crate) fn asking_key(&self) -> Option<&CustomerKey> {
+        self.keys.iter().find(|key| key.key == self.asking)
+    }
+
+    pub(crate) fn asking_key_mut(&mut self) -> Option<&mut CustomerKey> {
+        self.keys.iter_mut().find(|key| key.key == self.asking)
+    }
 }
 
 /// Something that happens at a moment without anybody asking.
@@ -150,9 +186,9 @@ impl Exchange {
     }
 
     fn admit(&mut self, spec: CustomerSpec) -> Result<(), CustomersError> {
-        let ApiKey { key, secret } = ApiKey::of(&spec, self.seed)?;
+        let key = ApiKey::of(&spec, self.seed)?;
         let number = CustomerNo(self.customers.len());
-        if self.keys.insert(key.clone(), number).is_some() {
+        if self.keys.insert(key.key.clone(), number).is_some() {
             return Err(CustomersError::Duplicate { customer: spec.name });
         }
         let mut wallet = Wallet::default();
@@ -166,9 +202,8 @@ impl Exchange {
             wallet.add(&id, *amount);
         }
         self.customers.push(Customer {
-            key,
-            secret,
-            nonce: NonceGuard::new(spec.nonce_window),
+            asking: key.key.clone(),
+            keys: vec![CustomerKey::new(key, &spec)],
             failures: Vec::new(),
             locked_until: None,
             rest: Counter::default(),
@@ -188,12 +223,14 @@ impl Exchange {
 
     /// One announcement per customer, in their order. They hold the secrets.
     pub fn announcements(&self, url: &str) -> Vec<Announcement> {
+        let keys = |customer: &Customer| customer.keys.first().map(CustomerKey::api_key);
         self.customers
             .iter()
-            .map(|customer| Announcement {
+            .filter_map(|customer| Some((customer, keys(customer)?)))
+            .map(|(customer, key)| Announcement {
                 customer: customer.spec.name.clone(),
-                key: customer.key.clone(),
-                secret: customer.secret.to_base64(),
+                secret: key.secret.to_base64(),
+                key: key.key,
                 balances: customer.spec.balances.clone(),
                 rights: customer.spec.rights.iter().map(|right| right.name()).collect(),
                 url: url.to_owned(),
@@ -204,10 +241,19 @@ impl Exchange {
     /// A customer's key, by name.
     pub fn api_key(&self, customer: &str) -> Option<ApiKey> {
         let found = self.customers.iter().find(|known| known.spec.name == customer)?;
-        Some(ApiKey {
-            key: found.key.clone(),
-            secret: found.secret.clone(),
-        })
+        found.keys.first().map(CustomerKey::api_key)
+    }
+
+    /// Makes one more key for a customer, with the rights of the first, and request numbers of its own.
+    pub fn make_key(&mut self, customer: &str) -> Option<ApiKey> {
+        let place = (self.customers.iter()).position(|known| known.spec.name == customer)?;
+        let number = CustomerNo(place);
+        let seed = self.seed;
+        let found = self.customer_mut(number)?;
+        let key = ApiKey::another(&found.spec, found.keys.len(), seed);
+        found.keys.push(CustomerKey::new(key.clone(), &found.spec));
+        self.keys.insert(key.key.clone(), number);
+        Some(key)
     }
 
     /// Lets time pass: the market moves, resting orders fill, triggers fire, timers run out. The

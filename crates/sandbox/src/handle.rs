@@ -240,6 +240,7 @@ impl Exchange {
         if customer.locked_until.is_some_and(|until| now < until) {
             return Err(Refusal::TemporaryLockout);
         }
+        customer.asking = request.headers.get("api-key").cloned().unwrap_or_default();
         let checked = check_request(customer, request);
         match checked {
             Ok(params) => {
@@ -419,10 +420,8 @@ fn check_request(customer: &mut crate::exchange::Customer, request: &Request) ->
     let params = read_body(request)?;
     let text = params.get("nonce").ok_or(Refusal::InvalidNonce)?;
     let signature = request.headers.get("api-sign").map_or("", String::as_str);
-    if !customer
-        .secret
-        .verifies(&request.path, text, &request.body, signature)
-    {
+    let key = customer.asking_key_mut().ok_or(Refusal::InvalidKey)?;
+    if !key.secret.verifies(&request.path, text, &request.body, signature) {
         return Err(Refusal::InvalidSignature);
     }
     let digits_only = text.bytes().all(|byte| byte.is_ascii_digit());
@@ -431,7 +430,7 @@ fn check_request(customer: &mut crate::exchange::Customer, request: &Request) ->
         .ok()
         .filter(|_| digits_only)
         .ok_or(Refusal::InvalidNonce)?;
-    if !customer.nonce.accept(nonce) {
+    if !key.nonce.accept(nonce) {
         return Err(Refusal::InvalidNonce);
     }
     if let Some(otp) = &customer.spec.otp

@@ -57,6 +57,31 @@ fn a_nonce_is_used_once_and_must_rise() {
 }
 
 #[test]
+fn another_key_of_a_customer_has_a_secret_and_nonces_of_its_own() {
+    let mut world = world().build();
+    world.call("Balance", "");
+    let other = world.exchange.make_key("mara").unwrap();
+    let mut request = world.signed("mara", "GetApiKeyInfo", "");
+    request.headers.insert("api-key".to_owned(), other.key.clone());
+    assert_eq!(refusal(&json(&world.send(&request))), "EAPI:Invalid signature");
+
+    // Far below what the first key has used.
+    request.body = b"nonce=5".to_vec();
+    let signature = other.secret.sign(&request.path, "5", &request.body);
+    request.headers.insert("api-sign".to_owned(), signature);
+    let told = json(&world.send(&request));
+
+    let result = &told["result"];
+    assert_eq!(
+        (&result["apiKey"], &result["nonce"]),
+        (&other.key.into(), &"5".into())
+    );
+    let first = world.call("GetApiKeyInfo", "");
+    assert_ne!(first["apiKey"], result["apiKey"]);
+    assert_eq!(first["iban"], result["iban"]);
+}
+
+#[test]
 fn a_nonce_that_is_no_number_or_missing_is_invalid() {
     let mut world = world().build();
     for (body, nonce) in [("asset=XBT", 0), ("nonce=", 0)] {
