@@ -12,7 +12,7 @@ use bursar_model::AccountMode;
 use bursar_store_sqlite::{Environment, SqliteStore};
 use serde_json::{Value, json};
 
-use crate::trial::{Case, Place};
+use crate::trial::{Again, Case, Place};
 
 const LIST: &str = r#"[
   {"user_id": "mara_ilves", "email": "mara@example.com", "tier": "basic", "broker_type": "kraken",
@@ -21,11 +21,11 @@ const LIST: &str = r#"[
    "mode": "paper", "pairs": ["BTC-USD", "ETH-USD"], "max_size": 200, "max_positions": 3, "trade_only": true}
 ]"#;
 
-const REFUSED: i32 = 3;
+pub(crate) const REFUSED: i32 = 3;
 const NOT_FOUND: i32 = 4;
 
 /// After `init`.
-fn made() -> Place {
+pub(crate) fn made() -> Place {
     let place = Place::empty();
     place.done("init --yes --recovery-file home/recovery.txt");
     place
@@ -70,7 +70,7 @@ async fn seal(place: &Place, account: &str) {
 }
 
 /// Users, accounts, keys and slots by name; and everything is whole and opens.
-fn store(place: &Place) -> Value {
+pub(crate) fn store(place: &Place) -> Value {
     place.done("audit verify --deep");
     place.done("keystore status --prove");
     let names = |document: Value, list: &str, key: &str| -> Vec<Value> {
@@ -159,7 +159,7 @@ fn restored(place: &Place) -> Value {
 async fn every_step_of_replacing_the_wrapping_key() {
     Case {
         line: "keystore rotate wrapping-key --reason yearly",
-        again: Some(&[]),
+        again: Again::MayEnd(&[]),
         state: store,
     }
     .try_in(&with_keys().await);
@@ -169,7 +169,7 @@ async fn every_step_of_replacing_the_wrapping_key() {
 async fn every_step_of_replacing_root() {
     Case {
         line: "keystore rotate root --recovery-file home/new-recovery.txt --yes --reason yearly",
-        again: None,
+        again: Again::Never,
         state: store_and_root,
     }
     .try_in(&with_keys().await);
@@ -179,7 +179,7 @@ async fn every_step_of_replacing_root() {
 async fn every_step_of_adding_a_slot() {
     Case {
         line: "keystore slot add file home/second.key",
-        again: None,
+        again: Again::Never,
         state: store,
     }
     .try_in(&with_keys().await);
@@ -191,7 +191,7 @@ async fn every_step_of_removing_a_slot() {
     place.done("keystore slot add file home/second.key");
     Case {
         line: "keystore slot remove file-4 --yes --reason test",
-        again: Some(&[NOT_FOUND]),
+        again: Again::MayEnd(&[NOT_FOUND]),
         state: store,
     }
     .try_in(&place);
@@ -202,7 +202,7 @@ fn every_step_of_making_a_store() {
     Case {
         line: "init --yes --recovery-file home/recovery.txt",
         // An unlock key that lies there may be another store's: a person has to say that it is not.
-        again: None,
+        again: Again::Never,
         state: new_store,
     }
     .try_in(&Place::empty());
@@ -212,7 +212,7 @@ fn every_step_of_making_a_store() {
 async fn i17_every_step_of_erasing_a_key() {
     Case {
         line: "credentials delete kraken-ilves --yes --reason compromised",
-        again: Some(&[NOT_FOUND]),
+        again: Again::MayEnd(&[NOT_FOUND]),
         state: erased,
     }
     .try_in(&with_keys().await);
@@ -222,7 +222,7 @@ async fn i17_every_step_of_erasing_a_key() {
 async fn every_step_of_deleting_a_user() {
     Case {
         line: "user delete mara_ilves --yes --reason gone",
-        again: Some(&[REFUSED]),
+        again: Again::MayEnd(&[REFUSED]),
         state: erased,
     }
     .try_in(&with_keys().await);
@@ -234,7 +234,7 @@ async fn every_step_of_a_backup() {
     fs::create_dir(place.path("backups")).unwrap();
     Case {
         line: "backup create backups/one.bursar-backup",
-        again: Some(&[REFUSED]),
+        again: Again::MayEnd(&[REFUSED]),
         state: backup,
     }
     .try_in(&place);
@@ -251,7 +251,7 @@ async fn every_step_of_putting_a_backup_back() {
     }
     Case {
         line: "backup restore backups/one.bursar-backup --yes --reason lost",
-        again: Some(&[REFUSED]),
+        again: Again::MayEnd(&[REFUSED]),
         state: restored,
     }
     .try_in(&place);
@@ -263,7 +263,7 @@ async fn every_step_of_a_list_of_users() {
     fs::write(place.path("users.json"), LIST).unwrap();
     Case {
         line: "apply users.json --yes --exceed-tier --reason agreed",
-        again: Some(&[]),
+        again: Again::MayEnd(&[]),
         state: store,
     }
     .try_in(&place);

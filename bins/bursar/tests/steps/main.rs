@@ -8,4 +8,6 @@
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod trial;

@@ -1,7 +1,7 @@
 //! One command in a folder of its own, undisturbed and ended at one of its steps.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -30,20 +30,25 @@ impl Place {
         self.0.path().join(name)
     }
 
-    fn copy(&self) -> Self {
+    pub(crate) fn copy(&self) -> Self {
         let copy = Self(tempfile::tempdir().unwrap());
         copy_folder(self.0.path(), copy.0.path());
         copy
     }
 
+    /// As it is typed: what stands behind `<` is the file that it reads.
     fn command(&self, line: &str) -> Command {
+        let (words, input) = match line.split_once(" < ") {
+            Some((words, file)) => (words, File::open(self.path(file)).unwrap().into()),
+            None => (line, Stdio::null()),
+        };
         let mut command = Command::new(cargo_bin!("bursar"));
         command
-            .args(line.split_whitespace())
+            .args(words.split_whitespace())
             .current_dir(self.0.path())
             .env_clear()
             .env("HOME", self.path("home"))
-            .stdin(Stdio::null());
+            .stdin(input);
         command
     }
 
@@ -117,12 +122,21 @@ fn told(ran: &Output) -> String {
     )
 }
 
+/// What is to hold of the same command when it is typed once more.
+#[derive(Clone, Copy)]
+pub(crate) enum Again {
+    /// It cannot be typed again as it was.
+    Never,
+    /// It brings about what was asked for, and where that was done, it may end with one of these codes.
+    MayEnd(&'static [i32]),
+    /// Where what was asked for was not done, it brings that about. Where it was, it would take it back.
+    WhereNotDone,
+}
+
 /// What is to hold of a command wherever it ends.
 pub(crate) struct Case {
     pub(crate) line: &'static str,
-    /// How the command may end when it is typed once more, which brings about what was asked for: where that
-    /// was done, it may be refused. `None` where it cannot be typed again as it was.
-    pub(crate) again: Option<&'static [i32]>,
+    pub(crate) again: Again,
     /// What counts of a place, once it is proved to be whole.
     pub(crate) state: fn(&Place) -> Value,
 }
@@ -154,7 +168,11 @@ impl Case {
                 is_known,
                 "{why} and left\n{left:#}\nnot\n{before:#}\nnor\n{after:#}"
             );
-            let Some(refusals) = self.again else { continue };
+            let refusals = match self.again {
+                Again::MayEnd(refusals) => refusals,
+                Again::WhereNotDone if left == before => &[],
+                Again::WhereNotDone | Again::Never => continue,
+            };
             let again = place.run(self.line);
             let code = again.status.code();
             let is_expected = code.is_some_and(|code| code == 0 || refusals.contains(&code));
