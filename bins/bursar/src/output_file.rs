@@ -77,9 +77,19 @@ pub(crate) fn refuse_over(file: &Path, hint: &str) -> Result<(), Failure> {
     ))
 }
 
+/// What follows the name of a file until it is finished, and after it the number of its process. Nobody calls a piece
+/// of a divided file so, as they might with `.part-1`: what is left with this name can be removed.
+const UNFINISHED: &str = ".unfinished-";
+
 /// What a file is called until it is finished.
 pub(crate) fn unfinished(file: &Path) -> PathBuf {
-    beside(file, &format!(".part-{}", std::process::id()))
+    beside(file, &format!("{UNFINISHED}{}", std::process::id()))
+}
+
+/// What an unfinished file was to be called; `None` for a name that none of them has.
+pub(crate) fn name_of_unfinished(name: &str) -> Option<&str> {
+    let (name, process) = name.rsplit_once(UNFINISHED)?;
+    process.parse::<u32>().ok().map(|_| name)
 }
 
 /// A file that was not there, for its owner alone.

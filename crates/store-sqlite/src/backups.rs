@@ -146,7 +146,11 @@ impl SqliteStore {
     /// Remembers the backup that this store was, which holds what it held then.
     async fn come_from(&self, backup: &KnownBackup) -> Result<(), StoreError> {
         let backup = backup.clone();
-        self.write(move |tx| insert(tx, &backup)).await
+        self.write(move |tx| {
+            insert(tx, &backup)?;
+            publish_backup(tx, backup.id, backup.at)
+        })
+        .await
     }
 
     /// Erases those of the keys that are there.
@@ -209,7 +213,7 @@ impl SqliteStore {
         .await
     }
 
-    /// Remembers that a backup was made.
+    /// Remembers a backup that is sealed and gets its name next: [`SqliteStore::backup_published`].
     ///
     /// # Errors
     ///
@@ -225,26 +229,54 @@ impl SqliteStore {
         .await
     }
 
-    /// The newest backup that this store knows of.
+    /// Remembers that a backup has its name. Whoever is killed before this has one more than the store counts.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`]; the backup is as good as before.
+    pub async fn backup_published(&self, id: uuid::Uuid, now: Timestamp) -> Result<(), StoreError> {
+        self.write(move |tx| publish_backup(tx, id, now)).await
+    }
+
+    /// The newest backup that this store knows of: there may be a sealed copy of what it held then, also where the
+    /// backup never got its name.
     ///
     /// # Errors
     ///
     /// See [`StoreError`].
     pub async fn last_backup(&self) -> Result<Option<KnownBackup>, StoreError> {
         self.read(|connection| {
-            Ok(connection
-                .prepare_cached("SELECT id, at, seq FROM backup ORDER BY at DESC, id DESC LIMIT 1")?
-                .query_row([], |row| {
-                    Ok(KnownBackup {
-                        id: row.get::<_, Text<_>>(0)?.0,
-                        at: row.get::<_, Moment>(1)?.0,
-                        seq: row.get(2)?,
-                    })
-                })
-                .optional()?)
+            newest(
+                connection,
+                "SELECT id, at, seq FROM backup ORDER BY at DESC, id DESC LIMIT 1",
+            )
         })
         .await
     }
+
+    /// The newest backup that got its name: the newest that can be put back, for as long as nobody removes it.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub async fn last_published_backup(&self) -> Result<Option<KnownBackup>, StoreError> {
+        let sql =
+            "SELECT id, at, seq FROM backup WHERE published_at IS NOT NULL ORDER BY at DESC, id DESC LIMIT 1";
+        self.read(move |connection| newest(connection, sql)).await
+    }
+}
+
+fn newest(connection: &Connection, sql: &str) -> Result<Option<KnownBackup>, StoreError> {
+    Ok(connection
+        .prepare_cached(sql)?
+        .query_row([], |row| {
+            Ok(KnownBackup {
+                id: row.get::<_, Text<_>>(0)?.0,
+                at: row.get::<_, Moment>(1)?.0,
+                seq: row.get(2)?,
+            })
+        })
+        .optional()?)
 }
 
 fn insert(tx: &Tx<'_>, backup: &KnownBackup) -> Result<(), StoreError> {
@@ -252,6 +284,14 @@ fn insert(tx: &Tx<'_>, backup: &KnownBackup) -> Result<(), StoreError> {
     tx.execute(
         "INSERT INTO backup (id, at, seq) VALUES (?1, ?2, ?3)",
         params![Text(&backup.id), moment(backup.at)?, seq],
+    )?;
+    Ok(())
+}
+
+fn publish_backup(tx: &Tx<'_>, id: uuid::Uuid, at: Timestamp) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE backup SET published_at = ?2 WHERE id = ?1",
+        params![Text(&id), moment(at)?],
     )?;
     Ok(())
 }

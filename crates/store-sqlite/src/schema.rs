@@ -27,6 +27,7 @@ const STEPS: &[(i64, &str)] = &[
     (14, include_str!("schema/0014_custody.sql")),
     (15, include_str!("schema/0015_admission.sql")),
     (16, include_str!("schema/0016_people.sql")),
+    (17, include_str!("schema/0017_published.sql")),
 ];
 
 /// The format that this version writes.

@@ -1,5 +1,6 @@
 //! `bursar backup`: sealed copies of the store, and a store in the place of one that is lost.
 
+mod remains;
 pub(crate) mod restore;
 
 use std::fs::{self, File};
@@ -20,6 +21,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::exit::chain;
 use crate::installation::beside;
 use crate::output_file::{new_private, publish, refuse_over, unfinished};
 use crate::progress::Progress;
@@ -120,6 +122,13 @@ impl Create {
         opened.list_erased_keys().await?;
 
         let scratch = Scratch::beside(&opened.installation.store)?;
+        // One process at a time comes here: none that is left there is still at work on this store.
+        for gone in remains::remove(&file, &opened.store, now).await? {
+            session.console.warn(&format!(
+                "removed `{}`, which a backup that was killed had left",
+                gone.display()
+            ));
+        }
         has_room(&opened.installation)?;
         let facts = opened.store.copy_into(&scratch.path).await?;
         let about = About::from(&facts);
@@ -138,6 +147,16 @@ impl Create {
         drop(fs::remove_file(&unfinished));
         let header = published?;
         drop(scratch);
+        if let Err(error) = opened
+            .store
+            .backup_published(header.id, session.surroundings.now())
+            .await
+        {
+            session.console.warn(&format!(
+                "the backup is there, and `bursar doctor` does not count it: {}",
+                chain(&error)
+            ));
+        }
 
         let mut page = Page::new();
         page.line(format!("backup {}", file.display()));

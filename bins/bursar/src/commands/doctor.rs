@@ -562,7 +562,7 @@ async fn open_accounts(store: &SqliteStore) -> Result<Vec<Account>, Failure> {
 
 async fn backups(opened: &Opened, now: Timestamp, findings: &mut Findings) -> Result<(), Failure> {
     const MAKE_ONE: &str = "run `bursar backup create FOLDER`, and prove it with `bursar backup verify`";
-    match opened.store.last_backup().await? {
+    match opened.store.last_published_backup().await? {
         None => findings.caution("backups", "none was ever made", MAKE_ONE),
         Some(backup) => {
             let old = now.duration_since(backup.at);

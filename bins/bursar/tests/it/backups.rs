@@ -112,6 +112,87 @@ async fn nothing_is_put_back_while_a_daemon_runs_or_without_a_word_about_erased_
     desk.done("backup restore safe/one --no-tombstones").await;
 }
 
+/// A file that was written so many hours ago.
+fn left(desk: &Desk, name: &str, bytes: &[u8], hours: i64) {
+    let written = desk.now() - jiff::SignedDuration::from_hours(hours);
+    std::fs::write(desk.path(name), bytes).unwrap();
+    let file = std::fs::File::options()
+        .write(true)
+        .open(desk.path(name))
+        .unwrap();
+    file.set_modified(written.into()).unwrap();
+}
+
+/// The backup with another store in its header, which is read before anything is opened.
+fn of_store(backup: &[u8], store: &str, other: &str) -> Vec<u8> {
+    let mut changed = backup.to_vec();
+    let at = (backup.windows(store.len())).position(|window| window == store.as_bytes());
+    changed[at.unwrap()..][..other.len()].copy_from_slice(other.as_bytes());
+    changed
+}
+
+#[tokio::test]
+async fn what_killed_backups_left_goes_a_day_later_and_nothing_else() {
+    let desk = Desk::made().await;
+    std::fs::create_dir(desk.path("safe")).unwrap();
+    desk.done("backup create safe/whole").await;
+    let own = std::fs::read(desk.path("safe/whole")).unwrap();
+    let proved = desk.json("backup verify safe/whole").await;
+    let foreign = of_store(
+        &own,
+        proved["store"].as_str().unwrap(),
+        "00000000-0000-4000-8000-000000000000",
+    );
+    for (name, bytes, hours) in [
+        ("safe/cut.unfinished-7", &own[..own.len() / 2], 25),
+        ("safe/one.bursar-backup.unfinished-8", &own, 25),
+        ("safe/none.bursar-backup.unfinished-9", &[], 25),
+    ] {
+        left(&desk, name, bytes, hours);
+    }
+    let kept = [
+        ("safe/young.unfinished-7", own.as_slice(), 23),
+        ("safe/foreign.bursar-backup.unfinished-8", foreign.as_slice(), 25),
+        // It may be anybody's.
+        ("safe/none.unfinished-9", &[], 25),
+        ("safe/notes.unfinished-10", b"mine", 25),
+        ("safe/one.unfinished-x", &own, 25),
+        ("safe/two.bursar-backup", &own, 25),
+        ("safe/two.bursar-backup.part-1", &own, 25),
+    ];
+    for (name, bytes, hours) in kept {
+        left(&desk, name, bytes, hours);
+    }
+    std::fs::create_dir(desk.path("safe/folder.bursar-backup.unfinished-11")).unwrap();
+    std::os::unix::fs::symlink(desk.path("safe/whole"), desk.path("safe/link.unfinished-12")).unwrap();
+
+    let ran = desk.run("backup create safe/next").await;
+
+    assert_eq!(ran.exit, Exit::Done, "{}", ran.err);
+    for name in [
+        "cut.unfinished-7",
+        "one.bursar-backup.unfinished-8",
+        "none.bursar-backup.unfinished-9",
+    ] {
+        assert!(!desk.path(&format!("safe/{name}")).exists(), "{name}");
+        assert!(
+            ran.err.contains(&format!("removed `/desk/safe/{name}`")),
+            "{}",
+            ran.err
+        );
+    }
+    assert_eq!(ran.err.matches("removed").count(), 3, "{}", ran.err);
+    let is_there = |name: &str| desk.path(name).symlink_metadata().is_ok();
+    for name in kept.map(|(name, _, _)| name).into_iter().chain([
+        "safe/folder.bursar-backup.unfinished-11",
+        "safe/link.unfinished-12",
+        "safe/whole",
+        "safe/next",
+    ]) {
+        assert!(is_there(name), "{name}");
+    }
+}
+
 #[tokio::test]
 async fn a_backup_opens_with_the_recovery_code_alone() {
     let desk = Desk::made().await;

@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use bursar::Exit;
 use bursar::sole::Sole;
 use bursar_audit::Log;
+use bursar_auth::{Act, Principal};
+use bursar_store_sqlite::KnownBackup;
 use serde_json::Value;
 
 use crate::desk::Desk;
@@ -97,6 +99,15 @@ async fn b9_a_store_that_is_not_there_or_not_one_is_bad_and_the_rest_is_looked_a
 #[tokio::test]
 async fn b9_what_grows_old_is_worth_a_word() {
     let desk = Desk::ready().await;
+    assert_eq!(found(&desk, "backups").await[0].0, "look");
+    // One that was recorded and never got its name.
+    let begun = KnownBackup {
+        id: "00000000-0000-4000-8000-000000000001".parse().unwrap(),
+        at: desk.now(),
+        seq: 1,
+    };
+    let act = Act::new(Principal::operator("ops_desk").unwrap(), desk.now());
+    desk.store().remember_backup(&begun, &act).await.unwrap();
     assert_eq!(found(&desk, "backups").await[0].0, "look");
     std::fs::create_dir(desk.path("safe")).unwrap();
     desk.done("backup create safe").await;

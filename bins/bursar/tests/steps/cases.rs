@@ -133,7 +133,7 @@ fn erased(place: &Place) -> Value {
     state
 }
 
-/// Whether there is a whole backup under its name; of one that is there the store knows.
+/// Whether there is a whole backup under its name; of one that is there the store knows, and it counts no other.
 fn backup(place: &Place) -> Value {
     let is_there = place.path("backups/one.bursar-backup").exists();
     if is_there {
@@ -141,6 +141,10 @@ fn backup(place: &Place) -> Value {
         let trail = place.done("audit tail");
         assert!(trail.contains("backup.created"), "{trail}");
     }
+    let checks = place.json("doctor")["checks"].clone();
+    let mut checks = checks.as_array().unwrap().iter();
+    let found = checks.find(|found| found["check"] == json!("backups")).unwrap();
+    assert!(is_there || found["verdict"] == json!("look"), "{found}");
     json!({ "backup": is_there, "store": store(place) })
 }
 

@@ -96,6 +96,7 @@ async fn i15_a_store_comes_back_as_it_was_and_halted() {
     assert!(told[copied..].contains(&"latch.tripped".to_owned()), "{told:?}");
     store.check_completely().await.unwrap();
     assert_eq!(store.last_backup().await.unwrap(), Some(origin(&world)));
+    assert_eq!(store.last_published_backup().await.unwrap(), Some(origin(&world)));
     // Its keys open with what opened them.
     let vault: Arc<dyn Vault> = Arc::new(store.clone());
     let back = KeyStore::open(vault, world.entropy.clone()).await.unwrap();
@@ -283,7 +284,15 @@ async fn a_store_remembers_its_backups_and_a_copy_goes_into_a_new_file_only() {
         .await
         .unwrap();
 
+    world
+        .store
+        .backup_published(backup(1, 5).id, world.now())
+        .await
+        .unwrap();
+
     assert_eq!(world.store.last_backup().await.unwrap(), Some(backup(2, 6)));
+    let published = world.store.last_published_backup().await.unwrap();
+    assert_eq!(published, Some(backup(1, 5)), "the other has no name yet");
     assert!(actions(&world.store).await.contains(&"backup.created".to_owned()));
     let there = world.folder().join("there");
     fs::write(&there, "something").unwrap();
