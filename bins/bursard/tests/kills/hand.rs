@@ -1,6 +1,7 @@
 //! Whoever types commands beside the daemon: each command is a process of its own, which can be killed
 //! like the daemon.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use bursar_store_sqlite::{EmergencyFile, SqliteStore};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt;
 
+use crate::chores::Entered;
 use crate::ledger::{Ledger, Who};
 use crate::stage::{self, Dice, PAPER_USER, REENTERED, USERS};
 
@@ -32,6 +34,9 @@ pub(crate) struct Line {
     login: String,
     #[serde(skip)]
     input: Option<String>,
+    /// What it finds in its environment.
+    #[serde(skip)]
+    variables: Vec<(&'static str, String)>,
 }
 
 impl Line {
@@ -40,11 +45,46 @@ impl Line {
             words: words.split_whitespace().map(str::to_owned).collect(),
             login: login.to_owned(),
             input: None,
+            variables: Vec::new(),
         }
     }
 
     pub(crate) fn with_input(self, input: Option<String>) -> Self {
         Self { input, ..self }
+    }
+
+    /// With the key of the account whose key is entered anew, as `import-env` finds it.
+    pub(crate) fn with_key(self, key: &Entered) -> Self {
+        let variables = vec![
+            ("KRAKEN_USER_TOMAS_BRANDT_API_KEY", key.key.clone()),
+            ("KRAKEN_USER_TOMAS_BRANDT_API_SECRET", key.secret.clone()),
+        ];
+        Self { variables, ..self }
+    }
+
+    /// What is typed, without whom or what it is about.
+    fn command(&self) -> String {
+        let groups = [
+            "account",
+            "audit",
+            "backup",
+            "credentials",
+            "errors",
+            "loss",
+            "order",
+            "user",
+        ];
+        let length = match self.words[0].as_str() {
+            "keystore" => 3,
+            group if groups.contains(&group) => 2,
+            _ => 1,
+        };
+        let words = self
+            .words
+            .iter()
+            .take(length)
+            .filter(|word| !word.starts_with("--"));
+        words.map(String::as_str).collect::<Vec<_>>().join(" ")
     }
 
     fn is(&self, words: &str) -> bool {
@@ -53,8 +93,8 @@ impl Line {
 
     /// Whether a command may end so: a rule may refuse it, another may have been faster; and where the
     /// exchange has a say, it may not answer.
-    fn may_end_with(&self, exit: u8) -> bool {
-        let asks_the_exchange = self.is("credentials") || self.is("order place");
+    fn may_end_with(&self, exit: u8, said: &str) -> bool {
+        let asks_the_exchange = self.is("credentials") || self.is("import-env") || self.is("order place");
         // The daemon, or another command, may have changed the keys meanwhile.
         let changes_keys = self.is("keystore") || self.is("backup");
         [Exit::Done, Exit::Refused, Exit::NotFound, Exit::Partial]
@@ -63,6 +103,8 @@ impl Line {
             || ((asks_the_exchange || changes_keys) && exit == Exit::Failed.code())
             // They are so already.
             || (self.is("preferences set") && exit == Exit::Usage.code())
+            // Somebody sealed the key store, and nobody has unsealed it yet.
+            || (exit == Exit::Unavailable.code() && said.contains("the key store is sealed since"))
     }
 }
 
@@ -84,7 +126,7 @@ pub(crate) struct Ended {
 impl Ended {
     /// Whether it died where it was told to, or ended as its command may.
     pub(crate) fn is_sound(&self, line: &Line, died: Option<&str>) -> bool {
-        (self.by_signal && died.is_some()) || line.may_end_with(self.exit)
+        (self.by_signal && died.is_some()) || line.may_end_with(self.exit, &self.said)
     }
 }
 
@@ -95,7 +137,7 @@ pub(crate) fn start(folder: &Path, line: &Line, variables: &[(&str, String)]) ->
         .env_clear()
         .env("HOME", folder.join("home"))
         .env(LINE, serde_json::to_string(line).unwrap())
-        .envs(variables.iter().cloned())
+        .envs(variables.iter().chain(&line.variables).cloned())
         .current_dir(folder)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -218,19 +260,20 @@ pub(crate) struct Hand {
     pub(crate) folder: PathBuf,
     pub(crate) store: Arc<SqliteStore>,
     pub(crate) ledger: Arc<Ledger>,
-    /// What `credentials set` reads, by account.
-    pub(crate) keys: Vec<(String, Option<String>)>,
+    /// The keys of the account whose key is entered anew.
+    pub(crate) keys: Vec<Entered>,
     pub(crate) dice: Dice,
 }
 
 impl Hand {
-    /// Until `stop`; returns what ended as no command may.
-    pub(crate) async fn work(mut self, stop: Arc<AtomicBool>) -> Vec<String> {
-        let mut complaints = Vec::new();
+    /// Until `stop`; returns what was typed how often, and what ended as no command may.
+    pub(crate) async fn work(mut self, stop: Arc<AtomicBool>) -> (BTreeMap<String, u64>, Vec<String>) {
+        let (mut typed, mut complaints) = (BTreeMap::<String, u64>::new(), Vec::new());
         let log = self.folder.join("points-command.log");
         while !stop.load(Ordering::Relaxed) {
             tokio::time::sleep(Duration::from_millis(self.dice.below(1_000))).await;
             let line = self.next_line().await;
+            *typed.entry(line.command()).or_default() += 1;
             let points = self.ledger.arm(Who::Command, &mut self.dice);
             let may_be_killed = points.is_empty();
             let process = start(&self.folder, &line, &armed(points, &log));
@@ -251,10 +294,13 @@ impl Hand {
                 Ok(_) => {}
             }
         }
-        complaints
+        (typed, complaints)
     }
 
     async fn next_line(&mut self) -> Line {
+        if self.store.sealing().await.unwrap().is_some() && !self.dice.once_in(3) {
+            return Line::typed(LOGINS[0], "keystore unseal --reason rehearsal");
+        }
         if !self.dice.once_in(4)
             && let Some(line) = self.turn_something_off().await
         {
@@ -266,7 +312,7 @@ impl Hand {
         let mode = *self
             .dice
             .one_of(&["pause", "reduce-only", "halt", "flatten", "flatten"]);
-        match self.dice.below(26) {
+        match self.dice.below(30) {
             0..=4 => {
                 let limit = *self
                     .dice
@@ -302,11 +348,7 @@ impl Hand {
             16 if self.dice.once_in(2) => {
                 typed(format!("credentials delete {REENTERED} --reason rehearsal --yes"))
             }
-            16 | 17 => {
-                let key = self.keys.iter().find(|(of, _)| of == REENTERED);
-                let key = key.and_then(|(_, key)| key.clone());
-                typed(format!("credentials set {REENTERED} --yes")).with_input(key)
-            }
+            16 | 17 => typed(format!("credentials set {REENTERED} --yes")).with_input(Some(self.a_key())),
             18 => typed(format!("loss allow {user} --extra-usd 1 --reason rehearsal")),
             19 => {
                 // Looser or tighter, for the next start and for `config apply`.
@@ -350,6 +392,7 @@ impl Hand {
                 Some(id) => typed(format!("account close {id} --reason rehearsal --yes")),
                 None => typed(format!("!reset-errors {account}")),
             },
+            25..=28 => self.chore(login).await,
             _ => {
                 let what = *self
                     .dice
@@ -359,7 +402,7 @@ impl Hand {
         }
     }
 
-    /// What was stopped does not stay stopped for long, or nothing would happen any more.
+    /// What was stopped, or has no key, does not stay so for long, or nothing would happen any more.
     async fn turn_something_off(&mut self) -> Option<Line> {
         let login = *self.dice.one_of(&LOGINS);
         if let Some(waiting) = self.store.approvals(false, 10).await.unwrap().first() {
@@ -368,6 +411,11 @@ impl Hand {
                 login,
                 &format!("{word} {} --reason rehearsal --yes", waiting.id),
             ));
+        }
+        let reentered = REENTERED.parse().unwrap();
+        if self.store.credential_of(&reentered).await.unwrap().is_none() {
+            let set = Line::typed(login, &format!("credentials set {REENTERED} --yes"));
+            return Some(set.with_input(Some(self.a_key())));
         }
         let users = bursar_auth::Directory::users(self.store.as_ref()).await.unwrap();
         let disabled = users

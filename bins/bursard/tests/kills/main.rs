@@ -4,7 +4,7 @@
 //!
 //! - `campaign`: many worlds side by side. In the ordinary build everything dies at random moments; in the
 //!   build with the feature `points` mostly at named ones.
-//! - `hand`: the commands beside the daemon, each a process that can be killed too.
+//! - `hand`, `chores`: the commands beside the daemon, each a process that can be killed too.
 //! - `drill`: stops while the disk, the store, the keys, the machine or the exchange is in trouble.
 //! - `power`: the power goes, so that what was not synced is lost or torn; in the same build, which can
 //!   also leave out the syncs, to show that the campaign sees that.
@@ -14,6 +14,8 @@
 
 #[cfg(test)]
 mod campaign;
+#[cfg(test)]
+mod chores;
 #[cfg(test)]
 #[cfg(feature = "points")]
 mod disk;

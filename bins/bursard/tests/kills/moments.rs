@@ -18,6 +18,11 @@ const CALL_STAGES: [&str; 5] = ["numbered", "signed", "leaving", "answered", "un
 /// all of its stages.
 const APART: &[(&str, &str)] = &[
     ("set_default_account", "no command does it yet"),
+    (
+        "set_preferences",
+        "no command does it: they are written with the permissions",
+    ),
+    ("put_by", "no command does it: a key comes in with its account"),
     ("mark_restored", "a store that comes back has no daemon yet"),
     ("doubt", "a store that comes back has no daemon yet"),
     ("come_from", "a store that comes back has no daemon yet"),

@@ -27,6 +27,8 @@ pub(crate) struct Outcome {
     pub(crate) fills: usize,
     /// What became of all that was asked for.
     pub(crate) fates: BTreeMap<String, u64>,
+    /// How often each command was typed.
+    pub(crate) typed: BTreeMap<String, u64>,
 }
 
 /// How often a command may die at the beginning and at the end of a world.
@@ -68,7 +70,7 @@ pub(crate) async fn play(seed: u64, kills: u64, ledger: Arc<Ledger>) -> Outcome 
         folder: world.stage.folder().to_owned(),
         store: Arc::clone(&store),
         ledger,
-        keys: stage::keys(&world.stage),
+        keys: stage::keys_to_enter(&world.stage),
         dice: Dice::new(seed ^ 2),
     };
     let hand = tokio::spawn(hand.work(Arc::clone(&stop)));
@@ -77,7 +79,8 @@ pub(crate) async fn play(seed: u64, kills: u64, ledger: Arc<Ledger>) -> Outcome 
     }
     stop.store(true, Ordering::Relaxed);
     load.await.unwrap();
-    let complaints = hand.await.unwrap();
+    let (typed, complaints) = hand.await.unwrap();
+    world.outcome.typed = typed;
     assert!(complaints.is_empty(), "seed {seed}: {complaints:#?}");
     world.end().await
 }
@@ -284,6 +287,8 @@ impl World {
             die_in(&next_key, &self.stage, &self.ledger, &mut self.dice).await;
             stage::must(&mut self.stage, &["audit", "verify", "--deep"], None).await;
         }
+        stage::look_at_keys(&mut self.stage, &self.store, self.seed).await;
+        stage::look_at_backups(&mut self.stage, &self.store, self.seed).await;
         self.outcome.orders = verdict.orders;
         self.outcome.fills = verdict.fills;
         self.outcome.fates = stage::fates(&self.store).await;
