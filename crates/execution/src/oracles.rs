@@ -10,7 +10,9 @@ use async_trait::async_trait;
 use bursar_audit::{Action, Data, Record, Value};
 use bursar_controls::{Latch, LatchMode, LimitKind};
 use bursar_ledger::{ClosedLot, LedgerFill, Lot, LotMethod, Replayed, replay};
-use bursar_model::{AccountId, BrokerId, FillId, IntentId, IntentState, Pair, UserId, VenueOrderId, decimal};
+use bursar_model::{
+    AccountId, BrokerId, FillId, IntentId, IntentState, LatchId, Pair, UserId, VenueOrderId, decimal,
+};
 use bursar_permissions::Caller;
 use jiff::Timestamp;
 use rust_decimal::{Decimal, dec};
@@ -62,7 +64,7 @@ pub enum Promise {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct Violation {
     pub promise: Promise,
-    /// An order, an account with its pair, or a user.
+    /// An order, an account with its pair, a user, or a switch.
     pub subject: String,
     pub facts: String,
 }
@@ -102,6 +104,24 @@ pub struct SwitchFacts {
     pub cleared_seq: Option<u64>,
 }
 
+/// A switch by the records that turned it on and off, and by its row.
+#[derive(Clone, Debug)]
+pub struct RecordedSwitch {
+    pub id: LatchId,
+    pub tripped_seq: Option<u64>,
+    pub cleared_seq: Option<u64>,
+    /// `None` where there is no row of it.
+    pub row: Option<SwitchRow>,
+}
+
+/// What the row of a switch says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SwitchRow {
+    pub is_on: bool,
+    /// Whether it stops what its record says, and ends as that says.
+    pub is_as_recorded: bool,
+}
+
 /// What is booked of one pair of one account.
 #[derive(Clone, Debug)]
 pub struct PairFacts {
@@ -129,6 +149,8 @@ pub struct UseFacts {
 pub struct CheckFacts {
     pub orders: Vec<OrderFacts>,
     pub switches: Vec<SwitchFacts>,
+    /// Every switch there ever was.
+    pub recorded_switches: Vec<RecordedSwitch>,
     pub pairs: Vec<PairFacts>,
     pub uses: Vec<UseFacts>,
 }
@@ -148,6 +170,7 @@ pub fn judge(facts: &CheckFacts) -> Vec<Violation> {
         found.extend(evidence(order));
         found.extend(terms(order));
     }
+    found.extend(facts.recorded_switches.iter().filter_map(stays_on));
     found.extend(facts.uses.iter().filter_map(within_limit));
     found.extend(facts.pairs.iter().filter_map(ledger_is_fills));
     found
@@ -271,6 +294,29 @@ fn stopped_by_switches(order: &OrderFacts, switches: &[SwitchFacts]) -> Vec<Viol
 
 fn covers(latch: &Latch, account: &AccountId, user: &UserId, broker: &BrokerId) -> bool {
     latch.scope.covers(account, user, broker)
+}
+
+/// How a violation of a switch begins to name it.
+pub const OF_SWITCH: &str = "switch ";
+
+/// I4, of a switch: it is on, and stops what it was to stop, until a record says that it was turned off.
+fn stays_on(switch: &RecordedSwitch) -> Option<Violation> {
+    let told =
+        |seq: Option<u64>| seq.map_or_else(String::new, |seq| format!("record {seq} turned it on, and "));
+    let tripped = told(switch.tripped_seq);
+    let facts = match (switch.row, switch.cleared_seq) {
+        (None, _) => format!("{tripped}it is not in the store"),
+        (Some(row), None) if !row.is_on => format!("{tripped}it is off, and no record turned it off"),
+        (Some(row), _) if !row.is_as_recorded => {
+            format!("{tripped}it stops something else, or ends otherwise")
+        }
+        (Some(_), _) => return None,
+    };
+    Some(Violation::of(
+        Promise::I4,
+        format!("{OF_SWITCH}{}", switch.id),
+        facts,
+    ))
 }
 
 /// I7, of one order.

@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 use bursar_audit::{Action, Data, Draft, Record, Subject};
 use bursar_controls::{ClearRule, LatchCause, LatchMode, Scope};
-use bursar_execution::oracles::{CheckFacts, OrderFacts, PairFacts, SwitchFacts, judge, ledger_is_fills};
+use bursar_execution::oracles::{
+    CheckFacts, OF_SWITCH, OrderFacts, PairFacts, SwitchFacts, judge, ledger_is_fills,
+};
 use bursar_execution::{
     Approval, BookedFill, CheckReport, JournalError, NewLatch, Promise, Reach, SelfCheck, Violation,
 };
@@ -23,6 +25,7 @@ use crate::{approvals, filing, latches};
 
 mod ledger;
 mod rates;
+mod switches;
 mod uses;
 
 /// Orders in one snapshot.
@@ -166,8 +169,9 @@ fn gather(
     for (account, pair) in pairs {
         facts.pairs.extend(books(connection, account, pair, reach)?);
     }
-    facts.switches = switches(connection, &known, &facts.orders)?;
+    facts.switches = switches_during(connection, &known, &facts.orders)?;
     if next.is_end {
+        facts.recorded_switches = switches::gather(connection)?;
         facts.uses = uses::gather(connection)?;
     }
     Ok((facts, next))
@@ -255,7 +259,7 @@ fn beside(connection: &Connection, stored: &StoredIntent) -> Result<Vec<VenueOrd
 }
 
 /// Switches that were on at some time since the first of these orders was asked for, by our clock.
-fn switches(
+fn switches_during(
     connection: &Connection,
     known: &Known,
     orders: &[OrderFacts],
@@ -393,19 +397,23 @@ fn note_progress(tx: &Tx<'_>, rolled_to: Option<i64>, now: Timestamp) -> Result<
     Ok(())
 }
 
-/// Every check measures every limit: one that is found kept can be broken anew.
+/// Every check measures every limit and looks at every switch: what is found kept can be broken anew.
 fn forget_ended(tx: &Tx<'_>, found: &[Violation]) -> Result<(), StoreError> {
-    let known: Vec<String> = {
-        let mut statement = tx.prepare_cached("SELECT subject FROM violation WHERE invariant = ?1")?;
-        let subjects = statement.query_map([Text(&Promise::I3)], |row| row.get(0))?;
-        subjects.collect::<rusqlite::Result<_>>()?
+    let known: Vec<(Promise, String)> = {
+        let mut statement = tx.prepare_cached(
+            "SELECT invariant, subject FROM violation WHERE invariant = ?1 OR subject LIKE ?2 || '%'",
+        )?;
+        let known = statement.query_map(params![Text(&Promise::I3), OF_SWITCH], |row| {
+            Ok((row.get::<_, Text<_>>(0)?.0, row.get(1)?))
+        })?;
+        known.collect::<rusqlite::Result<_>>()?
     };
-    let is_found = |subject: &String| {
-        (found.iter()).any(|violation| violation.promise == Promise::I3 && violation.subject == *subject)
-    };
-    for ended in known.iter().filter(|subject| !is_found(subject)) {
-        tx.prepare_cached("DELETE FROM violation WHERE invariant = ?1 AND subject = ?2")?
-            .execute(params![Text(&Promise::I3), ended])?;
+    for (promise, subject) in known {
+        let is_found = (found.iter()).any(|found| found.promise == promise && found.subject == subject);
+        if !is_found {
+            tx.prepare_cached("DELETE FROM violation WHERE invariant = ?1 AND subject = ?2")?
+                .execute(params![Text(&promise), subject])?;
+        }
     }
     Ok(())
 }

@@ -89,6 +89,29 @@ impl Decisive {
     }
 }
 
+const ABOUT_SWITCHES: &str = "SELECT seq, hash, body FROM audit_record
+     WHERE instr(body, CAST('latch.tripped' AS BLOB)) > 0 OR instr(body, CAST('latch.cleared' AS BLOB)) > 0
+     ORDER BY seq";
+
+/// Every record that turned a switch on or off, oldest first, found by an index over the records themselves. One
+/// that cannot be read, or whose hash is not its own, is left out: it turned nothing off.
+pub(crate) fn each_about_switches(
+    connection: &Connection,
+    mut look: impl FnMut(&Record),
+) -> Result<(), StoreError> {
+    let mut statement = connection.prepare_cached(ABOUT_SWITCHES)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        // What only mentions one, in a reason, is about something else.
+        if let Ok(record) = Record::open(&stored(row)?)
+            && matches!(record.action, Action::LatchTripped | Action::LatchCleared)
+        {
+            look(&record);
+        }
+    }
+    Ok(())
+}
+
 /// The records about an order, found by reading the whole trail: for orders from before they were
 /// filed.
 pub(crate) fn search(connection: &Connection, intent: IntentId) -> Result<Vec<Record>, StoreError> {
@@ -103,4 +126,25 @@ pub(crate) fn search(connection: &Connection, intent: IntentId) -> Result<Vec<Re
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema;
+
+    #[test]
+    fn records_about_switches_are_found_by_their_index() {
+        let connection = Connection::open_in_memory().unwrap();
+        let path = std::path::Path::new("memory");
+        schema::migrate(&connection, path, schema::newest(), |_, _| Ok(())).unwrap();
+        let mut statement = connection
+            .prepare(&format!("EXPLAIN QUERY PLAN {ABOUT_SWITCHES}"))
+            .unwrap();
+
+        let steps = statement.query_map([], |row| row.get::<_, String>(3)).unwrap();
+
+        let steps: Vec<String> = steps.map(Result::unwrap).collect();
+        assert_eq!(steps, ["SCAN audit_record USING INDEX audit_record_about_switch"]);
+    }
 }

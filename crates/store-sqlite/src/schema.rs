@@ -28,6 +28,7 @@ const STEPS: &[(i64, &str)] = &[
     (15, include_str!("schema/0015_admission.sql")),
     (16, include_str!("schema/0016_people.sql")),
     (17, include_str!("schema/0017_published.sql")),
+    (18, include_str!("schema/0018_switches.sql")),
 ];
 
 /// The format that this version writes.

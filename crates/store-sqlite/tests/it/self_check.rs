@@ -1,6 +1,6 @@
 //! Every promise, asked of a store that was tampered with: each question finds what it is there for.
 
-use bursar_controls::{ClearRule, LatchCause, LatchMode, LimitKind};
+use bursar_controls::{ClearRule, Latch, LatchCause, LatchMode, LimitKind};
 use bursar_execution::{
     CheckReport, Dispatch, Intent, Journal, NewLatch, Outcome, Promise, Reach, SelfCheck, Violation,
 };
@@ -273,6 +273,85 @@ async fn i4_an_order_that_was_sent_under_a_switch_is_found() {
 
     assert_eq!(promises(&found), [Promise::I4], "{found:?}");
     assert!(found.violations[0].facts.contains(&latch.id.to_string()));
+}
+
+async fn paused(world: &World) -> Latch {
+    let pause = NewLatch {
+        scope: "global".parse().unwrap(),
+        mode: LatchMode::Pause,
+        cause: LatchCause::Manual,
+        reason: "after latch.cleared comes latch.tripped".to_owned(),
+        clear_rule: ClearRule::Manual,
+    };
+    world.store.trip(pause, &world.act()).await.unwrap()
+}
+
+#[tokio::test]
+async fn i4_a_switch_that_no_record_turned_off_is_found() {
+    for deed in [
+        "UPDATE latch SET cleared_at = tripped_at, cleared_by = 'operator:ops_desk', clear_note = 'over'",
+        "DELETE FROM latch",
+    ] {
+        let (world, _) = busy().await;
+        paused(&world).await;
+        bites(world, Promise::I4, deed).await;
+    }
+}
+
+#[tokio::test]
+async fn i4_a_switch_that_stops_less_than_its_record_says_is_found() {
+    for deed in [
+        "UPDATE latch SET scope = 'user:tomas_brandt'",
+        "UPDATE latch SET mode = 'reduce-only'",
+        "UPDATE latch SET clear_day = '2020-01-01'",
+        "UPDATE latch SET clear_how = 'probes'",
+    ] {
+        let (world, _) = busy().await;
+        let latch = paused(&world).await;
+        assert_eq!(check(&world, Reach::Changes).await.violations, []);
+        tamper(&world, deed);
+
+        let found = check(&world, Reach::Changes).await;
+
+        let subjects: Vec<&str> = (found.violations.iter().map(|found| found.subject.as_str())).collect();
+        assert_eq!(subjects, [format!("switch {}", latch.id)], "{deed}");
+        assert_eq!((promises(&found), found.new), (vec![Promise::I4], 1), "{deed}");
+    }
+}
+
+/// Released, put right, and turned off by its row once more: that is new.
+#[tokio::test]
+async fn i4_a_switch_that_is_turned_off_again_halts_again() {
+    let (world, _) = busy().await;
+    paused(&world).await;
+    let off = "UPDATE latch SET cleared_at = 1, cleared_by = 'nobody' WHERE mode = 'pause'";
+    tamper(&world, off);
+    assert_eq!(check(&world, Reach::Changes).await.new, 1);
+    assert_eq!(check(&world, Reach::Changes).await.new, 0, "known");
+    tamper(
+        &world,
+        "UPDATE latch SET cleared_at = NULL, cleared_by = NULL WHERE mode = 'pause'",
+    );
+    assert_eq!(check(&world, Reach::Changes).await.violations, []);
+
+    tamper(&world, off);
+
+    assert_eq!(check(&world, Reach::Changes).await.new, 1);
+}
+
+/// From before records were filed by switch, and of a switch that went as it should.
+#[tokio::test]
+async fn switches_from_before_their_records_were_filed_break_no_promise() {
+    let (world, _) = busy().await;
+    let first = paused(&world).await;
+    release_fully(&world, first.id).await;
+    paused(&world).await;
+    tamper(
+        &world,
+        "DELETE FROM trail; UPDATE self_check SET first_intent = 1000, first_latch = 1000",
+    );
+
+    assert_eq!(check(&world, Reach::Everything).await.violations, []);
 }
 
 #[tokio::test]
