@@ -31,7 +31,7 @@ pub mod switch;
 
 pub use bound::collar_price;
 pub use policy::Policy;
-pub use review::{ApprovedOrder, Claim, LimitKind, Refused, cost_claims, reduces, review, trace};
+pub use review::{ApprovedOrder, Claim, LimitKind, Refused, claims, cost_claims, reduces, review, trace};
 pub use sizing::{Sizing, size};
 pub use snapshot::{
     AccountState, DayState, Exposure, Funds, Holding, KeyState, MarkHealth, Observed, PositionCount,

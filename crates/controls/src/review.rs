@@ -198,11 +198,7 @@ pub fn review(
         account: permitted.account().clone(),
         user: permitted.user().clone(),
         caller: permitted.caller().clone(),
-        claims: [
-            claims(&sizing, reducing, snapshot),
-            rules::claims_on_totals(&sizing, reducing, snapshot),
-        ]
-        .concat(),
+        claims: claims(&sizing, reducing, snapshot),
         valid_until: valid_until(permitted.request(), snapshot),
         sizing,
         reducing,
@@ -235,6 +231,15 @@ pub fn reduces(terms: &OrderTerms, snapshot: &Snapshot) -> bool {
     }
 }
 
+/// What an approved order takes of each limit.
+pub fn claims(sizing: &Sizing, reducing: bool, snapshot: &Snapshot) -> Vec<Claim> {
+    [
+        own_claims(sizing, reducing, snapshot),
+        rules::claims_on_totals(sizing, reducing, snapshot),
+    ]
+    .concat()
+}
+
 /// What `cost` takes of every limit on what is held and bought.
 pub fn cost_claims(cost: Usd, snapshot: &Snapshot) -> Vec<Claim> {
     let position = position_claim(cost, snapshot);
@@ -260,7 +265,7 @@ fn valid_until(request: &OrderRequest, snapshot: &Snapshot) -> Timestamp {
         .unwrap_or(snapshot.now)
 }
 
-fn claims(sizing: &Sizing, reducing: bool, snapshot: &Snapshot) -> Vec<Claim> {
+fn own_claims(sizing: &Sizing, reducing: bool, snapshot: &Snapshot) -> Vec<Claim> {
     let claim = |kind, amount, max| Claim { kind, amount, max };
     let one = Decimal::ONE;
     if reducing {

@@ -144,10 +144,27 @@ pub struct UseFacts {
     pub limit: Decimal,
 }
 
+/// An order that is not over.
+#[derive(Clone, Debug)]
+pub struct StandingFacts {
+    pub intent: Intent,
+    pub due: Vec<Due>,
+}
+
+/// What an order must hold of a limit at least, and what it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    pub kind: LimitKind,
+    pub least: Decimal,
+    pub held: Decimal,
+}
+
 /// What one pass of the self-check looked at, in one snapshot.
 #[derive(Clone, Debug, Default)]
 pub struct CheckFacts {
     pub orders: Vec<OrderFacts>,
+    /// Every order that is not over.
+    pub standing: Vec<StandingFacts>,
     pub switches: Vec<SwitchFacts>,
     /// Every switch there ever was.
     pub recorded_switches: Vec<RecordedSwitch>,
@@ -170,6 +187,7 @@ pub fn judge(facts: &CheckFacts) -> Vec<Violation> {
         found.extend(evidence(order));
         found.extend(terms(order));
     }
+    found.extend(facts.standing.iter().filter_map(holds_its_room));
     found.extend(facts.recorded_switches.iter().filter_map(stays_on));
     found.extend(facts.uses.iter().filter_map(within_limit));
     found.extend(facts.pairs.iter().filter_map(ledger_is_fills));
@@ -259,6 +277,18 @@ fn within_limit(used: &UseFacts) -> Option<Violation> {
         );
         Violation::of(Promise::I3, &used.subject, facts)
     })
+}
+
+/// I3, of an order: it holds what it took, less what was filled of that.
+pub fn holds_its_room(order: &StandingFacts) -> Option<Violation> {
+    let short = order.due.iter().find(|due| due.held < due.least)?;
+    let facts = format!(
+        "it holds {} of {}, and took {} that is not filled",
+        short.held.normalize(),
+        short.kind,
+        short.least.normalize()
+    );
+    Some(Violation::of(Promise::I3, order.intent.id, facts))
 }
 
 /// I4.

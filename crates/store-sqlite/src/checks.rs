@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bursar_audit::{Action, Data, Draft, Record, Subject};
 use bursar_controls::{ClearRule, LatchCause, LatchMode, Scope};
 use bursar_execution::oracles::{
-    CheckFacts, OF_SWITCH, OrderFacts, PairFacts, SwitchFacts, judge, ledger_is_fills,
+    CheckFacts, OF_SWITCH, OrderFacts, PairFacts, SwitchFacts, holds_its_room, judge, ledger_is_fills,
 };
 use bursar_execution::{
     Approval, BookedFill, CheckReport, JournalError, NewLatch, Promise, Reach, SelfCheck, Violation,
@@ -25,6 +25,7 @@ use crate::{approvals, filing, latches};
 
 mod ledger;
 mod rates;
+mod standing;
 mod switches;
 mod uses;
 
@@ -171,6 +172,7 @@ fn gather(
     }
     facts.switches = switches_during(connection, &known, &facts.orders)?;
     if next.is_end {
+        facts.standing = standing::gather(connection)?;
         facts.recorded_switches = switches::gather(connection)?;
         facts.uses = uses::gather(connection)?;
     }
@@ -335,7 +337,7 @@ fn books(
     }))
 }
 
-/// What is booked and does not follow from the executions, whatever the trail says of those.
+/// What is booked or held and does not follow from executions and orders, whatever the trail says of those.
 pub(crate) fn each_contradiction(
     connection: &Connection,
     mut tell: impl FnMut(String),
@@ -345,6 +347,9 @@ pub(crate) fn each_contradiction(
         if let Some(found) = facts.as_ref().and_then(ledger_is_fills) {
             tell(format!("{}: {}", found.subject, found.facts));
         }
+    }
+    for short in (standing::gather(connection)?.iter()).filter_map(holds_its_room) {
+        tell(format!("order {}: {}", short.subject, short.facts));
     }
     ledger::other_entries(connection, &mut tell)?;
     ledger::stray_entries(connection)?.into_iter().for_each(tell);

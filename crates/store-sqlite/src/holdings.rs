@@ -25,17 +25,18 @@
 //!
 //! # Derived again
 //!
-//! No record is written of them: they follow from executions, by the ledger's own functions, and are derived
-//! once more ([`crate::checks`]).
+//! No record is written of them: they follow from executions and orders, by the functions of the ledger and of the
+//! gate, and are derived once more ([`crate::checks`]).
 //!
 //! - `lot`, `closed_lot`: from the executions of their pair
 //! - `entry`: from its execution
+//! - `reservation`: from what its order was admitted by and what is filled of it, as the least that it may be: what a
+//!   rate that rose has added since is not derived
 //!
 //! # Left out
 //!
 //! No record says what is in them. What somebody could reach by changing them is said here.
 //!
-//! - `reservation`: what orders that are not over hold of each limit; the self-check holds the sums against the limits
 //! - `idempotency`: under which key a caller asked; without its row the same request can be made twice
 //! - `unpriced_fill`, `stray_fill`: not booked yet; what is taken away here is missing at the next comparison with
 //!   the exchange

@@ -18,6 +18,7 @@ use crate::usage::{self, POSITIONS};
 use crate::values::{Exact, Text};
 use crate::writer::Tx;
 
+pub(crate) mod due;
 pub(crate) mod renewal;
 
 /// What the moment of the decision brings to the claims.

@@ -148,6 +148,17 @@ async fn i6_lots_that_do_not_follow_from_the_executions_are_told() {
 }
 
 #[tokio::test]
+async fn i6_room_that_an_order_no_longer_holds_is_told() {
+    let took = "holds 0 of sale-quantity, and took 0.5 that is not filled";
+    are_told(&[
+        ("DELETE FROM reservation", took),
+        ("UPDATE reservation SET amount = '0'", took),
+        ("UPDATE reservation SET user = 'ida_lindqvist'", took),
+    ])
+    .await;
+}
+
+#[tokio::test]
 async fn i6_another_worth_of_an_execution_is_told() {
     let (said, booked) = (
         "fill `F2` of `kraken-ilves`: the store says",

@@ -198,6 +198,29 @@ async fn i3_what_the_rate_does_not_explain_is_still_found() {
     assert!(broken(&world).await.contains(&Promise::I3));
 }
 
+#[tokio::test]
+async fn i3_room_that_a_purchase_in_euros_no_longer_holds_is_found() {
+    for deed in [
+        "UPDATE reservation SET amount = '56' WHERE kind = 'position-cost'",
+        "UPDATE reservation SET amount = '2.8' WHERE kind = 'day-loss'",
+        "DELETE FROM reservation WHERE kind = 'day-loss'",
+    ] {
+        let world = world("200").await;
+        one(&world).await;
+        world
+            .book(vec![fill("F1", "V1", Side::Buy, "0.5", PAIR, "100", world.now())])
+            .await;
+        assert_eq!(cost(&world).await, decimal("56.1"));
+        assert_eq!(held(&world, LimitKind::DayLoss).await, decimal("2.805"));
+        assert_eq!(broken(&world).await, []);
+
+        let raw = rusqlite::Connection::open(world.path()).unwrap();
+        raw.execute_batch(deed).unwrap();
+
+        assert_eq!(broken(&world).await, [Promise::I3], "{deed}");
+    }
+}
+
 /// The loss was rounded up to cents anew where a rate had risen, and the check counted in proportion: a fraction of a
 /// cent beyond a limit that was full.
 #[tokio::test]

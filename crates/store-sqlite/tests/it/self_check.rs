@@ -172,6 +172,42 @@ async fn i3_a_limit_that_is_exceeded_is_found() {
     bites(world, Promise::I3, &sql).await;
 }
 
+/// Of an order that works, one that is half filled and one that nobody can tell.
+#[tokio::test]
+async fn i3_room_that_an_order_no_longer_holds_is_found() {
+    for (which, deed) in [
+        (2, "DELETE FROM reservation WHERE intent = '{}'"),
+        (
+            3,
+            "DELETE FROM reservation WHERE kind = 'positions' AND intent = '{}'",
+        ),
+        (
+            3,
+            "UPDATE reservation SET amount = '4.99' WHERE kind = 'position-cost' AND intent = '{}'",
+        ),
+        (
+            3,
+            "UPDATE reservation SET amount = '0.01', claimed = '0.01' WHERE kind = 'day-loss' AND intent = '{}'",
+        ),
+        (
+            1,
+            "UPDATE reservation SET amount = '0.7' WHERE kind = 'sale-quantity' AND intent = '{}'",
+        ),
+        (
+            2,
+            "UPDATE reservation SET account = 'kraken-other' WHERE intent = '{}'",
+        ),
+        (
+            2,
+            "UPDATE reservation SET pair = 'SOL-USD' WHERE kind = 'position-cost' AND intent = '{}'",
+        ),
+    ] {
+        let (world, intents) = busy().await;
+        let order = intents[which].id.to_string();
+        bites(world, Promise::I3, &deed.replace("{}", &order)).await;
+    }
+}
+
 #[tokio::test]
 async fn i3_a_limit_that_was_lowered_since_is_no_violation() {
     let (world, _) = busy().await;
