@@ -22,6 +22,10 @@ use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
 use crate::{Approval, BookedFill, Intent, JournalError, machine};
 
+mod recorded;
+
+pub use recorded::RecordedOrder;
+
 /// A promise of the gateway, by its number in `docs/safety.md`.
 #[derive(
     Clone,
@@ -148,6 +152,8 @@ pub struct UseFacts {
 #[derive(Clone, Debug)]
 pub struct StandingFacts {
     pub intent: Intent,
+    /// As of any order.
+    pub records: Option<Vec<Record>>,
     pub due: Vec<Due>,
 }
 
@@ -186,8 +192,12 @@ pub fn judge(facts: &CheckFacts) -> Vec<Violation> {
         found.extend(terminal_words(order));
         found.extend(evidence(order));
         found.extend(terms(order));
+        found.extend(as_recorded(&order.intent, order.records.as_deref()));
     }
-    found.extend(facts.standing.iter().filter_map(holds_its_room));
+    for order in &facts.standing {
+        found.extend(holds_its_room(order));
+        found.extend(as_recorded(&order.intent, order.records.as_deref()));
+    }
     found.extend(facts.recorded_switches.iter().filter_map(stays_on));
     found.extend(facts.uses.iter().filter_map(within_limit));
     found.extend(facts.pairs.iter().filter_map(ledger_is_fills));
@@ -494,6 +504,16 @@ fn evidence(order: &OrderFacts) -> Option<Violation> {
         let facts = format!("it is {}, and the trail says {told}", order.intent.state);
         Violation::of(Promise::I9, order.intent.id, facts)
     })
+}
+
+/// I9: whose it is, until when the venue may take it, and its id there.
+fn as_recorded(intent: &Intent, records: Option<&[Record]>) -> Option<Violation> {
+    let mut recorded = RecordedOrder::default();
+    for record in records? {
+        recorded.take(record);
+    }
+    let difference = recorded.difference(intent)?;
+    Some(Violation::of(Promise::I9, intent.id, difference))
 }
 
 fn state_in(data: &Data, key: &str) -> Option<IntentState> {

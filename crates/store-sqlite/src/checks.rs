@@ -24,10 +24,13 @@ use crate::writer::Tx;
 use crate::{approvals, filing, latches};
 
 mod ledger;
+mod orders;
 mod rates;
 mod standing;
 mod switches;
 mod uses;
+
+pub(crate) use orders::RecordedOrders;
 
 /// Orders in one snapshot.
 const PAGE: u32 = 1_000;
@@ -172,7 +175,7 @@ fn gather(
     }
     facts.switches = switches_during(connection, &known, &facts.orders)?;
     if next.is_end {
-        facts.standing = standing::gather(connection)?;
+        facts.standing = standing::gather(connection, &known)?;
         facts.recorded_switches = switches::gather(connection)?;
         facts.uses = uses::gather(connection)?;
     }
@@ -211,17 +214,24 @@ fn changed(
     Ok((orders, place))
 }
 
+/// `None` of an order from before they were filed by order.
+fn records_of(
+    connection: &Connection,
+    stored: &StoredIntent,
+    known: &Known,
+) -> Result<Option<Vec<Record>>, StoreError> {
+    if stored.number < known.first_intent {
+        return Ok(None);
+    }
+    Ok(Some(filing::of(connection, &stored.intent.id.to_string())?))
+}
+
 fn order(connection: &Connection, stored: &StoredIntent, known: &Known) -> Result<OrderFacts, StoreError> {
     let intent = &stored.intent;
-    let records = if stored.number >= known.first_intent {
-        Some(filing::of(connection, &intent.id.to_string())?)
-    } else {
-        None
-    };
     Ok(OrderFacts {
         attempts: stored.attempts,
         terms_fit: intents::terms_fit(connection, intent)?,
-        records,
+        records: records_of(connection, stored, known)?,
         fills: fills_of(connection, intent.id)?,
         unbalanced: unbalanced(connection, intent.id)?,
         beside: beside(connection, stored)?,
@@ -348,7 +358,7 @@ pub(crate) fn each_contradiction(
             tell(format!("{}: {}", found.subject, found.facts));
         }
     }
-    for short in (standing::gather(connection)?.iter()).filter_map(holds_its_room) {
+    for short in (standing::gather(connection, &known(connection)?)?.iter()).filter_map(holds_its_room) {
         tell(format!("order {}: {}", short.subject, short.facts));
     }
     ledger::other_entries(connection, &mut tell)?;

@@ -3,8 +3,9 @@
 //!
 //! # Compared with the records
 //!
-//! - `intent`: its state, how often it was sent, what is filled of it, and the bytes of its terms; the rest of its
-//!   columns is not (whose it is, its day, until when the exchange may take it)
+//! - `intent`: its state, how often it was sent, what is filled of it, the bytes of its terms, whose it is, its day,
+//!   whether it lowers a position, its id at the exchange, and that this may take it no less long than was recorded; the
+//!   rest of its columns is not
 //! - `fill`: everything that its worth depends on, as far as its record says it
 //! - `cancel`, `external_order`: that they are there, and how far a cancel got
 //! - `user`, `account`, `permission`, `preference`, `policy`, `day_boundary`: as they were written, also of a user

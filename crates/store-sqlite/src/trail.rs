@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::audit::{self, stored};
 use crate::checkpoints::{certified_keys, kept_before};
+use crate::checks::RecordedOrders;
 use crate::error::StoreError;
 use crate::filing::{self, Decisive};
 use crate::store::SqliteStore;
@@ -168,15 +169,17 @@ fn record(connection: &Connection, seq: u64) -> Result<Option<StoredRecord>, Sto
 
 /// Everything that the store holds, against everything that its records say.
 fn join(connection: &Connection) -> Result<Vec<Broken>, StoreError> {
-    let mut expected = Expected::new();
+    let (mut expected, mut orders) = (Expected::new(), RecordedOrders::default());
     let mut statement = connection.prepare_cached("SELECT seq, hash, body FROM audit_record ORDER BY seq")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         // A record that does not open was told before this.
         if let Ok(record) = Record::open(&stored(row)?) {
             expected.take(&record);
+            orders.take(&record);
         }
     }
+    orders.compare(connection, |detail| expected.contradicted(detail))?;
     holdings::compare(connection, &mut expected)?;
     checks::each_contradiction(connection, |detail| expected.contradicted(detail))?;
     Ok(expected.finish())

@@ -159,6 +159,41 @@ async fn i6_room_that_an_order_no_longer_holds_is_told() {
 }
 
 #[tokio::test]
+async fn i6_another_owner_day_bound_or_id_of_an_order_is_told() {
+    are_told(&[
+        (
+            "UPDATE intent SET user = 'ida_lindqvist' WHERE venue_order_id = 'V1'",
+            "it is of user ida_lindqvist",
+        ),
+        (
+            "UPDATE intent SET account = 'kraken-main' WHERE venue_order_id = 'V1'",
+            "it is of account kraken-main",
+        ),
+        (
+            "UPDATE intent SET day = '2020-01-01' WHERE state = 'denied'",
+            "it counts in the day 2020-01-01",
+        ),
+        (
+            "UPDATE intent SET day = '2020-01-01' WHERE venue_order_id = 'V1'",
+            "it counts in the day 2020-01-01",
+        ),
+        (
+            "UPDATE intent SET acceptance_bound = dispatched_at WHERE venue_order_id = 'V1'",
+            "the venue may take it",
+        ),
+        (
+            "UPDATE intent SET venue_order_id = 'V9' WHERE venue_order_id = 'V1'",
+            "its id at the venue is `V9`",
+        ),
+        (
+            "UPDATE intent SET reducing = 0 WHERE venue_order_id = 'V2'",
+            "whether it lowers a position",
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test]
 async fn i6_another_worth_of_an_execution_is_told() {
     let (said, booked) = (
         "fill `F2` of `kraken-ilves`: the store says",

@@ -435,6 +435,47 @@ async fn i9_a_state_that_changed_behind_the_trails_back_is_found() {
 }
 
 #[tokio::test]
+async fn i9_columns_that_are_not_what_was_recorded_are_found() {
+    for (which, deed) in [
+        (
+            3,
+            "UPDATE intent SET acceptance_bound = acceptance_bound - 1 WHERE id = '{}'",
+        ),
+        (3, "UPDATE intent SET acceptance_bound = NULL WHERE id = '{}'"),
+        (2, "UPDATE intent SET venue_order_id = 'V99' WHERE id = '{}'"),
+        (2, "UPDATE intent SET venue_order_id = NULL WHERE id = '{}'"),
+        (3, "UPDATE intent SET venue_order_id = 'V99' WHERE id = '{}'"),
+        (2, "UPDATE intent SET user = 'tomas_brandt' WHERE id = '{}'"),
+        (2, "UPDATE intent SET account = 'kraken-other' WHERE id = '{}'"),
+        (1, "UPDATE intent SET reducing = 0 WHERE id = '{}'"),
+    ] {
+        let (world, intents) = busy().await;
+        let order = intents[which].id.to_string();
+        bites(world, Promise::I9, &deed.replace("{}", &order)).await;
+    }
+}
+
+/// Also after hours, of which the check has looked at many others.
+#[tokio::test]
+async fn i9_an_order_that_is_not_over_is_compared_every_time() {
+    let (world, intents) = busy().await;
+    world.clock.set(world.now() + SignedDuration::from_hours(3));
+    assert_eq!(check(&world, Reach::Changes).await.orders, intents.len());
+    tamper(
+        &world,
+        "UPDATE intent SET acceptance_bound = acceptance_bound - 1 WHERE state = 'unknown'",
+    );
+
+    let found = check(&world, Reach::Changes).await;
+
+    assert_eq!(
+        (found.orders, promises(&found)),
+        (0, vec![Promise::I9]),
+        "{found:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_row_whose_terms_were_changed_is_found_and_never_sent() {
     let sql = |intents: &[Intent]| {
         format!(
