@@ -22,7 +22,7 @@ use serde_json::Value;
 pub(crate) const NOON: &str = "2026-11-20T12:00:00Z";
 
 /// A format that no command may bring up to date.
-const OLDER: u32 = 15;
+pub(crate) const OLDER: u32 = 15;
 
 pub(crate) struct Desk {
     folder: tempfile::TempDir,
@@ -139,10 +139,13 @@ impl Desk {
         drop(self.store());
     }
 
-    /// Gives the store the number of the format before this release's, as an older release would have left it.
-    pub(crate) fn make_older(&self) {
+    /// Gives the store the number of an older format, as an older release would have left it; returns this release's.
+    pub(crate) fn make_older(&self) -> u32 {
         self.leave_store();
+        self.wait_until_closed();
+        let newest = self.format();
         self.set_format(OLDER);
+        newest
     }
 
     pub(crate) fn set_format(&self, format: u32) {
