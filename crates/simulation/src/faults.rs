@@ -18,7 +18,7 @@ use crate::backups::Backup;
 use crate::operator::Operator;
 use crate::random::Random;
 use crate::truth::Segment;
-use crate::venue::market::grid;
+use crate::venue::market::on_grid;
 
 pub(crate) struct Faults<'w> {
     operator: &'w Operator,
@@ -285,21 +285,21 @@ impl<'w> Faults<'w> {
     fn trade_by_hand(&self) {
         let (account, _, _) = self.luck.pick(&self.operator.machine.plan.accounts);
         let venue = self.operator.machine.venue_of(account);
-        let (pair, mid) = {
+        let (pair, mid, rate) = {
             let state = venue.state();
-            let pair = self.luck.pick(&state.market.pairs()).clone();
-            let mid = state.market.mid(&pair);
-            (pair, mid)
+            let pair = self.luck.pick(&state.market.traded()).clone();
+            let (mid, rate) = (state.market.mid(&pair), state.market.rate(&pair));
+            (pair, mid, rate)
         };
         self.operator.machine.fault("traded-by-hand", account.to_string());
         let kind = if self.luck.chance(500) {
             OrderKind::Market
         } else {
             OrderKind::Limit {
-                price: Price::new(grid(mid * dec!(0.997))).unwrap(),
+                price: Price::new(on_grid(&pair, mid * dec!(0.997))).unwrap(),
             }
         };
-        let quantity = (Decimal::from(self.luck.between(20, 200)) / mid)
+        let quantity = (Decimal::from(self.luck.between(20, 200)) / (mid * rate))
             .round_dp(4)
             .max(dec!(0.0001));
         let terms = OrderTerms {

@@ -7,7 +7,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bursar_controls::LatchMode;
 use bursar_controls::Scope;
 use bursar_execution::AbsenceEvidence;
-use bursar_model::{AccountId, CredentialId, IntentId, IntentState, LatchId, Pair, Side, Usd, UserId};
+use bursar_ledger::PriceRange;
+use bursar_model::{
+    AccountId, Asset, BrokerId, CredentialId, IntentId, IntentState, LatchId, Pair, Side, Usd, UserId,
+};
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 use sha2::{Digest, Sha256};
@@ -131,6 +134,18 @@ pub(crate) enum What {
         latch: LatchId,
         account: AccountId,
     },
+    /// The store took what a currency is worth in dollars, which is what it counts with from then on.
+    Told {
+        broker: BrokerId,
+        /// At least and at most.
+        rates: Vec<(Asset, PriceRange)>,
+        /// Whether the store could do all that these prices bring about.
+        is_whole: bool,
+        /// The last record of the trail then: what the prices brought about is in it.
+        seq: u64,
+    },
+    /// The gateway's own check found a promise that does not hold.
+    PromiseBroken(String),
     LimitSet {
         user: UserId,
         max_position: Usd,

@@ -69,7 +69,7 @@ impl Machine {
                 let venue = Venue::new(
                     broker.clone(),
                     *class,
-                    seed,
+                    &plan,
                     time,
                     Arc::clone(&log),
                     Arc::clone(&weather),
@@ -229,6 +229,9 @@ impl Machine {
         *locked(&self.full_until) = None;
         locked(&self.unclear).clear();
         *locked(&self.switch_due) = None;
+        for venue in self.venues.values() {
+            venue.state().market.calm();
+        }
         for fate in locked(&self.fates).values() {
             fate.thaw();
             fate.kill_after(u64::MAX);

@@ -104,7 +104,7 @@ impl Node {
         result
     }
 
-    fn note(&self, intent: Option<IntentId>, what: What) {
+    pub(crate) fn note(&self, intent: Option<IntentId>, what: What) {
         self.machine.log.note(intent, what);
     }
 
@@ -659,6 +659,9 @@ impl Conditions for Node {
         let result = self.store.put_quotes(broker, quotes).await;
         for latch in result.iter().flatten() {
             self.note_switch(latch, "prices");
+        }
+        if result.is_ok() {
+            self.note_rates(broker, quotes).await;
         }
         self.after_write(result).await
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bursar_controls::{ClearRule, Latch, LatchCause};
-use bursar_execution::{Approvals as _, Conditions, Journal, JournalError};
+use bursar_execution::{Approvals as _, Conditions, Journal, JournalError, Reach, SelfCheck as _};
 use tokio::sync::{RwLock, RwLockReadGuard};
 
 use crate::backups::Backup;
@@ -16,6 +16,8 @@ use crate::truth::Segment;
 
 /// The number under which the command line is noted.
 pub(crate) const COMMAND_LINE: usize = 9;
+
+const CHECK_EVERY: Duration = Duration::from_secs(15);
 
 pub(crate) struct Operator {
     pub(crate) machine: Arc<Machine>,
@@ -82,6 +84,34 @@ impl Operator {
             tokio::time::sleep(luck.ms(3000, 14_000)).await;
             // Too early for a store that was put back: that is refused.
             self.clear(|_, age_ms| age_ms > 3000 && luck.chance(700)).await;
+        }
+    }
+
+    /// Asks the gateway's own promises now and then, as a daemon does each minute.
+    pub(crate) async fn keep_checking(&self) {
+        loop {
+            tokio::time::sleep(CHECK_EVERY).await;
+            self.check(Reach::Changes).await;
+        }
+    }
+
+    /// Where accounts trade in several currencies: what their limits hold is what it checks most.
+    pub(crate) async fn check(&self, reach: Reach) {
+        if !self.machine.plan.has_currencies {
+            return;
+        }
+        let report = self
+            .node()
+            .await
+            .store
+            .check_self(reach, self.machine.now())
+            .await;
+        for violation in report.iter().flat_map(|report| &report.violations) {
+            let what = format!(
+                "{}: {}: {}",
+                violation.promise, violation.subject, violation.facts
+            );
+            self.machine.log.note(None, What::PromiseBroken(what));
         }
     }
 

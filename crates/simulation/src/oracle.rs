@@ -13,6 +13,7 @@ use crate::venue::book::Order;
 
 mod ending;
 mod exposure;
+mod rates;
 mod sending;
 mod stores;
 mod switches;
@@ -60,6 +61,8 @@ pub const ORACLES: &[&str] = &[
     "latches",
     "halted",
     "halted-works",
+    "rates",
+    "self-check",
 ];
 
 /// Judges a world that came to its end.
@@ -67,6 +70,7 @@ pub(crate) fn judge(truth: &Truth) -> Vec<Violation> {
     let mut court = Court::new(truth);
     sending::judge(&mut court);
     exposure::judge(&mut court);
+    rates::judge(&mut court);
     switches::judge(&mut court);
     stores::judge(&mut court);
     ending::judge(&mut court);

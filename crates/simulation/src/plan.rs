@@ -18,6 +18,8 @@ pub(crate) struct Plan {
     /// Orders that are asked for.
     pub(crate) orders: usize,
     pub(crate) rates: Rates,
+    /// Whether accounts also trade what is paid for in euros and bitcoins.
+    pub(crate) has_currencies: bool,
     /// Whether an older copy of the store is put back once.
     pub(crate) is_put_back: bool,
     pub(crate) has_faults: bool,
@@ -74,6 +76,8 @@ impl Plan {
             daemons,
             orders: usize::try_from(random.between(200, 240)).unwrap_or(200),
             rates: rates(&random),
+            // Of its own: the others are as they were before there were any.
+            has_currencies: Random::stream(seed, "currencies").chance(333),
             is_put_back: random.chance(250),
             has_faults: true,
             begins: match random.below(10) {

@@ -300,15 +300,8 @@ impl MarketData for SimMarket {
 
     async fn quotes(&self, pairs: &[Pair]) -> Result<Vec<Quote>, ReadError> {
         self.ask(|state, now| {
-            let market = &state.market;
-            let quote = |pair: &Pair| Quote {
-                pair: pair.clone(),
-                bid: market.bid(pair),
-                ask: market.ask(pair),
-                last: market.bid(pair),
-                at: now,
-            };
-            pairs.iter().map(quote).collect()
+            let quotes = pairs.iter().filter_map(|pair| state.market.quote(pair, now));
+            quotes.collect()
         })
         .await
     }

@@ -18,13 +18,16 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use self::book::{Book, Order, Stood};
+use self::currencies::Currencies;
 use self::market::Market;
 use crate::clock::WorldTime;
 use crate::log::{Log, What};
+use crate::plan::Plan;
 use crate::random::Random;
 use crate::weather::Weather;
 
 pub(crate) mod book;
+pub(crate) mod currencies;
 pub(crate) mod market;
 
 /// What an exchange promises of the ids that we give orders; the classes of `docs/safety.md`.
@@ -129,13 +132,15 @@ impl Venue {
     pub(crate) fn new(
         broker: BrokerId,
         class: Class,
-        seed: u64,
+        plan: &Plan,
         time: WorldTime,
         log: Arc<Log>,
         weather: Arc<Weather>,
     ) -> Self {
-        let random = Random::stream(seed, &format!("venue {broker}"));
-        let market = Market::new(Random::stream(seed, &format!("market {broker}")));
+        let stream = |part: &str| Random::stream(plan.seed, &format!("{part} {broker}"));
+        let random = stream("venue");
+        let currencies = (plan.has_currencies).then(|| Currencies::new(stream("currencies")));
+        let market = Market::new(stream("market"), currencies);
         Self {
             broker,
             class,
@@ -154,22 +159,12 @@ impl Venue {
     }
 
     pub(crate) fn open_account(&self, account: AccountId) {
-        let opening = ["USD", "BTC", "ETH", "SOL"]
-            .iter()
-            .map(|asset| {
-                let total = if *asset == "USD" {
-                    dec!(100000)
-                } else {
-                    Decimal::ZERO
-                };
-                (asset.parse().unwrap(), total)
-            })
-            .collect();
+        let mut state = self.state();
         let book = Book {
-            opening,
+            opening: state.market.opening(),
             ..Book::default()
         };
-        self.state().books.insert(account, book);
+        state.books.insert(account, book);
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {

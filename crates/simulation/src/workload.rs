@@ -8,7 +8,7 @@ use bursar_execution::{
     Admission, Conditions as _, ConnectionState, GatewayError, Journal, JournalError, OrderIntent,
 };
 use bursar_model::{
-    AccountId, BrokerId, IntentId, OrderKind, OrderRequest, OrderSize, Price, Quantity, Rights, Side,
+    AccountId, BrokerId, IntentId, OrderKind, OrderRequest, OrderSize, Pair, Price, Quantity, Rights, Side,
     TimeInForce, Usd, UserId,
 };
 use bursar_permissions::Caller;
@@ -20,7 +20,7 @@ use crate::machine::locked;
 use crate::operator::Operator;
 use crate::process::{Ask, gateway};
 use crate::random::Random;
-use crate::venue::market::grid;
+use crate::venue::market::on_grid;
 
 pub(crate) struct Workload<'w> {
     operator: &'w Operator,
@@ -144,15 +144,15 @@ impl<'w> Workload<'w> {
     fn purchase(&self, account: &AccountId) -> OrderRequest {
         let venue = self.operator.machine.venue_of(account);
         let state = venue.state();
-        let pair = self.luck.pick(&state.market.pairs()).clone();
+        let pair = self.luck.pick(&state.market.traded()).clone();
         let usd = Usd::new(Decimal::from(self.luck.between(40, 1400)));
         let kind = match self.luck.below(10) {
             0..=4 => OrderKind::Market,
             5..=8 => OrderKind::Limit {
-                price: self.near(state.market.mid(&pair), 30),
+                price: self.bid_for(&pair, state.market.mid(&pair)),
             },
             _ => OrderKind::TakeProfit {
-                trigger: self.near(state.market.mid(&pair), 20),
+                trigger: self.near(&pair, state.market.mid(&pair), 20),
             },
         };
         let at_once = matches!(kind, OrderKind::Limit { .. }) && self.luck.chance(300);
@@ -185,10 +185,10 @@ impl<'w> Workload<'w> {
         let kind = match self.luck.below(10) {
             0..=4 => OrderKind::Market,
             5..=7 => OrderKind::Limit {
-                price: self.near(mid, 20),
+                price: self.near(&pair, mid, 20),
             },
             _ => OrderKind::StopLoss {
-                trigger: Price::new(grid(mid * dec!(0.995))).ok()?,
+                trigger: Price::new(on_grid(&pair, mid * dec!(0.995))).ok()?,
             },
         };
         Some(OrderRequest {
@@ -198,10 +198,18 @@ impl<'w> Workload<'w> {
         })
     }
 
+    /// Near the market; what is not paid for in dollars often so far below that it works for long.
+    fn bid_for(&self, pair: &Pair, mid: Decimal) -> Price {
+        if !pair.quote().is_usd() && self.luck.chance(700) {
+            return self.near(pair, mid * dec!(0.97), 200);
+        }
+        self.near(pair, mid, 30)
+    }
+
     /// Within so many ten-thousandths.
-    fn near(&self, price: Decimal, most: u64) -> Price {
+    fn near(&self, pair: &Pair, price: Decimal, most: u64) -> Price {
         let off = Decimal::from(self.luck.between(0, most * 2)) - Decimal::from(most);
-        Price::new(grid(price * (Decimal::ONE + off * dec!(0.0001)))).unwrap()
+        Price::new(on_grid(pair, price * (Decimal::ONE + off * dec!(0.0001)))).unwrap()
     }
 
     /// Asks; a caller that hears nothing asks again with the same key, if it has one.

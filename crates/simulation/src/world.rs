@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bursar_auth::{AccountType, Directory, NewAccount, NewUser, UserChange};
 use bursar_controls::Policy;
-use bursar_execution::{Approvals as _, Conditions, Intent, Journal, Reports, UserDay};
+use bursar_execution::{Approvals as _, Conditions, Intent, Journal, Reach, Reports, UserDay};
 use bursar_model::{AccountMode, AccountRole, IntentState, Tier, Usd, UserId};
 use bursar_store_sqlite::SqliteStore;
 use futures_util::future::{BoxFuture, FutureExt};
@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::defect::Defect;
 use crate::faults::{Faults, usual};
+use crate::leaps::Leaps;
 use crate::log::{Event, What};
 use crate::machine::Machine;
 use crate::operator::Operator;
@@ -101,14 +102,8 @@ async fn found(machine: &Arc<Machine>) {
         &act,
     )
     .unwrap();
-    let policy = Policy {
-        max_order: Usd::new(dec!(2000)),
-        max_entries_per_day: 1000,
-        max_open_orders: 12,
-        ..Policy::default()
-    };
     machine.backups.prepare(&store, &act).await;
-    store.set_policy(&policy, &act).await.unwrap();
+    store.set_policy(&policy(&machine.plan), &act).await.unwrap();
     // The operator of a world has nobody to ask.
     store.set_works_alone(true, &act).await.unwrap();
     for user in &machine.plan.users {
@@ -140,6 +135,28 @@ async fn found(machine: &Arc<Machine>) {
     }
 }
 
+/// What nobody may exceed. Where much is bought for euros and bitcoins, what an account and its owner hold and
+/// buy is limited so that it is met.
+pub(crate) fn policy(plan: &Plan) -> Policy {
+    let usual = Policy {
+        max_order: Usd::new(dec!(2000)),
+        max_entries_per_day: 1000,
+        max_open_orders: 12,
+        ..Policy::default()
+    };
+    if !plan.has_currencies {
+        return usual;
+    }
+    let limit = |dollars| Some(Usd::new(dollars));
+    Policy {
+        max_account_exposure: limit(dec!(3500)),
+        max_user_exposure: limit(dec!(6000)),
+        max_account_turnover: limit(dec!(15000)),
+        max_user_turnover: limit(dec!(25000)),
+        ..usual
+    }
+}
+
 async fn story(
     machine: &Arc<Machine>,
     operator: &Operator,
@@ -149,13 +166,17 @@ async fn story(
     operator.all_connected(Duration::from_secs(30)).await;
     let workload = Workload::new(operator, doors);
     let faults = Faults::new(operator);
+    let leaps = Leaps::new(machine);
     tokio::select! {
         biased; // orders first, then what goes wrong with them
         () = workload.run() => {}
         () = faults.run(&lives) => {}
         () = operator.keep_clearing() => {}
+        () = leaps.run() => {}
+        () = operator.keep_checking() => {}
     }
     calm_down(machine, operator).await;
+    operator.check(Reach::Everything).await;
     let mut lives: Vec<Segment> = lives.into_inner();
     lives.push(Segment::read(&operator.node().await.store).await);
     let head = lives

@@ -117,6 +117,10 @@ fn within_limits(court: &mut Court<'_>) {
         let Some((intent, sizing)) = known.and_then(|intent| Some((intent, intent.sizing.as_ref()?))) else {
             continue;
         };
+        // The others need a rate: see there.
+        if !sizing.terms.pair.quote().is_usd() {
+            continue;
+        }
         let (account, pair) = (intent.account.clone(), sizing.terms.pair.clone());
         match &event.what {
             What::Dispatched { side: Side::Buy, .. } | What::Accepted { .. }
