@@ -41,6 +41,8 @@ pub enum Defect {
     OneSweepHalts,
     /// A day ends when this machine's clock says so, whatever the exchanges' say.
     OwnClockAlone,
+    /// A purchase that a rate made dearer is not asked for room: it stays, whatever its limits say.
+    DearerStays,
 }
 
 impl Defect {
@@ -57,6 +59,7 @@ impl Defect {
             Self::TimeoutIsNotSent => &["I1", "I2", "I8"],
             Self::OneSweepHalts => &["halted"],
             Self::OwnClockAlone => &["I13"],
+            Self::DearerStays => &["rates"],
         }
     }
 

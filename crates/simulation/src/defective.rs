@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use bursar_controls::LimitKind;
+use bursar_controls::{Latch, LimitKind, Policy};
 use bursar_execution::{
     Attempt, Conditions, Dispatch, HaltEvidence, Halting, Intent, Journal, JournalError, Listing, Reports,
 };
-use bursar_model::{AccountId, IntentId, IntentState, LatchId, Usd, UserId};
+use bursar_model::{AccountId, BrokerId, IntentId, IntentState, LatchId, Quote, Usd, UserId};
 use bursar_permissions::UserPermissions;
 use bursar_store_sqlite::SqliteStore;
 use jiff::Timestamp;
+use rust_decimal::dec;
 
 use crate::defect::Defect;
 use crate::machine::locked;
@@ -190,6 +191,39 @@ impl Wrong {
             .await
             .ok()?;
         Some((user.clone(), before))
+    }
+
+    /// Nothing that the prices bring about finds a limit; what it costs is held all the same.
+    pub(crate) async fn put_quotes_without_limits(
+        &self,
+        node: &Node,
+        broker: &BrokerId,
+        quotes: &[Quote],
+    ) -> Result<Vec<Latch>, JournalError> {
+        let act = node.machine.act();
+        let policy = node.store.policy().await?;
+        let without = Policy {
+            max_account_exposure: None,
+            max_user_exposure: None,
+            max_account_turnover: None,
+            max_user_turnover: None,
+            ..policy.clone()
+        };
+        let mut before = Vec::new();
+        for user in &node.machine.plan.users {
+            let permissions = node.store.permissions(user).await?;
+            let mut lifted = permissions.clone();
+            lifted.limits.max_position = Usd::new(dec!(1_000_000));
+            before.push((user, permissions));
+            drop(node.store.set_permissions(user, &lifted, &act).await);
+        }
+        drop(node.store.set_policy(&without, &act).await);
+        let put = node.store.put_quotes(broker, quotes).await;
+        drop(node.store.set_policy(&policy, &act).await);
+        for (user, permissions) in before {
+            drop(node.store.set_permissions(user, &permissions, &act).await);
+        }
+        put
     }
 
     pub(crate) async fn lower_limits(&self, node: &Node, lifted: Lifted) {

@@ -77,7 +77,8 @@ impl Plan {
             orders: usize::try_from(random.between(200, 240)).unwrap_or(200),
             rates: rates(&random),
             // Of its own: the others are as they were before there were any.
-            has_currencies: Random::stream(seed, "currencies").chance(333),
+            has_currencies: defect == Some(Defect::DearerStays)
+                || Random::stream(seed, "currencies").chance(333),
             is_put_back: random.chance(250),
             has_faults: true,
             begins: match random.below(10) {
