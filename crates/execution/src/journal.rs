@@ -113,14 +113,15 @@ pub enum Outcome {
 #[async_trait]
 pub trait Journal: Send + Sync {
     /// Decides on an order and records the decision, its reservations and its audit record. Reads
-    /// limits, permissions and switches inside the transaction.
+    /// limits, permissions and switches inside the transaction, and the clock: prices are as old as they are
+    /// when it is decided, not as they were at `now`, when it was asked.
     async fn admit(&self, proposal: Proposal, now: Timestamp) -> Result<Admission, JournalError>;
 
     /// What [`admit`](Self::admit) would say now. Records nothing.
     async fn preview(&self, proposal: &Proposal, now: Timestamp) -> Result<Preview, JournalError>;
 
     /// Looks at everything again and records that the order is about to be sent; or ends it: too old,
-    /// no longer allowed, or an account that only shadows.
+    /// no longer allowed, or an account that only shadows. Reads the clock as [`admit`](Self::admit) does.
     async fn dispatch(
         &self,
         intent: IntentId,

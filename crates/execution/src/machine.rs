@@ -176,7 +176,8 @@ pub const POINTS: &[Point] = &[
     },
     Point {
         name: "P3",
-        what: "the key is opened, the request signed, the clock compared with the acceptance bound",
+        what: "the key is opened, the request signed, the clock compared with the acceptance bound and with how long \
+               the order is good",
         promise: "too late means T7b: nothing left",
     },
     Point {

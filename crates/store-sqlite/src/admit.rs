@@ -22,10 +22,15 @@ use crate::values::{Text, json};
 use crate::writer::Tx;
 use crate::{days, facts, outbox, reservations};
 
-pub(crate) fn admit(tx: &Tx<'_>, proposal: &Proposal, now: Timestamp) -> Result<Admission, JournalError> {
+pub(crate) fn admit(
+    tx: &Tx<'_>,
+    proposal: &Proposal,
+    asked_at: Timestamp,
+) -> Result<Admission, JournalError> {
     if let Some(known) = repeated(tx, proposal)? {
         return Ok(Admission::Repeated(known));
     }
+    let now = at_its_turn(tx, asked_at);
     let day = days::roll(tx, now)?;
     let stops = &tx.environment.stops;
     let facts = facts::load(
@@ -45,6 +50,12 @@ pub(crate) fn admit(tx: &Tx<'_>, proposal: &Proposal, now: Timestamp) -> Result<
         }
     };
     Ok(record(tx, proposal, judged, &facts, day, now)?)
+}
+
+/// The moment by which the age of an order and of prices is judged. Whoever asked may have waited for other writers
+/// since, and everything has grown older; a clock that was set back meanwhile makes nothing younger.
+fn at_its_turn(tx: &Tx<'_>, asked_at: Timestamp) -> Timestamp {
+    tx.environment.clock.now().max(asked_at)
 }
 
 /// The intent that the same caller named by the same key, or that bears the same id.
@@ -290,8 +301,9 @@ pub(crate) fn dispatch(
     tx: &Tx<'_>,
     id: IntentId,
     attempt: &Attempt,
-    now: Timestamp,
+    asked_at: Timestamp,
 ) -> Result<Dispatch, JournalError> {
+    let now = at_its_turn(tx, asked_at);
     let mut stored = intents::get(tx, id)?;
     if stored.intent.state.is_terminal() {
         return Ok(Dispatch::Over(Box::new(stored.intent)));

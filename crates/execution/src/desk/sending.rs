@@ -174,14 +174,17 @@ impl Desk {
         Ok(())
     }
 
-    /// The last look before an order is written: at the deadline, and at the switches in memory. What
-    /// counts was read in the transaction that recorded the attempt.
+    /// The last look before an order is written: at the deadline, at how long it was good for, and at the
+    /// switches in memory. What counts was read in the transaction that recorded the attempt.
     fn still_wanted(&self, intent: &Intent, bound: Timestamp) -> StillWanted {
         let (clock, stops) = (Arc::clone(&self.venue_clock), Arc::clone(&self.parts.stops));
-        let intent = intent.clone();
+        let (intent, ours) = (intent.clone(), Arc::clone(&self.parts.clock));
         StillWanted::asking(move || {
             if clock.now() >= earlier(bound, WRITE_MARGIN) {
                 return Err("it took longer until it could be sent than the venue may take".to_owned());
+            }
+            if ours.now() > intent.valid_until {
+                return Err(format!("was good until {}", intent.valid_until));
             }
             stops.objection(&intent).map_or(Ok(()), Err)
         })

@@ -224,6 +224,25 @@ async fn an_order_whose_record_took_too_long_is_not_sent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_order_that_grew_too_old_while_it_was_recorded_is_not_sent() {
+    let world = world();
+    let slow = Answer::Hang(Duration::from_secs(3));
+    world.venue.book().answers.extend([slow, Answer::Fill]);
+    world.start().await;
+
+    world.store.admit_now(patient(buy("100")));
+    // Good for five seconds, of which it waits three behind the other and three until it is recorded.
+    let brief = world.store.admit_now(buy("120"));
+    world.pass(1).await;
+    world.store.rows().commit_takes = Duration::from_secs(3);
+    world.pass(20).await;
+
+    assert_eq!(world.store.state(brief), IntentState::Expired);
+    assert_eq!(world.venue.placed().len(), 1);
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn i4_a_switch_that_is_on_is_seen_before_every_order() {
     let world = world();
     world

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use bursar_auth::{Directory, DirectoryError, NewUser};
 use bursar_broker::NonceFloor;
 use bursar_controls::{LimitKind, Policy};
-use bursar_execution::{Admission, Journal, Reports};
-use bursar_model::{CredentialId, Tier};
+use bursar_execution::{Admission, Dispatch, Journal, Reports};
+use bursar_model::{CredentialId, IntentState, Tier};
+use jiff::SignedDuration;
 use rusqlite::Connection;
 use rust_decimal::Decimal;
 use tokio::sync::Barrier;
 
-use crate::support::trading::{account, buy, decimal, limits, proposal, ready, wide};
+use crate::support::trading::{account, attempt, buy, decimal, limits, proposal, ready, wide};
 use crate::support::{actions, world};
 
 /// Sends `count` orders at once through two handles, and counts the admitted.
@@ -197,4 +198,73 @@ async fn a_lock_held_by_another_program_is_waited_for() {
 
     waiting.await.unwrap().unwrap();
     assert_eq!(world.store.checkpoint(&account()).await.unwrap(), Some(now));
+}
+
+/// Waits behind another program that holds the lock, while `passes` goes by.
+async fn behind_another_program<T: Send + 'static>(
+    world: &crate::support::World,
+    passes: SignedDuration,
+    asked: impl Future<Output = T> + Send + 'static,
+) -> T {
+    let other = Connection::open(world.path()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let waiting = tokio::spawn(asked);
+    world.clock.set(world.now() + passes);
+    other.execute_batch("COMMIT").unwrap();
+    waiting.await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_order_is_as_old_as_it_is_when_its_turn_comes_and_not_when_it_was_picked() {
+    let world = ready().await;
+    let intent = world.approved(buy("1", "BTC-USD", "100")).await;
+    let short_of_the_end = intent.valid_until - SignedDuration::from_millis(100);
+    world.clock.set(short_of_the_end);
+
+    let (store, id, attempt) = (world.store.clone(), intent.id, attempt(&world));
+    let dispatched = behind_another_program(&world, SignedDuration::from_millis(2_500), async move {
+        store.dispatch(id, attempt, short_of_the_end).await.unwrap()
+    })
+    .await;
+
+    assert!(
+        matches!(&dispatched, Dispatch::Over(over) if over.state == IntentState::Expired),
+        "{dispatched:?}"
+    );
+    assert_eq!(world.store.reservations(None).await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn i18_a_price_is_as_old_as_it_is_when_it_is_decided_and_not_when_it_was_asked() {
+    let world = ready().await;
+    let almost_old = world.now() + SignedDuration::from_millis(Policy::default().reference_max_age_ms);
+    world.clock.set(almost_old);
+    assert!(matches!(
+        world.admit(buy("1", "BTC-USD", "100")).await,
+        Admission::Approved(_)
+    ));
+
+    let (store, proposal) = (world.store.clone(), world.proposal(buy("2", "BTC-USD", "100")));
+    let admitted = behind_another_program(&world, SignedDuration::from_millis(2_500), async move {
+        store.admit(proposal, almost_old).await.unwrap()
+    })
+    .await;
+
+    let denied = admitted.intent();
+    assert_eq!(denied.state, IntentState::Denied);
+    assert!(denied.cause.contains("reference-price"), "{}", denied.cause);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_meanwhile_makes_nothing_younger() {
+    let world = ready().await;
+    let intent = world.approved(buy("1", "BTC-USD", "100")).await;
+    let picked_at = intent.valid_until + SignedDuration::from_millis(1);
+
+    let dispatched = (world.store)
+        .dispatch(intent.id, attempt(&world), picked_at)
+        .await
+        .unwrap();
+
+    assert!(matches!(dispatched, Dispatch::Over(over) if over.state == IntentState::Expired));
 }
