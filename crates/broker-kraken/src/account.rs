@@ -313,7 +313,29 @@ impl Kraken {
             Lane::Write => transport.write(request).await,
         };
         reach(if reply.is_ok() { "answered" } else { "unanswered" });
+        if let Ok(reply) = &reply {
+            self.heed_number(reply).await;
+        }
         reply.map_err(NoAnswer::Transport)
+    }
+
+    /// Numbers that are refused again and again leap. The answer stands, whatever comes of that.
+    async fn heed_number(&self, reply: &Reply) {
+        match envelope::took_number(reply) {
+            Some(true) => self.numbers.taken(),
+            Some(false) => match self.numbers.refused().await {
+                Ok(Some(ahead)) => tracing::warn!(
+                    account = %self.settings.account,
+                    ahead_s = ahead.as_secs(),
+                    "Kraken has seen greater request numbers of this key than are kept here; they go on so far ahead of the clock. A store that was put back explains it, or another program that uses the key"
+                ),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(account = %self.settings.account, %error, "request numbers are refused and cannot be raised");
+                }
+            },
+            None => {}
+        }
     }
 }
 

@@ -299,6 +299,11 @@ pub(crate) fn judge(errors: &[String], venue_now: Timestamp) -> Finding {
     }
 }
 
+/// Whether the text refuses the number of a request.
+pub(crate) fn is_of_number(text: &str) -> bool {
+    find(text).class == ErrorClass::Nonce
+}
+
 /// The longest row that begins `text` and ends where it ends or at a colon.
 fn find(text: &str) -> Row {
     let text = normalised(text);

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use crate::catalogue::{Finding, OnCancel, OnPlace, OnRead, judge};
+use crate::catalogue::{Finding, OnCancel, OnPlace, OnRead, is_of_number, judge};
 use crate::text::on_one_line;
 use crate::transport::{NoReply, Reply};
 
@@ -49,6 +49,16 @@ pub(crate) fn open(reply: &Reply) -> Answer {
         }
         (status, _) => odd(ErrorClass::Ambiguous, format!("HTTP status {status}")),
     }
+}
+
+/// Whether the exchange took the number of the request; `None` where the answer does not tell.
+pub(crate) fn took_number(reply: &Reply) -> Option<bool> {
+    let envelope: Envelope = serde_json::from_slice(&reply.body).ok()?;
+    let mut errors = envelope.error.iter().filter(|text| !is_warning(text)).peekable();
+    if errors.peek().is_none() {
+        return (reply.status == 200).then_some(true);
+    }
+    errors.any(|text| is_of_number(text)).then_some(false)
 }
 
 fn unwrap(envelope: Envelope) -> Answer {

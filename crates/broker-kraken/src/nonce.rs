@@ -2,12 +2,24 @@
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bursar_broker::{NonceFloor, NonceFloorError};
 use bursar_model::{Clock, CredentialId};
 
 /// Thirty seconds of nanoseconds: how far ahead of the clock a block ends.
 const BLOCK: u64 = 30_000_000_000;
+
+/// A single refusal is a request that was overtaken, or delivered twice. From so many in a row on, the exchange has
+/// seen greater numbers than are kept here.
+const TELLING: u32 = 2;
+/// How far ahead of the clock the first leap goes: ten minutes.
+const FIRST_LEAP: u64 = 600_000_000_000;
+/// How many times as far each further one goes, so that an hour takes two and a year six: Kraken locks out who is
+/// refused too often.
+const GROWTH: u64 = 10;
+/// How far ahead of the clock a leap goes at most: a year.
+const FARTHEST: u64 = 365 * 24 * 3_600 * 1_000_000_000;
 
 /// Gives out the numbers of one key, growing whoever asks. They also have to leave in that order: the
 /// holder of the key's gate asks, and sends before another does.
@@ -24,6 +36,8 @@ struct State {
     next: u64,
     /// The end of the reserved block: numbers below it are safely stored as used.
     end: u64,
+    /// How many numbers were refused since the last that was taken.
+    refused: u32,
 }
 
 impl Numbers {
@@ -39,7 +53,7 @@ impl Numbers {
     /// The next number; it is in a block that is stored already.
     pub(crate) async fn next(&self) -> Result<u64, NonceFloorError> {
         loop {
-            let now = u64::try_from(self.clock.now().as_nanosecond()).unwrap_or(0);
+            let now = self.now();
             if let Some(number) = self.take(now) {
                 return Ok(number);
             }
@@ -71,6 +85,36 @@ impl Numbers {
     pub(crate) fn raise_above(&self, seen: u64) {
         let mut state = self.locked();
         state.next = state.next.max(seen.saturating_add(1));
+    }
+
+    /// The exchange took the last number.
+    pub(crate) fn taken(&self) {
+        self.locked().refused = 0;
+    }
+
+    /// The exchange refused the last number as too small. A store that was put back does not know what a clock that
+    /// was ahead has used, and the exchange tells nobody whose numbers are too small what it has seen: so numbers leap,
+    /// farther each time. They only have to grow, and what is left out costs nothing. Returns how far ahead of the
+    /// clock they go on when they leapt; that is stored, as everything that is used.
+    pub(crate) async fn refused(&self) -> Result<Option<Duration>, NonceFloorError> {
+        let now = self.now();
+        let ahead = {
+            let mut state = self.locked();
+            state.refused = state.refused.saturating_add(1);
+            let ahead = state.next.saturating_sub(now);
+            if state.refused < TELLING || ahead >= FARTHEST {
+                return Ok(None);
+            }
+            ahead.saturating_mul(GROWTH).clamp(FIRST_LEAP, FARTHEST)
+        };
+        let first = now.saturating_add(ahead);
+        let block = self.floor.reserve(self.credential, first, first).await?;
+        self.go_on_in(&block);
+        Ok(Some(Duration::from_nanos(ahead)))
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.clock.now().as_nanosecond()).unwrap_or(0)
     }
 
     fn take(&self, now: u64) -> Option<u64> {
@@ -165,6 +209,97 @@ mod tests {
 
         assert!(numbers.next().await.unwrap() > seen);
         assert!(floors.stored() > seen);
+    }
+
+    /// Refuses what is not greater than what it has seen, until that is passed; tells how many it refused.
+    async fn refusals(numbers: &Numbers, seen: u64) -> u32 {
+        let mut refused = 0;
+        while numbers.next().await.unwrap() <= seen {
+            numbers.refused().await.unwrap();
+            refused += 1;
+            assert!(refused < 20, "locked out");
+        }
+        numbers.taken();
+        refused
+    }
+
+    const HOUR: u64 = 3_600_000_000_000;
+
+    #[tokio::test]
+    async fn i12_a_key_whose_numbers_are_not_known_any_more_passes_them_after_a_few_refusals() {
+        let (floors, clock) = (
+            Arc::new(KeptFloors::default()),
+            Arc::new(SetClock::at(1_772_000_000)),
+        );
+        let now = u64::try_from(clock.now().as_nanosecond()).unwrap();
+        let numbers = numbers(&floors, &clock);
+
+        assert_eq!(refusals(&numbers, now + HOUR).await, 3);
+        assert_eq!(refusals(&numbers, now + 300 * 24 * HOUR).await, 5);
+        assert!(floors.stored() > now + 300 * 24 * HOUR);
+    }
+
+    /// A connection is made anew after each that failed, and the process may end after any refusal.
+    #[tokio::test]
+    async fn i12_a_leap_outlives_the_process() {
+        let (floors, clock) = (
+            Arc::new(KeptFloors::default()),
+            Arc::new(SetClock::at(1_772_000_000)),
+        );
+        let now = u64::try_from(clock.now().as_nanosecond()).unwrap();
+        let mut processes = 0;
+        loop {
+            let numbers = numbers(&floors, &clock);
+            let (first, second) = (numbers.next().await.unwrap(), {
+                numbers.refused().await.unwrap();
+                numbers.next().await.unwrap()
+            });
+            if second > now + HOUR {
+                break;
+            }
+            assert!(first < second);
+            numbers.refused().await.unwrap();
+            processes += 1;
+            assert!(processes < 10, "no process goes on where the last one leapt to");
+        }
+        assert_eq!(processes, 2);
+    }
+
+    #[tokio::test]
+    async fn single_refusals_are_no_reason_to_leap() {
+        let (floors, clock) = (
+            Arc::new(KeptFloors::default()),
+            Arc::new(SetClock::at(1_772_000_000)),
+        );
+        let now = u64::try_from(clock.now().as_nanosecond()).unwrap();
+        let numbers = numbers(&floors, &clock);
+        for _ in 0..1000 {
+            numbers.next().await.unwrap();
+            assert_eq!(numbers.refused().await.unwrap(), None);
+            numbers.next().await.unwrap();
+            numbers.taken();
+        }
+
+        assert!(floors.stored() <= now + BLOCK);
+    }
+
+    #[tokio::test]
+    async fn i20_numbers_that_are_refused_for_ever_stay_within_a_year_of_the_clock() {
+        let (floors, clock) = (
+            Arc::new(KeptFloors::default()),
+            Arc::new(SetClock::at(1_772_000_000)),
+        );
+        let now = u64::try_from(clock.now().as_nanosecond()).unwrap();
+        let numbers = numbers(&floors, &clock);
+        let mut last = 0;
+        for _ in 0..5_000 {
+            let number = numbers.next().await.unwrap();
+            assert!(number > last);
+            last = number;
+            numbers.refused().await.unwrap();
+        }
+
+        assert!(floors.stored() < now + FARTHEST + BLOCK);
     }
 
     /// A store that takes its time.

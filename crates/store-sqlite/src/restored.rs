@@ -20,7 +20,8 @@ use crate::writer::Tx;
 use crate::{approvals, directory, intents, nonces, reconciliations};
 
 /// How far ahead of the clock request numbers may have been given out that the copy knows nothing of:
-/// twice as far as the block of an adapter ends, which is bound to the clock however often it begins anew.
+/// twice as far as the block of an adapter ends, which is bound to the clock however often it begins anew. What a clock
+/// used that was ahead lies beyond: the adapter finds it out by what is refused, and leaps.
 const NUMBERS_AHEAD: SignedDuration = SignedDuration::from_secs(60);
 
 impl SqliteStore {

@@ -411,6 +411,30 @@ async fn a_refused_number_is_replaced_once_for_a_reading() {
     assert!(calls[0].nonce() < calls[1].nonce());
 }
 
+/// A store was put back that knows nothing of the numbers a clock used that was an hour ahead.
+#[tokio::test]
+async fn i12_a_key_that_has_used_greater_numbers_than_are_kept_is_not_locked_out() {
+    const SEEN: u64 = (1_772_000_000 + 3_600) * 1_000_000_000;
+    let world = World::new(|call| {
+        let taken = call.path.starts_with("/0/private/") && call.nonce() > SEEN;
+        match call.path.as_str() {
+            "/0/private/BalanceEx" if taken => Some((200, ok("{}"))),
+            "/0/private/CancelOrder" if taken => Some((200, ok(r#"{"count":1}"#))),
+            path if path.starts_with("/0/private/") => Some((200, error("EAPI:Invalid nonce"))),
+            _ => None,
+        }
+    })
+    .await;
+    let id: ClientOrderId = ID.parse().unwrap();
+
+    for _ in 0..3 {
+        assert!(world.kraken.cancel(&id).await.is_err());
+    }
+
+    assert!(world.kraken.cancel(&id).await.is_ok());
+    assert!(world.kraken.balances().await.is_ok());
+}
+
 #[tokio::test]
 async fn after_too_many_readings_the_next_waits_here_and_not_there() {
     let world = World::new(|call| {
