@@ -33,7 +33,7 @@ use crate::{
 mod memory;
 mod sale;
 
-/// How often a position is offered while one switch is on, before a person is asked for help.
+/// How often a position is offered after a switch was turned on, before a person is asked for help.
 pub const FLATTEN_TRIES: usize = 5;
 
 /// A store that changes all the time does not make the flattener spin.
@@ -127,11 +127,11 @@ impl Flattener {
                         .covers(account.id(), account.owner(), account.broker())
                 })
                 .collect();
-            // The oldest counts: a second switch over the same account is no reason to try more often.
-            let Some(oldest) = covering.first().filter(|_| account.is_open()) else {
+            // The newest counts: whoever turns one on beside another asks for more tries.
+            let Some(newest) = covering.last().filter(|_| account.is_open()) else {
                 continue;
             };
-            if self.close_account(oldest, &account, memory).await? == Progress::Unfinished {
+            if self.close_account(newest, &account, memory).await? == Progress::Unfinished {
                 unfinished.extend(covering.iter().map(|latch| latch.id));
             }
         }
@@ -363,7 +363,7 @@ impl Task<'_> {
                 pair = %self.position.pair,
                 left = %self.position.quantity,
                 tries = FLATTEN_TRIES,
-                "gave up closing the position: release the switch and sell it with `bursar order place`, or turn the switch on again for {FLATTEN_TRIES} more tries"
+                "gave up closing the position: turn the switch on once more for {FLATTEN_TRIES} more tries, or release it and sell with `bursar order place`"
             );
         }
         false

@@ -176,7 +176,7 @@ async fn g3_what_is_not_filled_is_offered_again_at_a_new_price() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn g3_after_five_tries_it_asks_for_help_and_a_new_switch_gives_five_more() {
+async fn g3_after_five_tries_it_asks_for_help_and_each_further_switch_gives_five_more() {
     let (log, _logging) = Log::catch();
     let world = holding_world().await;
     let task = flattener(&world, 1);
@@ -188,16 +188,27 @@ async fn g3_after_five_tries_it_asks_for_help_and_a_new_switch_gives_five_more()
     assert_eq!(log.count("gave up closing the position"), 1);
     assert_eq!(log.count("flat: nothing is left"), 0);
 
-    // Neither a restart nor a second switch over the same account is a reason to go on.
+    // A restart is no reason to go on.
     kill(task).await;
     let task = flattener(&world, 2);
-    trip(&world, LatchMode::Flatten, "account:kraken-ilves").await;
     world.pass(600).await;
     assert_eq!(world.store.closing().len(), FLATTEN_TRIES);
 
-    world.store.release(first.id, &act()).await.unwrap();
+    // What the log said: once more, while the first is still on.
+    let second = trip(&world, LatchMode::Flatten, "global").await;
     world.pass(600).await;
     assert_eq!(world.store.closing().len(), 2 * FLATTEN_TRIES);
+    let third = trip(&world, LatchMode::Flatten, "account:kraken-ilves").await;
+    world.pass(600).await;
+    assert_eq!(world.store.closing().len(), 3 * FLATTEN_TRIES);
+
+    // A release gives none, whichever is released.
+    for released in [third, first] {
+        world.store.release(released.id, &act()).await.unwrap();
+        world.pass(600).await;
+    }
+    assert_eq!(world.store.closing().len(), 3 * FLATTEN_TRIES);
+    world.store.release(second.id, &act()).await.unwrap();
     assert_eq!(left(&world), HELD);
     kill(task).await;
     world.end().await;
@@ -501,8 +512,7 @@ async fn live_through(answers: Vec<Answer>, events: Vec<Event>) {
     let mut tasks = vec![flattener(&world, 0)];
     trip(&world, LatchMode::Flatten, "global").await;
     let mut seed = 0;
-    // Two that run at once may each believe that one try is left.
-    let mut spare = 0;
+    let (mut switches, mut seconds) = (1, 0);
     for event in events {
         seed += 1;
         match event {
@@ -521,18 +531,20 @@ async fn live_through(answers: Vec<Answer>, events: Vec<Event>) {
                 tasks.push(flattener(&world, seed));
             }
             Event::Second => {
-                spare += 1;
+                // Two that run at once may each believe that one try is left, of each switch.
+                seconds += 1;
                 tasks.push(flattener(&world, seed));
             }
             Event::AnotherSwitch => {
+                switches += 1;
                 trip(&world, LatchMode::Flatten, "account:kraken-ilves").await;
             }
         }
-        check(&world, FLATTEN_TRIES + spare);
+        check(&world, switches * (FLATTEN_TRIES + seconds));
     }
     for _ in 0..60 {
         world.pass(20).await;
-        check(&world, FLATTEN_TRIES + spare);
+        check(&world, switches * (FLATTEN_TRIES + seconds));
     }
     // In the end nothing is under way, and the position is closed or five tries were made.
     let closing = world.store.closing();
