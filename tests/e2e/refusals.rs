@@ -1,4 +1,4 @@
-//! The exchange says no, in words that prove it: the order is rejected, and nothing is looked for.
+//! The exchange says no. In words that prove it, the order is rejected and nothing is looked for.
 
 use bursar_broker::ErrorClass;
 use bursar_model::IntentState;
@@ -40,21 +40,27 @@ async fn an_exchange_that_throttles_is_left_alone_as_long_as_it_asks() {
     let (_time, stage) = story().await;
     let throttled = FaultRule::once(FaultKind::Throttled, "AddOrder").with_delay_ms(12_000);
     stage.fault(throttled.for_customer(CUSTOMER));
-    let refused = stage
-        .order_until(ACCOUNT, bid("0.01", "50000"), IntentState::Rejected)
+    let doubtful = stage
+        .order_until(ACCOUNT, bid("0.01", "50000"), IntentState::Unknown)
         .await;
 
-    let next = stage
-        .order_until(ACCOUNT, bid("0.01", "50001"), IntentState::Open)
-        .await;
+    // In another pair: where one is unknown, nothing more is bought.
+    let elsewhere = bursar_model::OrderRequest {
+        pair: "ETH-USD".parse().unwrap(),
+        ..bid("0.1", "1000")
+    };
+    let next = stage.order_until(ACCOUNT, elsewhere, IntentState::Open).await;
 
     assert!(
-        refused.cause.starts_with("EService:Throttled"),
+        doubtful.cause.contains("EService:Throttled"),
         "{}",
-        refused.cause
+        doubtful.cause
     );
-    let waited = next.dispatched_at.unwrap().duration_since(refused.updated_at);
+    let waited = next.dispatched_at.unwrap().duration_since(doubtful.updated_at);
     assert!(waited >= SignedDuration::from_secs(10), "{waited}");
+    // It was not there: a copy of it could have been.
+    stage.until_state(doubtful.id, IntentState::Absent).await;
+    assert_eq!(stage.orders_of(CUSTOMER).len(), 1);
     stage.close().await;
 }
 

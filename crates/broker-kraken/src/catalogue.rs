@@ -117,6 +117,17 @@ const fn limit(text: &'static str, wait_s: u64) -> Row {
     }
 }
 
+/// Too many requests, said before the number of the request is looked at. Not executed if these bytes were sent once;
+/// of two copies the second may be one too many while the first was accepted in silence. So for an order it proves
+/// nothing. A limit of the matching engine does: a second copy does not get past its number there.
+const fn limit_at_the_edge(text: &'static str, wait_s: u64) -> Row {
+    Row {
+        severity: Severity::Ambiguous,
+        place: OnPlace::Unknown,
+        ..limit(text, wait_s)
+    }
+}
+
 /// The exchange or the market takes only some orders just now.
 const fn mode(text: &'static str) -> Row {
     Row {
@@ -179,17 +190,17 @@ pub(crate) const ROWS: &[Row] = &[
         ..authority("EAccount:Invalid permissions")
     },
     // Limits.
-    limit("EAPI:Rate limit exceeded", 15),
-    limit("EAuth:Rate limit exceeded", 30),
-    limit("EAuth:Too many requests", 30),
-    limit("EGeneral:Too many requests", 30),
-    limit("EGeneral:Temporary lockout", 900),
+    limit_at_the_edge("EAPI:Rate limit exceeded", 15),
+    limit_at_the_edge("EAuth:Rate limit exceeded", 30),
+    limit_at_the_edge("EAuth:Too many requests", 30),
+    limit_at_the_edge("EGeneral:Too many requests", 30),
+    limit_at_the_edge("EGeneral:Temporary lockout", 900),
     limit("EOrder:Rate limit exceeded", 5),
     limit("EOrder:Domain rate limit exceeded", 5),
     limit("EOrder:Orders limit exceeded", 5),
     limit("EOrder:Scheduled orders limit exceeded", 5),
     // Names the moment until which to wait.
-    limit("EService:Throttled", 5),
+    limit_at_the_edge("EService:Throttled", 5),
     // What cannot be told.
     ambiguous("EGeneral:Internal error"),
     ambiguous("EDatabase:Internal error"),
@@ -364,16 +375,16 @@ EOrder:Trading agreement required | auth | refused | refused | refused | 0
 ETrade:Locked | auth | refused | refused | refused | 0
 ETrade:User Locked | auth | refused | refused | refused | 0
 EAccount:Invalid permissions | business | refused | refused | refused | 0
-EAPI:Rate limit exceeded | rate | throttled | again | again | 15
-EAuth:Rate limit exceeded | rate | throttled | again | again | 30
-EAuth:Too many requests | rate | throttled | again | again | 30
-EGeneral:Too many requests | rate | throttled | again | again | 30
-EGeneral:Temporary lockout | rate | throttled | again | again | 900
+EAPI:Rate limit exceeded | rate | unknown | again | again | 15
+EAuth:Rate limit exceeded | rate | unknown | again | again | 30
+EAuth:Too many requests | rate | unknown | again | again | 30
+EGeneral:Too many requests | rate | unknown | again | again | 30
+EGeneral:Temporary lockout | rate | unknown | again | again | 900
 EOrder:Rate limit exceeded | rate | throttled | again | again | 5
 EOrder:Domain rate limit exceeded | rate | throttled | again | again | 5
 EOrder:Orders limit exceeded | rate | throttled | again | again | 5
 EOrder:Scheduled orders limit exceeded | rate | throttled | again | again | 5
-EService:Throttled | rate | throttled | again | again | 5
+EService:Throttled | rate | unknown | again | again | 5
 EGeneral:Internal error | ambiguous | unknown | again | again | 0
 EDatabase:Internal error | ambiguous | unknown | again | again | 0
 EService:Unavailable | ambiguous | unknown | again | again | 0
@@ -533,7 +544,7 @@ EEarnings | ambiguous | unknown | refused | refused | 0
         let other = "EOrder:Unknown order";
         for refused in [
             "EService:Market in cancel_only mode",
-            "EAPI:Rate limit exceeded",
+            "EOrder:Rate limit exceeded",
             "EAPI:Invalid key",
         ] {
             assert_eq!(judged(&[other, refused]).row.place, OnPlace::Unknown, "{refused}");

@@ -75,7 +75,7 @@ const READ: &[(&str, Parser)] = &[
     ("rest_errors__ka15.json", Errors(OnPlace::Refused)),
     ("rest_errors__ka17.json", Errors(OnPlace::Unknown)),
     ("rest_errors__ka3.json", Errors(OnPlace::Refused)),
-    ("rest_errors__ka5.json", Errors(OnPlace::Throttled)),
+    ("rest_errors__ka5.json", Errors(OnPlace::Unknown)),
     ("rest_errors__ka7.json", Errors(OnPlace::Unknown)),
     ("rest_errors__ka9.json", Errors(OnPlace::Refused)),
     ("rest_ohlc__jk1.json", Candles(2)),
