@@ -196,7 +196,11 @@ mod tests {
         for refused in [opened, quickly, looked] {
             let error = refused.unwrap_err();
             let told = error.to_string();
-            let says = format!("has format {}, this version writes format {}", newest() - 1, newest());
+            let says = format!(
+                "has format {}, this version writes format {}",
+                newest() - 1,
+                newest()
+            );
             assert!(told.contains(&says), "{told}");
             assert!(error.hint().contains("bursard run"), "{}", error.hint());
         }
