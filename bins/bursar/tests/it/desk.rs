@@ -7,7 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bursar::{Console, Exit, Surroundings};
+use bursar::arguments::Global;
+use bursar::session::Session;
+use bursar::{Console, Exit, Failure, Surroundings};
 use bursar_auth::{Act, Principal};
 use bursar_execution::{Conditions, Connection, ConnectionState};
 use bursar_model::{
@@ -199,6 +201,18 @@ impl Desk {
 
     pub(crate) fn unset_variable(&mut self, name: &str) {
         self.surroundings.variables.remove(name);
+    }
+
+    /// Opens the store as `bursard run` does.
+    pub(crate) async fn begin_as_daemon(&self) -> Result<(), Failure> {
+        let streams = || Box::new(Buffer::default());
+        let mut console = Console::with_streams(streams(), streams(), Box::new(std::io::empty()));
+        let mut session = Session {
+            console: &mut console,
+            surroundings: &self.surroundings,
+            global: Global::default(),
+        };
+        session.open_as_daemon().await.map(drop)
     }
 
     /// Runs a command line; words are divided at spaces, and `'` keeps them together.

@@ -136,8 +136,9 @@ async fn b9_doctor_changes_nothing_not_even_a_stop_that_waits() {
     let desk = Desk::ready().await;
     let head = desk.store().head().await.unwrap();
     let path = desk.path("bursar-data/emergency.jsonl");
-    let whole = std::fs::read(desk.path("bursar-data/bursar.db")).unwrap();
     desk.leave_store();
+    desk.wait_until_closed();
+    let whole = std::fs::read(desk.path("bursar-data/bursar.db")).unwrap();
     std::fs::write(desk.path("bursar-data/bursar.db"), "not a store").unwrap();
     desk.run("kill global --mode halt --reason drill").await;
     let stops = std::fs::read(&path).unwrap();

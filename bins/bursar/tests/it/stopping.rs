@@ -215,6 +215,22 @@ async fn u4_an_older_store_is_left_as_it_is_and_the_file_takes_the_stop() {
 }
 
 #[tokio::test]
+async fn a_daemon_changes_no_older_store_before_it_is_the_only_one() {
+    let desk = Desk::ready().await;
+    desk.make_older();
+    let running = Sole::daemon(&desk.path("bursar-data/bursar.db")).unwrap();
+
+    let second = desk.begin_as_daemon().await.unwrap_err();
+
+    assert!(second.message().contains("is the daemon of"), "{second}");
+    assert_eq!(desk.format(), 15);
+    // Alone it takes the step that is missing; only its number is: the engine finds what the step makes.
+    drop(running);
+    let alone = desk.begin_as_daemon().await.unwrap_err();
+    assert!(alone.message().contains("already exists"), "{alone}");
+}
+
+#[tokio::test]
 async fn u4_what_is_not_verified_yet_is_told_as_it_is() {
     let desk = Desk::ready().await;
     // Nobody sends it; an account that was never used has nothing to verify.
