@@ -5,7 +5,9 @@
 //! refused would have left room for those after it is not played through.
 
 use bursar_controls::{Policy, Snapshot};
-use bursar_model::{Check, InexactError, IntentId, IntentState, Level, PairRule, Usd, UserLimits, Verdict};
+use bursar_model::{
+    AccountMode, Check, InexactError, IntentId, IntentState, Level, PairRule, Usd, UserLimits, Verdict,
+};
 use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -42,6 +44,21 @@ pub struct OtherPolicy {
     pub order_equity_percent: Option<Usd>,
     pub entries_per_day: Option<u32>,
     pub open_orders_per_account: Option<u32>,
+    pub orders_per_minute: Option<u32>,
+    #[serde(deserialize_with = "figure")]
+    pub exposure_per_account_usd: Option<Usd>,
+    #[serde(deserialize_with = "figure")]
+    pub exposure_per_user_usd: Option<Usd>,
+    #[serde(deserialize_with = "figure")]
+    pub exposure_total_usd: Option<Usd>,
+    #[serde(deserialize_with = "figure")]
+    pub turnover_per_account_usd: Option<Usd>,
+    #[serde(deserialize_with = "figure")]
+    pub turnover_per_user_usd: Option<Usd>,
+    #[serde(deserialize_with = "figure")]
+    pub daily_loss_per_account_usd: Option<Usd>,
+    #[serde(deserialize_with = "figure")]
+    pub daily_loss_total_usd: Option<Usd>,
     #[serde(deserialize_with = "figure")]
     pub price_collar_percent: Option<Usd>,
     #[serde(deserialize_with = "figure")]
@@ -71,11 +88,13 @@ fn figure<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Usd>, D::
 }
 
 impl OtherLimits {
-    fn apply(&self, recorded: &Snapshot) -> Snapshot {
+    /// What an order is decided on under these limits, and those of them that cannot be tried out on it.
+    fn apply(&self, recorded: &Snapshot) -> (Snapshot, Vec<String>) {
         let mut snapshot = recorded.clone();
         self.limits.apply(&mut snapshot.limits);
         self.policy.apply(&mut snapshot.policy);
-        snapshot
+        let uncounted = self.policy.apply_where_counted(&mut snapshot);
+        (snapshot, uncounted)
     }
 }
 
@@ -104,6 +123,15 @@ impl OtherPolicy {
         );
         put(&mut policy.max_entries_per_day, self.entries_per_day.as_ref());
         put(&mut policy.max_open_orders, self.open_orders_per_account.as_ref());
+        put(&mut policy.max_orders_per_minute, self.orders_per_minute.as_ref());
+        for (limit, other) in [
+            (&mut policy.max_account_exposure, self.exposure_per_account_usd),
+            (&mut policy.max_user_exposure, self.exposure_per_user_usd),
+            (&mut policy.max_account_turnover, self.turnover_per_account_usd),
+            (&mut policy.max_user_turnover, self.turnover_per_user_usd),
+        ] {
+            *limit = other.or(*limit);
+        }
         put(
             &mut policy.collar_percent,
             number(self.price_collar_percent).as_ref(),
@@ -115,6 +143,43 @@ impl OtherPolicy {
             self.reference_price_max_age_ms.as_ref(),
         );
         put(&mut policy.balance_max_age_ms, self.balance_max_age_ms.as_ref());
+    }
+
+    /// What goes beyond a user is added up only where there is a limit for it: of an order that was decided on
+    /// without one nobody knows how much was used. Names the limits that stay as they were for that.
+    fn apply_where_counted(&self, snapshot: &mut Snapshot) -> Vec<String> {
+        let (policy, usage) = (&mut snapshot.policy, &snapshot.usage);
+        // Paper loses nothing of what all lose together.
+        let is_paper = snapshot.account.mode == AccountMode::Paper;
+        let was_limited = policy.max_global_exposure.is_some();
+        let mut uncounted = Vec::new();
+        for (name, limit, other, is_counted) in [
+            (
+                "exposure_total_usd",
+                &mut policy.max_global_exposure,
+                self.exposure_total_usd,
+                was_limited,
+            ),
+            (
+                "daily_loss_per_account_usd",
+                &mut policy.max_account_daily_loss,
+                self.daily_loss_per_account_usd,
+                usage.account_day.is_some(),
+            ),
+            (
+                "daily_loss_total_usd",
+                &mut policy.max_global_daily_loss,
+                self.daily_loss_total_usd,
+                is_paper || usage.global_day.is_some(),
+            ),
+        ] {
+            match other {
+                Some(_) if is_counted => *limit = other,
+                Some(_) => uncounted.push(name.to_owned()),
+                None => {}
+            }
+        }
+        uncounted
     }
 }
 
@@ -132,6 +197,8 @@ pub struct Redecision {
     /// Whether this version decides as was decided then, when nothing is changed. If not, what it says
     /// under other limits is not to be relied on.
     pub is_faithful: bool,
+    /// Limits that could not be tried out on it, because nothing was added up for them then.
+    pub uncounted: Vec<String>,
 }
 
 fn shown<S: serde::Serializer>(id: &IntentId, serializer: S) -> Result<S::Ok, S::Error> {
@@ -142,7 +209,8 @@ fn shown<S: serde::Serializer>(id: &IntentId, serializer: S) -> Result<S::Ok, S:
 pub fn redecide(recorded: &Recorded, other: &OtherLimits) -> Redecision {
     let was_allowed = recorded.intent.state != IntentState::Denied;
     let as_then = broken(recorded, &recorded.snapshot);
-    let broken = broken(recorded, &other.apply(&recorded.snapshot));
+    let (snapshot, uncounted) = other.apply(&recorded.snapshot);
+    let broken = broken(recorded, &snapshot);
     Redecision {
         intent: recorded.intent.id,
         was_allowed,
@@ -150,6 +218,7 @@ pub fn redecide(recorded: &Recorded, other: &OtherLimits) -> Redecision {
         is_faithful: as_then.is_empty() == was_allowed || was_stopped_by_the_wall(recorded),
         broken,
         worst_cost: recorded.intent.sizing.as_ref().map(|sizing| sizing.worst_cost),
+        uncounted,
     }
 }
 
@@ -223,6 +292,8 @@ pub struct Totals {
     pub would_pass_usd: Usd,
     /// Orders on which this version decides otherwise even under the limits of then.
     pub unfaithful: u64,
+    /// Orders on which not all of the limits could be tried out, because nothing was added up for them then.
+    pub uncounted: u64,
 }
 
 impl Totals {
@@ -234,6 +305,8 @@ impl Totals {
         self.orders = self.orders.saturating_add(1);
         self.allowed_then = self.allowed_then.saturating_add(redecision.was_allowed.into());
         self.unfaithful = self.unfaithful.saturating_add((!redecision.is_faithful).into());
+        let is_uncounted = !redecision.uncounted.is_empty();
+        self.uncounted = self.uncounted.saturating_add(is_uncounted.into());
         match (redecision.was_allowed, redecision.would_be_allowed) {
             (true, false) => {
                 self.would_be_refused = self.would_be_refused.saturating_add(1);

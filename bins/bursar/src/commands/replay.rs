@@ -24,6 +24,10 @@ The file names the limits to try out; what it leaves out stays as it was recorde
   max_positions = 2               price_collar_percent = \"1.5\"
   pairs = { only = [\"BTC-USD\"] }  stress_percent = \"8\"
 
+In [policy] belong all settings of `caps`, and of `gate` its percentages, duplicate_window_ms,
+reference_price_max_age_ms and balance_max_age_ms. What goes beyond a user is added up only while
+it is limited; the answer says on how many orders such a limit could not be tried out.
+
 Every order is judged by what was known when it was decided on.
 
 Example:
@@ -152,6 +156,16 @@ fn page(totals: &Totals, changed: &[Changed], days: u16) -> Page {
             "on {} this version decides otherwise even under the limits of then",
             count(
                 usize::try_from(totals.unfaithful).unwrap_or(usize::MAX),
+                "order",
+                "orders"
+            )
+        )));
+    }
+    if totals.uncounted > 0 {
+        page.line(crate::render::caution(&format!(
+            "on {} not all of these limits could be tried out: what they limit is added up only while there is a limit",
+            count(
+                usize::try_from(totals.uncounted).unwrap_or(usize::MAX),
                 "order",
                 "orders"
             )

@@ -2,17 +2,19 @@
 
 use bursar_broker::VenueOrderStatus;
 use bursar_controls::{LatchCause, LatchMode, Policy};
+use bursar_execution::replay::{OtherLimits, redecide};
 use bursar_execution::{
-    AbsenceEvidence, Admission, CancelState, Conditions, Connection, ConnectionState, Dispatch, Journal,
-    JournalError, NegativeLook, Outcome, Reports, SelfCheck,
+    AbsenceEvidence, Admission, CancelState, Conditions, Connection, ConnectionState, Dispatch, Intent,
+    Journal, JournalError, NegativeLook, Outcome, Reports, SelfCheck,
 };
-use bursar_model::{AccountMode, IntentState, Side, Verdict};
+use bursar_model::{AccountMode, IntentState, OrderRequest, Side, Verdict};
+use serde_json::json;
 
 use crate::support::trading::{
     WINDOW, account, attempt, buy, decimal, fill, foreign, held, kraken, limits, listed, open_account,
     proposal, ready, sell, user, wide,
 };
-use crate::support::{actions, at};
+use crate::support::{World, actions, at};
 
 fn broken(admission: &Admission) -> Vec<String> {
     let trace = &admission.intent().trace;
@@ -89,6 +91,93 @@ async fn i18_an_explanation_can_be_replayed_weeks_later() {
     assert_eq!(
         recorded.intent.trace[recorded.intent.trace.len() - trace.len()..],
         trace
+    );
+}
+
+/// One whose losses count in what all lose together.
+async fn shadow_account(world: &World) -> String {
+    open_account(world, "kraken-shadow", AccountMode::Shadow).await;
+    crate::vault::store_key(world, "kraken-shadow", AccountMode::Shadow).await;
+    "kraken-shadow".to_owned()
+}
+
+async fn approved_on(world: &World, account: &str, request: OrderRequest) -> Intent {
+    let asked = proposal(world, account, request);
+    match world.store.admit(asked, world.now()).await.unwrap() {
+        Admission::Approved(intent) => intent,
+        other => panic!("not approved: {}", other.intent().cause),
+    }
+}
+
+/// What one order costs is all that is used before the second: each limit lets the first pass and not the second.
+#[tokio::test]
+async fn every_cap_of_the_settings_can_be_tried_out_on_recorded_orders() {
+    let world = ready().await;
+    world
+        .policy(&Policy {
+            max_global_exposure: Some("1000000".parse().unwrap()),
+            max_account_daily_loss: Some("1000000".parse().unwrap()),
+            max_global_daily_loss: Some("1000000".parse().unwrap()),
+            ..wide()
+        })
+        .await;
+    let account = shadow_account(&world).await;
+    let first = approved_on(&world, &account, buy("1", "BTC-USD", "100")).await;
+    let second = approved_on(&world, &account, buy("1.1", "BTC-USD", "100")).await;
+    let refused = async |order: &Intent, limit: &str, most: u32| {
+        let other: OtherLimits = serde_json::from_value(json!({ "policy": { limit: most } })).unwrap();
+        let redecision = redecide(&world.store.explain(order.id).await.unwrap(), &other);
+        assert!(
+            redecision.is_faithful && redecision.uncounted.is_empty(),
+            "{limit}"
+        );
+        redecision
+            .broken
+            .iter()
+            .map(|check| check.rule.clone())
+            .collect::<Vec<_>>()
+    };
+
+    for (limit, most, rule) in [
+        ("orders_per_minute", 1, "order-rate"),
+        ("exposure_per_account_usd", 150, "exposure-account"),
+        ("exposure_per_user_usd", 150, "exposure-user"),
+        ("exposure_total_usd", 150, "exposure-global"),
+        ("turnover_per_account_usd", 150, "turnover-account"),
+        ("turnover_per_user_usd", 150, "turnover-user"),
+        // Five percent of 100, and of 110 more.
+        ("daily_loss_per_account_usd", 8, "loss-headroom-account"),
+        ("daily_loss_total_usd", 8, "loss-headroom-global"),
+    ] {
+        assert_eq!(
+            refused(&first, limit, most).await,
+            Vec::<String>::new(),
+            "{limit}"
+        );
+        assert_eq!(refused(&second, limit, most).await, [rule], "{limit}");
+    }
+}
+
+#[tokio::test]
+async fn a_limit_for_which_nothing_was_added_up_then_is_not_guessed() {
+    let world = ready().await;
+    let account = shadow_account(&world).await;
+    let order = approved_on(&world, &account, buy("1", "BTC-USD", "100")).await;
+    let limits = json!({ "policy": {
+        "exposure_total_usd": 1, "daily_loss_per_account_usd": 1, "daily_loss_total_usd": 1,
+    } });
+    let recorded = world.store.explain(order.id).await.unwrap();
+
+    let redecision = redecide(&recorded, &serde_json::from_value(limits).unwrap());
+
+    assert!(redecision.would_be_allowed, "{:?}", redecision.broken);
+    assert_eq!(
+        redecision.uncounted,
+        [
+            "exposure_total_usd",
+            "daily_loss_per_account_usd",
+            "daily_loss_total_usd"
+        ]
     );
 }
 
