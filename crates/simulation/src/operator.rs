@@ -95,11 +95,7 @@ impl Operator {
         }
     }
 
-    /// Where accounts trade in several currencies: what their limits hold is what it checks most.
     pub(crate) async fn check(&self, reach: Reach) {
-        if !self.machine.plan.has_currencies {
-            return;
-        }
         let report = self
             .node()
             .await

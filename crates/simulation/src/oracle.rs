@@ -71,10 +71,20 @@ pub(crate) fn judge(truth: &Truth) -> Vec<Violation> {
     sending::judge(&mut court);
     exposure::judge(&mut court);
     rates::judge(&mut court);
+    promises(&mut court);
     switches::judge(&mut court);
     stores::judge(&mut court);
     ending::judge(&mut court);
     court.found
+}
+
+/// What the gateway's own check found, which it asks for now and then and at the end.
+fn promises(court: &mut Court<'_>) {
+    for event in court.happened() {
+        if let What::PromiseBroken(what) = &event.what {
+            court.report("self-check", None, what.clone());
+        }
+    }
 }
 
 /// The last events of an order that are shown.

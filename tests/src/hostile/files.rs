@@ -80,6 +80,31 @@ fn new_key_store() -> Option<KeyStore> {
     })
 }
 
+/// What the reader of JSON says of a form that is none, without its digits: none of it is of the input.
+const FORMS: [&str; 21] = [
+    "EOF while parsing a list",
+    "EOF while parsing an object",
+    "EOF while parsing a string",
+    "EOF while parsing a value",
+    "expected `:`",
+    "expected `,` or `]`",
+    "expected `,` or `}`",
+    "expected `\"`",
+    "expected ident",
+    "expected value",
+    "invalid escape",
+    "invalid number",
+    "number out of range",
+    "invalid unicode code point",
+    "control character (\\u-\\uF) found while parsing a string",
+    "key must be a string",
+    "lone leading surrogate in hex escape",
+    "trailing comma",
+    "trailing characters",
+    "unexpected end of hex escape",
+    "recursion limit exceeded",
+];
+
 /// A mistake in a key is told by its place; whatever is taken can be asked for a signature.
 pub(super) fn entered_key(data: &[u8]) {
     let Ok(text) = String::from_utf8(data.to_vec()) else {
@@ -104,6 +129,8 @@ pub(super) fn entered_key(data: &[u8]) {
             let is_ours = told.is_some_and(|told| {
                 told.is_empty()
                     || told == ": a field that does not belong there"
+                    || told == ": a value of another kind than belongs there"
+                    || (told.strip_prefix(": this is not JSON: ")).is_some_and(|form| FORMS.contains(&form))
                     || ours.iter().any(|field| {
                         [
                             format!(": missing field `{field}`"),

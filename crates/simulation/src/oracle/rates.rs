@@ -34,11 +34,6 @@ pub(super) fn judge(court: &mut Court<'_>) {
         books.take(court, event);
     }
     books.booked_at_what_was_told(court);
-    for event in court.happened() {
-        if let What::PromiseBroken(what) = &event.what {
-            court.report("self-check", None, what.clone());
-        }
-    }
 }
 
 /// A purchase that was sent and is not known to be over.

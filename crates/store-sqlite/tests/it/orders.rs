@@ -98,6 +98,7 @@ async fn i18_an_explanation_can_be_replayed_weeks_later() {
 async fn shadow_account(world: &World) -> String {
     open_account(world, "kraken-shadow", AccountMode::Shadow).await;
     crate::vault::store_key(world, "kraken-shadow", AccountMode::Shadow).await;
+    world.refresh("kraken-shadow").await;
     "kraken-shadow".to_owned()
 }
 

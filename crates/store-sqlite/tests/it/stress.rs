@@ -135,6 +135,8 @@ async fn open_live_accounts(world: &World) {
             .put_credential(&key, None, &world.act())
             .await
             .unwrap();
+        // What an account without a key showed is not believed of one with a key.
+        world.refresh(account).await;
     }
 }
 
