@@ -224,8 +224,6 @@ impl Desk {
     async fn catch_up(&self, unresolved: Vec<Intent>) -> Result<(), DeskError> {
         self.measure_clock().await?;
         reach("connect", "clock-measured");
-        // The venue answers, and within a minute the timer fires.
-        self.disarm_left_over().await;
         self.read_everything().await?;
         reach("connect", "venue-read");
         let unknown = unresolved

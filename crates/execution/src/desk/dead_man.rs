@@ -38,19 +38,6 @@ fn no_answer() -> ReadError {
 }
 
 impl Desk {
-    /// Takes back what a process left armed that ended before it could, where the timer is not wanted any more.
-    /// No exchange tells whether one is armed, so each is asked that has one, once for each connection. What comes
-    /// of it holds up nothing.
-    pub(super) async fn disarm_left_over(&self) {
-        if self.parts.settings.dead_man {
-            return;
-        }
-        let disarming = tokio::time::timeout(PATIENCE, self.parts.broker.arm_dead_man(Duration::ZERO)).await;
-        if let Err(error) = disarming.unwrap_or_else(|_| Err(no_answer())) {
-            warn!(account = %self.account, %error, "if the dead-man timer was armed before, it may still be, and cancels every order of the account within {} s", TIMEOUT.as_secs());
-        }
-    }
-
     /// Gives the word until `stop` is cancelled, and disarms the timer then: whoever stops the daemon has
     /// decided what is to become of working orders.
     pub(super) async fn keep_alive_until(&self, stop: &CancellationToken) -> Result<(), DeskError> {

@@ -215,11 +215,6 @@ impl World {
         *self.running.lock().unwrap() = Some(running);
     }
 
-    /// For the next process.
-    pub(crate) fn set_dead_man(&mut self, dead_man: bool) {
-        self.parts.settings.dead_man = dead_man;
-    }
-
     /// Ends the process in the middle of whatever it does, and starts another.
     pub(crate) async fn crash_and_restart(&mut self) {
         let running = self.running.lock().unwrap().take().expect("it was started");
