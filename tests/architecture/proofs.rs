@@ -84,7 +84,9 @@ fn every_commit_that_the_pages_about_runs_name_is_in_the_history() {
     let named = commits(&pages);
     assert!(named.len() > 5, "{named:?}");
     // An archive has no history, and a shallow copy only its end.
-    if git(&["rev-parse", "--is-shallow-repository"]).as_deref() != Some("false") {
+    let is_whole = git(&["rev-parse", "--is-shallow-repository"]).as_deref() == Some("false");
+    let top = git(&["rev-parse", "--show-toplevel"]).and_then(|top| fs::canonicalize(top).ok());
+    if !is_whole || top != fs::canonicalize(root()).ok() {
         println!("not checked: there is no whole history here");
         return;
     }
@@ -93,6 +95,10 @@ fn every_commit_that_the_pages_about_runs_name_is_in_the_history() {
         .iter()
         .filter(|commit| git(&["merge-base", "--is-ancestor", commit, "HEAD"]).is_none())
         .collect();
+    if gone.len() == named.len() {
+        println!("not checked: the history here begins later");
+        return;
+    }
 
     assert!(gone.is_empty(), "not in the history: {gone:?}");
 }

@@ -26,7 +26,7 @@ fn names(directory: &Path) -> BTreeSet<String> {
         .collect()
 }
 
-/// Unoptimised code may take this long where the fuzzer's build may take a second.
+/// Unoptimised code on a busy machine may take this long where the fuzzer's build may take ten seconds.
 const LONGEST: Duration = Duration::from_secs(60);
 
 #[test]

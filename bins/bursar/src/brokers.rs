@@ -138,6 +138,12 @@ fn unanswered(error: &ReadError, account: &Account) -> Failure {
             ..
         } => "nothing was sent; copy key and secret from the exchange once more, whole, and try again"
             .to_owned(),
+        ReadError::TryAgain {
+            class: ErrorClass::Nonce,
+            ..
+        } => "another program uses the key, or the daemon's request numbers are ahead of the clock, which its log \
+              says; the daemon looks at the key itself each day and whenever it connects"
+            .to_owned(),
         ReadError::TryAgain { .. } => {
             "check the network and the exchange's status page, then try again".to_owned()
         }

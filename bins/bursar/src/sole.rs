@@ -15,7 +15,7 @@ use crate::installation::beside;
 use crate::{Exit, Failure};
 
 /// How often a lock is tried that another process holds, and how long it is left to it in between.
-const TRIES: u32 = 5;
+const TRIES: u32 = if cfg!(debug_assertions) { 100 } else { 5 };
 const MOMENT: Duration = Duration::from_millis(20);
 
 /// The right to do something with a store. It ends with the process, however that ends.
@@ -86,8 +86,9 @@ pub(crate) fn daemon_of(store: &Path) -> Option<u32> {
     let file = File::open(&path).ok()?;
     // Shared: two that look do not take each other for the daemon.
     match file.try_lock_shared() {
-        Ok(()) => None,
-        Err(_) => Some(noted(&path).unwrap_or_default()),
+        Err(TryLockError::WouldBlock) => Some(noted(&path).unwrap_or_default()),
+        // Where locks cannot be tried, nobody holds one.
+        Ok(()) | Err(TryLockError::Error(_)) => None,
     }
 }
 

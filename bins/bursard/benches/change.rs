@@ -29,18 +29,18 @@ const CHANGES: [(&str, &str); 6] = [
     ),
     (
         "permissions set mara_ilves --max-position-usd 60 --yes",
-        "operator:ops_desk: permissions.set",
+        ": permissions.set",
     ),
     (
         "permissions set mara_ilves --max-position-usd 50 --yes",
-        "operator:ops_desk: permissions.set",
+        ": permissions.set",
     ),
     (
-        "account add kraken-second --user mara_ilves --broker kraken --mode paper",
+        "account add kraken-second --user mara_ilves --broker kraken --role user --mode paper",
         "kraken-second of mara_ilves was added",
     ),
     (
-        "account close kraken-second --reason change",
+        "account close kraken-second --reason change --yes",
         "kraken-second: the account was closed",
     ),
 ];
@@ -85,7 +85,7 @@ async fn prepared() -> Rehearsal {
     for line in [
         "init --yes --recovery-file home/recovery.txt",
         "user add mara_ilves --email mara@example.com --tier pro",
-        "account add kraken-ilves --user mara_ilves --broker kraken --mode paper",
+        "account add kraken-ilves --user mara_ilves --broker kraken --role user --mode paper",
         "permissions set mara_ilves --max-position-usd 50 --max-daily-loss-usd 20 --max-positions 2 --pairs BTC-USD --yes",
         "user enable mara_ilves",
     ] {

@@ -16,7 +16,7 @@ use bursar_model::{
 };
 use bursar_permissions::Caller;
 use bursar_points::reach;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rust_decimal::Decimal;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -40,6 +40,8 @@ pub const FLATTEN_TRIES: usize = 5;
 const SHORTEST_ROUND: Duration = Duration::from_millis(20);
 /// Prices and balances grow old without a change of the store.
 const LONGEST_ROUND: Duration = Duration::from_secs(1);
+/// How far back tries are looked for of a switch that was turned on in a time to come.
+const WHILE_AHEAD: SignedDuration = SignedDuration::from_mins(10);
 
 /// What a flattener works with.
 #[derive(Clone)]
@@ -297,10 +299,17 @@ impl Flattener {
 
     /// What was ordered so far to close the position, newest first.
     async fn tries(&self, task: &Task<'_>) -> Result<Vec<Intent>, GatewayError> {
+        let now = self.parts.clock.now();
+        let since = if task.latch.tripped_at <= now {
+            task.latch.tripped_at
+        } else {
+            // By a clock that was ahead and is put right: tries would not be found, and so never end.
+            now.saturating_sub(WHILE_AHEAD).unwrap_or(Timestamp::MIN)
+        };
         let filter = IntentFilter {
             account: Some(task.account.clone()),
             pair: Some(task.position.pair.clone()),
-            since: Some(task.latch.tripped_at),
+            since: Some(since),
             ..IntentFilter::default()
         };
         let mut tries = self.parts.reports.find_intents(&filter, u32::MAX).await?;

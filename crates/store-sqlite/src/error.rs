@@ -89,7 +89,8 @@ impl StoreError {
             }
             Self::Newer { .. } => "use the version of Bursar that wrote it, or a newer one".to_owned(),
             Self::Older { .. } => {
-                "stop the daemon and start this version's: only `bursard run` brings a store up to date, and nothing leads back"
+                "wait if `bursard run` of this version is starting; else stop the daemon and start this version's: only that \
+                 brings a store up to date, and nothing leads back"
                     .to_owned()
             }
             Self::Exposed { path, .. } => {

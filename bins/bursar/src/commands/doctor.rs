@@ -202,6 +202,8 @@ async fn look(installation: &Installation, findings: &mut Findings, session: &Se
     let daemon = daemon_of(&installation.store);
     match daemon {
         None => findings.caution("daemon", "none runs", "start it with `bursard run`"),
+        // It starts, and has not noted its number yet.
+        Some(0) => findings.good("daemon", "one starts".to_owned()),
         Some(process) => findings.good("daemon", format!("process {process}")),
     }
     emergency(installation, findings);

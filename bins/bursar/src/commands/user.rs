@@ -78,6 +78,9 @@ pub struct SetEmail {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
+The id is given once and stays in the books when the user is deleted: choose one that is no name where that
+matters. Records hold digests of name and address, which can be compared with a guess.
+
 Example:
   bursar user add mara_ilves --email mara@example.com --tier basic --name \"Mara Ilves\"")]
 pub struct Add {

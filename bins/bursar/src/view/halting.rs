@@ -180,7 +180,7 @@ fn doubt(
                 ))
             } else {
                 Some(format!(
-                    "not verified yet: the daemon looks again within {} s",
+                    "not verified yet: the daemon looks every {} s, and has to find the same twice",
                     LOOKS_WITHIN.as_secs()
                 ))
             }

@@ -249,7 +249,7 @@ async fn u4_what_is_not_verified_yet_is_told_as_it_is() {
     let _daemon = Sole::daemon(&desk.path("bursar-data/bursar.db")).unwrap();
     assert_eq!(
         told().await,
-        json!("not verified yet: the daemon looks again within 15 s")
+        json!("not verified yet: the daemon looks every 15 s, and has to find the same twice")
     );
     desk.later(120);
     let silent = told().await;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bursar_broker::{NotWanted, OrderTicket, PlaceError, StillWanted, Throttle};
+use bursar_broker::{ErrorClass, NotWanted, OrderTicket, PlaceError, StillWanted, Throttle};
 use bursar_model::{IntentId, IntentState};
 use bursar_points::reach;
 use jiff::{SignedDuration, Timestamp};
@@ -18,6 +18,9 @@ use crate::{Attempt, Dispatch, Intent, JournalError, Outcome};
 
 /// The part of the acceptance bound in which nothing is written any more.
 const WRITE_MARGIN: SignedDuration = SignedDuration::from_secs(1);
+
+/// How long an account's orders wait after one met a limit at the exchange's edge, which names no time.
+const EDGE_PAUSE: Duration = Duration::from_secs(15);
 
 /// What the account's queue of admitted orders holds for the dispatcher.
 enum Queue {
@@ -133,6 +136,14 @@ impl Desk {
                 Throttle::Account => orders.hold_all(*wait),
                 Throttle::Pair => orders.hold_pair(&intent.request.pair, *wait),
             }
+        }
+        // What became of this one is looked for; the others wait as they would have after a plain refusal.
+        if let Err(PlaceError::Unknown {
+            class: ErrorClass::Rate,
+            ..
+        }) = &placed
+        {
+            lock(&self.orders).hold_all(EDGE_PAUSE);
         }
         let error = placed
             .as_ref()

@@ -91,5 +91,10 @@ fn forget_what_was_seen(tx: &Tx<'_>, account: &AccountId) -> Result<(), StoreErr
         tx.prepare_cached(&format!("DELETE FROM {table} WHERE account = ?1"))?
             .execute(params![Text(account)])?;
     }
+    // That they were seen stays on record; the lists of another account will never say that they are over.
+    tx.prepare_cached(
+        "UPDATE external_order SET is_working = 0, cost_usd = NULL WHERE account = ?1 AND is_working = 1",
+    )?
+    .execute(params![Text(account)])?;
     Ok(())
 }

@@ -3,10 +3,10 @@ use std::sync::Arc;
 
 use bursar_audit::Action;
 use bursar_auth::Directory;
-use bursar_broker::{KeyRights, NonceFloor};
+use bursar_broker::{KeyRights, NonceFloor, VenueOrderStatus};
 use bursar_controls::{KeyState, LatchCause, LatchMode};
 use bursar_execution::statement::SETTLES_AFTER;
-use bursar_execution::{Conditions, Journal, Period, Statements};
+use bursar_execution::{Conditions, Journal, Period, Reach, SelfCheck, Statements};
 use bursar_keystore::{
     CredentialFacts, CredentialMaterial, CredentialPlace, Fingerprint, Header, HeaderChange, KeyId, KeyStore,
     SealedBytes, SealedRecord, SealedSlot, Secret, SlotKind, StoreId, Vault, VaultError, check_vault,
@@ -16,7 +16,7 @@ use bursar_store_sqlite::{KeyNotKept, Verification};
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 
-use crate::support::trading::{buy, ready};
+use crate::support::trading::{account, buy, foreign, ready};
 use crate::support::{NOON, World, act, at, trail, world};
 use crate::tampering::{passphrase, place, unlocked};
 
@@ -581,6 +581,12 @@ async fn what_an_erased_key_showed_says_nothing_of_another_account_at_the_exchan
         let world = ready().await;
         world.keyed(&record(1, 1), "AA01").await.unwrap();
         assert_eq!(world.worth_after("1000").await, ["1000"]);
+        let theirs = vec![foreign("X1", VenueOrderStatus::Live)];
+        world
+            .store
+            .observe(&account(), theirs, world.now())
+            .await
+            .unwrap();
         world.erased(&record(1, 1)).await;
 
         let act = world.act();
@@ -591,6 +597,15 @@ async fn what_an_erased_key_showed_says_nothing_of_another_account_at_the_exchan
             .unwrap();
 
         assert_eq!(world.identity("kraken-ilves").await.as_deref(), next);
+        // Which the lists of another account would never say to be over.
+        let working = world.store.external_orders(&account()).await.unwrap();
+        assert_eq!(working.len(), usize::from(next == Some("AA01")));
+        let report = world
+            .store
+            .check_self(Reach::Everything, world.now())
+            .await
+            .unwrap();
+        assert_eq!(report.violations, []);
         assert_eq!(world.worth_after("50").await, expected, "{next:?}");
     }
 }
