@@ -112,10 +112,10 @@ fn i2_killed_at_any_moment_nothing_is_lost_or_doubled() {
 
     let failed = failed.into_inner();
     assert_eq!(failed, 0, "seed {seed}: so many worlds failed");
-    // Moments that nobody was killed at come first, and a start has most of them: a short campaign may see nothing
-    // else.
+    // Moments that nobody was killed at come first, and a start has most of them; on a busy machine random kills come
+    // during it too: a short campaign may see nothing else.
     let lives = sum(|outcome| outcome.lives);
-    let only_starts = cfg!(feature = "points") && lives < 100;
+    let only_starts = lives < 100;
     assert!(
         only_starts || 20 * sum(|outcome| outcome.connected) >= lives,
         "seed {seed}: too many lives were over before anything was connected"
