@@ -238,7 +238,9 @@ impl Journal for Node {
         let result = self.store.admit(proposal, now).await;
         self.wrong.lower_limits(self, lifted).await;
         if let Ok(admission) = &result {
-            self.note_admission(admission, key, now).await;
+            // It is decided by the clock of that moment, and not by that of the asking.
+            let decided_at = now.max(self.machine.now());
+            self.note_admission(admission, key, decided_at).await;
             if defect == Some(Defect::LatchAtAdmissionOnly)
                 && let Admission::Approved(intent) = admission
             {
