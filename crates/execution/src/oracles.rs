@@ -152,7 +152,7 @@ pub struct UseFacts {
 #[derive(Clone, Debug)]
 pub struct StandingFacts {
     pub intent: Intent,
-    /// As of any order.
+    /// As of any order; `None` too where it is among [`CheckFacts::orders`] and compared there.
     pub records: Option<Vec<Record>>,
     pub due: Vec<Due>,
 }
@@ -195,7 +195,7 @@ pub fn judge(facts: &CheckFacts) -> Vec<Violation> {
         found.extend(as_recorded(&order.intent, order.records.as_deref()));
     }
     for order in &facts.standing {
-        found.extend(holds_its_room(order));
+        found.extend(holds_its_room(order.intent.id, &order.due));
         found.extend(as_recorded(&order.intent, order.records.as_deref()));
     }
     found.extend(facts.recorded_switches.iter().filter_map(stays_on));
@@ -290,15 +290,15 @@ fn within_limit(used: &UseFacts) -> Option<Violation> {
 }
 
 /// I3, of an order: it holds what it took, less what was filled of that.
-pub fn holds_its_room(order: &StandingFacts) -> Option<Violation> {
-    let short = order.due.iter().find(|due| due.held < due.least)?;
+pub fn holds_its_room(order: IntentId, due: &[Due]) -> Option<Violation> {
+    let short = due.iter().find(|due| due.held < due.least)?;
     let facts = format!(
         "it holds {} of {}, and took {} that is not filled",
         short.held.normalize(),
         short.kind,
         short.least.normalize()
     );
-    Some(Violation::of(Promise::I3, order.intent.id, facts))
+    Some(Violation::of(Promise::I3, order, facts))
 }
 
 /// I4.

@@ -18,6 +18,7 @@ use crate::audit::daemon;
 use crate::error::StoreError;
 use crate::fills::{self, ledger_fills};
 use crate::intents::{self, StoredIntent};
+use crate::reservations::due;
 use crate::store::SqliteStore;
 use crate::values::{Json, Moment, Text, moment};
 use crate::writer::Tx;
@@ -175,7 +176,7 @@ fn gather(
     }
     facts.switches = switches_during(connection, &known, &facts.orders)?;
     if next.is_end {
-        facts.standing = standing::gather(connection, &known)?;
+        facts.standing = standing::gather(connection, &known, &facts.orders)?;
         facts.recorded_switches = switches::gather(connection)?;
         facts.uses = uses::gather(connection)?;
     }
@@ -358,8 +359,11 @@ pub(crate) fn each_contradiction(
             tell(format!("{}: {}", found.subject, found.facts));
         }
     }
-    for short in (standing::gather(connection, &known(connection)?)?.iter()).filter_map(holds_its_room) {
-        tell(format!("order {}: {}", short.subject, short.facts));
+    for stored in standing::orders(connection)? {
+        let due = due::of_order(connection, &stored.intent)?;
+        if let Some(short) = holds_its_room(stored.intent.id, &due) {
+            tell(format!("order {}: {}", short.subject, short.facts));
+        }
     }
     ledger::other_entries(connection, &mut tell)?;
     ledger::stray_entries(connection)?.into_iter().for_each(tell);

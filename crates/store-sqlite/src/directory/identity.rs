@@ -61,15 +61,13 @@ pub(crate) fn identify(
     act: &Act,
 ) -> Result<(), DirectoryError> {
     let known = account(tx, id)?.venue_account_id;
-    if !is_bound(tx, id)? {
-        if known.is_none() || known != venue {
-            forget_what_was_seen(tx, id)?;
+    if is_bound(tx, id)? {
+        // What it was before, it is still, for all that anybody knows.
+        if venue.is_none() {
+            return Ok(());
         }
-        return update_account(tx, id, &AccountChange::VenueAccountId(venue), act).map(drop);
-    }
-    // What it was before, it is still, for all that anybody knows.
-    if venue.is_none() {
-        return Ok(());
+    } else if known.is_none() || known != venue {
+        forget_what_was_seen(tx, id)?;
     }
     update_account(tx, id, &AccountChange::VenueAccountId(venue), act).map(drop)
 }
