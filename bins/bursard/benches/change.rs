@@ -92,12 +92,8 @@ async fn prepared() -> Rehearsal {
         typed(&mut stage, line).await;
     }
     stage.start_daemon().unwrap();
-    let log = stage.log_file();
-    let is_up = || {
-        let is_up = std::fs::read_to_string(&log).is_ok_and(|log| log.contains("ACCOUNT HIERARCHY"));
-        std::future::ready(is_up)
-    };
-    assert!(stage.until(PATIENCE, is_up).await, "{}", stage.log());
+    let is_up = stage.until_logged(PATIENCE, |log| log.contains("ACCOUNT HIERARCHY"));
+    assert!(is_up.await, "{}", stage.log());
     stage
 }
 

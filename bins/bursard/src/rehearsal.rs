@@ -361,6 +361,16 @@ impl Rehearsal {
         Ok(places)
     }
 
+    /// Waits until the daemon's log is as `done` wants it, at most for `limit`. Says whether it came.
+    pub async fn until_logged(&mut self, limit: Duration, done: impl Fn(&str) -> bool) -> bool {
+        let log = self.log_file();
+        let looks = || {
+            let log = fs::read_to_string(&log).unwrap_or_default();
+            std::future::ready(done(&log))
+        };
+        self.until(limit, looks).await
+    }
+
     /// Waits until `done`, at most for `limit`. Says whether it came.
     pub async fn until<F: Future<Output = bool>>(
         &mut self,

@@ -12,7 +12,7 @@ use bursar_controls::{ClearRule, Latch, LatchCause, LatchMode, Scope};
 use bursar_execution::emergency::EmergencyStop;
 use bursar_execution::{Conditions, Journal, Stops};
 use bursar_model::{Clock, Entropy, LatchId};
-use bursar_store_sqlite::{Ballast, EmergencyFile, SqliteStore, free_bytes};
+use bursar_store_sqlite::{Ballast, EmergencyFile, STORE_TAKES_A_STOP_WITHIN, SqliteStore, free_bytes};
 use tokio::signal::unix::Signal;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -20,9 +20,6 @@ use tracing::{error, info, warn};
 
 /// How long a stop in a file may stay unseen.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// How long the store has to take a stop before the emergency file does; more where nothing is optimised, and a test
-/// would take a busy machine for a store that hangs.
-const BOUND: Duration = Duration::from_secs(if cfg!(debug_assertions) { 20 } else { 2 });
 /// How soon a store that could not take a stop is asked again.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How often the disk is looked at.
@@ -146,7 +143,7 @@ impl Switchboard {
             if is_others || !self.stops.unrecorded().iter().any(|held| held.id == latch.id) {
                 continue;
             }
-            match tokio::time::timeout(BOUND, self.store.record_held(&latch)).await {
+            match tokio::time::timeout(STORE_TAKES_A_STOP_WITHIN, self.store.record_held(&latch)).await {
                 Ok(Ok(())) => {
                     info!(latch = %latch.id, scope = %latch.scope, "a stop that held from memory is in the store now")
                 }
@@ -205,7 +202,8 @@ impl Switchboard {
             .then(|| Instant::now().checked_add(AGAIN))
             .flatten();
         self.seen().fold_again = again;
-        let folding = tokio::time::timeout(BOUND, self.store.fold_emergency(&found.stops));
+        let folding =
+            tokio::time::timeout(STORE_TAKES_A_STOP_WITHIN, self.store.fold_emergency(&found.stops));
         match folding.await {
             Ok(Ok(folded)) => {
                 for latch in &folded {
@@ -265,15 +263,16 @@ impl Switchboard {
         );
         self.stops.hold(stop.latch());
         error!(latch = %stop.id, reason, "all trading is halted");
-        let why = match tokio::time::timeout(BOUND, self.store.trip_emergency(&stop)).await {
-            Ok(Ok(_)) => {
-                self.stops.withdraw(stop.id);
-                self.store.carry_out(&stop).await;
-                return;
-            }
-            Ok(Err(error)) => bursar::exit::chain(&error),
-            Err(_) => "it did not answer in time".to_owned(),
-        };
+        let why =
+            match tokio::time::timeout(STORE_TAKES_A_STOP_WITHIN, self.store.trip_emergency(&stop)).await {
+                Ok(Ok(_)) => {
+                    self.stops.withdraw(stop.id);
+                    self.store.carry_out(&stop).await;
+                    return;
+                }
+                Ok(Err(error)) => bursar::exit::chain(&error),
+                Err(_) => "it did not answer in time".to_owned(),
+            };
         error!(why, "the store does not take the halt; it holds from memory");
         if let Err(error) = self.emergency.append(&stop) {
             error!(%error, "the halt is not on disk: it ends with this process");

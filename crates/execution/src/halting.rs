@@ -26,6 +26,9 @@ const CLOCKS_APART: SignedDuration = SignedDuration::from_secs(60);
 /// knows nothing of may still arrive for so long.
 pub const LONGEST_ACCEPTANCE: Duration = Duration::from_secs(60);
 
+/// The longest that a desk leaves between two looks at what it has to stop.
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
 /// One complete list of an account's working orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {

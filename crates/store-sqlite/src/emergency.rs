@@ -23,6 +23,11 @@ const PATIENCE: Duration = Duration::from_millis(300);
 /// More than this is not read: it is no list of stops.
 const LONGEST: u64 = 1024 * 1024;
 
+/// How long the store has to take a stop before the file does; more where nothing is optimised, and a test would take
+/// a busy machine for a store that hangs.
+pub const STORE_TAKES_A_STOP_WITHIN: Duration =
+    Duration::from_secs(if cfg!(debug_assertions) { 20 } else { 2 });
+
 /// The file that takes stops when the store cannot. Only ever appended to, and emptied when all that is
 /// in it is in the store.
 #[derive(Clone, Debug)]

@@ -101,7 +101,7 @@ mod test_support;
 pub use backups::{KnownBackup, PutBack, PutBackError, StoreCopy, discard_copy};
 pub use checkpoints::{CheckpointError, CheckpointState, KeptCheckpoint};
 pub use deletion::DeletedUser;
-pub use emergency::{Ballast, EmergencyFile, Found, free_bytes};
+pub use emergency::{Ballast, EmergencyFile, Found, STORE_TAKES_A_STOP_WITHIN, free_bytes};
 pub use environment::{Environment, OlderFormat, Threads};
 pub use erased::{ErasedKeys, Listed, Tombstone};
 pub use error::StoreError;

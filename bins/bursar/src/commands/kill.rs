@@ -12,7 +12,7 @@ use bursar_controls::{Latch, LatchMode, Scope};
 use bursar_execution::emergency::EmergencyStop;
 use bursar_execution::{Conditions, ConnectionState, FLATTEN_TRIES, Intent, Journal};
 use bursar_model::{AccountId, BrokerId, IntentId, IntentState, Pair, Position, Quantity, UserId};
-use bursar_store_sqlite::{Environment, SqliteStore};
+use bursar_store_sqlite::{Environment, STORE_TAKES_A_STOP_WITHIN, SqliteStore};
 use clap::{Args, ValueEnum};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -23,10 +23,7 @@ use crate::session::{self, Opened, Session};
 use crate::view::{LatchDocument, LatchWithStandings};
 use crate::{Exit, Failure, Installation, prompt, view};
 
-/// How long the store has for it before the emergency file takes the stop; more where nothing is optimised, and
-/// a test would take a busy machine for a store that hangs.
-const BOUND: Duration = Duration::from_secs(if cfg!(debug_assertions) { 20 } else { 2 });
-/// Of that, how long whoever holds the store's lock is waited for.
+/// Of the time that the store has for a stop, how long whoever holds the store's lock is waited for.
 const LOCKED: Duration = Duration::from_millis(1_500);
 
 #[derive(Debug, Args)]
@@ -129,7 +126,7 @@ pub(super) async fn turn_on(
 ) -> Result<Result<Recorded, Failure>, Failure> {
     let environment = session::environment(installation, session.surroundings);
     let recording = record(installation, environment, stop);
-    match tokio::time::timeout(BOUND, recording).await {
+    match tokio::time::timeout(STORE_TAKES_A_STOP_WITHIN, recording).await {
         Ok(Ok(recorded)) => {
             // The switch is on: what follows from it may take its time.
             recorded.store.carry_out(stop).await;
@@ -140,7 +137,10 @@ pub(super) async fn turn_on(
         Ok(Err(NotRecorded::Unavailable(failure))) => Ok(Err(failure)),
         Err(_) => Ok(Err(Failure::new(
             Exit::Unavailable,
-            format!("the store did not answer within {} s", BOUND.as_secs()),
+            format!(
+                "the store did not answer within {} s",
+                STORE_TAKES_A_STOP_WITHIN.as_secs()
+            ),
             "find out who holds it, or whether its disk works",
         ))),
     }
@@ -275,10 +275,13 @@ pub(super) async fn write_down(
             }
         })
     });
-    let appended = match tokio::time::timeout(BOUND, appending).await {
+    let appended = match tokio::time::timeout(STORE_TAKES_A_STOP_WITHIN, appending).await {
         Ok(Ok(appended)) => appended.map_err(|error| error.to_string()),
         Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("it could not be written within {} s", BOUND.as_secs())),
+        Err(_) => Err(format!(
+            "it could not be written within {} s",
+            STORE_TAKES_A_STOP_WITHIN.as_secs()
+        )),
     };
     if let Err(error) = appended {
         return Err(Failure::new(

@@ -151,25 +151,20 @@ fn page(totals: &Totals, changed: &[Changed], days: u16) -> Page {
             )),
         ),
     ]);
-    if totals.unfaithful > 0 {
-        page.line(crate::render::caution(&format!(
-            "on {} this version decides otherwise even under the limits of then",
-            count(
-                usize::try_from(totals.unfaithful).unwrap_or(usize::MAX),
-                "order",
-                "orders"
-            )
-        )));
-    }
-    if totals.uncounted > 0 {
-        page.line(crate::render::caution(&format!(
-            "on {} not all of these limits could be tried out: what they limit is added up only while there is a limit",
-            count(
-                usize::try_from(totals.uncounted).unwrap_or(usize::MAX),
-                "order",
-                "orders"
-            )
-        )));
+    for (orders, what) in [
+        (
+            totals.unfaithful,
+            "this version decides otherwise even under the limits of then",
+        ),
+        (
+            totals.uncounted,
+            "not all of these limits could be tried out: what they limit is added up only while there is a limit",
+        ),
+    ] {
+        if orders > 0 {
+            let orders = count(usize::try_from(orders).unwrap_or(usize::MAX), "order", "orders");
+            page.line(crate::render::caution(&format!("on {orders} {what}")));
+        }
     }
     let mut table = Table::new(&[
         "ORDER", "USER", "ACCOUNT", "WHAT", "DECIDED", "THEN", "WOULD", "RULES",

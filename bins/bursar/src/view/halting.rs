@@ -3,7 +3,7 @@
 use bursar_auth::{Account, Directory};
 use bursar_broker::BrokerProfile;
 use bursar_controls::{Latch, LatchCause, LatchMode};
-use bursar_execution::halting::{HaltFacts, Halting, judge};
+use bursar_execution::halting::{HaltFacts, Halting, LONGEST_PAUSE, judge};
 use bursar_execution::{Conditions, Connection, ConnectionState, HaltState, Intent, Journal};
 use bursar_model::{AccountId, AccountMode, LatchId};
 use jiff::{SignedDuration, Timestamp};
@@ -18,8 +18,6 @@ use crate::{Failure, brokers};
 
 /// A desk that works looks more often than this.
 const SILENT_AFTER: SignedDuration = SignedDuration::from_secs(60);
-/// The longest that a desk leaves between two looks.
-const LOOKS_WITHIN: SignedDuration = SignedDuration::from_secs(15);
 /// How long a desk is given before its silence means anything.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(5);
 
@@ -181,7 +179,7 @@ fn doubt(
             } else {
                 Some(format!(
                     "not verified yet: the daemon looks every {} s, and has to find the same twice",
-                    LOOKS_WITHIN.as_secs()
+                    LONGEST_PAUSE.as_secs()
                 ))
             }
         }

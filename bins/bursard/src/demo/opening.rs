@@ -115,12 +115,8 @@ impl Performance {
             format!("{} accounts", CAST.len()),
         );
         // An account is ready before it is said.
-        let log = self.stage.log_file();
-        let all_said = || {
-            let log = log.clone();
-            async move { connection_order(&std::fs::read_to_string(log).unwrap_or_default()).len() == CAST.len() }
-        };
-        self.stage.until(Duration::from_secs(60), all_said).await;
+        let all_said = |log: &str| connection_order(log).len() == CAST.len();
+        self.stage.until_logged(Duration::from_secs(60), all_said).await;
         let order = connection_order(&self.stage.log());
         let place = |account: &str| order.iter().position(|name| name == account);
         let behind_master = CAST
@@ -205,16 +201,11 @@ impl Performance {
             placed.exit == Exit::Done && filled_anywhere > 0,
             format!("{filled_anywhere} filled"),
         );
-        let log = self.stage.log_file();
-        let all_cycle = || {
-            let log = log.clone();
-            async move {
-                let log = std::fs::read_to_string(log).unwrap_or_default();
-                CAST.iter()
-                    .all(|member| log.contains(&format!("cycle 2 for {} / {}", member.broker, member.user)))
-            }
+        let all_cycle = |log: &str| {
+            CAST.iter()
+                .all(|member| log.contains(&format!("cycle 2 for {} / {}", member.broker, member.user)))
         };
-        let cycling = self.stage.until(Duration::from_secs(60), all_cycle).await;
+        let cycling = self.stage.until_logged(Duration::from_secs(60), all_cycle).await;
         self.story.promise(
             "every account runs its own cycles",
             cycling,

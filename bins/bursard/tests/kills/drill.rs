@@ -198,14 +198,12 @@ async fn u4_a_stop_works_each_time_while_the_store_is_locked() {
         }
         left -= now;
     }
-    let log = stage.log_file();
-    let noticed = async || {
-        let log = std::fs::read_to_string(&log).unwrap();
+    let noticed = |log: &str| {
         log.contains("the store does not take the stops of the emergency file")
             && log.contains("cancelling for a stop that is not recorded yet")
     };
     assert!(
-        stage.until(Duration::from_secs(60), noticed).await,
+        stage.until_logged(Duration::from_secs(60), noticed).await,
         "{}",
         stage.log()
     );

@@ -14,12 +14,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{Desk, DeskError, Work, pace};
-use crate::halting::{Unproved, forgotten_until};
+use crate::halting::{LONGEST_PAUSE, Unproved, forgotten_until};
 use crate::{HaltLook, Halting, Intent, JournalError, Listing, cancels_working};
 
 /// Between two looks at first; each in vain makes the pause longer.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// The venue's clock tells whole seconds: one later it is surely past the moment.
 const A_SECOND: Duration = Duration::from_secs(1);
 

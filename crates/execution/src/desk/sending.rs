@@ -19,7 +19,8 @@ use crate::{Attempt, Dispatch, Intent, JournalError, Outcome};
 /// The part of the acceptance bound in which nothing is written any more.
 const WRITE_MARGIN: SignedDuration = SignedDuration::from_secs(1);
 
-/// How long an account's orders wait after one met a limit at the exchange's edge, which names no time.
+/// How long an account's orders wait after one met a limit at the exchange's edge: what is unknown says
+/// nothing of how long.
 const EDGE_PAUSE: Duration = Duration::from_secs(15);
 
 /// What the account's queue of admitted orders holds for the dispatcher.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rust_decimal::{Decimal, dec};
 use tokio::time::Instant;
 
-use super::market::{HALF_SPREAD, on_grid};
+use super::market::{HALF_SPREAD, on_grid, priced};
 use crate::random::Random;
 
 /// Where the euro lies within which it leaps: beyond, it comes back.
@@ -42,17 +42,13 @@ impl Currency {
 
 impl Currencies {
     pub(crate) fn new(random: Random) -> Self {
-        let prices = [
-            ("BTC-EUR", dec!(54545.45)),
-            ("ETH-BTC", dec!(0.05)),
-            ("ETH-EUR", dec!(2727.27)),
-            ("EUR-USD", dec!(1.1)),
-        ];
         Self {
-            prices: prices
-                .into_iter()
-                .map(|(pair, price)| (pair.parse().unwrap(), price))
-                .collect(),
+            prices: priced([
+                ("BTC-EUR", dec!(54545.45)),
+                ("ETH-BTC", dec!(0.05)),
+                ("ETH-EUR", dec!(2727.27)),
+                ("EUR-USD", dec!(1.1)),
+            ]),
             random,
             euro: "EUR-USD".parse().unwrap(),
             wide: None,

@@ -12,6 +12,11 @@ use crate::random::Random;
 /// Half of the distance between bid and ask, as a share of the price.
 pub(crate) const HALF_SPREAD: Decimal = dec!(0.0002);
 
+/// What pairs cost when a world begins.
+pub(super) fn priced<const N: usize>(prices: [(&str, Decimal); N]) -> BTreeMap<Pair, Decimal> {
+    prices.map(|(pair, price)| (pair.parse().unwrap(), price)).into()
+}
+
 pub(crate) struct Market {
     prices: BTreeMap<Pair, Decimal>,
     random: Random,
@@ -21,16 +26,12 @@ pub(crate) struct Market {
 
 impl Market {
     pub(crate) fn new(random: Random, currencies: Option<Currencies>) -> Self {
-        let prices = [
-            ("BTC-USD", dec!(60000)),
-            ("ETH-USD", dec!(3000)),
-            ("SOL-USD", dec!(150)),
-        ];
         Self {
-            prices: prices
-                .into_iter()
-                .map(|(pair, price)| (pair.parse().unwrap(), price))
-                .collect(),
+            prices: priced([
+                ("BTC-USD", dec!(60000)),
+                ("ETH-USD", dec!(3000)),
+                ("SOL-USD", dec!(150)),
+            ]),
             random,
             currencies,
         }
