@@ -52,12 +52,14 @@ pub(crate) fn for_each_seed(first: u64, seeds: u64, work: impl Fn(u64) -> Contro
 }
 
 impl Campaign {
-    /// Lets the worlds of `seeds` seeds from `first` on live.
-    pub fn run(first: u64, seeds: u64) -> Self {
+    /// Lets the worlds of `seeds` seeds from `first` on live; `told` sees what came of them after each.
+    pub fn run(first: u64, seeds: u64, told: impl Fn(&Self) + Sync) -> Self {
         let sum = Mutex::new(Self::empty(first));
         for_each_seed(first, seeds, |seed| {
             let outcome = run(seed);
-            locked(&sum).add(outcome);
+            let mut sum = locked(&sum);
+            sum.add(outcome);
+            told(&sum);
             ControlFlow::Continue(())
         });
         let mut sum = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -101,6 +103,11 @@ impl Campaign {
 
     /// Whether every rule held in every world.
     pub fn holds(&self) -> bool {
-        self.oracles.values().all(|count| *count == 0)
+        self.broken() == 0
+    }
+
+    /// How often any rule was broken.
+    pub fn broken(&self) -> u64 {
+        self.oracles.values().sum()
     }
 }

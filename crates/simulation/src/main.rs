@@ -43,7 +43,9 @@ fn main() -> ExitCode {
     if arguments.bite {
         return bite(arguments.defect, arguments.seeds);
     }
-    let campaign = Campaign::run(arguments.from, arguments.seeds);
+    let campaign = Campaign::run(arguments.from, arguments.seeds, |so_far| {
+        tell_progress(so_far, arguments.seeds)
+    });
     let text = if arguments.json {
         serde_json::to_string(&campaign)
     } else {
@@ -55,6 +57,19 @@ fn main() -> ExitCode {
     match printed {
         Ok(()) if campaign.holds() => ExitCode::SUCCESS,
         Ok(()) | Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// A line now and then; fifty thousand worlds take hours.
+fn tell_progress(so_far: &Campaign, seeds: u64) {
+    const EVERY: u64 = 500;
+    if so_far.seeds.is_multiple_of(EVERY) {
+        let (lived, broken) = (so_far.seeds, so_far.broken());
+        // Whoever reads no progress still gets the report.
+        drop(writeln!(
+            io::stderr(),
+            "{lived} of {seeds} worlds, {broken} broken rules"
+        ));
     }
 }
 
