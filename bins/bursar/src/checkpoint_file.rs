@@ -18,6 +18,8 @@ const LIMIT: u64 = 1024 * 1024 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutsideCopy {
     path: PathBuf,
+    /// Where it must not lie.
+    folders: Vec<PathBuf>,
 }
 
 /// Why a file cannot be the copy elsewhere, or could not be used now.
@@ -60,11 +62,12 @@ impl OutsideError {
 }
 
 impl OutsideCopy {
-    /// The file that the settings name; `None` where they name none. Nothing is made yet.
+    /// The file that the settings name; `None` where they name none. Nothing is made, and the file system is not
+    /// asked: its volume may hang.
     ///
     /// # Errors
     ///
-    /// [`OutsideError::InDataFolder`] and [`OutsideError::NotAFile`].
+    /// [`OutsideError::InDataFolder`] where the name says it.
     pub fn of(installation: &Installation, directory: &Path) -> Result<Option<Self>, OutsideError> {
         let Some(named) = &installation.settings.audit.checkpoint_file else {
             return Ok(None);
@@ -78,26 +81,49 @@ impl OutsideCopy {
     ///
     /// As [`OutsideCopy::of`].
     pub fn at(path: PathBuf, folders: &[PathBuf]) -> Result<Self, OutsideError> {
-        if let Ok(found) = path.symlink_metadata()
+        let copy = Self {
+            path,
+            folders: folders.to_vec(),
+        };
+        match folders.iter().find(|folder| copy.path.starts_with(folder)) {
+            Some(folder) => Err(copy.in_folder(folder)),
+            None => Ok(copy),
+        }
+    }
+
+    /// Looks where it really lies, whatever links lead there. [`OutsideCopy::read`] does too. Waits for as long as its
+    /// volume hangs.
+    ///
+    /// # Errors
+    ///
+    /// [`OutsideError::InDataFolder`] and [`OutsideError::NotAFile`].
+    pub fn look(&self) -> Result<(), OutsideError> {
+        if let Ok(found) = self.path.symlink_metadata()
             && !found.is_file()
         {
-            return Err(OutsideError::NotAFile { path });
+            return Err(OutsideError::NotAFile {
+                path: self.path.clone(),
+            });
         }
-        // Where it really lies, whatever links led there.
-        let place = path
+        let place = self
+            .path
             .parent()
             .map(|folder| folder.canonicalize().unwrap_or_else(|_| folder.to_owned()))
             .unwrap_or_default();
-        for folder in folders {
+        for folder in &self.folders {
             let real = folder.canonicalize().unwrap_or_else(|_| folder.clone());
             if place.starts_with(&real) {
-                return Err(OutsideError::InDataFolder {
-                    path,
-                    folder: folder.clone(),
-                });
+                return Err(self.in_folder(folder));
             }
         }
-        Ok(Self { path })
+        Ok(())
+    }
+
+    fn in_folder(&self, folder: &Path) -> OutsideError {
+        OutsideError::InDataFolder {
+            path: self.path.clone(),
+            folder: folder.to_owned(),
+        }
     }
 
     pub fn path(&self) -> &Path {
@@ -142,6 +168,7 @@ impl OutsideCopy {
     ///
     /// See [`OutsideError`].
     pub fn read(&self) -> Result<Option<CheckpointFile>, OutsideError> {
+        self.look()?;
         match self.path.symlink_metadata() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             _ => {}
@@ -296,21 +323,21 @@ mod tests {
 
         let by_link = folder.path().join("elsewhere");
         std::os::unix::fs::symlink(&data, &by_link).unwrap();
-        let inside = OutsideCopy::at(by_link.join("copy"), &folders);
-        assert!(matches!(inside, Err(OutsideError::InDataFolder { .. })));
+        let inside = OutsideCopy::at(by_link.join("copy"), &folders).unwrap();
+        for looked in [inside.look(), inside.read().map(drop)] {
+            assert!(matches!(looked, Err(OutsideError::InDataFolder { .. })));
+        }
 
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(folder.path().join("target"), &link).unwrap();
-        assert!(matches!(
-            OutsideCopy::at(link.clone(), &folders),
-            Err(OutsideError::NotAFile { .. })
-        ));
+        let linked = OutsideCopy::at(link, &folders).unwrap();
+        assert!(matches!(linked.look(), Err(OutsideError::NotAFile { .. })));
         // Also one that was put there later.
-        let later = OutsideCopy { path: link };
         assert!(matches!(
-            later.append(&checkpoint(1)),
+            linked.append(&checkpoint(1)),
             Err(OutsideError::NotAFile { .. })
         ));
-        assert!(OutsideCopy::at(folder.path().join("copy"), &folders).is_ok());
+        let elsewhere = OutsideCopy::at(folder.path().join("copy"), &folders).unwrap();
+        elsewhere.look().unwrap();
     }
 }

@@ -29,6 +29,19 @@ const LAST: Duration = Duration::from_secs(5);
 /// What was to be copied, if it could not be.
 type Delivery = Result<(), Box<(SignedCheckpoint, OutsideError)>>;
 
+/// Refuses a copy that lies with the store, or is no file. A volume that does not answer soon is looked at when it does:
+/// nothing is added to the copy before.
+pub async fn look_at(outside: Option<&OutsideCopy>) -> Result<(), OutsideError> {
+    let Some(outside) = outside.cloned() else {
+        return Ok(());
+    };
+    let looking = tokio::task::spawn_blocking(move || outside.look());
+    match tokio::time::timeout(FIRST, looking).await {
+        Ok(Ok(looked)) => looked,
+        Ok(Err(_)) | Err(_) => Ok(()),
+    }
+}
+
 /// Signs checkpoints and delivers them.
 pub struct Checkpoints {
     store: Arc<SqliteStore>,

@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::changes::Changes;
-use crate::checkpoints::Checkpoints;
+use crate::checkpoints::{self, Checkpoints};
 use crate::connector::DeskConnector;
 use crate::custody::{Custody, tell_sealed};
 use crate::notices::Notices;
@@ -87,6 +87,7 @@ pub async fn run(session: &mut Session<'_>, halts: Signal, stop: CancellationTok
         )
     })?;
     let outside = OutsideCopy::of(&installation, &surroundings.directory)?;
+    checkpoints::look_at(outside.as_ref()).await?;
     let mut checkpoints = Checkpoints::new(
         Arc::clone(&store),
         wiring.keystore.clone(),

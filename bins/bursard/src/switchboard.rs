@@ -43,12 +43,22 @@ pub struct Switchboard {
 struct Seen {
     folded: Option<(SystemTime, u64)>,
     fold_again: Option<Instant>,
-    halt_file: Option<SystemTime>,
+    halt_file: Option<HaltFile>,
     /// Stops that are in the emergency file, and are folded from there.
     in_file: BTreeSet<LatchId>,
     held_due: Option<Instant>,
     /// The condition that holds while the disk has hardly any room.
     no_room: Option<LatchId>,
+}
+
+/// The halt file that was seen last.
+#[derive(Clone, Copy)]
+struct HaltFile {
+    made: SystemTime,
+    /// What it turned on.
+    stop: LatchId,
+    /// Whether that is on disk, so that the file has done its work.
+    is_recorded: bool,
 }
 
 impl Switchboard {
@@ -156,7 +166,7 @@ impl Switchboard {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = halts.recv() => self.halt_everything("signal SIGUSR1", Principal::Daemon).await,
+                _ = halts.recv() => drop(self.halt_everything("signal SIGUSR1", Principal::Daemon).await),
             }
         }
     }
@@ -237,22 +247,37 @@ impl Switchboard {
             return;
         };
         let made = about.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-        if self.seen().halt_file == Some(made) {
-            return;
-        }
-        self.seen().halt_file = Some(made);
-        let owner = std::os::unix::fs::MetadataExt::uid(&about);
-        let by = Principal::operator(&format!("uid-{owner}")).unwrap_or(Principal::Daemon);
-        let reason = format!("the file {} was made", self.halt_file.display());
-        self.halt_everything(&reason, by).await;
-        // It was a request; the switch is what lasts.
-        if let Err(error) = std::fs::remove_file(&self.halt_file) {
+        let seen = self.seen().halt_file.filter(|seen| seen.made == made);
+        let stop = match seen {
+            Some(seen) if seen.is_recorded => return,
+            Some(seen) => seen.stop,
+            None => {
+                let owner = std::os::unix::fs::MetadataExt::uid(&about);
+                let by = Principal::operator(&format!("uid-{owner}")).unwrap_or(Principal::Daemon);
+                let reason = format!("the file {} was made", self.halt_file.display());
+                self.halt_everything(&reason, by).await
+            }
+        };
+        // It was a request, and the switch is what lasts: as long as that is in memory alone, the file is all that is
+        // left of it when this process ends.
+        let is_recorded = !self.is_in_memory_alone(stop);
+        self.seen().halt_file = Some(HaltFile {
+            made,
+            stop,
+            is_recorded,
+        });
+        if is_recorded && let Err(error) = std::fs::remove_file(&self.halt_file) {
             warn!(%error, file = %self.halt_file.display(), "the halt file cannot be removed; it halts again when it is made anew");
         }
     }
 
+    fn is_in_memory_alone(&self, stop: LatchId) -> bool {
+        let is_held = self.stops.unrecorded().iter().any(|held| held.id == stop);
+        is_held && !self.seen().in_file.contains(&stop)
+    }
+
     /// In memory at once, then in the store, and if that does not take it, in the emergency file.
-    async fn halt_everything(&self, reason: &str, by: Principal) {
+    async fn halt_everything(&self, reason: &str, by: Principal) -> LatchId {
         let stop = EmergencyStop::new(
             Scope::Global,
             LatchMode::Halt,
@@ -268,15 +293,19 @@ impl Switchboard {
                 Ok(Ok(_)) => {
                     self.stops.withdraw(stop.id);
                     self.store.carry_out(&stop).await;
-                    return;
+                    return stop.id;
                 }
                 Ok(Err(error)) => bursar::exit::chain(&error),
                 Err(_) => "it did not answer in time".to_owned(),
             };
         error!(why, "the store does not take the halt; it holds from memory");
-        if let Err(error) = self.emergency.append(&stop) {
-            error!(%error, "the halt is not on disk: it ends with this process");
+        match self.emergency.append(&stop) {
+            Ok(()) => {
+                self.seen().in_file.insert(stop.id);
+            }
+            Err(error) => error!(%error, "the halt is not on disk: it ends with this process"),
         }
+        stop.id
     }
 
     /// No new risk while there is hardly any room, and a ballast while there is.

@@ -158,6 +158,34 @@ async fn a_halt_that_the_store_does_not_take_holds_from_memory_and_the_next_daem
 }
 
 #[tokio::test]
+async fn a_halt_file_stays_as_long_as_its_halt_is_nowhere_else_on_disk() {
+    let mut desk = desk();
+    let file = desk.folder.path().join("HALT");
+    let board = &desk.switchboard;
+    let environment = Environment::new(Arc::clone(&board.clock), Arc::clone(&board.entropy), "test");
+    // As on a full disk: neither the store nor the emergency file takes anything, and a file can still be removed.
+    let takes_nothing = SqliteStore::open_read_only(desk.store.path(), environment.clone()).unwrap();
+    let takes_again = SqliteStore::open(desk.store.path(), environment).unwrap();
+    let emergency = desk.folder.path().join("nowhere").join("emergency");
+    desk.switchboard.stops = takes_nothing.stops();
+    desk.switchboard.store = Arc::new(takes_nothing);
+    desk.switchboard.emergency = EmergencyFile::at(emergency);
+    std::fs::write(&file, "").unwrap();
+
+    for _ in 0..2 {
+        desk.switchboard.look().await;
+        assert_eq!(desk.held(), [("global".to_owned(), LatchMode::Halt)], "once");
+        assert!(file.exists(), "the next start has to see it");
+    }
+    desk.switchboard.store = Arc::new(takes_again);
+    desk.switchboard.record_held().await;
+    desk.switchboard.look().await;
+
+    assert_eq!(desk.recorded().await.len(), 1);
+    assert!(!file.exists());
+}
+
+#[tokio::test]
 async fn a_stop_that_another_process_recorded_and_people_released_holds_no_longer() {
     let mut desk = desk();
     let board = &desk.switchboard;
