@@ -47,13 +47,16 @@ impl Whose {
     }
 }
 
+/// Nobody reads of a closed account any more whether what was placed by hand there is over; it would count for ever.
+const STILL_READ: &str = "account IN (SELECT id FROM account WHERE status <> 'closed')";
+
 /// Dollars that positions cost and that working orders but `:intent` may cost at worst, with those that
 /// were placed by hand.
 pub(crate) fn exposure(whose: Whose) -> String {
     let accounts = whose.accounts();
     format!(
         "dec_add({}, (SELECT dec_sum(cost_usd) FROM external_order
-              WHERE is_working = 1 AND cost_usd IS NOT NULL AND {accounts}))",
+              WHERE is_working = 1 AND cost_usd IS NOT NULL AND {accounts} AND {STILL_READ}))",
         own_exposure(whose.rows())
     )
 }
@@ -231,14 +234,12 @@ pub(crate) fn value<T: rusqlite::types::FromSql>(
     }
 }
 
-/// Working purchases placed by hand whose cost nobody can tell. Of an account that was closed nobody reads any more
-/// whether they are over.
+/// Working purchases placed by hand whose cost nobody can tell.
 fn untold(whose: Whose) -> String {
     let accounts = whose.accounts();
     format!(
         "(SELECT count(*) FROM external_order WHERE is_working = 1 AND cost_usd IS NULL AND {accounts}
-              AND json_extract(body, '$.side') = 'buy'
-              AND account IN (SELECT id FROM account WHERE status <> 'closed'))"
+              AND json_extract(body, '$.side') = 'buy' AND {STILL_READ})"
     )
 }
 
