@@ -196,7 +196,8 @@ impl SqliteStore {
         .await
     }
 
-    /// Since when keys are erased whose wrapping key still exists, in copies of pages that nobody knows of.
+    /// Since when keys are erased whose wrapping key still exists, in copies of pages that nobody knows of: since the
+    /// newest one was made that has taken the place of those before it.
     ///
     /// # Errors
     ///
@@ -205,7 +206,11 @@ impl SqliteStore {
         self.read(|connection| {
             let first: Option<Moment> = connection
                 .prepare_cached(
-                    "SELECT min(at) FROM tombstone WHERE at > coalesce((SELECT max(at) FROM retired_key), -1)",
+                    "SELECT min(at) FROM tombstone
+                     WHERE at >= coalesce(
+                         (SELECT max(at) FROM made_key AS made
+                          WHERE EXISTS (SELECT 1 FROM retired_key WHERE retired_key.at >= made.at)),
+                         (SELECT max(at) + 1 FROM retired_key), 0)",
                 )?
                 .query_row([], |row| row.get(0))?;
             Ok(first.map(|Moment(at)| at))

@@ -9,8 +9,8 @@ use bursar_broker::KeyRights;
 use bursar_controls::{ClearRule, KeyState, LatchCause, LatchMode, Scope};
 use bursar_execution::NewLatch;
 use bursar_keystore::{
-    CredentialFacts, CredentialPlace, Header, HeaderChange, KeyId, SealedBytes, SealedRecord, Vault,
-    VaultError,
+    CredentialFacts, CredentialPlace, Header, HeaderChange, KeyId, KeyPurpose, SealedBytes, SealedRecord,
+    Vault, VaultError,
 };
 use bursar_model::{AccountId, CredentialId};
 use jiff::Timestamp;
@@ -343,10 +343,18 @@ fn store_header(
     expected: Option<u64>,
     change: &HeaderChange,
 ) -> Result<(), VaultError> {
-    if let HeaderChange::KeysRetired(keys) = change {
-        for key in keys {
-            retire(tx, *key, who.at(tx))?;
+    match change {
+        HeaderChange::KeyAdded(key) if key.purpose == KeyPurpose::Kek => note_made(tx, *key, who.at(tx))?,
+        HeaderChange::KeysRetired(keys) => {
+            for key in keys {
+                retire(tx, *key, who.at(tx))?;
+            }
         }
+        HeaderChange::Made
+        | HeaderChange::SlotAdded(_)
+        | HeaderChange::SlotRemoved(_)
+        | HeaderChange::RootReplaced(_)
+        | HeaderChange::KeyAdded(_) => {}
     }
     write_header(tx, new, expected)?;
     let record = || -> Result<(), StoreError> {
@@ -365,6 +373,15 @@ fn store_header(
         tx.record(who.at(tx), who.draft(action).with(data))
     };
     Ok(record()?)
+}
+
+/// What is erased from now on may have been wrapped with the key.
+fn note_made(tx: &Tx<'_>, key: KeyId, at: Timestamp) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO made_key (id, at) VALUES (?1, ?2) ON CONFLICT (id) DO NOTHING",
+        params![Text(&key), moment(at)?],
+    )?;
+    Ok(())
 }
 
 /// From now on nothing is wrapped with the key.

@@ -182,6 +182,74 @@ async fn i17_keys_are_replaced_in_the_name_of_a_person_and_the_old_ones_are_nowh
     );
 }
 
+/// An interrupted rotation can stand still for days, and keys may be erased meanwhile that were wrapped with its key.
+#[tokio::test]
+async fn i17_a_key_erased_while_the_wrapping_key_was_replaced_asks_for_another() {
+    let world = with_account().await;
+    let store = &world.store;
+    let hour = |hour: u32| at(&format!("2026-03-02T{hour}:00:00Z"));
+    let acting = |hour_now: u32| {
+        world.clock.set(hour(hour_now));
+        store.acting(crate::support::act(hour(hour_now)))
+    };
+    let key = |name: &str| name.parse::<KeyId>().unwrap();
+    let erase = async |number: u128, when: u32| {
+        world.clock.set(hour(when));
+        store
+            .delete_credential(record(number, 1).facts.id, 1, &crate::support::act(hour(when)))
+            .await
+            .unwrap();
+    };
+    store
+        .store_header(&header(1), None, &HeaderChange::Made)
+        .await
+        .unwrap();
+    for number in 1..=3 {
+        store.put(&record(number, 1), None).await.unwrap();
+    }
+    assert_eq!(store.erased_since_rotation().await.unwrap(), None);
+
+    erase(1, 13).await;
+    let added = HeaderChange::KeyAdded(key("kek#2"));
+    acting(14)
+        .store_header(&header(2), Some(1), &added)
+        .await
+        .unwrap();
+    erase(2, 15).await;
+    assert_eq!(
+        store.erased_since_rotation().await.unwrap(),
+        Some(hour(13)),
+        "it is not over, so that it goes on"
+    );
+    let mut left = record(3, 1);
+    left.kek = key("kek#2");
+    store.rewrap(&left, key("kek#1")).await.unwrap();
+    let retired = HeaderChange::KeysRetired(vec![key("kek#1")]);
+    acting(16)
+        .store_header(&header(3), Some(2), &retired)
+        .await
+        .unwrap();
+    assert_eq!(
+        store.erased_since_rotation().await.unwrap(),
+        Some(hour(15)),
+        "the key that wrapped it is still there"
+    );
+
+    let added = HeaderChange::KeyAdded(key("kek#3"));
+    acting(17)
+        .store_header(&header(4), Some(3), &added)
+        .await
+        .unwrap();
+    left.kek = key("kek#3");
+    store.rewrap(&left, key("kek#2")).await.unwrap();
+    let retired = HeaderChange::KeysRetired(vec![key("kek#2")]);
+    acting(17)
+        .store_header(&header(5), Some(4), &retired)
+        .await
+        .unwrap();
+    assert_eq!(store.erased_since_rotation().await.unwrap(), None);
+}
+
 #[tokio::test]
 async fn no_header_is_made_where_keys_lie() {
     let world = with_account().await;
