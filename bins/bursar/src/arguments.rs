@@ -304,6 +304,16 @@ pub(crate) fn until(text: &str) -> Result<Until, String> {
     }
 }
 
+/// What somebody reads years later: on one line, and long enough for a link or a number.
+pub(crate) fn evidence(text: &str) -> Result<String, String> {
+    let text = crate::render::harmless(text.trim());
+    match text.chars().count() {
+        0 => Err("evidence cannot be empty".to_owned()),
+        1..=2_000 => Ok(text),
+        _ => Err("evidence has at most 2000 characters".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -25,6 +25,7 @@ pub mod notify;
 pub mod onboarding;
 pub mod order;
 pub mod permissions;
+pub mod position;
 pub mod preferences;
 pub mod replay;
 pub mod schema;
@@ -75,6 +76,9 @@ pub enum Command {
     Balance(balance::Balance),
     /// Open positions, with the user they belong to
     Positions(lists::Positions),
+    /// What the ledger holds and nobody can sell
+    #[command(subcommand)]
+    Position(position::Position),
     /// Orders, newest first
     Orders(lists::Orders),
     /// Executions, newest first
@@ -150,6 +154,7 @@ impl Command {
             Self::Hierarchy(command) => command.run(session).await,
             Self::Balance(command) => command.run(session).await,
             Self::Positions(command) => command.run(session).await,
+            Self::Position(command) => command.run(session).await,
             Self::Orders(command) => command.run(session).await,
             Self::Fills(command) => command.run(session).await,
             Self::Stats(command) => command.run(session).await,

@@ -162,6 +162,7 @@ fn of_all() -> Vec<(&'static str, Value)> {
             "orders",
             of::<Either<lists::ListedOrders<'_>, lists::ExternalOrders>>(),
         ),
+        ("position write-off", of::<Decided<'_>>()),
         ("permissions set", of::<permissions::Changed<'_>>()),
         ("permissions show", of::<permissions::Shown<'_>>()),
         ("positions", of::<lists::OpenPositions<'_>>()),

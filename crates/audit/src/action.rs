@@ -134,6 +134,8 @@ actions! {
     CancelMoot = "cancel.moot",
     FillBooked = "fill.booked",
     ExternalOrder = "external.order",
+    /// Two people said that what the ledger holds is not there any more.
+    PositionWrittenOff = "position.written-off",
     ReconcileCompleted = "reconcile.completed",
     ReconcileDiffers = "reconcile.differs",
 

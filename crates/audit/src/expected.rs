@@ -23,11 +23,11 @@ mod values;
 
 pub use thing::Thing;
 pub use values::{
-    BookingFacts, FillFacts, IntentFacts, KEPT_KEY, ProposalFacts, SEALED, WAITING, alone_value,
-    amount_value, check_value, halt_value, key_value, latch_terms, latch_value, verdict_value,
+    BookingFacts, FillFacts, IntentFacts, KEPT_KEY, ProposalFacts, SEALED, WAITING, WriteOffFacts,
+    alone_value, amount_value, check_value, halt_value, key_value, latch_terms, latch_value, verdict_value,
 };
 
-use records::{booking_facts, fill_facts, integer, parsed, proposal_facts, text};
+use records::{booking_facts, fill_facts, integer, parsed, proposal_facts, text, write_off_facts};
 use values::key_text;
 
 /// So many contradictions are kept; a store that is wrong in every row need not fill the memory.
@@ -358,6 +358,15 @@ impl Expected {
                 if let Some(account) = record.subject.account.clone() {
                     let id = word("venue_order_id").to_owned();
                     self.put(record, Thing::External(account, id), "seen");
+                }
+            }
+            Action::PositionWrittenOff => {
+                if let (Some(account), Some(id)) = (&record.subject.account, &record.subject.fill) {
+                    let thing = Thing::WriteOff(account.clone(), id.clone());
+                    if self.things.contains_key(&thing) {
+                        self.orphan(record.seq, format!("{thing} is booked for a second time"));
+                    }
+                    self.put(record, thing, write_off_facts(record).to_string());
                 }
             }
             Action::PeopleAloneSet => {

@@ -9,7 +9,9 @@ use bursar_audit::Hash;
 use bursar_auth::{Act, Principal};
 use bursar_controls::{Latch, Policy};
 use bursar_ledger::DayKey;
-use bursar_model::{ApprovalId, IntentId, IntentState, LatchId, Usd, UserId, VenueOrderId};
+use bursar_model::{
+    AccountId, ApprovalId, IntentId, IntentState, LatchId, Pair, Price, Quantity, Usd, UserId, VenueOrderId,
+};
 use jiff::{SignedDuration, Timestamp};
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
@@ -92,6 +94,24 @@ pub enum Measure {
     },
     /// Allow a user to lose more in the trading day that is open.
     AllowLoss(MoreLoss),
+    /// Take out of the ledger what is not at the venue any more, or cannot be sold there.
+    WriteOff(WriteOff),
+}
+
+/// What is to be taken out of the ledger without a sale: coins that somebody sold, withdrew or lost by hand, dust below
+/// what the venue trades, and what it does not list any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub struct WriteOff {
+    pub account: AccountId,
+    pub pair: Pair,
+    /// In the base asset. The oldest lots go first.
+    pub quantity: Quantity,
+    /// What the ledger held of the pair when it was proposed.
+    pub held: Decimal,
+    /// In the quote asset per unit of base: only where the venue has no price for it. Otherwise its last price counts,
+    /// so that the day's loss is what it was.
+    pub price: Option<Price>,
 }
 
 /// How much more a user is to be allowed to lose, and of what.
@@ -109,13 +129,14 @@ pub struct MoreLoss {
 }
 
 impl Measure {
-    /// `resolve`, `release`, `set-policy` or `allow-loss`.
+    /// `resolve`, `release`, `set-policy`, `allow-loss` or `write-off`.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Resolve { .. } => "resolve",
             Self::Release { .. } => "release",
             Self::SetPolicy { .. } => "set-policy",
             Self::AllowLoss(_) => "allow-loss",
+            Self::WriteOff(_) => "write-off",
         }
     }
 
@@ -155,6 +176,22 @@ impl Measure {
                 format!(
                     "allow {user} to lose {extra} more in trading day {day}, on top of the limit of {limit} and \
                      {before} allowed before"
+                )
+            }
+            Self::WriteOff(WriteOff {
+                account,
+                pair,
+                quantity,
+                held,
+                price,
+            }) => {
+                let price = price.map_or_else(
+                    || "its last price".to_owned(),
+                    |price| format!("a price of {price}"),
+                );
+                format!(
+                    "take {quantity} of the {} {pair} that the ledger holds for {account} out of it, at {price}",
+                    held.normalize()
                 )
             }
         }
@@ -223,6 +260,22 @@ pub enum Effect {
         /// The switches of the day's loss that are on all the same.
         still_on: Vec<Latch>,
     },
+    WrittenOff(Box<WrittenOff>),
+}
+
+/// What was taken out of the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct WrittenOff {
+    pub account: AccountId,
+    pub pair: Pair,
+    /// In the base asset.
+    pub quantity: Quantity,
+    /// In the quote asset per unit of base.
+    pub price: Price,
+    /// What it was worth less what it had cost, without fees; it counts in the day like a sale.
+    pub realised_usd: Usd,
+    /// What the ledger holds of the pair now.
+    pub left: Decimal,
 }
 
 /// What became of a proposal at once.

@@ -49,6 +49,7 @@ mod stops;
 pub use absence::{Absence, AbsenceEvidence, NegativeLook};
 pub use approvals::{
     Approval, ApprovalError, ApprovalVerdict, Approvals, Effect, Measure, MoreLoss, Proposed, Resolution,
+    WriteOff, WrittenOff,
 };
 pub use day::{DayBoundary, LossTerms, TripFigures, UserDay, day_state, loss_latch};
 pub use decide::{

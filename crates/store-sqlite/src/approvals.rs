@@ -21,7 +21,7 @@ use crate::resolutions;
 use crate::store::SqliteStore;
 use crate::values::{Moment, Text, json, moment};
 use crate::writer::Tx;
-use crate::{conditions, days, intents, losses, trail};
+use crate::{conditions, days, fills, intents, losses, trail};
 
 const COLUMNS: &str =
     "id, body, hash, proposed_by, proposed_at, reason, evidence, expires_at, decided_by, decided_at,
@@ -234,6 +234,9 @@ fn carry_out(tx: &Tx<'_>, mut approval: Approval, act: &Act) -> Result<(Approval
                 still_on,
             }
         }
+        Measure::WriteOff(write_off) => {
+            Effect::WrittenOff(Box::new(fills::write_off(tx, &approval, write_off, act)?))
+        }
     };
     Ok((approval, effect))
 }
@@ -251,6 +254,7 @@ fn might_be_done(tx: &Tx<'_>, measure: &Measure, act: &Act) -> Result<(), Approv
         }
         Measure::SetPolicy { replaces, policy } => may_loosen(tx, replaces, policy),
         Measure::AllowLoss(more) => may_lose_more(tx, more, act.at),
+        Measure::WriteOff(write_off) => fills::check_write_off(tx, write_off, act.at).map(drop),
     }
 }
 
@@ -373,7 +377,10 @@ fn insert(tx: &Tx<'_>, approval: &Approval, body: &str) -> Result<(), StoreError
 fn intent_of(measure: &Measure) -> Option<String> {
     match measure {
         Measure::Resolve { intent, .. } => Some(intent.to_string()),
-        Measure::Release { .. } | Measure::SetPolicy { .. } | Measure::AllowLoss(_) => None,
+        Measure::Release { .. }
+        | Measure::SetPolicy { .. }
+        | Measure::AllowLoss(_)
+        | Measure::WriteOff(_) => None,
     }
 }
 
@@ -417,6 +424,7 @@ fn record(tx: &Tx<'_>, approval: &Approval, action: Action, act: &Act) -> Result
         Measure::Release { latch, .. } => Subject::latch(*latch),
         Measure::SetPolicy { .. } => Subject::default(),
         Measure::AllowLoss(more) => Subject::user(&more.user),
+        Measure::WriteOff(write_off) => Subject::account(&write_off.account),
     };
     let data = Data::new()
         .text("approval", approval.id)

@@ -26,8 +26,11 @@ use crate::{days, equity, latches, losses, outbox, quotes, reservations};
 
 mod lots;
 mod unpriced;
+mod written_off;
 
 pub(crate) use lots::{closed_columns, closed_lots, lot_columns, lots};
+pub use written_off::Holding;
+pub(crate) use written_off::{WRITTEN_OFF, check as check_write_off, write_off};
 
 pub(crate) fn book(
     tx: &Tx<'_>,
@@ -406,7 +409,8 @@ fn surplus(books: &Replayed) -> Result<Decimal, InexactError> {
 fn is_late(connection: &Connection, fill: &LedgerFill) -> Result<bool, StoreError> {
     // At the same instant the ledger's order decides, which SQL does not know.
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT {LEDGER_FILL} FROM fill WHERE account = ?1 AND pair = ?2 AND at >= ?3"
+        "SELECT {BOOKED} FROM fill WHERE account = ?1 AND pair = ?2 AND at >= ?3
+         UNION ALL SELECT {WRITTEN_OFF} FROM written_off WHERE account = ?1 AND pair = ?2 AND at >= ?3"
     ))?;
     let later = statement.query_map(
         params![Text(&fill.account), Text(fill.pair()), moment(fill.fill.at)?],
@@ -510,9 +514,12 @@ const fn leg_word(leg: bursar_ledger::Leg) -> &'static str {
     }
 }
 
-/// The columns of a booked execution, as [`read_ledger_fill`] wants them.
+/// The columns of a booked execution, as [`read_booked`] wants them.
 pub(crate) const LEDGER_FILL: &str =
     "account, user, day, body, usd_rate, fee_usd, fee_is_estimated, intent, booked_at";
+
+/// Those that [`read_ledger_fill`] wants.
+const BOOKED: &str = "account, user, day, body, usd_rate, fee_usd, fee_is_estimated";
 
 pub(crate) fn read_ledger_fill(row: &Row<'_>) -> rusqlite::Result<LedgerFill> {
     let rate = Price::new(row.get::<_, Exact>(4)?.0).map_err(|error| {
@@ -549,13 +556,15 @@ pub(crate) fn of_order(
     Ok(fills.collect::<rusqlite::Result<_>>()?)
 }
 
+/// Everything that the lots of a pair follow from: its executions, and what was written off.
 pub(crate) fn ledger_fills(
     connection: &Connection,
     account: &AccountId,
     pair: &Pair,
 ) -> Result<Vec<LedgerFill>, StoreError> {
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT {LEDGER_FILL} FROM fill WHERE account = ?1 AND pair = ?2"
+        "SELECT {BOOKED} FROM fill WHERE account = ?1 AND pair = ?2
+         UNION ALL SELECT {WRITTEN_OFF} FROM written_off WHERE account = ?1 AND pair = ?2"
     ))?;
     let fills = statement.query_map(params![Text(account), Text(pair)], read_ledger_fill)?;
     Ok(fills.collect::<rusqlite::Result<_>>()?)

@@ -7,6 +7,7 @@
 //!   whether it lowers a position, its id at the exchange, and that this may take it no less long than was recorded; the
 //!   rest of its columns is not
 //! - `fill`: everything that its worth depends on, as far as its record says it
+//! - `written_off`: everything that its worth depends on
 //! - `cancel`, `external_order`: that they are there, and how far a cancel got
 //! - `user`, `account`, `permission`, `preference`, `policy`, `day_boundary`: as they were written, also of a user
 //!   who was deleted and of an account that was closed
@@ -49,7 +50,8 @@
 //! - `loss_watch`: that somebody was warned, and how bad it got; what stops is a switch
 //! - `nonce_floor`, `confirmed_clock`: the exchange refuses a number that was used; a day can end too early by as much
 //!   as the clock of this machine is ahead
-//! - `retired_key`, `backup`: a wrapping key that is in no keyring wraps nothing; what backups there are is shown
+//! - `made_key`, `retired_key`, `backup`: a wrapping key that is in no keyring wraps nothing, and one that is made too
+//!   late is replaced later; what backups there are is shown
 //! - `traded`, `outside`, `equity`, `flow`: what accounts were worth, for reports
 //! - `note`: what strategies and paper exchanges remember; a strategy sells and buys by it, inside the limits
 //! - `outbox`, `notice_position`, `notice_inbox`, `notice_delivery`, `notice_attempt`: what others are told
@@ -57,8 +59,8 @@
 //!   are not found breaks a promise there
 
 use bursar_audit::expected::{
-    BookingFacts, Expected, FillFacts, IntentFacts, KEPT_KEY, SEALED, Thing, alone_value, amount_value,
-    check_value, halt_value, key_value, latch_terms, latch_value,
+    BookingFacts, Expected, FillFacts, IntentFacts, KEPT_KEY, SEALED, Thing, WriteOffFacts, alone_value,
+    amount_value, check_value, halt_value, key_value, latch_terms, latch_value,
 };
 use bursar_audit::{Hash, outside};
 use bursar_execution::BookedFill;
@@ -68,7 +70,7 @@ use rusqlite::{Connection, Row};
 
 use crate::audit::digest;
 use crate::error::StoreError;
-use crate::fills::{self, LEDGER_FILL};
+use crate::fills::{self, LEDGER_FILL, WRITTEN_OFF};
 use crate::values::{Exact, Moment, Text};
 use crate::{approvals, checkpoints, days, directory, schema};
 
@@ -165,7 +167,31 @@ fn executions(connection: &Connection, expected: &mut Expected) -> Result<(), St
             }
             Ok(())
         },
+    )?;
+    each(
+        connection,
+        &format!("SELECT {WRITTEN_OFF}, id FROM written_off"),
+        |row| {
+            let booked = fills::read_ledger_fill(row)?;
+            let thing = Thing::WriteOff(booked.account.clone(), text::<FillId>(row, 7)?);
+            expected.held(&thing, &write_off_value(&booked));
+            Ok(())
+        },
     )
+}
+
+fn write_off_value(booked: &LedgerFill) -> String {
+    let LedgerFill { user, day, fill, .. } = booked;
+    let facts = WriteOffFacts {
+        user: user.as_str(),
+        pair: &fill.pair.to_string(),
+        quantity: fill.quantity.value(),
+        price: fill.price.value(),
+        usd_rate: booked.usd_rate.value(),
+        day: &day.to_string(),
+        at: fill.at,
+    };
+    facts.to_string()
 }
 
 fn fill_value(booked: &BookedFill) -> String {

@@ -105,6 +105,7 @@ pub use emergency::{Ballast, EmergencyFile, Found, STORE_TAKES_A_STOP_WITHIN, fr
 pub use environment::{Environment, OlderFormat, Threads};
 pub use erased::{ErasedKeys, Listed, Tombstone};
 pub use error::StoreError;
+pub use fills::Holding;
 pub use revisions::{AccountRevision, KnownUser, Revision, RevisionError};
 pub use sealing::Sealing;
 pub use store::SqliteStore;

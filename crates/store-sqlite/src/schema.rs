@@ -29,6 +29,8 @@ const STEPS: &[(i64, &str)] = &[
     (16, include_str!("schema/0016_people.sql")),
     (17, include_str!("schema/0017_published.sql")),
     (18, include_str!("schema/0018_switches.sql")),
+    (19, include_str!("schema/0019_made.sql")),
+    (20, include_str!("schema/0020_written_off.sql")),
 ];
 
 /// The format that this version writes.

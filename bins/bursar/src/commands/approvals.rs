@@ -1,7 +1,7 @@
 //! `bursar approvals`, `approve` and `reject`: what takes two people.
 
 use bursar_controls::Policy;
-use bursar_execution::{Approval, Approvals as _, Effect, Journal as _, Measure, Proposed};
+use bursar_execution::{Approval, Approvals as _, Effect, Journal as _, Measure, Proposed, WrittenOff};
 use bursar_model::ApprovalId;
 use clap::Args;
 use jiff::Timestamp;
@@ -290,6 +290,9 @@ struct EffectDocument<'a> {
     /// The day in which more loss is allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
     loss: Option<AllowedLoss<'a>>,
+    /// What the ledger holds no longer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    written_off: Option<&'a WrittenOff>,
 }
 
 /// What was done, to the person whose word made it happen.
@@ -323,6 +326,23 @@ fn tell(
             let (ends, loss) = loss::allowed_more(&mut page, day, still_on, now)?;
             exit = ends;
             done.loss = Some(loss);
+        }
+        Effect::WrittenOff(gone) => {
+            let WrittenOff {
+                account,
+                pair,
+                quantity,
+                price,
+                realised_usd,
+                left,
+            } = gone.as_ref();
+            let left = left.normalize();
+            page.line(format!(
+                "{quantity} {} of {account} are written off at {price}: a result of {realised_usd}; the ledger holds {left} \
+                 of {pair}",
+                pair.base()
+            ));
+            done.written_off = Some(gone);
         }
     }
     facts(&mut page, approval, now);

@@ -192,7 +192,7 @@ async fn the_switch_reports_what_it_took_back() {
 }
 
 /// The order was sent, taken and filled.
-async fn fill(desk: &Desk, id: &str) {
+pub(crate) async fn fill(desk: &Desk, id: &str) {
     let (store, id) = (desk.store(), id.parse().unwrap());
     let attempt = Attempt {
         token: [7; 16],

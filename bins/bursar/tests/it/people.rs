@@ -1,11 +1,13 @@
 //! What takes two people, at the command line.
 
 use bursar::Exit;
-use bursar_execution::{Approvals, Attempt, Journal, Outcome};
+use bursar_execution::{Approvals, Attempt, Conditions, Journal, Outcome};
 use bursar_model::IntentId;
+use rust_decimal::dec;
 use serde_json::{Value, json};
 
-use crate::desk::Desk;
+use crate::desk::{Desk, balance};
+use crate::orders::fill;
 
 /// An order that nobody can tell any more: sent, no answer, and the exchange has forgotten by now.
 pub(crate) async fn forgotten(desk: &Desk) -> IntentId {
@@ -72,6 +74,42 @@ async fn an_order_that_nobody_can_tell_is_ended_by_two_people() {
     ] {
         assert!(explained.contains(part), "{part} is missing in\n{explained}");
     }
+    assert_eq!(desk.json("check").await["holds"], json!(true));
+}
+
+/// Mara has bought, and sold it by hand: the account is connected, and shows nothing of it.
+pub(crate) async fn sold_by_hand(desk: &Desk) {
+    let placed = desk
+        .json("order place kraken-ilves buy BTC-USD --usd 50 --wait-ms 0")
+        .await;
+    fill(desk, placed["order"]["order_id"].as_str().unwrap()).await;
+    let (store, account) = (desk.store(), "kraken-ilves".parse().unwrap());
+    store
+        .put_balances(&account, &[balance("USD", dec!(990))], None, desk.now())
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn what_the_owner_sold_by_hand_is_written_off_by_two_people() {
+    let mut desk = Desk::ready().await;
+    sold_by_hand(&desk).await;
+    let write_off =
+        "position write-off kraken-ilves BTC-USD --evidence 'her e-mail of 3 March' --reason 'sold by hand'";
+
+    let ran = desk.run(&format!("{write_off} --json")).await;
+    assert_eq!(ran.exit, Exit::Partial, "{}{}", ran.out, ran.err);
+    let proposed: Value = serde_json::from_str(&ran.out).unwrap();
+    let said = proposed["approval"]["describes"].as_str().unwrap();
+    assert!(said.contains("take 0.0004 of the 0.0004 BTC-USD"), "{said}");
+    desk.taken_by("night_desk");
+    let done = desk.json(&format!("approve {} --yes", proposal(&proposed))).await;
+
+    assert_eq!(done["written_off"]["quantity"], json!("0.0004"));
+    assert_eq!(done["written_off"]["left"], json!("0"));
+    assert_eq!(desk.json("positions").await["total_count"], json!(0));
+    let again = desk.ends(write_off, Exit::Refused).await;
+    assert!(again.contains("bursar positions"), "{again}");
     assert_eq!(desk.json("check").await["holds"], json!(true));
 }
 

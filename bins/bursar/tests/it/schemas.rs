@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::credentials::Venue;
 use crate::desk::{Desk, Ran, words};
-use crate::people::{forgotten, proposal};
+use crate::people::{forgotten, proposal, sold_by_hand};
 
 static VALIDATORS: LazyLock<BTreeMap<&'static str, Validator>> = LazyLock::new(|| {
     let validators = schemas().into_iter().map(|(command, schema)| {
@@ -301,6 +301,9 @@ async fn every_document_was_read_against_its_schema() {
     ] {
         printed(&desk, &mut seen, line, "").await;
     }
+    sold_by_hand(&desk).await;
+    let write_off = "position write-off kraken-ilves BTC-USD --evidence 'her e-mail' --reason 'sold by hand'";
+    printed(&desk, &mut seen, write_off, "").await;
     let order = forgotten(&desk).await;
     for line in [
         format!("order show {order}"),

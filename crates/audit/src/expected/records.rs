@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use bursar_model::IntentId;
 
-use super::{BookingFacts, FillFacts, ProposalFacts};
+use super::{BookingFacts, FillFacts, ProposalFacts, WriteOffFacts};
 use crate::{Data, Record, Value};
 
 pub(super) fn text<'a>(data: &'a Data, key: &str) -> Option<&'a str> {
@@ -54,6 +54,20 @@ pub(super) fn booking_facts(record: &Record) -> Option<BookingFacts<'_>> {
             _ => return None,
         },
     })
+}
+
+pub(super) fn write_off_facts(record: &Record) -> WriteOffFacts<'_> {
+    let word = |key| text(&record.data, key).unwrap_or_default();
+    let figure = |key| parsed(&record.data, key).unwrap_or_default();
+    WriteOffFacts {
+        user: (record.subject.user.as_ref()).map_or("", |user| user.as_str()),
+        pair: word("pair"),
+        quantity: figure("quantity"),
+        price: figure("price"),
+        usd_rate: figure("usd_rate"),
+        day: word("day"),
+        at: record.at,
+    }
 }
 
 pub(super) fn proposal_facts(record: &Record) -> ProposalFacts<'_> {

@@ -28,6 +28,8 @@ pub enum Thing {
     Fill(AccountId, FillId),
     /// By which figures a fill was booked: records of earlier versions do not say it.
     Booking(AccountId, FillId),
+    /// What two people took out of the ledger, because it is not there any more.
+    WriteOff(AccountId, FillId),
     Latch(LatchId),
     /// Since when a switch is on, and how it ends.
     LatchTerms(LatchId),
@@ -67,6 +69,7 @@ impl fmt::Display for Thing {
             Self::CheckpointKey(generation) => write!(f, "checkpoint key {generation}"),
             Self::Fill(account, id) => write!(f, "fill `{id}` of `{account}`"),
             Self::Booking(account, id) => write!(f, "booking of fill `{id}` of `{account}`"),
+            Self::WriteOff(account, id) => write!(f, "write-off `{id}` of `{account}`"),
             Self::Latch(id) => write!(f, "switch `{id}`"),
             Self::LatchTerms(id) => write!(f, "terms of switch `{id}`"),
             Self::Halt(latch, account) => write!(f, "halt of `{account}` under switch `{latch}`"),

@@ -111,6 +111,41 @@ impl fmt::Display for BookingFacts<'_> {
     }
 }
 
+/// What is compared of a write-off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WriteOffFacts<'a> {
+    pub user: &'a str,
+    pub pair: &'a str,
+    pub quantity: Decimal,
+    /// In the quote asset per unit of base.
+    pub price: Decimal,
+    /// Dollars per unit of the quote asset.
+    pub usd_rate: Decimal,
+    /// The trading day in which it counts.
+    pub day: &'a str,
+    pub at: Timestamp,
+}
+
+impl fmt::Display for WriteOffFacts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            user,
+            pair,
+            quantity,
+            price,
+            usd_rate,
+            day,
+            at,
+        } = self;
+        let (quantity, price, usd_rate) = (quantity.normalize(), price.normalize(), usd_rate.normalize());
+        let at = recorded(*at);
+        write!(
+            f,
+            "{quantity} {pair} of {user} at {price}, a dollar rate of {usd_rate}, at {at} in {day}"
+        )
+    }
+}
+
 /// What is compared of a switch.
 pub fn latch_value(scope: &str, mode: &str, cause: &str, is_on: bool) -> String {
     let state = if is_on { "on" } else { "off" };

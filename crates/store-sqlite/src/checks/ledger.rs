@@ -40,18 +40,22 @@ pub(super) fn misfits(
             Ok(())
         },
     )?;
-    rows_of_fills(connection, account, pair, &mut found)?;
+    for table in ["fill", "written_off"] {
+        rows_of_fills(connection, table, account, pair, &mut found)?;
+    }
     Ok(found)
 }
 
 fn rows_of_fills(
     connection: &Connection,
+    table: &str,
     account: &AccountId,
     pair: &Pair,
     found: &mut Vec<String>,
 ) -> Result<(), StoreError> {
-    let mut statement =
-        connection.prepare_cached("SELECT id, at, body FROM fill WHERE account = ?1 AND pair = ?2")?;
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT id, at, body FROM {table} WHERE account = ?1 AND pair = ?2"
+    ))?;
     let mut rows = statement.query(params![Text(account), Text(pair)])?;
     while let Some(row) = rows.next()? {
         let (id, Moment(at)): (String, _) = (row.get(0)?, row.get(1)?);

@@ -59,3 +59,5 @@ mod support;
 mod tampering;
 #[cfg(test)]
 mod vault;
+#[cfg(test)]
+mod written_off;

@@ -4,9 +4,8 @@ use bursar_execution::{Journal, Measure, Resolution};
 use bursar_model::{IntentId, VenueOrderId};
 use clap::Args;
 
-use crate::arguments::word;
+use crate::arguments::{evidence, word};
 use crate::commands::approvals;
-use crate::render::harmless;
 use crate::session::Session;
 use crate::{Exit, Failure, prompt};
 
@@ -32,16 +31,6 @@ pub struct Resolve {
     /// What was seen, and where
     #[arg(long, value_name = "TEXT", value_parser = evidence)]
     evidence: String,
-}
-
-/// What somebody reads years later: on one line, and long enough for a link or a number.
-fn evidence(text: &str) -> Result<String, String> {
-    let text = harmless(text.trim());
-    match text.chars().count() {
-        0 => Err("evidence cannot be empty".to_owned()),
-        1..=2_000 => Ok(text),
-        _ => Err("evidence has at most 2000 characters".to_owned()),
-    }
 }
 
 impl Resolve {
