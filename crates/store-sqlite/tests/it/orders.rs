@@ -1,5 +1,6 @@
 //! The life of an order: admitted, sent, concluded, observed, cancelled, recovered.
 
+use bursar_auth::Directory;
 use bursar_broker::VenueOrderStatus;
 use bursar_controls::{LatchCause, LatchMode, Policy};
 use bursar_execution::replay::{OtherLimits, redecide};
@@ -7,7 +8,7 @@ use bursar_execution::{
     AbsenceEvidence, Admission, CancelState, Conditions, Connection, ConnectionState, Dispatch, Intent,
     Journal, JournalError, NegativeLook, Outcome, Reports, SelfCheck,
 };
-use bursar_model::{AccountMode, IntentState, OrderRequest, Side, Verdict};
+use bursar_model::{AccountMode, IntentState, OrderKind, OrderRequest, Side, Verdict};
 use serde_json::json;
 
 use crate::support::trading::{
@@ -930,6 +931,32 @@ async fn i18_while_nobody_can_tell_what_an_order_by_hand_costs_no_total_is_known
         ..order
     })
     .await;
+    world.approved(buy("1", "BTC-USD", "100")).await;
+}
+
+#[tokio::test]
+async fn an_order_by_hand_of_an_account_that_was_closed_takes_up_nothing() {
+    let world = ready().await;
+    let old = open_account(&world, "kraken-old", AccountMode::Paper).await;
+    let limited = Policy {
+        max_user_exposure: Some("1000".parse().unwrap()),
+        ..wide()
+    };
+    world.policy(&limited).await;
+    let order = bursar_broker::VenueOrder {
+        kind: Some(OrderKind::Limit {
+            price: "100".parse().unwrap(),
+        }),
+        quantity: "9.5".parse().unwrap(),
+        ..foreign("X1", VenueOrderStatus::Live)
+    };
+    let now = world.now();
+    world.store.observe(old.id(), vec![order], now).await.unwrap();
+    let refused = world.admit(buy("1", "BTC-USD", "100")).await;
+    assert_eq!(broken(&refused), ["exposure-user"]);
+
+    world.store.close_account(old.id(), &world.act()).await.unwrap();
+
     world.approved(buy("1", "BTC-USD", "100")).await;
 }
 
