@@ -8,6 +8,7 @@ use serde::Serialize;
 /// A key that the exchange says is fit for trading, and nothing more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct AdmittedKey {
+    /// When the exchange said so.
     pub checked_at: Timestamp,
     /// The account at the exchange that the key belongs to, when the exchange tells.
     pub venue_account_id: Option<String>,
@@ -21,6 +22,7 @@ pub struct AdmittedKey {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the key is refused: {reason}")]
 pub struct KeyRefused {
+    /// What stands against it, for people: the first thing that was found.
     pub reason: String,
 }
 

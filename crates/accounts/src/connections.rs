@@ -49,6 +49,7 @@ pub trait Connections: Send + Sync {
     /// Only an account whose recorded state is `ready` may trade.
     async fn record_state(&self, account: &AccountId, connection: &Connection) -> Result<(), JournalError>;
 
+    /// Of every account that was ever connected, as it was recorded last.
     async fn recorded_states(&self) -> Result<Vec<(AccountId, Connection)>, JournalError>;
 
     /// At the start, before anything is connected: nothing is known of any account.

@@ -34,14 +34,20 @@ pub trait LiveAccount: Send + Sync {
     /// Works until `stop` is cancelled, finishing what is under way, or until the connection is lost.
     async fn run(&self, stop: CancellationToken) -> Result<(), ConnectError>;
 
+    /// Asked again and again while it runs; costs nothing.
     fn health(&self) -> AccountHealth;
 }
 
 /// Whether everything that matters arrives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccountHealth {
+    /// Everything arrives.
     Good,
-    Degraded { cause: String },
+    /// Connected, but something that matters does not arrive: nothing new is sent.
+    Degraded {
+        /// For people.
+        cause: String,
+    },
 }
 
 /// Why an account is not connected, by what can be done about it.
@@ -52,13 +58,22 @@ pub enum ConnectError {
     NotConfigured,
     /// It may work later, not before the wait if there is one.
     #[error("{cause}")]
-    TryAgain { cause: String, wait: Option<Duration> },
+    TryAgain {
+        /// For people.
+        cause: String,
+        /// How long not to try; `None` where nobody said.
+        wait: Option<Duration>,
+    },
     /// The exchange or the gate refuses the key: tried again rarely, and at once with another key.
     #[error("{cause}")]
-    Refused { cause: String },
+    Refused {
+        /// For people.
+        cause: String,
+    },
 }
 
 impl ConnectError {
+    /// [`TryAgain`](Self::TryAgain) without a wait.
     pub fn try_again(cause: impl Into<String>) -> Self {
         Self::TryAgain {
             cause: cause.into(),

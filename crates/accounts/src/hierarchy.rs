@@ -25,8 +25,11 @@ pub const PRINCIPLE: &str =
 /// One account, as far as the hierarchy is concerned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AccountEntry {
+    /// Unique in the installation.
     pub account: AccountId,
+    /// Hierarchies of different brokers have nothing to do with each other.
     pub broker: BrokerId,
+    /// As it was said when the account was made.
     pub role: AccountRole,
     /// The owner.
     pub user: UserId,
@@ -34,6 +37,7 @@ pub struct AccountEntry {
     pub user_name: String,
     /// Whether owner and account are switched on.
     pub enabled: bool,
+    /// How far its connection is.
     pub state: ConnectionState,
     /// Why it failed, waits or is degraded; empty otherwise.
     pub cause: String,
@@ -114,9 +118,11 @@ pub fn users_without_master(accounts: &[AccountEntry]) -> BTreeMap<BrokerId, Vec
 pub struct HierarchyReport {
     /// One per broker that has an account, by name.
     pub masters: Vec<BrokerMasters>,
+    /// Of all brokers together.
     pub users: UserAccounts,
     /// One per broker at which users trade, or wait, without a master.
     pub warnings: Vec<PriorityWarning>,
+    /// Of all brokers at which warnings are on.
     pub verdict: HierarchyVerdict,
     /// Brokers at which the operator switched the warnings off.
     pub unwatched: BTreeSet<BrokerId>,
@@ -125,7 +131,9 @@ pub struct HierarchyReport {
 /// The masters of one broker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BrokerMasters {
+    /// The broker whose masters these are.
     pub broker: BrokerId,
+    /// Whether one of them is switched on and connected.
     pub connected: bool,
     /// Empty where the broker has user accounts only.
     pub accounts: Vec<AccountEntry>,
@@ -134,7 +142,9 @@ pub struct BrokerMasters {
 /// The user accounts of all brokers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UserAccounts {
+    /// User accounts that are not closed.
     pub total: usize,
+    /// Those of them that are connected.
     pub connected: usize,
     /// Connected ones, for each broker that has user accounts.
     pub connected_by_broker: BTreeMap<BrokerId, usize>,
@@ -145,11 +155,13 @@ pub struct UserAccounts {
 /// A broker at which users stand without their master.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PriorityWarning {
+    /// Where they stand so.
     pub broker: BrokerId,
     /// Connected, so that they trade alone.
     pub trading: Vec<AccountEntry>,
     /// Held back until the master is connected, because the broker's policy requires it.
     pub waiting: Vec<AccountEntry>,
+    /// What to do about it, for people.
     pub recommendation: String,
 }
 
@@ -157,9 +169,13 @@ pub struct PriorityWarning {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum HierarchyVerdict {
+    /// There are no user accounts.
     NoUsers,
+    /// There are some, and none is connected.
     NoUserConnected,
+    /// No user trades without a connected master, brokers left out at which warnings are off.
     EveryUserHasMaster,
+    /// At some broker that is watched a user trades while no master is connected.
     UsersWithoutMaster,
 }
 

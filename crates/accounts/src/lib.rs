@@ -20,6 +20,8 @@
 //! - Switching an account off never traps what it holds: it stays connected until that is wound up.
 //! - A broker that hangs holds up no account of another broker.
 
+#![warn(missing_docs)]
+
 mod admission;
 mod connections;
 mod connector;

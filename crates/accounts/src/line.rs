@@ -7,18 +7,24 @@ use serde::Serialize;
 /// One line of a report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Line {
+    /// At which it is logged.
     pub level: LineLevel,
+    /// One line, without its end.
     pub text: String,
 }
 
+/// How loud a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LineLevel {
+    /// What goes as it should.
     Info,
+    /// What somebody should look at.
     Warning,
 }
 
 impl Line {
+    /// A line that tells what goes as it should.
     pub fn info(text: impl Into<String>) -> Self {
         Self {
             level: LineLevel::Info,
@@ -26,6 +32,7 @@ impl Line {
         }
     }
 
+    /// A line that somebody should look at.
     pub fn warning(text: impl Into<String>) -> Self {
         Self {
             level: LineLevel::Warning,

@@ -44,6 +44,7 @@ pub struct ManagerSettings {
 }
 
 impl ManagerSettings {
+    /// The section `accounts` of the settings; what it does not name is the default.
     pub fn from_settings(settings: &bursar_config::Accounts) -> Self {
         let defaults = Self::default();
         let reconnect_min = settings.reconnect_min_s.duration();
@@ -75,12 +76,19 @@ impl Default for ManagerSettings {
 /// What a manager works with.
 #[derive(Clone)]
 pub struct ManagerParts {
+    /// Who is to be connected.
     pub roster: Arc<dyn Roster>,
+    /// Where the state of each connection is recorded: the gate reads it there.
     pub connections: Arc<dyn Connections>,
+    /// For which accounts a key is stored, and in which version: another one is tried at once.
     pub keys: Arc<dyn KnownKeys>,
+    /// Makes the connections.
     pub connector: Arc<dyn Connector>,
+    /// Says since when a connection is in its state.
     pub clock: Arc<dyn Clock>,
+    /// Of the chance in the pauses between attempts.
     pub entropy: Arc<dyn Entropy>,
+    /// How patiently accounts are connected.
     pub settings: ManagerSettings,
     /// For the policy of each broker: whether users wait for its master.
     pub brokers: Brokers,
@@ -89,10 +97,13 @@ pub struct ManagerParts {
 /// Why the manager could not begin. Nothing is assumed about accounts that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ManagerError {
+    /// Who there is could not be read.
     #[error("users and accounts could not be read")]
     Directory(#[from] DirectoryError),
+    /// Which keys there are could not be read.
     #[error("the stored keys could not be listed")]
     Vault(#[from] VaultError),
+    /// What is known of connections could not be read, or not be forgotten.
     #[error("the state of connections could not be read or written")]
     Journal(#[from] JournalError),
 }
@@ -117,6 +128,7 @@ pub struct AccountManager {
 }
 
 impl AccountManager {
+    /// Connects nothing before it runs.
     pub fn new(parts: ManagerParts) -> Self {
         Self {
             roster: parts.roster,

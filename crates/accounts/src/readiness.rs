@@ -27,13 +27,18 @@ use strum::{Display, EnumIter, IntoStaticStr};
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum ReadinessLevel {
+    /// Less than what trading takes.
     Insufficient,
+    /// Trading is possible, in single small positions.
     Limited,
+    /// The strategy works as intended.
     Recommended,
+    /// Enough for several positions at once.
     Excellent,
 }
 
 impl ReadinessLevel {
+    /// The highest level whose threshold `total` reaches.
     pub fn of(total: Usd, thresholds: &Thresholds) -> Self {
         if total >= thresholds.excellent_usd {
             Self::Excellent
@@ -62,23 +67,32 @@ impl ReadinessLevel {
 /// Whose money it is, for the head of a report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BalanceOwner {
+    /// The owner of the account.
     pub user: UserId,
+    /// For people; empty where there is no name.
     pub name: String,
+    /// Where the owner is reached.
     pub email: String,
+    /// Whose balances these are.
     pub account: AccountId,
+    /// Where the money lies.
     pub broker: BrokerId,
 }
 
 /// What is available for trading, and what that means.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BalanceReport {
+    /// Whose account this is about.
     pub owner: BalanceOwner,
     /// Free US dollars.
     pub usd: Decimal,
     /// Free USDT; each counts as one dollar.
     pub usdt: Decimal,
+    /// Both together, as dollars.
     pub total: Usd,
+    /// Which thresholds that reaches.
     pub level: ReadinessLevel,
+    /// In words, for people.
     pub meaning: String,
     /// What to do; empty when there is enough.
     pub steps: Vec<String>,

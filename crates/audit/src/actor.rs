@@ -31,9 +31,11 @@ use crate::data::outside;
 pub enum ActorKind {
     /// Somebody on the machine who may open the store.
     Operator,
+    /// A user of Bursar who has signed in.
     User,
     /// A program with a key of a user.
     ApiKey,
+    /// A strategy, on its own account.
     Strategy,
     /// The daemon itself.
     Daemon,
@@ -52,6 +54,8 @@ pub struct Actor {
 }
 
 impl Actor {
+    /// `id`: which one of its kind, cut and escaped by [`outside`](crate::outside); `None` where there
+    /// is only one.
     pub fn new(kind: ActorKind, id: Option<&str>) -> Self {
         Self {
             kind,
@@ -83,22 +87,28 @@ impl Actor {
         self
     }
 
+    /// The first part of the text form.
     pub const fn kind(&self) -> ActorKind {
         self.kind
     }
 
+    /// The second part of the text form; `None` where the kind says it all.
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()
     }
 
+    /// The id of the key of our own API that was used; never the key.
     pub fn credential(&self) -> Option<&str> {
         self.credential.as_deref()
     }
 
+    /// Of the session in which it was done; never the session itself.
     pub fn session_hash(&self) -> Option<&str> {
         self.session.as_deref()
     }
 
+    /// The network that the caller came from, for example `192.0.2.0/24`; `None` for somebody at the
+    /// machine.
     pub fn source(&self) -> Option<&str> {
         self.source.as_deref()
     }

@@ -16,11 +16,13 @@ use crate::{Action, Data, Hash, Record, StoreId, Value};
 pub struct Certificate {
     /// Which key this is, counted up by one.
     pub generation: u32,
+    /// The public half, Ed25519 as in RFC 8032.
     pub key: [u8; 32],
     /// Which key signed this. The first signs for itself: it proves that it exists, and no more.
     pub by: u32,
     /// How many records came before this one, and the root over them.
     pub size: u64,
+    /// Over the `size` records before this one.
     pub root: Hash,
 }
 
@@ -89,7 +91,9 @@ impl Certificate {
 /// A key with the number it has in its store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertifiedKey {
+    /// One more than that of the key before it.
     pub generation: u32,
+    /// Its name is the [`origin`](crate::checkpoint::origin) of the store.
     pub key: VerifierKey,
     /// The record that certified it.
     pub seq: u64,
@@ -104,6 +108,7 @@ pub struct KeyChain {
 }
 
 impl KeyChain {
+    /// Without a key, before the first record.
     pub const fn new(store: StoreId) -> Self {
         Self {
             store,

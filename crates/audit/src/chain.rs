@@ -17,14 +17,17 @@ use crate::{Draft, Entry, Hash, Record};
 pub struct StoreId(Uuid);
 
 impl StoreId {
+    /// A new one, for a store that is about to be made.
     pub fn random(entropy: &dyn Entropy) -> Self {
         Self(uuid::Builder::from_random_bytes(entropy.bytes()).into_uuid())
     }
 
+    /// One that was stored before; any UUID is taken.
     pub const fn from_uuid(uuid: Uuid) -> Self {
         Self(uuid)
     }
 
+    /// All 128 bits, for storing them as they are.
     pub const fn as_uuid(&self) -> &Uuid {
         &self.0
     }
@@ -47,7 +50,9 @@ impl FromStr for StoreId {
 /// elsewhere, to prove later that nothing before it was changed. Written `41:9f86d0…` in text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Head {
+    /// The number of the last record, and so how many there are; zero before the first.
     pub seq: u64,
+    /// The hash of that record; [`Hash::ZERO`] before the first.
     pub hash: Hash,
 }
 
@@ -58,6 +63,7 @@ impl Head {
         hash: Hash::ZERO,
     };
 
+    /// The head of a trail that ends with `record`.
     pub const fn of(record: &Record) -> Self {
         Self {
             seq: record.entry().seq,
@@ -98,16 +104,23 @@ impl FromStr for Head {
 /// Who writes: the same for every record of a process and an epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
+    /// The store whose trail it is.
     pub store: StoreId,
+    /// Which process writes, as [`Entry::node`] keeps it.
     pub node: String,
+    /// As [`Entry::epoch`] keeps it.
     pub epoch: u64,
 }
 
 /// Why a record could not join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ChainError {
+    /// No record can be made any more, and so nothing can be changed any more.
     #[error("the trail has {seq} records, as many as it can number")]
-    Full { seq: u64 },
+    Full {
+        /// The number of the last record.
+        seq: u64,
+    },
 }
 
 /// Makes the record that follows `head`. The caller writes it and [`Head::of`] it in the transaction

@@ -40,12 +40,16 @@ pub fn is_key_due(since: Timestamp, now: Timestamp) -> bool {
 /// public format of that name (C2SP `tlog-checkpoint`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
+    /// The name of the store in its checkpoints: of one trail always the same.
     pub origin: String,
+    /// How many records are covered.
     pub size: u64,
+    /// Of the Merkle tree over their hashes (RFC 6962).
     pub root: Hash,
 }
 
 impl Checkpoint {
+    /// Of all records that `tree` has.
     pub fn of(store: StoreId, tree: &Tree) -> Self {
         Self {
             origin: origin(store),
@@ -78,10 +82,12 @@ pub struct SignedCheckpoint {
 }
 
 impl SignedCheckpoint {
+    /// What is signed. Nothing is proved by it before a signature is checked.
     pub const fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
     }
 
+    /// The text with its signatures, as it is written to a file.
     pub const fn note(&self) -> &SignedNote {
         &self.note
     }
@@ -132,6 +138,7 @@ pub const TORN: &str = "(the checkpoint above was not written to its end)";
 /// A file to which checkpoints were appended, each followed by an empty line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CheckpointFile {
+    /// Those that are whole, in the order in which they were appended.
     pub checkpoints: Vec<SignedCheckpoint>,
     /// Whether the last one is not there to its end, as after a loss of power.
     pub is_torn: bool,

@@ -16,9 +16,13 @@ pub const ENTRY_LIMIT: usize = 40;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Value {
+    /// Cut and escaped by [`outside`](crate::outside) where it was put in.
     Text(String),
+    /// Written as a number; what does not fit has to be a text.
     Integer(i64),
+    /// Written as true or false.
     Bool(bool),
+    /// At most [`ENTRY_LIMIT`](crate::data::ENTRY_LIMIT) of them.
     Texts(Vec<String>),
 }
 
@@ -48,6 +52,7 @@ impl PartialOrd for Key {
 }
 
 impl Data {
+    /// Without entries.
     pub fn new() -> Self {
         Self::default()
     }
@@ -68,11 +73,13 @@ impl Data {
         }
     }
 
+    /// With a number.
     #[must_use]
     pub fn integer(self, key: &'static str, value: i64) -> Self {
         self.with(key, Value::Integer(value))
     }
 
+    /// With a yes or no.
     #[must_use]
     pub fn flag(self, key: &'static str, value: bool) -> Self {
         self.with(key, Value::Bool(value))
@@ -97,14 +104,17 @@ impl Data {
         self.with(key, Value::Texts(kept))
     }
 
+    /// `None` where there is no such entry, also because it was cut.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.entries.get(&Key(key.to_owned()))
     }
 
+    /// In the order in which they are encoded: shorter keys first, then bytewise.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.entries.iter().map(|(key, value)| (key.0.as_str(), value))
     }
 
+    /// Whether there is no entry.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

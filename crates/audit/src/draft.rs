@@ -40,18 +40,25 @@ pub enum Outcome {
 /// What a decision is about. Ids only.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Subject {
+    /// The one that was changed, traded or refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<AccountId>,
+    /// Whose it is, or who was changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<UserId>,
+    /// Where all accounts of one broker are meant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub broker: Option<BrokerId>,
+    /// The order that it is about.
     #[serde(serialize_with = "shown", skip_serializing_if = "Option::is_none")]
     pub intent: Option<IntentId>,
+    /// The exchange key, by its id in the key store.
     #[serde(serialize_with = "shown", skip_serializing_if = "Option::is_none")]
     pub credential: Option<CredentialId>,
+    /// The trip of a switch.
     #[serde(serialize_with = "shown", skip_serializing_if = "Option::is_none")]
     pub latch: Option<LatchId>,
+    /// The execution; unique within its account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fill: Option<FillId>,
 }
@@ -64,6 +71,7 @@ fn shown<T: std::fmt::Display, S: serde::Serializer>(
 }
 
 impl Subject {
+    /// Something about the account itself.
     pub fn account(id: &AccountId) -> Self {
         Self {
             account: Some(id.clone()),
@@ -71,6 +79,7 @@ impl Subject {
         }
     }
 
+    /// Something about the user themselves.
     pub fn user(id: &UserId) -> Self {
         Self {
             user: Some(id.clone()),
@@ -78,6 +87,7 @@ impl Subject {
         }
     }
 
+    /// Something about all accounts at a broker.
     pub fn broker(id: &BrokerId) -> Self {
         Self {
             broker: Some(id.clone()),
@@ -101,6 +111,7 @@ impl Subject {
         }
     }
 
+    /// Something about one trip of a switch.
     pub fn latch(id: LatchId) -> Self {
         Self {
             latch: Some(id),
@@ -141,6 +152,7 @@ impl Draft {
         }
     }
 
+    /// Says what it is about; replaces what was said before.
     #[must_use]
     pub fn on(mut self, subject: Subject) -> Self {
         self.subject = subject;
@@ -184,12 +196,14 @@ impl Draft {
         self
     }
 
+    /// Adds what a reader or a check needs; replaces what was added before.
     #[must_use]
     pub fn with(mut self, data: Data) -> Self {
         self.data = data;
         self
     }
 
+    /// What will be recorded.
     pub const fn action(&self) -> Action {
         self.action
     }

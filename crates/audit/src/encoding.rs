@@ -27,16 +27,26 @@ const BODY_LIMIT: usize = 2 * 1024 * 1024;
 /// Why stored bytes are not a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
+    /// What stands where something else belongs, for people.
     #[error("the bytes are not a record: {0}")]
     Malformed(String),
+    /// Read and written again they would be other bytes: two forms of one record cannot both be true.
     #[error("the bytes are not the canonical form of the record in them")]
     NotCanonical,
+    /// Written by a newer release, or no record at all.
     #[error("version {0} of the record format is not known to this program")]
     Version(u64),
+    /// The bytes or the hash were changed.
     #[error("the hash is not that of the bytes")]
     Hash,
+    /// The record was moved, or its number changed.
     #[error("the record is stored as number {stored}, but says that it is number {inside}")]
-    Number { stored: u64, inside: u64 },
+    Number {
+        /// The number under which it was kept.
+        stored: u64,
+        /// The number that the hash covers.
+        inside: u64,
+    },
 }
 
 fn malformed(what: impl std::fmt::Display) -> DecodeError {

@@ -55,6 +55,7 @@ pub struct Expected {
 }
 
 impl Expected {
+    /// Before the first record.
     pub fn new() -> Self {
         Self::default()
     }

@@ -37,10 +37,12 @@ impl Hash {
         Self(digest.into())
     }
 
+    /// The bytes of a hash that was made before; nothing is hashed here.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
+    /// As they were made, without hex.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }

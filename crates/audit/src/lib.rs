@@ -23,6 +23,8 @@
 //! - Without a copy of a checkpoint elsewhere the chain only shows mistakes, not somebody with write
 //!   access and the key. With one, it shows them too.
 
+#![warn(missing_docs)]
+
 pub mod action;
 pub mod actor;
 pub mod certificate;

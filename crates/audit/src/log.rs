@@ -33,12 +33,14 @@ pub struct LogError {
 }
 
 impl LogError {
+    /// `source` stands behind the message, for the log.
     pub fn new(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             source: source.into(),
         }
     }
 
+    /// What the operator can do now.
     pub const fn hint(&self) -> &'static str {
         "check the disk and the store with `bursar check`, then verify again"
     }

@@ -37,6 +37,7 @@ pub struct InvalidTree {
 }
 
 impl Tree {
+    /// Over no records: its root is that of the empty tree.
     pub const fn new() -> Self {
         Self {
             size: 0,
@@ -44,6 +45,7 @@ impl Tree {
         }
     }
 
+    /// How many records are in it.
     pub const fn size(&self) -> u64 {
         self.size
     }

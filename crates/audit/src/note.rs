@@ -48,10 +48,12 @@ impl VerifierKey {
         (is_good && is_name(name)).then_some(key).ok_or(InvalidKey)
     }
 
+    /// The name that stands in a signature line: the origin of the store.
     pub fn name(&self) -> &str {
         &self.name
     }
 
+    /// Ed25519, as RFC 8032 writes it.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.key
     }

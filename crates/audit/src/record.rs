@@ -15,6 +15,7 @@ pub const VERSION: u64 = 1;
 /// Everything that a record says, and the hash covers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Entry {
+    /// The store whose trail it is in; a record of another store breaks the trail.
     pub store: StoreId,
     /// From 1, without a gap.
     pub seq: u64,
@@ -22,17 +23,28 @@ pub struct Entry {
     pub at: Timestamp,
     /// Which process wrote it.
     pub node: String,
-    /// Which ownership of the account it was written under; zero where there is only one owner.
+    /// How often the store had been put back from a backup when it was written.
     pub epoch: u64,
+    /// Who did it.
     pub actor: Actor,
+    /// The id of the request that led to it, where one did.
     pub request: Option<String>,
+    /// The id of the request that caused that one.
     pub parent: Option<String>,
+    /// What it is about; ids only.
     pub subject: Subject,
+    /// What was done or refused.
     pub action: Action,
+    /// How it ended.
     pub outcome: Outcome,
+    /// A code, or what somebody typed who was asked why; at most 200 characters on one line.
     pub reason: Option<String>,
+    /// Of the changed object's canonical form before the change; `None` where there was none, or
+    /// nothing changed.
     pub before: Option<Hash>,
+    /// Of the same after the change; `None` where it is gone.
     pub after: Option<Hash>,
+    /// What a reader or a check needs besides.
     pub data: Data,
     /// The hash of the record before this one.
     pub prev: Hash,
@@ -56,7 +68,9 @@ pub struct Record {
 /// A record as a store keeps it. Not checked: that is what [`crate::Verifier`] is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredRecord {
+    /// The number it is kept under.
     pub seq: u64,
+    /// The hash it is kept with.
     pub hash: Hash,
     /// The canonical bytes of the entry.
     pub body: Vec<u8>,
@@ -68,10 +82,12 @@ impl Record {
         Self { entry, hash }
     }
 
+    /// Of the canonical bytes; what the next record names as its [`prev`](Entry::prev).
     pub const fn hash(&self) -> Hash {
         self.hash
     }
 
+    /// What it says.
     pub const fn entry(&self) -> &Entry {
         &self.entry
     }

@@ -43,8 +43,11 @@ pub enum BrokenKind {
 /// The first place at which a trail is broken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Broken {
+    /// The number of the record; that which should be there, where one is missing.
     pub seq: u64,
+    /// What is wrong with it.
     pub kind: BrokenKind,
+    /// In words, for people: they may change.
     pub detail: String,
 }
 
@@ -61,6 +64,7 @@ impl fmt::Display for Broken {
 /// What a verification found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct VerifyReport {
+    /// The store that was verified.
     pub store: StoreId,
     /// The record that verification began with.
     pub from: u64,
@@ -78,10 +82,12 @@ pub struct VerifyReport {
     pub public_key: Option<String>,
     /// How many keys have signed since.
     pub keys: u32,
+    /// The first mistake; everything after it was not looked at. `None` for a trail that is whole.
     pub broken: Option<Broken>,
 }
 
 impl VerifyReport {
+    /// Whether no mistake was found.
     pub const fn is_whole(&self) -> bool {
         self.broken.is_none()
     }
@@ -118,8 +124,11 @@ impl fmt::Display for VerifyReport {
 /// a checkpoint.
 #[derive(Clone, Debug)]
 pub struct Point {
+    /// The last record that is proved already.
     pub head: Head,
+    /// Over the records up to there.
     pub tree: Tree,
+    /// The keys that signed up to there.
     pub keys: KeyChain,
 }
 

@@ -24,7 +24,9 @@ pub struct Account {
     role: AccountRole,
     mode: AccountMode,
     created_at: Timestamp,
+    /// For people to read; `None` shows the id. Need not be unique.
     pub nickname: Option<DisplayName>,
+    /// Set by a [`Directory`](crate::Directory) only; setting it here changes this copy.
     pub status: AccountStatus,
     /// What the broker calls the account; known once it has been connected.
     pub venue_account_id: Option<String>,
@@ -47,18 +49,22 @@ impl Account {
         }
     }
 
+    /// Unique for ever: the id of a closed account is not given again.
     pub const fn id(&self) -> &AccountId {
         &self.id
     }
 
+    /// Whose money it is, and whose limits count.
     pub const fn owner(&self) -> &UserId {
         &self.owner
     }
 
+    /// Where it is traded.
     pub const fn broker(&self) -> &BrokerId {
         &self.broker
     }
 
+    /// Master or user, as it was said when the account was made.
     pub const fn role(&self) -> AccountRole {
         self.role
     }
@@ -68,10 +74,12 @@ impl Account {
         self.mode
     }
 
+    /// When it was added, by the clock of whoever added it; the older of two is the default.
     pub const fn created_at(&self) -> Timestamp {
         self.created_at
     }
 
+    /// Not closed for ever. A suspended account is open.
     pub fn is_open(&self) -> bool {
         self.status != AccountStatus::Closed
     }
@@ -88,11 +96,17 @@ impl Account {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewAccount {
+    /// Not the id of any account yet, closed ones included.
     pub id: AccountId,
+    /// Has to be a user already.
     pub owner: UserId,
+    /// Where it will be traded. That there is an adapter for it is not checked here.
     pub broker: BrokerId,
+    /// Its place in its broker's hierarchy; never changed.
     pub role: AccountRole,
+    /// Whether orders will reach a venue; never changed.
     pub mode: AccountMode,
+    /// `None` when it is left out: the id is shown.
     #[serde(default)]
     pub nickname: Option<DisplayName>,
 }
@@ -101,7 +115,9 @@ pub struct NewAccount {
 /// ([`crate::Directory::close_account`]), because nothing changes a closed account again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccountChange {
+    /// Calls it something else; `None` takes the nickname away.
     Nickname(Option<DisplayName>),
+    /// True: from now on only orders that reduce. False: active again.
     Suspended(bool),
     /// What the broker calls the account, as it said of its key; `None` where it says nothing.
     VenueAccountId(Option<String>),

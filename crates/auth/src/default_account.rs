@@ -22,7 +22,9 @@ pub enum ChosenBy {
 /// The account a caller gets who names none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DefaultAccount {
+    /// The account whose id stands in for the one that was not named.
     pub account: AccountId,
+    /// For people, who ask why.
     pub chosen_by: ChosenBy,
     /// Whether it may be flagged as the user's primary account: a shared account never is.
     pub is_primary: bool,

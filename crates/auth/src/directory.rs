@@ -30,6 +30,11 @@ pub trait Directory: Send + Sync {
     async fn users(&self) -> Result<Vec<User>, DirectoryError>;
 
     /// Changes one thing about a user, and returns the user as it was before.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::NotFound`] when there is no such user, [`DirectoryError::Conflict`] when they are
+    /// deleted, [`DirectoryError::Exists`] when the new address is another user's.
     async fn update_user(&self, id: &UserId, change: UserChange, act: &Act) -> Result<User, DirectoryError>;
 
     /// Sets (or, with `None`, forgets) the account that the user gets when none is named, and
@@ -38,7 +43,7 @@ pub trait Directory: Send + Sync {
     /// # Errors
     ///
     /// [`DirectoryError::NotFound`] when the user cannot see the account: the same answer as for an
-    /// account that does not exist.
+    /// account that does not exist. [`DirectoryError::Conflict`] when the account is closed, or the user deleted.
     async fn set_default_account(
         &self,
         user: &UserId,
@@ -69,7 +74,9 @@ pub trait Directory: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`DirectoryError::Conflict`] when the account is closed.
+    /// [`DirectoryError::Conflict`] when the account is closed, and for an
+    /// [`AccountChange::VenueAccountId`] that contradicts what is known of this account or belongs to
+    /// another open one.
     async fn update_account(
         &self,
         id: &AccountId,
@@ -89,8 +96,11 @@ pub trait Directory: Send + Sync {
 /// What a directory holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Record {
+    /// By its id.
     User,
+    /// By its address. An address belongs to one user at most.
     Email,
+    /// By its id.
     Account,
 }
 
@@ -109,13 +119,26 @@ impl fmt::Display for Record {
 pub enum DirectoryError {
     /// It is there already, and adding never changes what is there.
     #[error("{record} `{id}` exists already")]
-    Exists { record: Record, id: String },
+    Exists {
+        /// What is there.
+        record: Record,
+        /// The id or address, as it was asked for.
+        id: String,
+    },
+    /// There is none, or it is not for the caller to know that there is one.
     #[error("there is no {record} `{id}`")]
-    NotFound { record: Record, id: String },
+    NotFound {
+        /// What was looked for.
+        record: Record,
+        /// The id, as it was asked for.
+        id: String,
+    },
     /// The state of the record does not allow it.
     #[error("{record} `{id}` {state}")]
     Conflict {
+        /// What was to be changed.
         record: Record,
+        /// Its id.
         id: String,
         /// The rest of the sentence, for example `is closed`.
         state: String,
@@ -125,12 +148,14 @@ pub enum DirectoryError {
     /// Nothing was changed, or it is not known whether something was: read again.
     #[error("the store of users and accounts cannot be used")]
     Unavailable {
+        /// What the store said, for the log.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
 }
 
 impl DirectoryError {
+    /// [`NotFound`](Self::NotFound), of a user.
     pub fn no_user(id: &UserId) -> Self {
         Self::NotFound {
             record: Record::User,
@@ -138,6 +163,8 @@ impl DirectoryError {
         }
     }
 
+    /// [`NotFound`](Self::NotFound), of an account. Also the answer of an account that the caller may
+    /// not see.
     pub fn no_account(id: &AccountId) -> Self {
         Self::NotFound {
             record: Record::Account,
@@ -145,6 +172,8 @@ impl DirectoryError {
         }
     }
 
+    /// [`Conflict`](Self::Conflict): a deleted user is never changed again, and their id is not given
+    /// again.
     pub fn deleted(id: &UserId) -> Self {
         Self::Conflict {
             record: Record::User,
@@ -154,6 +183,7 @@ impl DirectoryError {
         }
     }
 
+    /// [`Conflict`](Self::Conflict): a closed account is never changed again.
     pub fn closed(id: &AccountId) -> Self {
         Self::Conflict {
             record: Record::Account,
@@ -163,6 +193,7 @@ impl DirectoryError {
         }
     }
 
+    /// [`Unavailable`](Self::Unavailable), because of `source`.
     pub fn unavailable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Unavailable {
             source: source.into(),

@@ -18,6 +18,8 @@
 //! - Whoever may trade or manage an account may see it; managing is not trading.
 //! - Nobody grants a right that they do not hold, and an owner always manages.
 
+#![warn(missing_docs)]
+
 pub mod account;
 pub mod default_account;
 pub mod directory;

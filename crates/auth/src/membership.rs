@@ -29,24 +29,33 @@ use crate::Account;
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum MembershipStatus {
+    /// It counts, until its end.
     Active,
+    /// It does not count for now.
     Suspended,
+    /// It does not count any more.
     Revoked,
 }
 
 /// The rights of one user on one account of somebody else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Membership {
+    /// The one account that is shared.
     pub account: AccountId,
+    /// Who does not own it. A membership of the owner adds nothing.
     pub user: UserId,
+    /// What it gives while it counts; several memberships add up.
     pub rights: Rights,
+    /// What somebody decided about it; the end of its time is in [`until`](Self::until).
     pub status: MembershipStatus,
+    /// When it was given; it counts already before that.
     pub since: Timestamp,
     /// The moment from which it counts no longer, whatever its status says.
     pub until: Option<Timestamp>,
 }
 
 impl Membership {
+    /// Whether it is active and its end, if it has one, is after `now`.
     pub fn counts(&self, now: Timestamp) -> bool {
         let current = self.until.is_none_or(|until| now < until);
         self.status == MembershipStatus::Active && current

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 pub struct PrincipalName(Box<str>);
 
 impl PrincipalName {
+    /// Without the kind before it: `ops_desk`, not `operator:ops_desk`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -60,11 +61,20 @@ impl fmt::Display for PrincipalName {
 #[serde(try_from = "String", into = "String")]
 pub enum Principal {
     /// Somebody on the machine who may open the store, by the name of their login there.
-    Operator { name: PrincipalName },
+    Operator {
+        /// The name of the login. Two machines may have the same.
+        name: PrincipalName,
+    },
     /// A user of Bursar, signed in.
-    User { id: UserId },
+    User {
+        /// Their id in the directory.
+        id: UserId,
+    },
     /// A strategy, trading for the accounts that it is assigned to.
-    Strategy { name: PrincipalName },
+    Strategy {
+        /// The strategy's own name.
+        name: PrincipalName,
+    },
     /// The daemon itself: a limit that trips, a day that begins, an account that connects.
     Daemon,
     /// What runs at a start or after a restore, before anybody could have asked for anything.
@@ -74,10 +84,19 @@ pub enum Principal {
 /// A text that names no principal.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPrincipal {
+    /// It is neither of the five forms.
     #[error("`{text}` is not a principal: write operator:NAME, user:ID, strategy:NAME, daemon or recovery")]
-    Form { text: String },
+    Form {
+        /// What was to be read, cut to 40 characters.
+        text: String,
+    },
+    /// The part after the colon is no name.
     #[error("`{text}` is not a name: use 1 to 64 of A-Z, a-z, 0-9, `.`, `_` and `-`")]
-    Name { text: String },
+    Name {
+        /// That part, cut to 40 characters.
+        text: String,
+    },
+    /// The part after `user:` is no id of a user.
     #[error(transparent)]
     User(#[from] InvalidId),
 }
@@ -97,6 +116,7 @@ impl Principal {
         Ok(Self::Strategy { name: name.parse()? })
     }
 
+    /// A user who has signed in. That there is such a user is not asked here.
     pub const fn user(id: UserId) -> Self {
         Self::User { id }
     }
@@ -163,13 +183,16 @@ impl From<Principal> for String {
 /// Who does something, why, and when: the part of an audit record that only the caller knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Act {
+    /// Who stands in the audit record.
     pub principal: Principal,
     /// In the words of whoever acts; asked for where something dangerous is done.
     pub reason: Option<String>,
+    /// When, by the clock of the process that acts; stands in the record too.
     pub at: Timestamp,
 }
 
 impl Act {
+    /// Without a reason.
     pub const fn new(principal: Principal, at: Timestamp) -> Self {
         Self {
             principal,
@@ -178,6 +201,7 @@ impl Act {
         }
     }
 
+    /// Adds the reason, or replaces the one that is there.
     #[must_use]
     pub fn because(mut self, reason: impl Into<String>) -> Self {
         self.reason = Some(reason.into());

@@ -36,6 +36,7 @@ macro_rules! checked_text {
         pub struct $name(Box<str>);
 
         impl $name {
+            /// As it was given.
             pub fn as_str(&self) -> &str {
                 &self.0
             }

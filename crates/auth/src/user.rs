@@ -30,21 +30,29 @@ use crate::{DisplayName, Email};
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum AccountType {
+    /// What is taken when nobody says.
     #[default]
     Retail,
+    /// The other kind. Nothing but what is shown depends on it.
     Investor,
 }
 
 /// A user as the directory knows them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct User {
+    /// Unique for ever: the id of a deleted user is not given again.
     pub id: UserId,
+    /// Where notices go. No two users have the same, whatever the case of its letters.
     pub email: Email,
+    /// For people to read; `None` shows the id.
     pub name: Option<DisplayName>,
+    /// Decides the default limits and the ceiling of the user's own limits, by the settings.
     pub tier: Tier,
+    /// Told apart for people; no limit and no right depends on it.
     pub account_type: AccountType,
     /// Off is a soft stop by a person. It is not a latch: switching it on clears no latch.
     pub enabled: bool,
+    /// When they were added, by the clock of whoever added them.
     pub created_at: Timestamp,
     /// The account that the user chose to get when none is named.
     pub default_account: Option<AccountId>,
@@ -88,11 +96,16 @@ impl User {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewUser {
+    /// Not the id of any user yet, deleted ones included.
     pub id: UserId,
+    /// Not the address of any other user.
     pub email: Email,
+    /// `None` when it is left out: the id is shown.
     #[serde(default)]
     pub name: Option<DisplayName>,
+    /// By which the settings give the first limits.
     pub tier: Tier,
+    /// Retail when it is left out.
     #[serde(default)]
     pub account_type: AccountType,
 }
@@ -102,9 +115,13 @@ pub struct NewUser {
 pub enum UserChange {
     /// On or off. Never touches a latch.
     Enabled(bool),
+    /// Moves them to another tier. Limits that were set before stay as they are.
     Tier(Tier),
+    /// Another address; refused when another user has it.
     Email(Email),
+    /// Another name; `None` takes it away.
     Name(Option<DisplayName>),
+    /// Another kind of customer, which changes nothing else.
     AccountType(AccountType),
 }
 

@@ -43,10 +43,13 @@ pub(crate) use placing::read_placed;
 /// What is set for one account at Kraken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KrakenAccount {
+    /// The account of ours that it is; stands in errors.
     pub account: AccountId,
+    /// A shadow account reads and sends nothing; a paper account is refused.
     pub mode: AccountMode,
     /// Whose request numbers are counted.
     pub credential: CredentialId,
+    /// As the operator says: Kraken does not tell.
     pub tier: KrakenTier,
     /// Whether what lies in auto-earn counts as spendable.
     pub flexible_is_spendable: bool,
@@ -70,8 +73,11 @@ pub struct Kraken {
 /// The account's own fees on a pair, in percent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KrakenFees {
+    /// The pair that was asked for.
     pub pair: Pair,
+    /// For taking what waits in the book.
     pub taker_percent: Decimal,
+    /// For waiting in the book.
     pub maker_percent: Decimal,
 }
 

@@ -3,8 +3,7 @@
 //! [`KrakenPublic`] reads what everybody may read and is shared by all accounts; [`Kraken`] trades
 //! one account with one key. REST only: prices and fills are asked for, not streamed.
 //!
-//! Not here: withdrawals and every other call that moves money out of an account, margin, Earn, and
-//! the dead-man switch.
+//! Not here: withdrawals and every other call that moves money out of an account, margin, and Earn.
 //!
 //! Start reading at [`Kraken`]; what each of Kraken's error texts proves is in `catalogue.rs`.
 //!
@@ -19,6 +18,8 @@
 //! - Request numbers of a key grow strictly, over restarts too, and leave in their order: one
 //!   private request at a time, cancels first.
 //! - A list that was cut off is an error.
+
+#![warn(missing_docs)]
 
 mod account;
 #[doc(hidden)]

@@ -14,7 +14,9 @@ use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 use tokio::time::Instant;
 
 /// How far Kraken has verified an account: decides its limits. Kraken does not tell, so it is a
-/// setting.
+/// setting. The figures are those of its guides: for readings, per key,
+/// <https://docs.kraken.com/exchange/guides/rest/ratelimits>; for orders, per account and pair,
+/// <https://docs.kraken.com/exchange/guides/general/ratelimits>. Of each at most 80 % is used.
 #[derive(
     Clone,
     Copy,
@@ -35,9 +37,12 @@ use tokio::time::Instant;
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum KrakenTier {
+    /// Readings: 15 points, 0.33 back a second. Orders of a pair: 60 points, 1 back a second.
     #[default]
     Starter,
+    /// Readings: 20 points, 0.5 back a second. Orders of a pair: 125 points, 2.34 back a second.
     Intermediate,
+    /// Readings: 20 points, 1 back a second. Orders of a pair: 180 points, 3.75 back a second.
     Pro,
 }
 

@@ -26,6 +26,7 @@ use crate::wire::{WireAsset, WireCandles, WirePair, WireStatus, WireTicker, Wire
 /// How to reach Kraken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KrakenSettings {
+    /// Kraken itself, or a local exchange that speaks its protocol.
     pub endpoint: KrakenEndpoint,
     /// For name, connection and handshake together.
     pub connect_timeout: Duration,
@@ -58,8 +59,12 @@ pub enum KrakenSetupError {
     /// No HTTP client: usually the system's list of trusted certificates is missing.
     #[error("no connection to Kraken can be made on this machine")]
     Client(#[source] reqwest::Error),
+    /// A paper account is never connected to an exchange.
     #[error("account `{account}` trades on paper: it gets no connection to Kraken")]
-    PaperAccount { account: bursar_model::AccountId },
+    PaperAccount {
+        /// The account that was asked for.
+        account: bursar_model::AccountId,
+    },
 }
 
 impl KrakenSetupError {

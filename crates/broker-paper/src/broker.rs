@@ -26,7 +26,9 @@ const RULES_REST: SignedDuration = SignedDuration::from_hours(1);
 /// What is set for one paper account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PaperAccount {
+    /// The paper account; its state is kept under this id.
     pub account: AccountId,
+    /// Anything but [`Paper`](AccountMode::Paper) is refused.
     pub mode: AccountMode,
     /// The broker under which the account is listed; its prices are used.
     pub broker: BrokerId,
@@ -37,10 +39,20 @@ pub struct PaperAccount {
 /// Why there is no paper broker for an account.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PaperSetupError {
+    /// A live or shadow account, which must not be taken for one whose orders go nowhere.
     #[error("account `{account}` is {mode}: it never falls back to paper")]
-    NotPaper { account: AccountId, mode: AccountMode },
+    NotPaper {
+        /// The account that was asked for.
+        account: AccountId,
+        /// What it is instead.
+        mode: AccountMode,
+    },
+    /// Two amounts of one asset have a sum with more digits than fit.
     #[error("the opening amounts of account `{account}` cannot be added up")]
-    Opening { account: AccountId },
+    Opening {
+        /// The account that was to begin with them.
+        account: AccountId,
+    },
 }
 
 impl PaperSetupError {

@@ -21,6 +21,8 @@
 //!   its trigger comes too late.
 //! - An order that could not be stored is told as unknown and looked up, as at any exchange.
 
+#![warn(missing_docs)]
+
 mod broker;
 mod market;
 mod matching;

@@ -22,6 +22,7 @@ struct Shown {
 }
 
 impl PaperMarket {
+    /// Lists `instruments`, online and without prices or candles.
     pub fn new(instruments: Vec<Instrument>, clock: Arc<dyn Clock>) -> Self {
         let by_pair = |instrument: Instrument| (instrument.pair.clone(), instrument);
         Self {
@@ -52,6 +53,8 @@ impl PaperMarket {
             .insert((pair.clone(), interval_minutes), candles);
     }
 
+    /// What it says of itself from now on. Orders are not held up by it: those of a pair go by its own
+    /// status.
     pub fn set_status(&self, status: VenueStatus) {
         self.shown().status = status;
     }

@@ -31,14 +31,17 @@ pub struct PaperState {
 /// An order on paper.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaperOrder {
+    /// As a venue reports it.
     pub order: VenueOrder,
     /// What it works by; the venue's view in `order` names the same.
     pub kind: OrderKind,
+    /// What becomes of what is not filled, and when.
     pub time_in_force: TimeInForce,
     /// Whether its trigger was met.
     pub triggered: bool,
     /// What it holds of the asset that it would spend, per unit of what is not filled.
     pub hold_per_unit: Decimal,
+    /// By the clock of the paper exchange; `None` while it is live.
     pub ended_at: Option<Timestamp>,
 }
 
@@ -105,6 +108,8 @@ impl PaperState {
         self.add(&amount.asset, amount.value)
     }
 
+    /// What there is, with what working orders hold of it; assets of which there is nothing are left
+    /// out.
     pub fn balances(&self) -> Vec<Balance> {
         self.balances
             .iter()

@@ -29,6 +29,7 @@ use crate::{Broker, CancelOutcome, OrderTicket, PlaceError, StillWanted, VenueOr
 /// An adapter and the venue behind it, both in the test's hand.
 #[async_trait]
 pub trait ContractWorld: Send + Sync {
+    /// The adapter under test, of the one account that this world is made for.
     fn broker(&self) -> &dyn Broker;
 
     /// A pair that the account can trade, at [`price`](Self::price).
@@ -70,7 +71,9 @@ pub trait ContractWorld: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{check}`: {what}")]
 pub struct Breach {
+    /// The name of the rule.
     pub check: &'static str,
+    /// What was expected and what was found instead, for people.
     pub what: String,
 }
 
@@ -79,11 +82,14 @@ type Outcome<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>
 /// One rule of the contract, by name.
 #[derive(Clone, Copy)]
 pub struct Check {
+    /// Says what has to hold; a test is best called after it.
     pub name: &'static str,
     check: for<'a> fn(&'a dyn ContractWorld) -> Outcome<'a>,
 }
 
 impl Check {
+    /// Runs the rule in a world that no other rule was run in.
+    ///
     /// # Errors
     ///
     /// The first thing in which the adapter, or the world, does not do as it should.

@@ -64,23 +64,44 @@ pub enum Throttle {
 pub enum PlaceError {
     /// Proved: not one byte of the request left this process. It may be sent later.
     #[error("the order was not sent: {reason}")]
-    NotSent { class: ErrorClass, reason: String },
+    NotSent {
+        /// Who or what was in the way.
+        class: ErrorClass,
+        /// For people, without secrets.
+        reason: String,
+    },
     /// Proved: the venue refused it. The same order would be refused again.
     #[error("the venue refused the order: `{code}`")]
-    Refused { class: ErrorClass, code: String },
+    Refused {
+        /// Says what the venue found wrong: the order, the key, or its own state.
+        class: ErrorClass,
+        /// In the venue's words.
+        code: String,
+    },
     /// Proved: the venue refused it because of too many requests.
     #[error("the venue takes no order before {} s from now: `{code}`", .wait.as_secs())]
     Throttled {
+        /// In the venue's words.
         code: String,
+        /// How long nothing that it holds up may be sent; zero where the venue did not say.
         wait: Duration,
+        /// What has to wait.
         of: Throttle,
     },
     /// It may be live. Never send it again: look it up.
     #[error("the order may or may not be at the venue: {reason}")]
-    Unknown { class: ErrorClass, reason: String },
+    Unknown {
+        /// What went wrong after the first byte may have left.
+        class: ErrorClass,
+        /// For people, without secrets.
+        reason: String,
+    },
     /// The venue says that an order with this id is there already: look it up.
     #[error("the venue already has an order with this id: `{code}`")]
-    AlreadyThere { code: String },
+    AlreadyThere {
+        /// In the venue's words.
+        code: String,
+    },
 }
 
 impl PlaceError {
@@ -133,13 +154,21 @@ pub enum CancelError {
     /// Try again, after the wait if there is one.
     #[error("the cancel has to be repeated: {reason}")]
     TryAgain {
+        /// Whose fault it is.
         class: ErrorClass,
+        /// For people, without secrets.
         reason: String,
+        /// How long not to try; `None` where nobody said.
         wait: Option<Duration>,
     },
     /// The venue will not take it from this key.
     #[error("the venue does not take the cancel: `{code}`")]
-    Refused { class: ErrorClass, code: String },
+    Refused {
+        /// Whether the key or something else was refused.
+        class: ErrorClass,
+        /// In the venue's words.
+        code: String,
+    },
 }
 
 impl CancelError {
@@ -173,16 +202,29 @@ pub enum ReadError {
     /// It may work later, after the wait if there is one.
     #[error("the venue could not be read: {reason}")]
     TryAgain {
+        /// Whose fault it is.
         class: ErrorClass,
+        /// For people, without secrets.
         reason: String,
+        /// How long not to try; `None` where nobody said.
         wait: Option<Duration>,
     },
     /// The venue refuses this key, or this call by this key.
     #[error("the venue refuses the key: `{code}`")]
-    Refused { class: ErrorClass, code: String },
+    Refused {
+        /// Whether the key or something else was refused.
+        class: ErrorClass,
+        /// In the venue's words.
+        code: String,
+    },
     /// The venue answered something that cannot be read; the whole reading is void.
     #[error("the venue's answer to {call} cannot be read: {reason}")]
-    Unreadable { call: String, reason: String },
+    Unreadable {
+        /// Which of the venue's calls was answered.
+        call: String,
+        /// What was expected where, for people.
+        reason: String,
+    },
 }
 
 impl ReadError {

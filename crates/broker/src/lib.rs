@@ -17,6 +17,8 @@
 //! - Right before the write it asks [`StillWanted`]; what is no longer wanted is [`PlaceError::NotSent`].
 //! - A reading that could not be completed is an error, never a short list.
 
+#![warn(missing_docs)]
+
 pub mod contract;
 mod error;
 mod market_data;

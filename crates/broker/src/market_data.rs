@@ -26,9 +26,13 @@ use crate::ReadError;
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum VenueStatus {
+    /// Everything goes as usual.
     Online,
+    /// Only orders that wait in the book, and cancels.
     PostOnly,
+    /// Cancels, and no new orders.
     CancelOnly,
+    /// Nothing, or something that the adapter does not know.
     Maintenance,
 }
 
@@ -41,6 +45,7 @@ pub trait MarketData: Send + Sync {
     async fn quotes(&self, pairs: &[Pair]) -> Result<Vec<Quote>, ReadError>;
     /// Finished candles, oldest first; the one that is still forming is left out.
     async fn candles(&self, pair: &Pair, interval_minutes: u32) -> Result<Vec<Candle>, ReadError>;
+    /// What the venue says of itself. An answer means that it was reached.
     async fn status(&self) -> Result<VenueStatus, ReadError>;
     /// The venue's clock.
     async fn venue_time(&self) -> Result<Timestamp, ReadError>;

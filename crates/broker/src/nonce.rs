@@ -51,7 +51,10 @@ pub fn nonce_block(floor: u64, at_least: u64, until: u64) -> Option<Range<u64>> 
 pub enum NonceFloorError {
     /// The store could not keep them.
     #[error("request numbers could not be reserved: {reason}")]
-    NotKept { reason: String },
+    NotKept {
+        /// In the words of the store.
+        reason: String,
+    },
     /// The numbers have come to their end: only a new key helps.
     #[error("the request numbers of this key are used up")]
     UsedUp,

@@ -14,7 +14,10 @@ pub enum IdUniqueness {
 /// What differs between exchanges, as data. No profile, no trading.
 #[derive(Debug, Clone)]
 pub struct BrokerProfile {
+    /// By this name accounts choose their adapter.
     pub broker: BrokerId,
+    /// What the venue does with an id that it has seen. Told for whoever reads the profile: an unknown
+    /// order is looked up, whatever stands here.
     pub id_uniqueness: IdUniqueness,
     /// From the moment an attempt is recorded until the venue cannot accept it any more.
     pub acceptance: Duration,

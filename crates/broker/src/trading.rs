@@ -14,7 +14,9 @@ use crate::{BrokerProfile, CancelError, PlaceError, ReadError, StillWanted};
 /// What one attempt to place an order carries besides the order. Recorded before it is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrderTicket {
+    /// The intent that is sent. What the venue gets is the id below.
     pub intent: IntentId,
+    /// The id that the order bears at the venue, from the profile's function.
     pub client_order_id: ClientOrderId,
     /// The venue must not accept the order after this; in the venue's time.
     pub acceptance_bound: Timestamp,
@@ -25,6 +27,7 @@ pub struct OrderTicket {
 /// The venue's confirmation of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placed {
+    /// By which the venue names it; kept with the intent for ever.
     pub venue_order_id: VenueOrderId,
 }
 
@@ -49,12 +52,16 @@ pub struct Placed {
 pub enum VenueOrderStatus {
     /// Working, or waiting to.
     Live,
+    /// The venue says that all of it is filled.
     Filled,
+    /// Taken back, by whomever; a part may be filled.
     Cancelled,
+    /// Its time was over; a part may be filled.
     Expired,
 }
 
 impl VenueOrderStatus {
+    /// Whether it works no more: filled, cancelled or expired.
     pub const fn is_terminal(self) -> bool {
         !matches!(self, Self::Live)
     }
@@ -63,16 +70,24 @@ impl VenueOrderStatus {
 /// An order as the venue reports it, ours or not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct VenueOrder {
+    /// The venue's own.
     pub id: VenueOrderId,
+    /// The id that somebody gave it, if it has the form of an id. That it is ours is for the caller to
+    /// find out.
     pub client_order_id: Option<ClientOrderId>,
+    /// By canonical codes.
     pub pair: Pair,
+    /// Buy or sell of the base asset.
     pub side: Side,
     /// `None` for a kind that we never place.
     pub kind: Option<OrderKind>,
+    /// All that was ordered, in the base asset.
     pub quantity: Quantity,
     /// In the base asset, so far.
     pub filled: Decimal,
+    /// As of this reading.
     pub status: VenueOrderStatus,
+    /// When the venue took it, by the venue's clock.
     pub opened_at: Timestamp,
     /// What the venue says of its end; empty while it is live.
     pub reason: String,
@@ -90,7 +105,9 @@ pub enum CancelOutcome {
 /// What an exchange key may do, as the exchange says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KeyRights {
+    /// Place orders and cancel them.
     pub can_trade: bool,
+    /// Read balances, orders and fills.
     pub can_read: bool,
     /// `None` when the exchange would not say, which refuses the key as well.
     pub can_withdraw: Option<bool>,
@@ -100,6 +117,7 @@ pub struct KeyRights {
     pub warnings: Vec<String>,
     /// The account at the exchange that the key belongs to, when the exchange tells.
     pub venue_account_id: Option<String>,
+    /// When the exchange said so, by this machine's clock.
     pub checked_at: Timestamp,
 }
 
@@ -122,6 +140,7 @@ impl KeyRights {
 /// One account at an exchange, reached with one key.
 #[async_trait]
 pub trait Broker: Send + Sync {
+    /// What differs at this exchange; the same as long as the adapter lives.
     fn profile(&self) -> &BrokerProfile;
 
     /// Sends `order` once under the ticket's id, if the ticket still wants it when the first byte is
@@ -144,6 +163,8 @@ pub trait Broker: Send + Sync {
     /// Every execution of the account at or after `since`, whatever the number of pages, oldest first.
     async fn fills(&self, since: Timestamp) -> Result<Vec<Fill>, ReadError>;
 
+    /// What the account holds, with the parts that orders reserve and the locked ones, by canonical
+    /// codes.
     async fn balances(&self) -> Result<Vec<Balance>, ReadError>;
 
     /// Asks the exchange what the key may do.

@@ -17,6 +17,8 @@
 //! - No default of a tier is above its ceiling.
 //! - Preferences can only tighten.
 
+#![warn(missing_docs)]
+
 mod nearest;
 mod node;
 pub mod preferences;

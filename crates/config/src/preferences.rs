@@ -16,6 +16,8 @@ pub struct Preferences {
     pub max_position_usd: Option<Usd>,
     /// Open positions at the same time.
     pub max_positions: Option<u32>,
+    /// How much the strategy may risk of the account at once; what the levels mean is in the settings,
+    /// under `risk`.
     pub risk_level: RiskLevel,
     /// Sell what falls from its highest price.
     pub trailing_stop: bool,
@@ -27,8 +29,11 @@ pub struct Preferences {
     pub take_profit_percent: Option<Decimal>,
     /// Put profits to work: size orders by today's equity, not by what was deposited.
     pub auto_compound: bool,
+    /// Whether to be told of executed orders.
     pub notify_on_trade: bool,
+    /// Whether to be told that a position was sold because it had risen enough.
     pub notify_on_profit_target: bool,
+    /// Whether to be told that a position was sold because it fell to its stop.
     pub notify_on_stop_loss: bool,
     /// Say in messages how much it was, and not only that it was.
     pub notify_amounts: bool,
@@ -75,17 +80,40 @@ fn or_none(value: Option<impl ToString>) -> String {
 /// A wish that cannot be kept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TooLoose {
+    /// More than the user's limit.
     #[error("max_position_usd is {wished}, but {allowed} is allowed")]
-    Position { wished: Usd, allowed: Usd },
+    Position {
+        /// In dollars, as it was asked for.
+        wished: Usd,
+        /// The user's limit, in dollars.
+        allowed: Usd,
+    },
+    /// More than the user's limit.
     #[error("max_positions is {wished}, but {allowed} are allowed")]
-    Positions { wished: u32, allowed: u32 },
+    Positions {
+        /// As it was asked for.
+        wished: u32,
+        /// The user's limit.
+        allowed: u32,
+    },
+    /// A stop or a target that is no percentage.
     #[error("{name} is {wished}, but a percentage above 0 and up to 100 belongs there")]
-    Percent { name: &'static str, wished: Decimal },
+    Percent {
+        /// Of the preference, as it is written.
+        name: &'static str,
+        /// As it was asked for.
+        wished: Decimal,
+    },
+    /// Less than nothing.
     #[error("max_position_usd is {wished}, but an amount that is not negative belongs there")]
-    Negative { wished: Usd },
+    Negative {
+        /// In dollars, as it was asked for.
+        wished: Usd,
+    },
 }
 
 impl TooLoose {
+    /// What the user or the operator can do now.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Position { .. } | Self::Positions { .. } => {

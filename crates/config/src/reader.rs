@@ -13,18 +13,21 @@ pub struct Problem {
     pub line: Option<usize>,
     /// From 1, in characters.
     pub column: Option<usize>,
+    /// In words, for people; may name the setting and what belongs there.
     pub message: String,
 }
 
 /// A settings text that cannot be used, with all that is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigError {
+    /// As it was named by who gave the text.
     pub file: String,
     /// In the order of the text; never empty.
     pub problems: Vec<Problem>,
 }
 
 impl ConfigError {
+    /// What the operator can do now.
     pub fn hint(&self) -> String {
         format!("correct `{}`, then run `bursar config check`", self.file)
     }

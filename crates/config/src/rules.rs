@@ -18,9 +18,11 @@ use crate::values::WebhookUrl;
 /// Something that is allowed, and that somebody should look at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Warning {
+    /// From 1; `None` for a setting that the text does not name.
     pub line: Option<usize>,
     /// The full name of the setting.
     pub setting: String,
+    /// In words that follow the name of the setting.
     pub message: String,
 }
 

@@ -20,10 +20,12 @@ macro_rules! time_span {
         pub struct $name(pub u32);
 
         impl $name {
+            /// As a whole number of the setting's unit.
             pub fn duration(self) -> Duration {
                 $duration(u64::from(self.0))
             }
 
+            /// In milliseconds, whatever the unit of the setting.
             pub fn milliseconds(self) -> i64 {
                 i64::from(self.0).saturating_mul($milliseconds)
             }
@@ -68,6 +70,7 @@ macro_rules! checked_text {
         pub struct $name(Box<str>);
 
         impl $name {
+            /// As it is written; it has been checked.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -283,7 +286,10 @@ fn chat_fits(text: &str) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum StoreUrl {
     /// One file on a local disk, as the path is written: relative to the working directory.
-    Sqlite { path: Box<str> },
+    Sqlite {
+        /// Not checked for being there; may hold spaces.
+        path: Box<str>,
+    },
 }
 
 impl FromStr for StoreUrl {

@@ -21,6 +21,8 @@
 //!   goes out as a limit at the edge of the collar.
 //! - No field of a request loosens a limit or a switch; `allow_repeat` only says that a repetition is meant.
 
+#![warn(missing_docs)]
+
 mod bound;
 mod policy;
 mod review;

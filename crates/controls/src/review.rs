@@ -35,22 +35,27 @@ pub struct ApprovedOrder {
 }
 
 impl ApprovedOrder {
+    /// The account it was permitted and reviewed for; it may be placed on no other.
     pub const fn account(&self) -> &AccountId {
         &self.account
     }
 
+    /// The account's owner, whose limits it was held to.
     pub const fn user(&self) -> &UserId {
         &self.user
     }
 
+    /// On whose word, as it was permitted.
     pub const fn caller(&self) -> &Caller {
         &self.caller
     }
 
+    /// What is sent, exactly; nothing of it may be changed.
     pub const fn terms(&self) -> &OrderTerms {
         &self.sizing.terms
     }
 
+    /// The terms with what they can cost at worst, as they are recorded.
     pub const fn sizing(&self) -> &Sizing {
         &self.sizing
     }
@@ -130,6 +135,7 @@ pub enum LimitKind {
 /// What an order takes of one limit until it is resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Claim {
+    /// Decides the unit of the two figures.
     pub kind: LimitKind,
     /// In the unit of the kind.
     pub amount: Decimal,
@@ -140,8 +146,11 @@ pub struct Claim {
 /// An order that broke rules, and what every rule said of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 pub struct Refused {
+    /// The account that it was wanted for. Nothing was sent and nothing is reserved.
     pub account: AccountId,
+    /// The request in one line, for people.
     pub order: String,
+    /// What every rule said, the passed ones too; [`broken`](Self::broken) leaves those out.
     pub trace: Vec<Check>,
 }
 

@@ -14,6 +14,8 @@ use crate::{Policy, Snapshot, bound};
 /// last look before sending judges the same figures as the first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Sizing {
+    /// What is sent. Of an order at the market's price they name the worst price at which it may be
+    /// filled.
     pub terms: OrderTerms,
     /// The price all figures are based on, when one was known.
     pub reference: Option<Reference>,
@@ -42,6 +44,7 @@ pub struct Reference {
     pub price: Price,
     /// Dollars per unit of the quote asset.
     pub usd_rate: Price,
+    /// When the older of the two was received.
     pub at: Timestamp,
 }
 

@@ -12,8 +12,11 @@ use crate::{Latch, Policy};
 /// A value, when we learned it, and from where.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Observed<T> {
+    /// As it was learned; it may have changed since.
     pub value: T,
+    /// When we learned it: its age is counted from here.
     pub at: Timestamp,
+    /// For people: the word that stands in the checks, for example `feed`.
     pub source: String,
 }
 
@@ -29,8 +32,13 @@ impl<T> Observed<T> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Readiness {
+    /// The venue was read completely on this connection, and nothing stands against trading.
     Ready,
-    NotReady { state: String },
+    /// It sends nothing.
+    NotReady {
+        /// The state of the connection and its cause, for people.
+        state: String,
+    },
 }
 
 /// What is known of the account's exchange key.
@@ -39,12 +47,17 @@ pub enum Readiness {
 pub enum KeyState {
     /// The venue was asked for the key's rights and they are fit for trading.
     Admitted {
+        /// When the venue said so; of a key that was not asked about since it was stored, when that
+        /// was.
         checked_at: Timestamp,
     },
     /// A paper account has no key.
     NotNeeded,
+    /// A live or shadow account for which no key is stored.
     Missing,
+    /// It must not be used, whatever it was before.
     Refused {
+        /// What the venue, or the comparison with the account, said against it; for people.
         reason: String,
     },
 }
@@ -52,11 +65,17 @@ pub enum KeyState {
 /// The account and what stands between it and its venue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AccountState {
+    /// The order's account. An approval is for this one only.
     pub id: AccountId,
+    /// The account's owner.
     pub user: UserId,
+    /// The broker of the account; a switch may cover all accounts of one.
     pub broker: BrokerId,
+    /// Decides whether the order is sent at all, and which checks are made on the way.
     pub mode: AccountMode,
+    /// Of the connection of the process that sends for this account.
     pub readiness: Readiness,
+    /// What was known of it last; how old that may be is not judged here.
     pub key: KeyState,
 }
 
@@ -86,6 +105,7 @@ impl Holding {
 /// Open positions of the user, over all accounts, counting those that buys may still open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PositionCount {
+    /// Dust is not in it.
     pub open: u32,
     /// Whether the order's account and pair is already one of them.
     pub includes_this: bool,
@@ -100,13 +120,20 @@ pub struct PositionCount {
 pub enum MarkHealth {
     /// Every open position has a fresh mark; the age of the oldest.
     Fresh {
+        /// Age of the oldest mark at the snapshot's moment, in milliseconds.
         oldest_ms: i64,
     },
+    /// Every open position has a mark, but one is too old to add risk on.
     Stale {
+        /// The first one that was found; there may be more.
         pair: Pair,
+        /// Its age at the snapshot's moment, in milliseconds.
         age_ms: i64,
     },
+    /// There is an open position that cannot be valued, or one that has no price at which the day
+    /// began.
     Missing {
+        /// The first one that was found; there may be more.
         pair: Pair,
     },
     /// Nothing is open, so that nothing needs a mark.
@@ -124,6 +151,7 @@ pub struct DayState {
     pub reserved_loss: Usd,
     /// What somebody allowed on top of the limit, for today.
     pub extra_allowance: Usd,
+    /// Without fresh ones the day's loss is not known, and entries are refused.
     pub marks: MarkHealth,
 }
 
@@ -131,7 +159,9 @@ pub struct DayState {
 /// itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Usage {
+    /// At this moment, in dollars.
     pub exposure: Exposure,
+    /// Of the trading day, in dollars.
     pub turnover: Turnover,
     /// Orders of the account admitted within the last minute.
     pub orders_last_minute: u32,
@@ -145,8 +175,11 @@ pub struct Usage {
 /// included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Exposure {
+    /// Of the order's account.
     pub account: Usd,
+    /// Of all accounts of its owner.
     pub user: Usd,
+    /// Of everybody's accounts of the same kind: paper with paper, all others with all others.
     pub global: Usd,
     /// Working buys of the account that were placed by hand and whose cost nobody can tell: with them no
     /// sum is known.
@@ -162,7 +195,9 @@ pub struct Exposure {
 /// Dollars that the trading day's entries have cost, and may cost where they are not over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Turnover {
+    /// Of the order's account.
     pub account: Usd,
+    /// Of all accounts of its owner.
     pub user: Usd,
 }
 
@@ -190,36 +225,51 @@ pub struct Funds {
 /// An order of the same account admitted a short while ago.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RecentOrder {
+    /// The pair of that order. An order of another pair is no repetition.
     pub pair: Pair,
+    /// The side of that order.
     pub side: Side,
     /// As it was asked for.
     pub kind: OrderKind,
+    /// As it was asked for.
     pub size: OrderSize,
+    /// In the base asset, as it was sized: the same dollars may give another quantity.
     pub quantity: Quantity,
+    /// When it was admitted.
     pub at: Timestamp,
 }
 
 /// Everything that decides on one order, at one moment, read in one transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Snapshot {
+    /// The moment of the decision: every age is counted to it.
     pub now: Timestamp,
+    /// The installation's limits as they are in force.
     pub policy: Policy,
+    /// Whose order it is; [`review`](crate::review) refuses a permission for another.
     pub account: AccountState,
     /// The switches that are on and cover the account.
     pub switches: Vec<Latch>,
     /// The tightest of tier, user and preferences.
     pub limits: UserLimits,
+    /// Of the order's pair in this account.
     pub holding: Holding,
+    /// Of the owner, with what their working orders may open.
     pub positions: PositionCount,
     /// Orders of the account that work or may work at the venue.
     pub open_orders: u32,
     /// Entries of the account admitted in this trading day.
     pub entries_today: u32,
+    /// The owner's trading day; those of the account and of everybody are in [`Usage`].
     pub day: DayState,
     /// What the account is worth.
     pub equity: Option<Observed<Usd>>,
+    /// `None` until a balance was read, which refuses every buy.
     pub funds: Option<Observed<Funds>>,
+    /// The venue's rules for the pair; `None` where the venue does not list it or was not read yet,
+    /// which refuses every order.
     pub instrument: Option<Observed<Instrument>>,
+    /// The last one of the pair; `None` without one. How old it may be is the policy's to say.
     pub quote: Option<Quote>,
     /// Dollars per unit of the quote asset: exactly one when that is the dollar.
     pub usd_rate: Option<Observed<Price>>,

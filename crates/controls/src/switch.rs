@@ -13,9 +13,13 @@ use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(into = "String", try_from = "String")]
 pub enum Scope {
+    /// Every account of this installation.
     Global,
+    /// Every account at this broker.
     Broker(BrokerId),
+    /// Every account that this user owns.
     User(UserId),
+    /// This account alone.
     Account(AccountId),
 }
 
@@ -170,9 +174,15 @@ pub enum ClearRule {
     /// A person, with a reason.
     Manual,
     /// By itself when the trading day `day` has ended.
-    DayBoundary { day: String },
+    DayBoundary {
+        /// The key of that day, for example `2026-11-20`.
+        day: String,
+    },
     /// A person, with a reason, once the trading day `day` has ended.
-    PersonAfterDay { day: String },
+    PersonAfterDay {
+        /// The key of that day, for example `2026-11-20`.
+        day: String,
+    },
     /// By itself when the exchange has answered well a few times in a row; or a person.
     GoodProbes,
 }
@@ -180,13 +190,22 @@ pub enum ClearRule {
 /// One trip of a switch. Never overwritten; "on" means that nobody cleared it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Latch {
+    /// Names this trip in `bursar release` and in the audit trail. A switch that trips again has
+    /// another.
     pub id: LatchId,
+    /// Which accounts it stops. Only orders are stopped by it, never a cancel.
     pub scope: Scope,
+    /// How much it stops.
     pub mode: LatchMode,
+    /// What the store decides by; [`reason`](Self::reason) is for people.
     pub cause: LatchCause,
+    /// In the words of whoever or whatever tripped it; never decides anything.
     pub reason: String,
+    /// The name of the person, or of the part of the gateway, that tripped it; for people.
     pub tripped_by: String,
+    /// By the clock of the process that tripped it.
     pub tripped_at: Timestamp,
+    /// What ends it, and whether a person has to or may.
     pub clear_rule: ClearRule,
 }
 

@@ -26,17 +26,22 @@ pub struct NegativeLook {
 /// Two looks that together prove that an order never reached the venue's book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AbsenceEvidence {
+    /// After this the venue cannot have accepted the attempt, in its own time.
     pub acceptance_bound: Timestamp,
+    /// The first look that began after the bound and the venue's visibility lag.
     pub first: NegativeLook,
+    /// At least ten seconds after the first, by the venue's clock and by ours.
     pub second: NegativeLook,
 }
 
 /// What a collection of looks amounts to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Absence {
+    /// It is not there and will not come: the order may be ended as absent.
     Proved(AbsenceEvidence),
     /// Look again, not before this moment of the venue's time.
     NotYet {
+        /// In the venue's time.
         next_look: Timestamp,
     },
     /// The attempt is older than the venue's lists reach: only a person can decide.

@@ -47,8 +47,11 @@ pub enum Resolution {
     Absent,
     /// It is or was there; the gateway reads the rest.
     Open,
+    /// All of it was executed.
     Filled,
+    /// It was taken back there before it was filled.
     Cancelled,
+    /// Its time was over there.
     VenueExpired,
     /// The venue refused it.
     Rejected,
@@ -74,22 +77,29 @@ impl Resolution {
 pub enum Measure {
     /// End an order that is unknown or an incident.
     Resolve {
+        /// The order that is to be ended.
         intent: IntentId,
         /// The state and what was booked when it was proposed.
         from: IntentState,
+        /// In the base asset.
         filled: Decimal,
+        /// As what it is to end.
         to: Resolution,
+        /// By what the venue names it; needed for every word that says that the venue had it.
         venue_order_id: Option<VenueOrderId>,
     },
     /// Turn off a switch that stops a broker or everything, or any switch without a reconciliation.
     Release {
+        /// The one trip that is to end.
         latch: LatchId,
         /// Although nobody could compare the accounts with the venue just now.
         unreconciled: bool,
     },
     /// Put looser limits for everybody in force.
     SetPolicy {
+        /// In force when it was proposed; another one in force then ends the proposal.
         replaces: Box<Policy>,
+        /// What is to be in force.
         policy: Box<Policy>,
     },
     /// Allow a user to lose more in the trading day that is open.
@@ -118,7 +128,9 @@ pub struct WriteOff {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub struct MoreLoss {
+    /// Whose limit it is.
     pub user: UserId,
+    /// The open day; for another one the measure is refused.
     pub day: DayKey,
     /// The user's limit when it was proposed, ...
     pub limit: Usd,
@@ -201,17 +213,24 @@ impl Measure {
 /// A proposal and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Approval {
+    /// Random; by it the second person names the proposal.
     #[serde(serialize_with = "shown")]
     pub id: ApprovalId,
+    /// What is to be done, as it was proposed.
     pub measure: Measure,
     /// Of the measure's JSON as it was proposed.
     pub hash: Hash,
+    /// Who may therefore not approve it, unless one person may do both.
     pub proposed_by: Principal,
+    /// By the clock of the process in which it was proposed.
     pub proposed_at: Timestamp,
+    /// In the proposer's words; empty where none was given.
     pub reason: String,
     /// What the proposer saw, in their words; empty where none is asked for.
     pub evidence: String,
+    /// After this nobody can approve it: [`GOOD_FOR`] after it was proposed.
     pub expires_at: Timestamp,
+    /// `None` as long as nobody decided.
     pub verdict: Option<ApprovalVerdict>,
 }
 
@@ -222,9 +241,13 @@ fn shown<S: serde::Serializer>(id: &ApprovalId, serializer: S) -> Result<S::Ok, 
 /// What the second person said.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ApprovalVerdict {
+    /// Who decided: another person than the proposer, unless one may do both or it was refused.
     pub by: Principal,
+    /// When, by the clock of the process that recorded it.
     pub at: Timestamp,
+    /// True: it was done, in the same transaction. False: nothing was done, and never will be.
     pub approved: bool,
+    /// In the words of who decided; empty where there were none.
     pub note: String,
 }
 
@@ -248,14 +271,20 @@ impl Approval {
 /// What was done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
+    /// The order, as it is now.
     Resolved(Box<Intent>),
+    /// The switch is off.
     Released {
+        /// The switch that was turned off.
         latch: Box<Latch>,
         /// The milder switch that is on instead, because something is still held or unknown there.
         instead: Option<Box<Latch>>,
     },
+    /// The limits that are in force now.
     PolicySet(Box<Policy>),
+    /// The user may lose more today.
     LossAllowed {
+        /// The day, with its new allowance.
         day: Box<UserDay>,
         /// The switches of the day's loss that are on all the same.
         still_on: Vec<Latch>,
@@ -290,29 +319,59 @@ pub enum Proposed {
 /// Why a proposal was not taken or not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum ApprovalError {
+    /// Nothing was ever proposed under that id.
     #[error("there is no proposal `{id}`")]
-    NotFound { id: ApprovalId },
+    NotFound {
+        /// As it was asked for.
+        id: ApprovalId,
+    },
+    /// A strategy, the daemon or a user of the gateway may not decide here.
     #[error("`{who}` is no person who runs this installation")]
-    NotAPerson { who: Principal },
+    NotAPerson {
+        /// Who tried to.
+        who: Principal,
+    },
+    /// The proposer cannot be the second person.
     #[error("`{who}` proposed it, and another person has to approve it")]
-    SamePerson { who: Principal },
+    SamePerson {
+        /// Who tried to.
+        who: Principal,
+    },
+    /// Nobody decided in time.
     #[error("it could be approved until {at}")]
-    Expired { at: Timestamp },
+    Expired {
+        /// The last moment at which somebody could.
+        at: Timestamp,
+    },
+    /// A proposal is decided on once.
     #[error("`{by}` decided on it already")]
-    Decided { by: Principal },
+    Decided {
+        /// Who decided.
+        by: Principal,
+    },
     /// What is stored is not what was proposed.
     #[error("proposal `{id}` does not have the hash that was recorded when it was made")]
-    Altered { id: ApprovalId },
+    Altered {
+        /// The id of the row that was changed.
+        id: ApprovalId,
+    },
     /// A row without its record is nobody's proposal.
     #[error("the audit trail does not say that proposal `{id}` was made as it is stored and waits")]
-    Unrecorded { id: ApprovalId },
+    Unrecorded {
+        /// The id of the row that nobody proposed.
+        id: ApprovalId,
+    },
     /// The facts do not allow it.
     #[error("rule {rule}: {why}")]
     Refused {
+        /// The rule's stable name.
         rule: &'static str,
+        /// What stands against it, for people.
         why: String,
+        /// What a person can do about it.
         hint: &'static str,
     },
+    /// The store did not do what was asked; its error says whether something may have changed.
     #[error(transparent)]
     Journal(#[from] JournalError),
 }

@@ -26,10 +26,13 @@ pub use watch::{BreakerWatch, WatchParts};
 /// When a broker is paused, and when no more; see the settings `breaker`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerPolicy {
+    /// How long a request counts.
     pub window: SignedDuration,
     /// Fewer requests prove nothing.
     pub min_requests: u32,
+    /// So many percent of the requests in the window, or more, pause the broker.
     pub fault_percent: Decimal,
+    /// How long after one probe of a paused broker the next is due.
     pub probe_every: SignedDuration,
     /// Good probes in a row that clear it.
     pub good_probes: u32,
@@ -50,11 +53,14 @@ impl Default for BreakerPolicy {
 /// Requests to one broker, and how many of them got no clear answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
+    /// Requests that left this machine, or could not; what our own side refused is none.
     pub requests: u32,
+    /// Those of them without a clear answer: the venue was not reached, or nobody can tell what it did.
     pub faults: u32,
 }
 
 impl Tally {
+    /// Both together; where a sum does not fit, the largest number.
     pub const fn plus(self, other: Self) -> Self {
         Self {
             requests: self.requests.saturating_add(other.requests),
@@ -120,11 +126,14 @@ pub fn judge(broker: &BrokerId, seen: Tally, policy: &BreakerPolicy) -> Option<N
 pub enum AfterProbe {
     /// Ask again later; so many were good in a row.
     Waits {
+        /// Good probes in a row so far.
         good: u32,
     },
+    /// The switch goes off, and the requests before it count no more.
     Clears,
 }
 
+/// What a probe leads to, after `good_before` good ones in a row.
 pub const fn after_probe(good_before: u32, is_good: bool, policy: &BreakerPolicy) -> AfterProbe {
     if !is_good {
         return AfterProbe::Waits { good: 0 };
@@ -140,9 +149,13 @@ pub const fn after_probe(good_before: u32, is_good: bool, policy: &BreakerPolicy
 /// A broker that is paused, waiting for good probes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenBreaker {
+    /// The broker whose switch is on.
     pub broker: BrokerId,
+    /// That switch.
     pub latch: LatchId,
+    /// Good probes in a row so far.
     pub good_probes: u32,
+    /// When it may be asked again.
     pub next_probe: Timestamp,
 }
 
@@ -158,6 +171,7 @@ pub trait Breakers: Send + Sync {
         now: Timestamp,
     ) -> Result<Option<Latch>, JournalError>;
 
+    /// The brokers that are paused by this kind of switch, whoever's process paused them.
     async fn open_breakers(&self) -> Result<Vec<OpenBreaker>, JournalError>;
 
     /// Records a probe of a paused broker. Returns the switch that it cleared; the requests before it
@@ -175,6 +189,7 @@ pub trait Breakers: Send + Sync {
 pub struct Meter(Mutex<BTreeMap<BrokerId, Tally>>);
 
 impl Meter {
+    /// Counts one request; `fault` is `None` for a good answer.
     pub fn record(&self, broker: &BrokerId, fault: Option<ErrorClass>) {
         let one = Tally::of(fault);
         let mut counts = self.counts();

@@ -17,6 +17,7 @@ use crate::NewLatch;
 pub struct DayBoundary {
     /// A zone by its name, for example `Europe/Helsinki`.
     pub zone: String,
+    /// By the clocks of the zone.
     pub at: Time,
 }
 
@@ -47,13 +48,19 @@ impl DayBoundary {
 /// A user's trading day, as a status line shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UserDay {
+    /// Whose day it is: over all accounts that they own.
     pub user: UserId,
+    /// The day that is open.
     pub day: TradingDay,
+    /// Of what was closed today, without fees; negative when lost.
     pub realised: Usd,
+    /// Of what is open, since the day's basis, without fees; negative when lost.
     pub unrealised_change: Usd,
+    /// Paid today, less rebates.
     pub fees: Usd,
     /// Never negative.
     pub loss: Usd,
+    /// What the user may lose in a day, without the extra allowance.
     pub limit: Usd,
     /// What somebody allowed on top of the limit, for today.
     pub extra_allowance: Usd,
@@ -63,13 +70,16 @@ pub struct UserDay {
     pub warned_at: Option<Timestamp>,
     /// When the loss reached its limit, and what it was then and became since.
     pub tripped: Option<TripFigures>,
+    /// What happens when the loss reaches limit and allowance.
     pub terms: LossTerms,
 }
 
 /// How a day's loss came to stop somebody. What was recorded is never taken back within the day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TripFigures {
+    /// When it reached the limit, by the clock of the process that found it.
     pub at: Timestamp,
+    /// The day's loss at that moment.
     pub loss: Usd,
     /// What was allowed at that moment, extra allowance included.
     pub limit: Usd,
@@ -80,6 +90,7 @@ pub struct TripFigures {
 /// What a day's loss leads to, and how that ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LossTerms {
+    /// What the switch lets through.
     pub policy: LossPolicy,
     /// Whether a person has to clear the switch once the day has ended.
     pub needs_release: bool,

@@ -21,7 +21,9 @@ use crate::{AccountBalances, Connection, ConnectionState};
 /// A position of the user's, as the limits see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldPosition {
+    /// Where it is held; the accounts of one user all count.
     pub account: AccountId,
+    /// What is held.
     pub pair: Pair,
     /// In the base asset.
     pub quantity: Decimal,
@@ -34,9 +36,13 @@ pub struct HeldPosition {
 /// What an unresolved order of the user's holds of a limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reserved {
+    /// The order that holds it.
     pub intent: IntentId,
+    /// The account of that order.
     pub account: AccountId,
+    /// The pair of that order.
     pub pair: Pair,
+    /// Of which limit.
     pub kind: LimitKind,
     /// In the unit of the kind.
     pub amount: Decimal,
@@ -45,18 +51,27 @@ pub struct Reserved {
 /// Everything the store knows that bears on one order, read in one transaction.
 #[derive(Clone, Debug)]
 pub struct Facts {
+    /// The installation's limits in force.
     pub policy: Policy,
+    /// The account that the order is for.
     pub account: bursar_auth::Account,
+    /// Whether its owner is enabled.
     pub user_enabled: bool,
+    /// The owner's, as the operator allows; without preferences.
     pub permissions: UserPermissions,
+    /// The owner's wishes, which can only tighten.
     pub preferences: bursar_config::Preferences,
+    /// `None` for an account that was never connected, which may not trade.
     pub connection: Option<Connection>,
+    /// What is known of the account's key.
     pub key: KeyState,
     /// Every switch that is on.
     pub latches: Vec<bursar_controls::Latch>,
+    /// The venue's rules for the pair; `None` where the venue's list was not read or does not have it.
     pub instrument: Option<Observed<Instrument>>,
     /// Of the account's broker: the order's pair, and the pairs that price its quote asset in dollars.
     pub quotes: Vec<Quote>,
+    /// `None` until a balance of the account was read.
     pub balances: Option<AccountBalances>,
     /// The user's, over all accounts.
     pub positions: Vec<HeldPosition>,
@@ -64,6 +79,7 @@ pub struct Facts {
     pub reserved: Vec<Reserved>,
     /// The user's trading day, without reservations.
     pub day: DayState,
+    /// Of the account, without the order that is decided on.
     pub entries_today: u32,
     /// Orders of the account that work or may work, without the one that is decided on.
     pub open_orders: u32,
@@ -78,9 +94,13 @@ pub struct Facts {
 /// What the rules said, and the order if all of them passed.
 #[derive(Debug)]
 pub enum Decision {
+    /// Every rule passed. It is not recorded yet.
     Approved(Box<ApprovedOrder>),
+    /// A rule was broken, or a size could not be found.
     Denied {
+        /// What every rule said.
         refused: Refused,
+        /// `None` where no size could be found.
         sizing: Option<Box<Sizing>>,
     },
 }
@@ -88,9 +108,13 @@ pub enum Decision {
 /// What a dry run shows.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct Preview {
+    /// Whether every rule passed, as of the moment of the question.
     pub allowed: bool,
+    /// The request in one line, for people.
     pub order: String,
+    /// What would be sent and what it costs at worst; `None` where no size could be found.
     pub sizing: Option<Sizing>,
+    /// Whether the ledger proves that it only lowers a position.
     pub reducing: bool,
     /// Every rule, passed ones too.
     pub trace: Vec<Check>,

@@ -73,9 +73,11 @@ impl Default for DeskSettings {
 /// Whether a desk's account may be relied on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeskHealth {
+    /// The venue and the journal answer.
     Good,
     /// The venue does not answer; nothing new is sent until it does.
     Degraded {
+        /// What went wrong last, for people.
         cause: String,
     },
 }
@@ -83,8 +85,10 @@ pub enum DeskHealth {
 /// Why a desk gave up. Make it anew and connect again.
 #[derive(Debug, thiserror::Error)]
 pub enum DeskError {
+    /// The venue refused, did not answer, or answered what cannot be read.
     #[error("the venue could not be read")]
     Venue(#[from] ReadError),
+    /// The store could not be used; what was on its way is recovered by the next desk.
     #[error("the journal could not be used")]
     Journal(#[from] JournalError),
 }
@@ -92,13 +96,19 @@ pub enum DeskError {
 /// What a desk works with.
 #[derive(Clone)]
 pub struct DeskParts {
+    /// The account at its venue, with its key.
     pub broker: Arc<dyn Broker>,
+    /// Where orders are taken from and what becomes of them is recorded.
     pub journal: Arc<dyn Journal>,
+    /// Where balances go, and where changes are waited for.
     pub conditions: Arc<dyn Conditions>,
+    /// Tells when rounds are due and how old an order is.
     pub clock: Arc<dyn Clock>,
+    /// Of the tokens of attempts.
     pub entropy: Arc<dyn Entropy>,
     /// The switches as this process knows them, for the last look before an order is written.
     pub stops: Arc<Stops>,
+    /// How often it looks, and what it tolerates.
     pub settings: DeskSettings,
 }
 
@@ -153,6 +163,7 @@ const BUSY_ROUND: Duration = Duration::from_secs(1);
 const IDLE_ROUND: Duration = Duration::from_secs(15);
 
 impl Desk {
+    /// Does nothing before it is connected and run.
     pub fn new(account: AccountId, parts: DeskParts) -> Self {
         let (health, _) = watch::channel(DeskHealth::Good);
         let venue_clock = Arc::new(VenueClock::new(Arc::clone(&parts.clock)));
@@ -170,10 +181,12 @@ impl Desk {
         }
     }
 
+    /// The only account that it sends, cancels and reads for.
     pub const fn account(&self) -> &AccountId {
         &self.account
     }
 
+    /// As it is now, and every change of it. Good before the first round.
     pub fn health(&self) -> watch::Receiver<DeskHealth> {
         self.health.subscribe()
     }

@@ -21,14 +21,21 @@ use crate::NewLatch;
 pub struct EmergencyStop {
     /// The id that its switch gets: folded twice, it is one switch.
     pub id: LatchId,
+    /// When somebody asked for it, by the clock of their process.
     pub at: Timestamp,
+    /// Who asked for it.
     pub by: Principal,
+    /// What is to be stopped.
     pub scope: Scope,
+    /// How much of it.
     pub mode: LatchMode,
+    /// In the words of whoever asked.
     pub reason: String,
 }
 
 impl EmergencyStop {
+    /// A new stop with a random id. It stops nothing before it is written to the file or folded into
+    /// the store.
     pub fn new(
         scope: Scope,
         mode: LatchMode,
@@ -74,6 +81,7 @@ impl EmergencyStop {
 /// What the file's text says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileText {
+    /// In the order of the file. A line that cannot be read is a halt of everything.
     pub stops: Vec<EmergencyStop>,
     /// Whether the last line is still being written.
     pub is_unfinished: bool,

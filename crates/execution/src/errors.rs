@@ -15,24 +15,33 @@ use crate::NewLatch;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, EnumString, EnumIter, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum RequestKind {
+    /// An order was sent.
     Place,
+    /// A cancel was sent.
     Cancel,
+    /// Orders, fills, balances or the key's rights were asked for.
     Read,
 }
 
 /// How many errors of a kind, in how long a time, stop what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Threshold {
+    /// So many errors, or more.
     pub count: u32,
+    /// Within this time, up to the newest.
     pub window: SignedDuration,
+    /// What the switch lets through.
     pub mode: LatchMode,
 }
 
 /// The thresholds of an installation; see the settings `errors`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ErrorPolicy {
+    /// Of [`ErrorClass::Ambiguous`].
     pub ambiguous: Threshold,
+    /// Of [`ErrorClass::Auth`].
     pub auth: Threshold,
+    /// Of [`ErrorClass::Nonce`].
     pub nonce: Threshold,
     /// So many ambiguous answers in a row to the same kind of request, however long that takes.
     pub ambiguous_row: u32,
@@ -113,13 +122,16 @@ impl ErrorPolicy {
 /// Whose errors are judged.
 #[derive(Clone, Copy, Debug)]
 pub struct Offender<'a> {
+    /// Whose switch trips, but for a venue that is not the one it should be.
     pub account: &'a AccountId,
+    /// Whose switch trips then.
     pub broker: &'a BrokerId,
 }
 
 /// The errors of one class, the newest included.
 #[derive(Clone, Copy, Debug)]
 pub struct Met<'a> {
+    /// The class of all of them.
     pub class: ErrorClass,
     /// When they happened that nobody has reset.
     pub happened: &'a [Timestamp],

@@ -46,11 +46,17 @@ const WHILE_AHEAD: SignedDuration = SignedDuration::from_mins(10);
 /// What a flattener works with.
 #[derive(Clone)]
 pub struct FlattenerParts {
+    /// Where the switches are.
     pub journal: Arc<dyn Journal>,
+    /// Where it reads which tries there were.
     pub reports: Arc<dyn Reports>,
+    /// Where prices, balances and the venue's rules are.
     pub conditions: Arc<dyn Conditions>,
+    /// Where the accounts are.
     pub directory: Arc<dyn Directory>,
+    /// Through which it sells, as everybody does: every rule is asked.
     pub gateway: Gateway,
+    /// Tells how old prices and tries are.
     pub clock: Arc<dyn Clock>,
 }
 
@@ -83,6 +89,7 @@ enum Progress {
 }
 
 impl Flattener {
+    /// Does nothing before [`run`](Self::run).
     pub const fn new(parts: FlattenerParts) -> Self {
         Self { parts }
     }

@@ -24,20 +24,32 @@ pub struct Gateway {
 /// A request for an order, with who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrderIntent {
+    /// The account that is to trade.
     pub account: AccountId,
+    /// On whose word.
     pub caller: Caller,
+    /// What is wanted.
     pub request: OrderRequest,
+    /// The same caller, account and key always name the same intent, and another order under it is
+    /// refused. `None`: every call is a new order.
     pub idempotency_key: Option<String>,
+    /// The trading cycle that asks, when one does; recorded, and nothing else.
     pub cycle: Option<u64>,
 }
 
 /// Why a request could not even be decided on. A refusal by a rule is not an error.
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
+    /// The account could not be found or read.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+    /// The account's broker is none of those that the gateway was made with.
     #[error("there is no adapter for broker `{broker}`")]
-    UnknownBroker { broker: BrokerId },
+    UnknownBroker {
+        /// The broker of the account.
+        broker: BrokerId,
+    },
+    /// The store did not do what was asked.
     #[error(transparent)]
     Journal(#[from] JournalError),
 }
@@ -54,6 +66,8 @@ impl GatewayError {
 }
 
 impl Gateway {
+    /// Takes orders for accounts at the brokers of `profiles`; of two profiles of one broker the later
+    /// counts.
     pub fn new(
         journal: Arc<dyn Journal>,
         directory: Arc<dyn Directory>,

@@ -58,14 +58,18 @@ pub struct HaltFacts<'a> {
 pub struct HaltEvidence {
     /// The latest acceptance bound of an attempt of which it was not known what became of it.
     pub bound: Option<Timestamp>,
+    /// The last but one listing.
     pub first: Listing,
+    /// The last listing, which is late enough that nothing is hidden any more.
     pub second: Listing,
 }
 
 /// How far an account is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Halting {
+    /// Proved.
     Halted(HaltEvidence),
+    /// Not proved yet.
     Halting(Unproved),
 }
 
@@ -162,7 +166,9 @@ fn follows(first: &Listing, second: &Listing) -> bool {
 /// Where an account stands under a switch, as its desk saw it last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HaltState {
+    /// The switch that is to stop it.
     pub latch: LatchId,
+    /// The account that it covers.
     pub account: AccountId,
     /// When its desk looked last, in vain or not.
     pub looked_at: Timestamp,
@@ -175,12 +181,16 @@ pub struct HaltState {
 /// A look of a desk at its venue, for one switch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HaltLook {
+    /// The venue answered completely.
     Seen {
         /// The last two, or fewer.
         listings: Vec<Listing>,
+        /// As the broker's profile says.
         visibility_lag: Duration,
     },
+    /// The venue did not answer, or not completely.
     Failed {
+        /// For people.
         cause: String,
     },
 }

@@ -10,7 +10,9 @@ use crate::Intent;
 /// An asset, and how much of it nobody bought through the gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Unmanaged {
+    /// By its canonical code.
     pub asset: Asset,
+    /// In units of the asset; more than zero.
     pub quantity: Decimal,
 }
 

@@ -15,9 +15,13 @@ use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 /// What somebody wants to have ordered, on its way into the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proposal {
+    /// Random, given by the gateway.
     pub intent: IntentId,
+    /// The account that is to trade.
     pub account: AccountId,
+    /// On whose word.
     pub caller: Caller,
+    /// What is wanted.
     pub request: OrderRequest,
     /// The id that the order will bear at the venue; see the broker's profile.
     pub client_order_id: ClientOrderId,
@@ -30,21 +34,33 @@ pub struct Proposal {
 /// One order that somebody wanted, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Intent {
+    /// Random, made when the order was asked for.
     pub id: IntentId,
+    /// The account that it is for.
     pub account: AccountId,
+    /// The owner of the account, whose limits it takes from.
     pub user: UserId,
+    /// The broker of the account, where it was or would have been sent.
     pub broker: BrokerId,
+    /// On whose word it was decided on.
     pub caller: Caller,
+    /// As it was asked for.
     pub request: OrderRequest,
     /// `None` when the order was refused before it could be sized.
     pub sizing: Option<Sizing>,
+    /// Changes only by a row of [`machine::TRANSITIONS`](crate::machine::TRANSITIONS).
     pub state: IntentState,
     /// Why it is in this state, in a few words; empty where the state says it all.
     pub cause: String,
+    /// The id that the order bears, or would have borne, at the venue.
     pub client_order_id: ClientOrderId,
+    /// `None` until the venue confirmed it or it was found there.
     pub venue_order_id: Option<VenueOrderId>,
+    /// Whether the ledger proved, when it was admitted, that it only lowers a position.
     pub reducing: bool,
+    /// When it was decided on.
     pub created_at: Timestamp,
+    /// When a step or a booking changed it last.
     pub updated_at: Timestamp,
     /// After this it is not sent any more.
     pub valid_until: Timestamp,
@@ -74,6 +90,7 @@ pub enum Admission {
 }
 
 impl Admission {
+    /// What is recorded, whichever of the three it is.
     pub const fn intent(&self) -> &Intent {
         match self {
             Self::Approved(intent) | Self::Denied(intent) | Self::Repeated(intent) => intent,
@@ -121,9 +138,11 @@ pub enum Dispatch {
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum CancelState {
+    /// Not asked of the venue yet.
     Requested,
     /// Asked of the venue at least once; repeated until the order is over.
     Sent,
+    /// The order was taken back before it was sent, or ended as cancelled at the venue.
     Done,
     /// The order was over before the cancel took effect.
     Moot,
@@ -132,19 +151,29 @@ pub enum CancelState {
 /// A durable request to cancel an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Cancel {
+    /// The order that is to be cancelled; a second request for it changes nothing.
     pub intent: IntentId,
+    /// The account of that order.
     pub account: AccountId,
+    /// By what the venue is asked to cancel it.
     pub client_order_id: ClientOrderId,
+    /// How far it is.
     pub state: CancelState,
+    /// Of who asked first, in their words.
     pub reason: String,
+    /// When it was asked for first.
     pub requested_at: Timestamp,
+    /// When the venue was asked last; `None` before the first time.
     pub sent_at: Option<Timestamp>,
 }
 
 /// A working order at the venue that did not go through the gate: known, counted, never touched.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExternalOrder {
+    /// At whose venue it works.
     pub account: AccountId,
+    /// As the venue reported it when it was seen last.
     pub order: VenueOrder,
+    /// When it was seen for the first time.
     pub first_seen: Timestamp,
 }

@@ -30,37 +30,56 @@ use crate::{
 /// Why the journal did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
+    /// Nothing is there under that id.
     #[error("there is no {kind} `{id}`")]
-    NotFound { kind: &'static str, id: String },
+    NotFound {
+        /// Of what, in a word.
+        kind: &'static str,
+        /// As it was asked for.
+        id: String,
+    },
     /// Somebody else was faster, or it was done before: read again, do not repeat.
     #[error("order `{intent}` changed meanwhile")]
     Stale {
+        /// The order that was to be changed.
         intent: IntentId,
+        /// Which state it is in, and the step that does not lead from there.
         #[source]
         source: Forbidden,
     },
     /// The same idempotency key with another order.
     #[error("the idempotency key `{key}` already names another order")]
-    KeyReused { key: String },
+    KeyReused {
+        /// The key, as it was given.
+        key: String,
+    },
     /// A switch of the day's loss ends with its day; more loss is allowed in so many words.
     #[error("switch `{id}` ends with its trading day")]
-    EndsWithDay { id: LatchId },
+    EndsWithDay {
+        /// The switch that was to be released.
+        id: LatchId,
+    },
     /// A rule forbids it.
     #[error("rule {rule}: {why}")]
     Refused {
+        /// The rule's stable name.
         rule: &'static str,
+        /// What stands against it, for people.
         why: String,
+        /// What a person can do about it.
         hint: &'static str,
     },
     /// Nothing may be assumed: if it was a change, read again before anything else.
     #[error("the store cannot be used")]
     Unavailable {
+        /// What the store said, for the log.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
 }
 
 impl JournalError {
+    /// [`Unavailable`](Self::Unavailable), because of `source`.
     pub fn unavailable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Unavailable {
             source: source.into(),
@@ -87,24 +106,31 @@ impl JournalError {
 pub enum Outcome {
     /// Proved: not one byte left. Only the process that held the attempt may say so.
     NotSent {
+        /// Of the attempt; another attempt's is [`JournalError::Stale`].
         token: [u8; 16],
+        /// For people.
         reason: String,
     },
+    /// The venue has it.
     Accepted {
+        /// By what it names it there.
         venue_order_id: VenueOrderId,
     },
     /// Proved: refused by the venue.
     Refused {
+        /// In the venue's words.
         code: String,
     },
     /// It cannot be told.
     Lost {
+        /// For people.
         reason: String,
     },
     /// Looked for completely and proved absent.
     Absent(AbsenceEvidence),
     /// The venue contradicts what was recorded; the account is latched.
     Contradiction {
+        /// In words, for people; what the switch says.
         facts: String,
     },
 }
@@ -170,6 +196,11 @@ pub trait Journal: Send + Sync {
         now: Timestamp,
     ) -> Result<Vec<Intent>, JournalError>;
 
+    /// One intent, with everything that is recorded of it.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::NotFound`] when there is none.
     async fn intent(&self, id: IntentId) -> Result<Intent, JournalError>;
 
     /// Intents of an account that are not over, oldest first. What the rules said of them is left out,
@@ -189,11 +220,18 @@ pub trait Journal: Send + Sync {
     /// Cancels of an account that are not over.
     async fn pending_cancels(&self, account: &AccountId) -> Result<Vec<Cancel>, JournalError>;
 
+    /// Records that the venue is about to be asked to cancel it; of an order whose cancel is over
+    /// nothing is changed.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::NotFound`] where nobody asked for a cancel.
     async fn cancel_sent(&self, intent: IntentId, now: Timestamp) -> Result<(), JournalError>;
 
     /// What the account holds because of orders that went through the gate.
     async fn positions(&self, account: &AccountId) -> Result<Vec<bursar_model::Position>, JournalError>;
 
+    /// Orders at the venue that did not go through the gate and were working when they were seen last.
     async fn external_orders(&self, account: &AccountId) -> Result<Vec<ExternalOrder>, JournalError>;
 
     /// Turns a switch on, takes back unsent orders in its scope and asks for the cancels that its
@@ -266,6 +304,7 @@ pub trait Journal: Send + Sync {
     /// How far the account's history at the venue was read completely.
     async fn checkpoint(&self, account: &AccountId) -> Result<Option<Timestamp>, JournalError>;
 
+    /// Says up to when the account's history at the venue was read completely.
     async fn set_checkpoint(&self, account: &AccountId, at: Timestamp) -> Result<(), JournalError>;
 
     /// Records that an account was read completely and compared with the ledger.
@@ -278,6 +317,7 @@ pub trait Journal: Send + Sync {
 /// A complete comparison of an account with its venue.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 pub struct Reconciliation {
+    /// When the reading began, by the clock of the process that read.
     pub at: Timestamp,
     /// In words; empty when everything agreed.
     pub differences: Vec<String>,
@@ -286,31 +326,48 @@ pub struct Reconciliation {
 /// A switch with its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LatchRecord {
+    /// The switch as it was tripped.
     pub latch: Latch,
+    /// `None` while it is on.
     pub cleared: Option<LatchClearance>,
 }
 
+/// How a switch was turned off.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LatchClearance {
+    /// The person, or the part of the gateway, that did it.
     pub by: String,
+    /// When, by the clock of the process that did it.
     pub at: Timestamp,
+    /// The reason that was given, or what ended it by itself.
     pub note: String,
 }
 
 /// What the rules depend on besides orders: settings of users, the policy, and what the venues say.
 #[async_trait]
 pub trait Conditions: Send + Sync {
+    /// The installation's limits in force; the defaults until they are set.
     async fn policy(&self) -> Result<Policy, JournalError>;
+    /// Puts limits in force: tighter ones at once. Looser ones take two people, unless one may do both
+    /// or there is no user yet.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::Refused`] where they take two; [`Approvals`](crate::Approvals) is the way then.
     async fn set_policy(&self, policy: &Policy, act: &Act) -> Result<(), JournalError>;
 
+    /// What the operator allows a user; nothing until it is set.
     async fn permissions(&self, user: &UserId) -> Result<UserPermissions, JournalError>;
+    /// Puts another permission in force. That it fits the user's tier is not asked here.
     async fn set_permissions(
         &self,
         user: &UserId,
         permissions: &UserPermissions,
         act: &Act,
     ) -> Result<(), JournalError>;
+    /// What the user wishes; the defaults until it is set.
     async fn preferences(&self, user: &UserId) -> Result<bursar_config::Preferences, JournalError>;
+    /// Puts other wishes in force.
     async fn set_preferences(
         &self,
         user: &UserId,
@@ -326,17 +383,20 @@ pub trait Conditions: Send + Sync {
     /// What is known of an account's key.
     async fn key_state(&self, account: &AccountId) -> Result<KeyState, JournalError>;
 
+    /// Takes the venue's list: pairs that are not in it are no longer traded there.
     async fn put_instruments(
         &self,
         broker: &BrokerId,
         instruments: &[Instrument],
         now: Timestamp,
     ) -> Result<(), JournalError>;
+    /// The venue's list, as it was read last.
     async fn instruments(&self, broker: &BrokerId) -> Result<Vec<Instrument>, JournalError>;
     /// Also writes the marks of a trading day that begins with these prices, and trips the switch of
     /// every user whose day's loss they bring to the limit: nobody sees the price without the switch.
     /// Returns the switches that it tripped.
     async fn put_quotes(&self, broker: &BrokerId, quotes: &[Quote]) -> Result<Vec<Latch>, JournalError>;
+    /// The last prices of every pair that the venue ever told.
     async fn quotes(&self, broker: &BrokerId) -> Result<Vec<Quote>, JournalError>;
 
     /// Takes note that this machine's clock and the exchange's agreed on `at`. Once that was ever noted of
@@ -352,10 +412,12 @@ pub trait Conditions: Send + Sync {
         equity: Option<Usd>,
         now: Timestamp,
     ) -> Result<(), JournalError>;
+    /// What was read of the account last; `None` before the first time.
     async fn balances(&self, account: &AccountId) -> Result<Option<AccountBalances>, JournalError>;
 
     /// Where an account's connection stands; only `ready` may trade.
     async fn put_connection(&self, account: &AccountId, connection: &Connection) -> Result<(), JournalError>;
+    /// Of every account that was ever connected.
     async fn connections(&self) -> Result<Vec<(AccountId, Connection)>, JournalError>;
     /// At the start of the daemon, before anything is connected: nothing is known of any account.
     async fn forget_connections(&self, now: Timestamp) -> Result<(), JournalError>;
@@ -381,20 +443,26 @@ pub trait Conditions: Send + Sync {
 /// What an account has at its venue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountBalances {
+    /// As the broker told them, one for each asset and kind.
     pub balances: Vec<Balance>,
+    /// What the account is worth at least, in dollars; `None` where that could not be calculated.
     pub equity: Option<Usd>,
+    /// When they were read, by the clock of the process that read them.
     pub at: Timestamp,
 }
 
 /// Where an account's connection to its venue stands.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 pub struct Connection {
+    /// Only [`Ready`](ConnectionState::Ready) may trade.
     pub state: ConnectionState,
     /// Why it failed or is degraded; empty otherwise.
     pub cause: String,
+    /// When it came into this state.
     pub since: Timestamp,
 }
 
+/// How far a connection is.
 #[derive(
     Clone,
     Copy,
@@ -415,11 +483,13 @@ pub struct Connection {
 pub enum ConnectionState {
     /// No key is stored.
     NotConfigured,
+    /// It is under way; the venue was not looked at completely yet.
     Connecting,
     /// Looked at completely; orders may be sent.
     Ready,
     /// Connected, but something that matters does not arrive; nothing new is sent.
     Degraded,
+    /// It could not be made, or broke; the cause says why.
     Failed,
     /// The daemon is not running, or does not run this account.
     Stopped,

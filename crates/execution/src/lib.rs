@@ -21,6 +21,8 @@
 //! - A switch that is on is seen by every later dispatch, in every process that has the store open.
 //! - *Halted* is said when it is proved ([`halting`]), and *halting* before.
 
+#![warn(missing_docs)]
+
 pub mod absence;
 pub mod approvals;
 pub mod breaker;
@@ -81,10 +83,15 @@ use bursar_controls::{ClearRule, Latch, LatchCause, LatchMode, Scope};
 /// A switch that is to be turned on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewLatch {
+    /// What it is to stop.
     pub scope: Scope,
+    /// How much of it.
     pub mode: LatchMode,
+    /// Why, for what decides by it.
     pub cause: LatchCause,
+    /// Why, for people.
     pub reason: String,
+    /// What is to end it.
     pub clear_rule: ClearRule,
 }
 

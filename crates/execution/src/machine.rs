@@ -99,9 +99,13 @@ pub enum Reservation {
 pub struct Transition {
     /// The number by which `docs/orders.md` and tests name it, for example `T5`.
     pub number: &'static str,
+    /// The state that the intent has to be in.
     pub from: IntentState,
+    /// What happens to it.
     pub step: Step,
+    /// The state that it is in afterwards.
     pub to: IntentState,
+    /// What becomes of what it holds of the limits.
     pub reservation: Reservation,
     /// What must hold, looked at inside the transaction.
     pub guard: &'static str,
@@ -112,11 +116,15 @@ pub struct Transition {
 /// Where an intent comes from. Both ways are one transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Beginning {
+    /// The number by which `docs/orders.md` and tests name it, for example `T1`.
     pub number: &'static str,
+    /// The state that it begins in, or stays in.
     pub to: IntentState,
     /// What becomes of its reservations.
     pub reservation: &'static str,
+    /// What must hold, looked at inside the transaction.
     pub guard: &'static str,
+    /// What the transaction writes besides the audit record and the event.
     pub writes: &'static str,
 }
 
@@ -152,8 +160,11 @@ pub const BOOKING: Beginning = Beginning {
 /// A moment in the life of an order at which something must be on disk before anything else happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Point {
+    /// The name by which `docs/orders.md` has it, from `P0` on.
     pub name: &'static str,
+    /// What happens there.
     pub what: &'static str,
+    /// What may be relied on from then on.
     pub promise: &'static str,
 }
 
@@ -366,7 +377,9 @@ pub fn leads(from: IntentState, to: IntentState) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an order that is {from} cannot go through `{step}`")]
 pub struct Forbidden {
+    /// The state that the intent is in.
     pub from: IntentState,
+    /// What was to happen to it.
     pub step: Step,
 }
 

@@ -67,9 +67,11 @@ pub enum Promise {
 /// A promise that does not hold, and of what.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct Violation {
+    /// Which one.
     pub promise: Promise,
     /// An order, an account with its pair, a user, or a switch.
     pub subject: String,
+    /// What contradicts it, in words.
     pub facts: String,
 }
 
@@ -86,7 +88,9 @@ impl Violation {
 /// Everything recorded of one order.
 #[derive(Clone, Debug)]
 pub struct OrderFacts {
+    /// As its row says.
     pub intent: Intent,
+    /// How often it was committed to be sent, by its row.
     pub attempts: u32,
     /// Whether the stored bytes of its terms have their hash and are those of its size.
     pub terms_fit: bool,
@@ -103,16 +107,22 @@ pub struct OrderFacts {
 /// A switch and where its two ends stand in the trail.
 #[derive(Clone, Debug)]
 pub struct SwitchFacts {
+    /// As its row says.
     pub latch: Latch,
+    /// The number of the record that turned it on.
     pub tripped_seq: u64,
+    /// The number of the record that turned it off; `None` while it is on.
     pub cleared_seq: Option<u64>,
 }
 
 /// A switch by the records that turned it on and off, and by its row.
 #[derive(Clone, Debug)]
 pub struct RecordedSwitch {
+    /// Of the switch in its records.
     pub id: LatchId,
+    /// The number of the record that turned it on; `None` where there is none.
     pub tripped_seq: Option<u64>,
+    /// The number of the record that turned it off; `None` where there is none.
     pub cleared_seq: Option<u64>,
     /// `None` where there is no row of it.
     pub row: Option<SwitchRow>,
@@ -121,6 +131,7 @@ pub struct RecordedSwitch {
 /// What the row of a switch says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SwitchRow {
+    /// Whether nobody cleared it, by the row.
     pub is_on: bool,
     /// Whether it stops what its record says, and ends as that says.
     pub is_as_recorded: bool,
@@ -129,10 +140,15 @@ pub struct SwitchRow {
 /// What is booked of one pair of one account.
 #[derive(Clone, Debug)]
 pub struct PairFacts {
+    /// The account that it is booked on.
     pub account: AccountId,
+    /// The pair that it is booked in.
     pub pair: Pair,
+    /// The open lots, as they are stored.
     pub lots: Vec<Lot>,
+    /// The closed lots, as they are stored.
     pub closed: Vec<ClosedLot>,
+    /// Every booked execution.
     pub fills: Vec<LedgerFill>,
     /// Rows of it that contradict themselves.
     pub misfits: Vec<String>,
@@ -142,39 +158,52 @@ pub struct PairFacts {
 /// A limit that was lowered since forbids new use; it does not make old use wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UseFacts {
+    /// Which limit.
     pub kind: LimitKind,
+    /// Whose limit: an account with its pair, a user, an account, or everybody.
     pub subject: String,
+    /// Used and reserved together, in the unit of the kind.
     pub used: Decimal,
+    /// In the same unit.
     pub limit: Decimal,
 }
 
 /// An order that is not over.
 #[derive(Clone, Debug)]
 pub struct StandingFacts {
+    /// As its row says.
     pub intent: Intent,
     /// As of any order; `None` too where it is among [`CheckFacts::orders`] and compared there.
     pub records: Option<Vec<Record>>,
+    /// One for each limit that it has to hold a part of.
     pub due: Vec<Due>,
 }
 
 /// What an order must hold of a limit at least, and what it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due {
+    /// Which limit.
     pub kind: LimitKind,
+    /// In the unit of the kind.
     pub least: Decimal,
+    /// In the same unit.
     pub held: Decimal,
 }
 
 /// What one pass of the self-check looked at, in one snapshot.
 #[derive(Clone, Debug, Default)]
 pub struct CheckFacts {
+    /// Orders that are compared in full.
     pub orders: Vec<OrderFacts>,
     /// Every order that is not over.
     pub standing: Vec<StandingFacts>,
+    /// Every switch that was on at some time since the first of those orders was asked for.
     pub switches: Vec<SwitchFacts>,
     /// Every switch there ever was.
     pub recorded_switches: Vec<RecordedSwitch>,
+    /// What is booked once more from its executions.
     pub pairs: Vec<PairFacts>,
+    /// Every limit of which something is used or reserved.
     pub uses: Vec<UseFacts>,
 }
 
@@ -557,9 +586,13 @@ pub enum Reach {
 /// What a self-check found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CheckReport {
+    /// The moment that was asked about.
     pub at: Timestamp,
+    /// How many were compared in full.
     pub orders: usize,
+    /// How many pairs of accounts were booked once more.
     pub pairs: usize,
+    /// How many limits were added up.
     pub limits: usize,
     /// All that do not hold, also those that were found before.
     pub violations: Vec<Violation>,

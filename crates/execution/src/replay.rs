@@ -24,47 +24,74 @@ pub struct OtherLimits {
     pub policy: OtherPolicy,
 }
 
+/// Limits to try out instead of every user's own; what is left out stays.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OtherUserLimits {
+    /// Instead of [`UserLimits::max_position`], in dollars.
     #[serde(deserialize_with = "figure")]
     pub max_position_usd: Option<Usd>,
+    /// Instead of [`UserLimits::max_daily_loss`], in dollars.
     #[serde(deserialize_with = "figure")]
     pub max_daily_loss_usd: Option<Usd>,
+    /// Instead of [`UserLimits::max_positions`].
     pub max_positions: Option<u32>,
+    /// Instead of [`UserLimits::pairs`].
     pub pairs: Option<PairRule>,
 }
 
+/// Limits to try out instead of the installation's, by the names of the settings; what is left out
+/// stays.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OtherPolicy {
+    /// Instead of [`Policy::max_order`], in dollars.
     #[serde(deserialize_with = "figure")]
     pub order_usd: Option<Usd>,
+    /// Instead of [`Policy::max_order_equity_percent`]: percent, in spite of its type.
     #[serde(deserialize_with = "figure")]
     pub order_equity_percent: Option<Usd>,
+    /// Instead of [`Policy::max_entries_per_day`].
     pub entries_per_day: Option<u32>,
+    /// Instead of [`Policy::max_open_orders`].
     pub open_orders_per_account: Option<u32>,
+    /// Instead of [`Policy::max_orders_per_minute`].
     pub orders_per_minute: Option<u32>,
+    /// Instead of [`Policy::max_account_exposure`], in dollars.
     #[serde(deserialize_with = "figure")]
     pub exposure_per_account_usd: Option<Usd>,
+    /// Instead of [`Policy::max_user_exposure`], in dollars.
     #[serde(deserialize_with = "figure")]
     pub exposure_per_user_usd: Option<Usd>,
+    /// Instead of [`Policy::max_global_exposure`], in dollars; tried out only on orders decided on
+    /// under such a limit.
     #[serde(deserialize_with = "figure")]
     pub exposure_total_usd: Option<Usd>,
+    /// Instead of [`Policy::max_account_turnover`], in dollars.
     #[serde(deserialize_with = "figure")]
     pub turnover_per_account_usd: Option<Usd>,
+    /// Instead of [`Policy::max_user_turnover`], in dollars.
     #[serde(deserialize_with = "figure")]
     pub turnover_per_user_usd: Option<Usd>,
+    /// Instead of [`Policy::max_account_daily_loss`], in dollars; tried out only on orders decided on
+    /// under such a limit.
     #[serde(deserialize_with = "figure")]
     pub daily_loss_per_account_usd: Option<Usd>,
+    /// Instead of [`Policy::max_global_daily_loss`], in dollars; tried out only on orders decided on
+    /// under such a limit, and on paper.
     #[serde(deserialize_with = "figure")]
     pub daily_loss_total_usd: Option<Usd>,
+    /// Instead of [`Policy::collar_percent`]: percent, in spite of its type.
     #[serde(deserialize_with = "figure")]
     pub price_collar_percent: Option<Usd>,
+    /// Instead of [`Policy::stress_percent`]: percent, in spite of its type.
     #[serde(deserialize_with = "figure")]
     pub stress_percent: Option<Usd>,
+    /// Instead of [`Policy::duplicate_window_ms`].
     pub duplicate_window_ms: Option<i64>,
+    /// Instead of [`Policy::reference_max_age_ms`].
     pub reference_price_max_age_ms: Option<i64>,
+    /// Instead of [`Policy::balance_max_age_ms`].
     pub balance_max_age_ms: Option<i64>,
 }
 
@@ -186,9 +213,12 @@ impl OtherPolicy {
 /// What other limits would have made of one order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Redecision {
+    /// The order that was decided on.
     #[serde(serialize_with = "shown")]
     pub intent: IntentId,
+    /// Whether it was admitted then.
     pub was_allowed: bool,
+    /// Whether it would be admitted under the other limits.
     pub would_be_allowed: bool,
     /// The rules that would break, or that broke.
     pub broken: Vec<Check>,
@@ -283,12 +313,17 @@ fn permission_checks(recorded: &Recorded, snapshot: &Snapshot, reducing: bool) -
 /// The whole of a replay.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Totals {
+    /// How many were decided on again.
     pub orders: u64,
+    /// How many were admitted then.
     pub allowed_then: u64,
+    /// Of those, how many would be refused.
     pub would_be_refused: u64,
     /// What those would have cost at worst.
     pub would_be_refused_usd: Usd,
+    /// Of those refused then, how many would be admitted.
     pub would_pass: u64,
+    /// What those would cost at worst; without those that were never sized.
     pub would_pass_usd: Usd,
     /// Orders on which this version decides otherwise even under the limits of then.
     pub unfaithful: u64,

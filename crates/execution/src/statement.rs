@@ -28,13 +28,16 @@ pub const SETTLES_AFTER: SignedDuration = SignedDuration::from_secs(60);
 /// Trading days, both ends included; what is left empty does not limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Period {
+    /// The first day; `None` from the beginning.
     pub since: Option<DayKey>,
+    /// The last day; `None` up to now.
     pub until: Option<DayKey>,
 }
 
 /// All that happened on a user's accounts in a period, and what is there now, in one picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
+    /// The open day, whatever the period is.
     pub today: Today,
     /// Closed in the period, in the order of closing.
     pub closed: Vec<ClosedLot>,
@@ -53,6 +56,7 @@ pub struct Statement {
 /// A user's trading day so far, over all accounts, whatever the statement covers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Today {
+    /// The figures of the day.
     pub day: UserDay,
     /// In the order of closing.
     pub closed: Vec<ClosedLot>,
@@ -63,17 +67,22 @@ pub struct Today {
 /// The executions of an account in a trading day.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Executions {
+    /// On which they were executed.
     pub account: AccountId,
+    /// The day in which they were booked.
     pub day: DayKey,
+    /// Executions, not orders.
     pub count: u64,
     /// Purchases and sales, whether or not what was bought has been sold.
     pub fees: Usd,
+    /// When the venue executed the last of them.
     pub last_at: Timestamp,
 }
 
 /// An open position with what prices it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
+    /// What is held, and what it cost.
     pub position: OpenPosition,
     /// Of the purchases of what is left.
     pub fees: Usd,
@@ -84,8 +93,11 @@ pub struct Held {
 /// What an account was worth: the last of a trading day, and each one with which a flow was recognised.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
+    /// The account that was valued.
     pub account: AccountId,
+    /// The trading day in which it was read.
     pub day: DayKey,
+    /// What it was worth, and what had come or gone since the reading before.
     pub reading: EquityReading,
     /// When the oldest of its prices was received; `None` when only dollars were held.
     pub prices_at: Option<Timestamp>,
@@ -96,13 +108,17 @@ pub struct Reading {
 /// Something that came to an account or left it from outside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Flow {
+    /// To which it came, or which it left.
     #[serde(rename = "account_id")]
     pub account: AccountId,
+    /// The day in which it was recognised.
     #[serde(rename = "trading_day")]
     pub day: DayKey,
     /// When it was seen first; the day is that in which it was recognised.
     pub at: Timestamp,
+    /// Whether something moved, or only got a price.
     pub kind: FlowKind,
+    /// What came or went.
     pub asset: Asset,
     /// Less than zero for what went out.
     pub quantity: Decimal,
@@ -115,6 +131,7 @@ pub struct Flow {
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum FlowKind {
+    /// It came from outside or went there: deposits, withdrawals, trades by hand, rewards.
     Moved,
     /// It was there already, and got its first price.
     Priced,
@@ -123,11 +140,14 @@ pub enum FlowKind {
 /// A difference between balances and executions that has not lasted yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Unsettled {
+    /// In whose balances it is.
     #[serde(rename = "account_id")]
     pub account: AccountId,
+    /// Of what there is more or less.
     pub asset: Asset,
     /// More than before, or less when below zero.
     pub quantity: Decimal,
+    /// When it was first seen as it is.
     pub since: Timestamp,
 }
 
@@ -146,6 +166,7 @@ pub trait Statements: Send + Sync {
 }
 
 impl Period {
+    /// Whether the day is in it; both ends are.
     pub fn contains(&self, day: DayKey) -> bool {
         self.since.is_none_or(|since| since <= day) && self.until.is_none_or(|until| day <= until)
     }
@@ -169,9 +190,11 @@ pub enum Settlement {
     Unsettled(Outside),
     /// Something else, and it lasts: so much came in since `since`, or went out when it is below zero.
     Settled {
+        /// What is known from now on.
         outside: Outside,
         /// `None` when nothing was known before.
         flow: Option<Decimal>,
+        /// When it was first seen.
         since: Timestamp,
     },
 }

@@ -40,6 +40,7 @@ const LONGEST_HEADER: usize = 1024 * 1024;
 pub struct BackupHeader {
     /// The number of this form of backup.
     pub format: u16,
+    /// Random, one for each backup that is made.
     pub id: Uuid,
     /// The store that it is of.
     pub store: StoreId,
@@ -94,31 +95,53 @@ enum Part {
 /// Why there is no backup, or why one was not opened.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
+    /// It does not begin as one does.
     #[error("this is no backup of Bursar")]
     NotABackup,
+    /// A newer release made it.
     #[error("the backup has form {found}; this release reads form {known}")]
-    Format { found: u16, known: u16 },
+    Format {
+        /// The number that the backup names.
+        found: u16,
+        /// The only number that this release reads.
+        known: u16,
+    },
     /// Whatever was changed, all of it or a part.
     #[error("the backup was changed or damaged in {part}")]
-    Damaged { part: String },
+    Damaged {
+        /// For people: its header, or the number of the sealed part.
+        part: String,
+    },
+    /// The file was cut off, or was not written to its end.
     #[error("the backup ends in the middle: {chunks} parts are there, and the last is missing")]
-    Cut { chunks: u64 },
+    Cut {
+        /// Whole parts that were read.
+        chunks: u64,
+    },
+    /// Something was added to the file.
     #[error("the backup goes on after its end")]
     Lengthened,
+    /// The cipher refused; nothing of it was written that opens.
     #[error("the backup could not be sealed")]
     CannotSeal,
+    /// The keys of the store are not at hand: it is sealed, or they are damaged.
     #[error("the keys of the store cannot be used")]
     Keys {
+        /// What is the matter with them.
         #[from]
         source: KeysError,
     },
+    /// The backup itself may be sound.
     #[error("the backup cannot be unlocked")]
     Unlock {
+        /// Why none of its slots opened.
         #[from]
         source: UnlockError,
     },
+    /// The disk, or whatever the backup is read from or written to.
     #[error("the backup cannot be read or written")]
     File {
+        /// What the system said.
         #[from]
         source: io::Error,
     },
@@ -286,6 +309,7 @@ impl<R: Read> SealedBackup<R> {
         })
     }
 
+    /// Not proved before it is unlocked: until then it says what the file says.
     pub const fn header(&self) -> &BackupHeader {
         &self.header
     }
@@ -328,6 +352,7 @@ pub struct OpenBackup<R> {
 }
 
 impl<R: Read> OpenBackup<R> {
+    /// Proved: the key that opened the backup is bound to it.
     pub const fn header(&self) -> &BackupHeader {
         &self.sealed.header
     }

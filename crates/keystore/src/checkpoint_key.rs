@@ -18,27 +18,36 @@ const PURPOSE: KeyPurpose = KeyPurpose::CheckpointSign;
 /// The public half of a key that signs checkpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckpointKey {
+    /// Counted up with each new key of the store, beginning with 1.
     pub generation: u32,
+    /// Ed25519, as RFC 8032 writes it.
     pub public_key: [u8; 32],
 }
 
 /// A signature, and the key that made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckpointSignature {
+    /// The key with which the signature is to be checked.
     pub key: CheckpointKey,
+    /// Ed25519, as RFC 8032 writes it.
     pub bytes: [u8; 64],
 }
 
 /// Why nothing was signed, or no next key was made.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointKeyError {
+    /// No key is in memory.
     #[error("the key store is sealed")]
     Sealed,
     /// Stores of old versions: a next key is made without one before it.
     #[error("the key store has no key that signs checkpoints")]
     NoKey,
+    /// Nothing was made.
     #[error("the next key that signs checkpoints could not be made")]
-    Keys { source: KeysError },
+    Keys {
+        /// What was the matter.
+        source: KeysError,
+    },
 }
 
 impl From<KeysError> for CheckpointKeyError {
@@ -77,6 +86,7 @@ impl NextCheckpointKey {
         self.next.header()
     }
 
+    /// The new key, which signs nothing before it is adopted.
     pub const fn key(&self) -> CheckpointKey {
         self.key
     }

@@ -35,14 +35,17 @@ const OVERHEAD: usize = 1 + NONCE + COMMITMENT + TAG;
 pub struct SealedBytes(Vec<u8>);
 
 impl SealedBytes {
+    /// Takes bytes that were stored before. Whether they open is found out when they are opened.
     pub const fn from_bytes(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }
 
+    /// What a store keeps, as it is.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
+    /// What a store keeps, without copying it.
     pub fn into_bytes(self) -> Vec<u8> {
         self.0
     }
@@ -232,7 +235,9 @@ pub(crate) fn hmac_sha512(key: &[u8], message: &[&[u8]]) -> [u8; 64] {
 pub struct PassphraseCost {
     /// Memory in KiB.
     pub memory_kib: u32,
+    /// How often the memory is gone through.
     pub passes: u32,
+    /// Parts of the memory that can be gone through at the same time.
     pub lanes: u32,
 }
 

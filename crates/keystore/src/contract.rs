@@ -16,10 +16,13 @@ use crate::vault::{
 /// A promise that a vault broke.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokenPromise {
+    /// It did something else than it promises; the text says which promise.
     #[error("the vault breaks a promise: {0}")]
     Broken(&'static str),
+    /// It answered with an error where the promise needs an answer.
     #[error("the vault failed where it must not")]
     Failed {
+        /// What it answered.
         #[from]
         source: VaultError,
     },

@@ -107,10 +107,16 @@ impl CredentialMaterial {
 /// A part of what a customer enters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Field {
+    /// The public id of the key, which goes into a header of each request. At most 512 bytes of
+    /// printable ASCII.
     ApiKey,
+    /// What signs. At most 16 KiB.
     ApiSecret,
+    /// A word that some exchanges want with each request. At most 16 KiB.
     Passphrase,
+    /// What some exchanges call the owner of the key. At most 512 bytes of printable ASCII.
     Organisation,
+    /// What some exchanges call the key beside its public id. At most 512 bytes of printable ASCII.
     KeyId,
 }
 
@@ -150,13 +156,26 @@ impl fmt::Display for Field {
 /// What was entered cannot be an exchange key. Never repeats what was entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidMaterial {
+    /// Nothing is left of it without the white space around it.
     #[error("the {field} is empty")]
-    Empty { field: Field },
+    Empty {
+        /// Which part.
+        field: Field,
+    },
+    /// No exchange gives out so much.
     #[error("the {field} is longer than {longest} bytes")]
-    TooLong { field: Field, longest: usize },
+    TooLong {
+        /// Which part.
+        field: Field,
+        /// How many bytes it may have.
+        longest: usize,
+    },
     /// It goes into a request header.
     #[error("the {field} has characters that no exchange gives out: use printable ASCII without spaces")]
-    Characters { field: Field },
+    Characters {
+        /// Which part.
+        field: Field,
+    },
 }
 
 impl InvalidMaterial {

@@ -10,10 +10,13 @@ use crate::vault::VaultError;
 /// Why an exchange key was not taken over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StageError {
+    /// Nothing can be sealed, and so nothing is taken over.
     #[error("the key store is sealed")]
     Sealed,
+    /// What was entered is not kept.
     #[error("what was entered is not an exchange key")]
     Invalid {
+        /// Which rule it breaks.
         #[from]
         source: InvalidMaterial,
     },
@@ -32,8 +35,10 @@ impl StageError {
 /// Why an exchange key was not sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
+    /// No key is in memory.
     #[error("the key store is sealed")]
     Sealed,
+    /// The fields together do not fit into one sealed record.
     #[error("the exchange key is too long to be sealed")]
     TooLong,
     /// The keyring was written without a wrapping key.
@@ -61,18 +66,29 @@ impl From<TooLong> for SealError {
 /// Why there is no signer.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
+    /// The vault does not have it, or not any more.
     #[error("there is no credential `{id}`")]
-    NotFound { id: CredentialId },
+    NotFound {
+        /// As it was asked for.
+        id: CredentialId,
+    },
     /// It came back with an older copy of the store, or somebody was killed while it was erased.
     #[error("the credential `{id}` was erased, and is in the store all the same")]
-    Erased { id: CredentialId },
+    Erased {
+        /// As it was asked for.
+        id: CredentialId,
+    },
+    /// It is there, and cannot sign.
     #[error("the credential cannot be used")]
     Sign {
+        /// Why not: sealed, damaged, or of another place.
         #[from]
         source: SignError,
     },
+    /// The vault did not answer, or what it holds cannot be read.
     #[error("the credential cannot be read")]
     Vault {
+        /// What the vault said.
         #[from]
         source: VaultError,
     },
@@ -95,8 +111,10 @@ impl LoadError {
 /// Why nothing was authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MacError {
+    /// No key is in memory.
     #[error("the key store is sealed")]
     Sealed,
+    /// The generation was retired, or never was.
     #[error("the key store has no key of this generation")]
     NoSuchKey,
 }
@@ -114,12 +132,16 @@ impl MacError {
 /// Why the key store could not be proved.
 #[derive(Debug, thiserror::Error)]
 pub enum ProveError {
+    /// No key is in memory.
     #[error("the key store is sealed")]
     Sealed,
+    /// What is stored does not open with the keys in memory.
     #[error("the key store header was changed, damaged, or is of another store")]
     Damaged,
+    /// The vault did not answer, or what it holds cannot be read.
     #[error("the key store cannot be read")]
     Vault {
+        /// What the vault said.
         #[from]
         source: VaultError,
     },

@@ -12,10 +12,13 @@ use rustix::process::{Resource, Rlimit};
 #[derive(Debug, thiserror::Error)]
 #[error("{protection} could not be switched on")]
 pub struct Unprotected {
+    /// What is missing.
     pub protection: Protection,
+    /// What the system said.
     pub source: std::io::Error,
 }
 
+/// What [`harden`] and [`lock_memory`] switch on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protection {
     /// No core files.

@@ -22,8 +22,12 @@ use crate::vault::{Header, HeaderChange, Salt, SealedSlot, SlotKind, Vault, Vaul
 pub enum NewSlot {
     /// A key file that is written by [`Initialisation::finish`].
     File(KeyFile),
+    /// A passphrase that somebody will type. Refused where
+    /// [`check_passphrase`](crate::check_passphrase) refuses it.
     Passphrase {
+        /// As it was typed; no white space is taken away.
         passphrase: Secret,
+        /// Between [`PassphraseCost::FLOOR`] and [`PassphraseCost::CEILING`].
         cost: PassphraseCost,
     },
     /// A key file for the service manager to hand over as a credential: it is written, the operator gives
@@ -112,6 +116,7 @@ impl Initialisation {
         &self.recovery
     }
 
+    /// Random, made with the keys; it is the id of the store from its first moment on.
     pub const fn store_id(&self) -> StoreId {
         self.header.store
     }
@@ -206,36 +211,55 @@ pub(crate) fn whole_milliseconds(time: Timestamp) -> Timestamp {
 /// Why no store was made, by what the operator can do.
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
+    /// Nothing was changed.
     #[error("the key store exists already, with id `{store}`")]
-    Exists { store: StoreId },
+    Exists {
+        /// The one that is there.
+        store: StoreId,
+    },
     /// Its header is lost. A new key would never open what is there.
     #[error("the store holds sealed keys but no header")]
     HoldsCiphertext,
+    /// Only recovery codes were asked for, and one alone is too easily lost.
     #[error("a store needs a key file or a passphrase besides the recovery code")]
     NoSlot,
+    /// Nothing was written.
     #[error("the recovery code that was confirmed is not the one of this store")]
     NotConfirmed,
+    /// Nothing else was written; files that were written before it are taken back.
     #[error("an unlock key file cannot be written")]
     KeyFile {
+        /// Which rule it breaks, or what the system said.
         #[from]
         source: KeyFileError,
     },
+    /// Nothing was written.
     #[error("the passphrase cannot guard a store")]
     WeakPassphrase {
+        /// Which rule it breaks.
         #[from]
         source: WeakPassphrase,
     },
+    /// Nothing was written.
     #[error(
         "{} KiB, {} passes, {} lanes are outside what a passphrase may cost",
         .cost.memory_kib, .cost.passes, .cost.lanes
     )]
-    Cost { cost: PassphraseCost },
+    Cost {
+        /// What was asked for.
+        cost: PassphraseCost,
+    },
+    /// Two keys in a row were the same: nothing was written.
     #[error("the source of random numbers repeats itself")]
     NotRandom,
+    /// The sealed form has no room for them.
     #[error("the keys are too long to be sealed")]
     TooLong,
+    /// The vault did not answer, or refused. After [`VaultError::Unavailable`] the header may be there,
+    /// and the key files are kept.
     #[error("the key store header could not be stored")]
     Vault {
+        /// What the vault said.
         #[from]
         source: VaultError,
     },

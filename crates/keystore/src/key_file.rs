@@ -58,6 +58,7 @@ impl KeyFile {
         }
     }
 
+    /// Where it is looked for, as it was given.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -273,28 +274,81 @@ fn resolve(path: &Path) -> io::Result<PathBuf> {
 /// Why an unlock key's file is not used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
+    /// The file is not there, or its directory is not.
     #[error("there is no unlock key file at `{}`", .path.display())]
-    Missing { path: PathBuf },
+    Missing {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// Who can change the link could put another key in its place.
     #[error("`{}` is a symbolic link", .path.display())]
-    Symlink { path: PathBuf },
+    Symlink {
+        /// The link.
+        path: PathBuf,
+    },
+    /// A directory, a device or a pipe.
     #[error("`{}` is not a plain file", .path.display())]
-    NotAFile { path: PathBuf },
+    NotAFile {
+        /// What is no file.
+        path: PathBuf,
+    },
+    /// Its mode is neither 0400 nor 0600.
     #[error("`{}` has mode {mode:04o}, so that others may read or change it", .path.display())]
-    Mode { path: PathBuf, mode: u32 },
+    Mode {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It belongs to somebody else than the user who runs this process.
     #[error("`{}` belongs to user {owner}, this process runs as user {user}", .path.display())]
-    Owner { path: PathBuf, owner: u32, user: u32 },
+    Owner {
+        /// The file.
+        path: PathBuf,
+        /// The user id of its owner.
+        owner: u32,
+        /// The user id of this process.
+        user: u32,
+    },
+    /// Whoever copies that directory copies the key.
     #[error("the unlock key `{}` lies inside `{}`, and would be copied along with it", .path.display(), .directory.display())]
-    Inside { path: PathBuf, directory: PathBuf },
+    Inside {
+        /// The file.
+        path: PathBuf,
+        /// The directory that it has to lie outside of.
+        directory: PathBuf,
+    },
+    /// Whoever copies the directory around both copies the key.
     #[error("the unlock key `{}` lies right beside `{}`, and would be copied along with it", .path.display(), .directory.display())]
-    Beside { path: PathBuf, directory: PathBuf },
+    Beside {
+        /// The file.
+        path: PathBuf,
+        /// The directory that it has to lie away from.
+        directory: PathBuf,
+    },
+    /// A key file is never written over another file.
     #[error("`{}` exists already", .path.display())]
-    Exists { path: PathBuf },
+    Exists {
+        /// What is there.
+        path: PathBuf,
+    },
+    /// It was read, and is no key.
     #[error("`{}` does not hold 32 random bytes, raw or in base64", .path.display())]
-    Contents { path: PathBuf },
+    Contents {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is set, and is no key. Never repeats what it holds.
     #[error("the variable does not hold 32 random bytes in base64")]
     Variable,
+    /// Something else that the system said.
     #[error("the unlock key file `{}` cannot be used", .path.display())]
-    Unusable { path: PathBuf, source: io::Error },
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
 }
 
 impl KeyFileError {

@@ -45,6 +45,7 @@ struct Shared {
 pub enum SealState {
     /// No key is in memory. Nothing can be signed.
     Sealed,
+    /// The keys are in memory, wiped when it is sealed or dropped.
     Unsealed,
 }
 
@@ -101,10 +102,12 @@ impl KeyStore {
         }
     }
 
+    /// The store whose header was found; every key is bound to it.
     pub fn store_id(&self) -> StoreId {
         self.shared.store
     }
 
+    /// At this moment; another task may seal or unlock it in the next.
     pub fn state(&self) -> SealState {
         match *self.shared.keys() {
             Some(_) => SealState::Unsealed,
@@ -511,6 +514,7 @@ impl Signer for StoredSigner {
 pub enum MacPurpose {
     /// The API keys that we hand out.
     ApiKeyPepper,
+    /// Sessions of those who have logged in.
     Session,
     /// Pseudonyms of people in the audit trail.
     AuditPseudonym,
@@ -528,7 +532,9 @@ impl MacPurpose {
 
 /// A tag, and the key it was made with.
 pub struct StoreMac {
+    /// Needed to check the tag again, after newer keys were made.
     pub key: KeyId,
+    /// HMAC-SHA256, all 32 bytes.
     pub tag: [u8; 32],
 }
 

@@ -41,6 +41,8 @@
 //! - Keys of backups that end: a backup opens with an unlock key for as long as there are both.
 //! - An unlock key that an external service wraps.
 
+#![warn(missing_docs)]
+
 mod backup;
 mod checkpoint_key;
 mod cipher;

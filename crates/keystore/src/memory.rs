@@ -130,6 +130,7 @@ pub struct MemoryVault {
 }
 
 impl MemoryVault {
+    /// Holds nothing, not even a header.
     pub fn new() -> Self {
         Self::default()
     }

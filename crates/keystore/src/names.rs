@@ -22,14 +22,17 @@ pub struct InvalidName {
 pub struct StoreId(Uuid);
 
 impl StoreId {
+    /// A new one, for a store that is about to be made.
     pub fn random(entropy: &dyn Entropy) -> Self {
         Self(uuid::Builder::from_random_bytes(entropy.bytes()).into_uuid())
     }
 
+    /// One that was stored before; any UUID is taken.
     pub const fn from_uuid(uuid: Uuid) -> Self {
         Self(uuid)
     }
 
+    /// All 128 bits, for storing them as they are.
     pub const fn as_uuid(&self) -> &Uuid {
         &self.0
     }
@@ -70,6 +73,7 @@ impl KeyPurpose {
         Self::Backup,
     ];
 
+    /// The word in a [`KeyId`], which is stored and never changes.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Root => "root",
@@ -100,7 +104,9 @@ impl KeyPurpose {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct KeyId {
+    /// What it is for; keys of different purposes never stand in for each other.
     pub purpose: KeyPurpose,
+    /// 1 for the first key of its purpose, one more for each next.
     pub generation: u32,
 }
 
@@ -156,6 +162,7 @@ impl From<KeyId> for String {
 pub struct SlotId(Box<str>);
 
 impl SlotId {
+    /// 1 to 32 of `a-z`, `0-9` and `-`: the kind and a number.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -60,6 +60,7 @@ impl fmt::Debug for NextKeys {
 /// Why the keys of a store were not changed. Nothing was changed, but where the vault did not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
+    /// No key is in memory.
     #[error("the key store is sealed")]
     Sealed,
     /// What is stored does not open with the keys in memory.
@@ -67,45 +68,81 @@ pub enum KeysError {
     Damaged,
     /// What is in memory goes on working.
     #[error("the root key was replaced: this process has `{held}`, the store is sealed with `{stored}`")]
-    RootReplaced { held: KeyId, stored: KeyId },
+    RootReplaced {
+        /// Somebody rotated the root key while this process held the old one.
+        held: KeyId,
+        /// The root key in memory.
+        stored: KeyId,
+    },
+    /// The root key of the stored header.
     #[error("the credential `{id}` was changed or damaged")]
-    CredentialDamaged { id: CredentialId },
+    CredentialDamaged {
+        /// It does not open. Its wrapping key stays.
+        id: CredentialId,
+    },
     /// A change of the slots would vouch for a damaged one.
     #[error("a slot of the key store is not what it was when it was made")]
     SlotDamaged,
+    /// Which one.
     #[error("the header of the key store could not be made anew")]
     CannotSeal,
+    /// A key could not be added, or what was made does not open: nothing was written.
     #[error("there is no slot `{id}`; there is {}", names(.slots))]
-    NoSuchSlot { id: SlotId, slots: Vec<SlotId> },
+    NoSuchSlot {
+        /// Nothing was removed.
+        id: SlotId,
+        /// As it was asked for.
+        slots: Vec<SlotId>,
+    },
+    /// Those that there are.
     #[error("`{id}` is the last slot but the recovery code, and nothing else would unlock the store")]
-    LastSlot { id: SlotId },
+    LastSlot {
+        /// Nothing was removed.
+        id: SlotId,
+    },
     /// Sealing ROOT anew needs the key of each slot.
     #[error("the key of slot {} was not given", labels(.slots))]
-    NotOpened { slots: Vec<SlotLabel> },
+    NotOpened {
+        /// As it was asked for.
+        slots: Vec<SlotLabel>,
+    },
+    /// Those of which no material fits, or none was given.
     #[error("the recovery code that was confirmed is not the one that was made")]
     NotConfirmed,
+    /// Nothing was written.
     #[error("an unlock key file cannot be used")]
     KeyFile {
+        /// Nothing was stored. A file that was written is taken back.
         #[from]
         source: KeyFileError,
     },
+    /// Which rule it breaks, or what the system said.
     #[error("the passphrase cannot guard a store")]
     WeakPassphrase {
+        /// Nothing was stored.
         #[from]
         source: WeakPassphrase,
     },
+    /// Which rule it breaks.
     #[error(
         "{} KiB, {} passes, {} lanes are outside what a passphrase may cost",
         .cost.memory_kib, .cost.passes, .cost.lanes
     )]
-    Cost { cost: PassphraseCost },
+    Cost {
+        /// Nothing was stored.
+        cost: PassphraseCost,
+    },
+    /// What was asked for.
     #[error("the key store header cannot be read")]
     Unlock {
+        /// What is stored is no header that this process can use.
         #[from]
         source: UnlockError,
     },
+    /// What is the matter with it.
     #[error("the key store could not be written")]
     Vault {
+        /// It may or may not have been written: read again.
         #[from]
         source: VaultError,
     },

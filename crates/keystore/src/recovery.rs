@@ -189,10 +189,15 @@ pub struct RecoveryConfirmed(pub(crate) [u8; 8]);
 /// A text that is not a recovery code. Tells where to look, never what was typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecoveryCodeError {
+    /// It cannot be typed again on another machine with certainty.
     #[error("a recovery code has {} groups of {GROUP} characters", RecoveryCode::GROUPS)]
     Length,
+    /// It has too few or too many characters, separators left out.
     #[error("group {number} of the recovery code is mistyped")]
-    Group { number: usize },
+    Group {
+        /// The group's own check character does not fit.
+        number: usize,
+    },
 }
 
 impl RecoveryCodeError {
@@ -208,8 +213,13 @@ impl RecoveryCodeError {
 /// Why a recovery code does not count as written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotConfirmed {
+    /// Counted from 1.
     #[error("group {number} is not what was shown")]
-    Group { number: usize },
+    Group {
+        /// What was typed differs from the code.
+        number: usize,
+    },
+    /// Counted from 1.
     #[error("the same group was given twice")]
     SameGroup,
 }

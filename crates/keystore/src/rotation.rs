@@ -21,6 +21,7 @@ pub struct Rewrapped {
     pub key: KeyId,
     /// Credentials that were looked at so far, and how many there are.
     pub done: usize,
+    /// Credentials of the store when the rotation, or its continuation, began.
     pub of: usize,
 }
 

@@ -86,6 +86,7 @@ impl Secret {
         Self::copied(self.expose().trim_ascii())
     }
 
+    /// Whether it has no bytes at all; white space counts.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -41,6 +41,7 @@ impl UnlockedBy {
 }
 
 impl SlotAddition {
+    /// Unique in its store, for ever.
     pub const fn id(&self) -> &SlotId {
         &self.id
     }

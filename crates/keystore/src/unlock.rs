@@ -13,12 +13,15 @@ use crate::vault::{Header, SealedSlot, SlotKind, VaultError};
 /// What a store is unlocked with.
 #[derive(Debug)]
 pub enum UnlockMaterial {
+    /// The file of the operator, of which the rules of [`KeyFile`] are checked.
     File(KeyFile),
+    /// As it was typed. Stretched once for each passphrase slot, about 0.2 s each.
     Passphrase(Secret),
     /// The file in which the service manager hands the key over.
     SystemdCredential(KeyFile),
     /// What stood in the environment variable: base64 of 32 bytes.
     Env(Secret),
+    /// As it was typed, checked for typing errors when it was read.
     Recovery(RecoveryCode),
 }
 
@@ -38,7 +41,9 @@ impl UnlockMaterial {
 /// A slot, as it is named in errors and in status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlotLabel {
+    /// Unique in its store.
     pub id: SlotId,
+    /// Of its unlock key, so that the right key can be found.
     pub fingerprint: Fingerprint,
 }
 
@@ -72,7 +77,9 @@ pub enum UnlockError {
         list(looked_for)
     )]
     KeyFile {
+        /// The slots of that kind.
         looked_for: Vec<SlotLabel>,
+        /// Which rule the file breaks, or what the system said.
         source: KeyFileError,
     },
     /// No slot of this kind has this key.
@@ -82,32 +89,51 @@ pub enum UnlockError {
         list(looked_for)
     )]
     WrongKey {
+        /// Of what was given, as [`SlotKind::name`](crate::SlotKind::name) has it.
         kind: &'static str,
+        /// The slots of that kind.
         looked_for: Vec<SlotLabel>,
-        /// What the key given would be called in the first of these slots. Told of key files
-        /// only: the fingerprint of a mistyped passphrase would help to guess the right one.
+        /// What the key given would be called in the first of these slots. Told of key files and of
+        /// variables only: the fingerprint of a mistyped passphrase would help to guess the right one.
         offered: Option<Fingerprint>,
     },
     /// The store has no slot of this kind.
     #[error("the store has no {kind} slot; it has {}", list(slots))]
     NoSuchSlot {
+        /// Of what was given, as [`SlotKind::name`](crate::SlotKind::name) has it.
         kind: &'static str,
+        /// All that there are.
         slots: Vec<SlotLabel>,
     },
     /// The key is right, what it should open is damaged.
     #[error("the key fits slot {slot}, but what it opens was changed or damaged")]
-    Damaged { slot: SlotLabel },
+    Damaged {
+        /// The one that the key fits.
+        slot: SlotLabel,
+    },
     /// The store has no header. It is never made anew: its keys would be lost for good.
     #[error("the store holds no key store header")]
     NoHeader,
     /// The store was replaced by another one while this process ran.
     #[error("the store is not the one that was opened: expected `{expected}`, found `{found}`")]
-    OtherStore { expected: StoreId, found: StoreId },
+    OtherStore {
+        /// The id that this process opened.
+        expected: StoreId,
+        /// The id that is stored now.
+        found: StoreId,
+    },
     /// The header was written by a newer release.
     #[error("the key store header has format {found}; this release reads format {known}")]
-    Format { found: u16, known: u16 },
+    Format {
+        /// The number that the header names.
+        found: u16,
+        /// The only number that this release reads.
+        known: u16,
+    },
+    /// The vault did not answer, or what it holds cannot be read.
     #[error("the key store header cannot be read")]
     Vault {
+        /// What the vault said.
         #[source]
         source: VaultError,
     },

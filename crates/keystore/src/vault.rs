@@ -46,6 +46,7 @@ pub trait Vault: Send + Sync {
     /// the one that was wrapped with `from`. Nothing else of it changes.
     async fn rewrap(&self, record: &SealedRecord, from: KeyId) -> Result<(), VaultError>;
 
+    /// The newest version; `None` for one that never was or was deleted.
     async fn get(&self, id: CredentialId) -> Result<Option<SealedRecord>, VaultError>;
 
     /// The public facts of every credential, oldest first.
@@ -71,8 +72,11 @@ pub enum VaultError {
         version_text(*.found)
     )]
     Conflict {
+        /// The credential's id, or [`Header::ROW`].
         row: String,
+        /// The version that the caller had read; `None` for a row that should not be there.
         expected: Option<u64>,
+        /// The version that is there; `None` for none.
         found: Option<u64>,
     },
     /// Nothing was changed: a header may not be made beside sealed credentials.
@@ -80,19 +84,30 @@ pub enum VaultError {
     HoldsCiphertext,
     /// Nothing was changed: what is wrapped with the key would never open again.
     #[error("credentials are still wrapped with `{key}`")]
-    InUse { key: KeyId },
+    InUse {
+        /// The key that was to be retired.
+        key: KeyId,
+    },
     /// Nothing was changed: the key is in no keyring any more.
     #[error("the credential was sealed under `{key}`, which was retired meanwhile")]
-    Retired { key: KeyId },
+    Retired {
+        /// The key under which it was sealed.
+        key: KeyId,
+    },
     /// What is stored cannot be read.
     #[error("`{row}` in the store is damaged")]
     Damaged {
+        /// The credential's id, or [`Header::ROW`].
         row: String,
+        /// What could not be read, for the log; holds no secret.
         source: Box<dyn Error + Send + Sync>,
     },
     /// The store did not answer. A write may or may not have happened: read again.
     #[error("the store cannot be reached")]
-    Unavailable { source: Box<dyn Error + Send + Sync> },
+    Unavailable {
+        /// What the store said, for the log.
+        source: Box<dyn Error + Send + Sync>,
+    },
 }
 
 impl VaultError {
@@ -119,6 +134,7 @@ fn version_text(version: Option<u64>) -> String {
 pub struct Header {
     /// The number of this form of header. See [`Header::FORMAT`].
     pub format: u16,
+    /// Of the store that it is in: a header that was moved opens nothing.
     pub store: StoreId,
     /// Counted up at every write. Bound to the keyring.
     pub version: u64,
@@ -135,6 +151,7 @@ pub struct Header {
 }
 
 impl Header {
+    /// The only number that this release writes and reads.
     pub const FORMAT: u16 = 1;
     /// The row that the header is known by in errors and in what it is bound to.
     pub const ROW: &str = "header";
@@ -145,7 +162,9 @@ impl Header {
 pub enum HeaderChange {
     /// It is the first of its store.
     Made,
+    /// One more way to unlock the store.
     SlotAdded(SlotId),
+    /// One way less. Copies of the store from before still have it.
     SlotRemoved(SlotId),
     /// ROOT was replaced, and every slot sealed anew.
     RootReplaced(KeyId),
@@ -159,13 +178,17 @@ pub enum HeaderChange {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SealedSlot {
+    /// Unique in its store, never used again; bound to the sealed key.
     pub id: SlotId,
+    /// Bound to the sealed key: counts how often the slot was sealed.
     pub version: u64,
     /// In whole milliseconds.
     pub created_at: Timestamp,
     /// Names the unlock key that fits.
     pub fingerprint: Fingerprint,
+    /// How to come by its unlock key.
     pub kind: SlotKind,
+    /// ROOT, which opens with the unlock key only.
     pub root: SealedBytes,
 }
 
@@ -180,7 +203,12 @@ pub enum SlotKind {
     /// 32 random bytes in a file of the operator's.
     File,
     /// Stretched from a passphrase.
-    Passphrase { salt: Salt, cost: PassphraseCost },
+    Passphrase {
+        /// Random, of this slot alone.
+        salt: Salt,
+        /// What stretching takes; out of bounds it is not opened.
+        cost: PassphraseCost,
+    },
     /// 32 random bytes that the service manager hands over, from a place that only it can read.
     SystemdCredential,
     /// 32 random bytes in a variable of the process's environment.
@@ -190,6 +218,8 @@ pub enum SlotKind {
 }
 
 impl SlotKind {
+    /// The word in settings, errors and slot ids: `file`, `passphrase`, `systemd-credential`, `env`,
+    /// `recovery`.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::File => "file",
@@ -238,7 +268,9 @@ impl From<Salt> for String {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CredentialPlace {
+    /// The account that it trades.
     pub account: AccountId,
+    /// The broker that it is shown to.
     pub broker: BrokerId,
     /// Fixed when the account was made: a key of a paper account never opens for a live one.
     pub mode: AccountMode,
@@ -249,7 +281,9 @@ pub struct CredentialPlace {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CredentialFacts {
+    /// Random; the same through every rotation.
     pub id: CredentialId,
+    /// Sealed to it: at another place the key does not open.
     pub place: CredentialPlace,
     /// 1 at first, one more at every write.
     pub version: u64,
@@ -265,6 +299,7 @@ pub struct CredentialFacts {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SealedRecord {
+    /// Public, and bound to the sealed bytes.
     pub facts: CredentialFacts,
     /// The number of the form of the sealed fields.
     pub fields: u16,
@@ -272,5 +307,6 @@ pub struct SealedRecord {
     pub kek: KeyId,
     /// The data key of this record alone. Destroy it, and the record is gone for good.
     pub data_key: SealedBytes,
+    /// The fields of the key, which open with the data key only.
     pub ciphertext: SealedBytes,
 }

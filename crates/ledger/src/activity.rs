@@ -11,9 +11,11 @@ use crate::{DayKey, LedgerFill};
 /// What a day has seen so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Activity {
+    /// The trading day that was asked for.
     pub day: DayKey,
     /// Orders that were filled, wholly or in part. Never zero.
     pub trades: usize,
+    /// Executions; one order may have many.
     pub fills: usize,
     /// When the venue executed the last of them.
     pub last_trade_at: Timestamp,

@@ -34,17 +34,24 @@ pub struct Applied {
 /// A sale, or a part of one, of something that no lot covers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExternalSale {
+    /// The sale, or the last part of it.
     pub fill: FillId,
+    /// The venue's id of the order that sold it.
     pub order: VenueOrderId,
+    /// What no lot covered, in the base asset.
     pub quantity: Quantity,
+    /// When the venue executed the sale.
     pub at: Timestamp,
 }
 
 /// All fills of one account and pair, booked in the venue's order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replayed {
+    /// What is open in the end, oldest first.
     pub lots: Vec<Lot>,
+    /// What was closed, in the order of the closing fills; of one fill the oldest lot first.
     pub closed: Vec<ClosedLot>,
+    /// Sales beyond the lots, in the venue's order. Each is an incident.
     pub sold_external: Vec<ExternalSale>,
 }
 

@@ -112,14 +112,17 @@ impl Book {
         self.pair_of.contains_key(id)
     }
 
+    /// The only account whose fills it books.
     pub const fn account(&self) -> &AccountId {
         &self.account
     }
 
+    /// Whose money it is: the owner of the account. Every fill has to name the same.
     pub const fn user(&self) -> &UserId {
         &self.user
     }
 
+    /// Fixed when the book was made.
     pub const fn method(&self) -> LotMethod {
         self.method
     }

@@ -21,6 +21,7 @@ pub struct Differences {
 }
 
 impl Differences {
+    /// Whether the fills are the same, with nothing in any of the four lists.
     pub const fn is_empty(&self) -> bool {
         self.missing.is_empty()
             && self.unexpected.is_empty()

@@ -13,6 +13,7 @@ use crate::{ClosedLot, DayKey, Lot, Mark, MarkState, OpeningMark};
 /// different marks: calculate each, then [`DayLoss::plus`].
 #[derive(Clone, Copy, Debug)]
 pub struct DayInputs<'a> {
+    /// The day whose figure is wanted.
     pub day: DayKey,
     /// What was closed. Closings of other days are left out, so more may be given.
     pub closed: &'a [ClosedLot],
@@ -24,6 +25,7 @@ pub struct DayInputs<'a> {
     pub opening: &'a BTreeMap<Pair, OpeningMark>,
     /// The last known marks, stale ones too.
     pub marks: &'a BTreeMap<Pair, Mark>,
+    /// The moment to which the age of marks is counted.
     pub now: Timestamp,
     /// See [`crate::STALE_AFTER`].
     pub stale_after: SignedDuration,
@@ -53,12 +55,17 @@ pub struct DayLoss {
 /// One pair's part of the day.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PairLoss {
+    /// Of the account, or of all accounts that were added up.
     pub pair: Pair,
+    /// Of what was closed today, without fees, in dollars; negative when lost.
     pub realised: Usd,
+    /// Of what is open, since the day's basis, without fees, in dollars; negative when lost.
     pub unrealised_change: Usd,
+    /// Paid today, less rebates, in dollars.
     pub fees: Usd,
     /// Fresh where nothing is open, unless what was carried into the day has no price that it began with.
     pub mark: MarkState,
+    /// What was carried into the day has an opening mark that was old, or none.
     pub basis_uncertain: bool,
 }
 

@@ -21,8 +21,11 @@ pub enum Leg {
 /// One line of the ledger: so much of an asset came to a leg, or left it when negative.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
+    /// Which end it is.
     pub leg: Leg,
+    /// The asset that moved; the lines of one asset sum to zero.
     pub asset: Asset,
+    /// In units of the asset, exact. What came is positive, what left is negative.
     pub amount: Decimal,
 }
 

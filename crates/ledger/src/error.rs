@@ -7,23 +7,40 @@ use bursar_model::{AccountId, FillId, InexactError, Pair, Price};
 pub enum LedgerError {
     /// The fill is in the book already: nothing to do.
     #[error("fill `{fill}` is booked already")]
-    AlreadyBooked { fill: FillId },
+    AlreadyBooked {
+        /// The one that came again.
+        fill: FillId,
+    },
     /// The venue told two different stories under one id: an incident.
     #[error("fill `{fill}` was booked before with other facts")]
-    Contradiction { fill: FillId },
+    Contradiction {
+        /// The id under which both stories were told.
+        fill: FillId,
+    },
     /// The caller handed over rows of another account or pair: a defect of the caller.
     #[error("fill `{fill}` of `{account}` on `{pair}` does not belong to these lots")]
     Foreign {
+        /// The fill that was handed over.
         fill: FillId,
+        /// The account that the fill names.
         account: AccountId,
+        /// The pair that the fill names.
         pair: Pair,
     },
     /// The same lot twice among the open lots: the caller's rows are broken.
     #[error("lot `{lot}` is among the open lots twice")]
-    RepeatedLot { lot: FillId },
+    RepeatedLot {
+        /// The purchase that stands twice.
+        lot: FillId,
+    },
     /// A dollar is a dollar: the caller valued it at something else.
     #[error("`{pair}` is priced in dollars, but a dollar was valued at `{rate}`")]
-    WrongRate { pair: Pair, rate: Price },
+    WrongRate {
+        /// The pair of the fill, whose quote asset is the dollar.
+        pair: Pair,
+        /// Dollars per dollar as the caller had it; anything but one is wrong.
+        rate: Price,
+    },
     /// The amounts are outside what can be calculated exactly: an incident.
     #[error("the fill cannot be booked exactly")]
     Inexact(#[from] InexactError),

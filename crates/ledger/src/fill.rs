@@ -15,12 +15,14 @@ use crate::{DayKey, LedgerError};
 /// in, and its value in dollars.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LedgerFill {
+    /// On which it was executed. Its id is unique within this account only.
     pub account: AccountId,
     /// Whose money it is: the owner of the account, whoever gave the order.
     pub user: UserId,
     /// The trading day in which it is booked. By the gateway's day, not by [`Fill::at`], so that a
     /// fill that arrives late counts in a day that is still open.
     pub day: DayKey,
+    /// As the venue reported it.
     pub fill: Fill,
     /// Dollars per unit of the quote asset when the fill happened.
     pub usd_rate: Price,
@@ -44,7 +46,9 @@ pub struct Valuation {
 /// A fee in dollars, and whether it had to be estimated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FeeInUsd {
+    /// Rounded up; negative for a rebate.
     pub usd: Usd,
+    /// It could not be valued, and is the venue's worst fee, or nothing for a rebate.
     pub is_estimated: bool,
 }
 
@@ -86,6 +90,7 @@ impl LedgerFill {
         (self.fill.at, self.fill.side, &self.fill.id)
     }
 
+    /// Of the order; its lots are of the same account and pair.
     pub const fn pair(&self) -> &Pair {
         &self.fill.pair
     }

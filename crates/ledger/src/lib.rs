@@ -43,6 +43,7 @@
 //!   in silence.
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+#![warn(missing_docs)]
 
 mod activity;
 mod apply;

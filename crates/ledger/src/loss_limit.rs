@@ -12,6 +12,7 @@ pub const WARN_PERCENT: Decimal = Decimal::from_parts(80, 0, 0, false, 0);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DayVerdict {
+    /// Below [`WARN_PERCENT`] of the limit, or there is no limit.
     Fine,
     /// At [`WARN_PERCENT`] of the limit or beyond.
     Warn80,

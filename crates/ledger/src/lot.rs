@@ -24,9 +24,11 @@ pub enum LotMethod {
 pub struct Lot {
     /// The fill that opened it.
     pub id: FillId,
+    /// On which it was bought.
     pub account: AccountId,
     /// Whose money it is.
     pub user: UserId,
+    /// What was bought, and in what it was paid.
     pub pair: Pair,
     /// When the venue executed the purchase.
     pub opened_at: Timestamp,
@@ -67,21 +69,33 @@ pub struct ClosedLot {
     pub closed_by: FillId,
     /// The order of the closing fill: what people call one trade.
     pub order: VenueOrderId,
+    /// On which it was bought and sold.
     pub account: AccountId,
+    /// Whose money it is, as the lot says.
     pub user: UserId,
+    /// What was sold, and in what it was paid.
     pub pair: Pair,
+    /// When the venue executed the purchase.
     pub opened_at: Timestamp,
+    /// The trading day in which the purchase was booked.
     pub opened_day: DayKey,
+    /// When the venue executed the sale.
     pub closed_at: Timestamp,
+    /// The trading day in which the sale was booked: its result counts there.
     pub closed_day: DayKey,
     /// In the base asset.
     pub quantity: Quantity,
+    /// What one unit was bought for, in the quote asset.
     pub entry_price: Price,
+    /// Dollars per unit of the quote asset when it was bought.
     pub entry_rate: Price,
+    /// What one unit was sold for, in the quote asset.
     pub exit_price: Price,
+    /// Dollars per unit of the quote asset when it was sold.
     pub exit_rate: Price,
     /// In the quote asset, without fees, by the account's method.
     pub cost: Decimal,
+    /// [`Self::cost`] in dollars of the time of purchase.
     pub cost_usd: Usd,
     /// Proceeds minus cost, in the quote asset, without fees.
     pub realised: Decimal,

@@ -56,13 +56,17 @@ pub enum MarkState {
 /// [`WIDE_SPREAD_PERCENT`] of that, or bid and ask are crossed: then nobody believes in the middle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PriceRange {
+    /// In the quote asset, or in dollars for a rate. What is held is valued at this.
     pub least: Price,
+    /// In the same unit; never less than `least`.
     pub most: Price,
     /// When it was received.
     pub at: Timestamp,
 }
 
 impl PriceRange {
+    /// The middle of the quote as both, or its bid and ask where nobody believes in the middle.
+    ///
     /// # Errors
     ///
     /// The middle is no exact decimal.
@@ -95,6 +99,7 @@ impl PriceRange {
         }
     }
 
+    /// Whether it leaves nothing open: least and most are the same.
     pub fn is_exact(&self) -> bool {
         self.least == self.most
     }

@@ -13,6 +13,7 @@ use crate::{Drawdown, EquityPoint};
 /// What an account was worth at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EquityReading {
+    /// When it was read.
     pub at: Timestamp,
     /// With `flows` in it.
     pub equity: Usd,
@@ -23,7 +24,9 @@ pub struct EquityReading {
 /// How an account has done between its first and its last reading.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Performance {
+    /// The oldest reading: the start of `gain` and `flows`.
     pub first: EquityReading,
+    /// The newest reading; the same as `first` where there is only one.
     pub last: EquityReading,
     /// What came in and went out after the first reading.
     pub flows: Usd,

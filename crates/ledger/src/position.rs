@@ -13,9 +13,11 @@ use crate::{Lot, Mark};
 /// The open lots of one account and pair as one, with the names of whose they are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenPosition {
+    /// On which it is held.
     pub account: AccountId,
     /// Whose money it is.
     pub user: UserId,
+    /// What is held, and what its cost is in.
     pub pair: Pair,
     /// In the base asset.
     pub quantity: Quantity,

@@ -15,7 +15,9 @@ use crate::{ClosedLot, DayKey};
 /// lots that took; it is won when it gained after the fees of both purchase and sale.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Tally {
+    /// Orders that closed something, each once.
     pub trades: u64,
+    /// Trades that gained after fees.
     pub wins: u64,
     /// Trades that lost. The rest came out even.
     pub losses: u64,
@@ -28,7 +30,9 @@ pub struct Tally {
 /// Results of closed lots, in total, by pair and by trading day.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Statistics {
+    /// Of everything that was given.
     pub total: Tally,
+    /// Only pairs of which something was closed.
     pub by_pair: BTreeMap<Pair, Tally>,
     /// Results count on the day of each closing; a trade counts on the day of its last one.
     pub by_day: BTreeMap<DayKey, Tally>,
@@ -36,12 +40,14 @@ pub struct Statistics {
     pub best: Option<Usd>,
     /// What the worst trade gained after fees: negative when it lost.
     pub worst: Option<Usd>,
+    /// When the venue executed the last closing; `None` without trades.
     pub last_closed_at: Option<Timestamp>,
 }
 
 /// Won trades out of all, exactly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WinRate {
+    /// Trades that gained after fees.
     pub wins: u64,
     /// Never zero.
     pub trades: u64,
@@ -50,14 +56,18 @@ pub struct WinRate {
 /// The value of an account at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EquityPoint {
+    /// When it was worth that.
     pub at: Timestamp,
+    /// In dollars; may be negative.
     pub equity: Usd,
 }
 
 /// The deepest fall from a peak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Drawdown {
+    /// The point from which it fell: the highest until then, of equal ones the first.
     pub peak: EquityPoint,
+    /// The lowest point of that fall.
     pub trough: EquityPoint,
     /// From peak to trough; more than zero.
     pub amount: Usd,

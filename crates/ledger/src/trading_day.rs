@@ -19,8 +19,11 @@ pub struct DayKey(Date);
 /// the zone's rules moves no boundary that was announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TradingDay {
+    /// Names the day for people and records, and orders days.
     pub key: DayKey,
+    /// The first moment of the day.
     pub start: Timestamp,
+    /// The first moment that is not in it any more.
     pub end: Timestamp,
 }
 
@@ -34,17 +37,27 @@ pub struct Boundary {
 /// A day that no calendar has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DayError {
+    /// It is no date, or is written in another way than it would be shown.
     #[error("`{text}` is not a day: write a date such as 2026-03-29")]
-    NotADay { text: String },
+    NotADay {
+        /// As it was given, cut to 40 characters.
+        text: String,
+    },
+    /// A date on the way lies outside of the years that can be calculated with.
     #[error("the trading day at `{at}` is outside the calendar")]
-    OutOfCalendar { at: String },
+    OutOfCalendar {
+        /// The day from which there was no way on.
+        at: String,
+    },
 }
 
 impl DayKey {
+    /// Any date of the calendar; whether such a day was ever opened is not asked.
     pub const fn new(date: Date) -> Self {
         Self(date)
     }
 
+    /// The date on which it begins, where its boundary is set.
     pub const fn date(self) -> Date {
         self.0
     }
@@ -78,6 +91,7 @@ impl FromStr for DayKey {
 }
 
 impl TradingDay {
+    /// From `start` on and before `end`.
     pub fn contains(&self, at: Timestamp) -> bool {
         self.start <= at && at < self.end
     }

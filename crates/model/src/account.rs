@@ -42,23 +42,42 @@ word! {
 
 word! {
     /// Whether an account takes part at all.
-    AccountStatus { Active, Suspended, Closed }
+    AccountStatus {
+        /// As it was made: whatever is permitted may be ordered.
+        Active,
+        /// Takes only orders that are proven to reduce a position. Can be taken back.
+        Suspended,
+        /// Trades nothing any more, not even to reduce. Never taken back.
+        Closed,
+    }
 }
 
 word! {
     /// A user's tier: a set of default limits and a ceiling, both in the settings.
-    Tier { Basic, Pro, Enterprise }
+    Tier {
+        /// `tiers.basic` of the settings, as the other two have theirs. That one tier allows more than another
+        /// is nowhere required.
+        Basic,
+        /// `tiers.pro` of the settings.
+        Pro,
+        /// `tiers.enterprise` of the settings.
+        Enterprise,
+    }
 }
 
 /// What somebody may do with an account. Trade includes view; manage includes view, not trade.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Rights {
+    /// See its orders, positions, balances and results.
     pub view: bool,
+    /// Place and cancel its orders, and pause it.
     pub trade: bool,
+    /// Share it, set its limits and name it; not trade it.
     pub manage: bool,
 }
 
 impl Rights {
+    /// What somebody without a membership may do: nothing.
     pub const NONE: Self = Self {
         view: false,
         trade: false,
@@ -94,12 +113,15 @@ impl Rights {
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum RiskLevel {
+    /// How many percent of the equity that is, per trade and per position, is in the settings, under
+    /// `risk.low`; that it is less than the others is not checked.
     Low,
     /// Also read from the word `moderate`.
     #[default]
     #[serde(alias = "moderate")]
     #[strum(to_string = "medium", serialize = "moderate")]
     Medium,
+    /// `risk.high` of the settings.
     High,
 }
 

@@ -25,7 +25,9 @@ pub struct InvalidAsset {
 /// A name an asset goes by somewhere, and until when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Alias {
+    /// As it is written; matched exactly, upper case.
     pub name: &'static str,
+    /// The canonical code that is stored and shown instead. Never itself an alias.
     pub identity: &'static str,
     /// The day from which the name is history; `None` while it is still in use.
     pub retired: Option<Date>,
@@ -51,6 +53,7 @@ pub const ALIASES: &[Alias] = &[
 ];
 
 impl Asset {
+    /// US dollars, the currency of every limit.
     pub fn usd() -> Self {
         Self("USD".into())
     }

@@ -11,6 +11,7 @@ use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 word! {
     /// Whether a balance can pay for an order.
     BalanceKind {
+        /// Pays for orders, as far as no working order reserves it.
         Spendable,
         /// Staked, bonded, on hold or otherwise out of reach: reported, never counted.
         Locked,
@@ -20,7 +21,9 @@ word! {
 /// The holding of one asset, as the venue reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Balance {
+    /// The asset by its canonical code; an account may have one balance of it for each kind.
     pub asset: Asset,
+    /// Whether [`available`](Self::available) counts it.
     pub kind: BalanceKind,
     /// All of it, in units of the asset.
     pub total: Decimal,

@@ -18,27 +18,33 @@ impl Default for Encoder {
 }
 
 impl Encoder {
+    /// Holds nothing yet.
     pub fn new() -> Self {
         Self {
             cbor: Cbor::new(Vec::new()),
         }
     }
 
+    /// Opens a map: exactly `entries` keys, each followed by its value, have to be written next, in
+    /// CBOR's order. Neither the number nor the order is checked.
     pub fn map(&mut self, entries: u64) -> &mut Self {
         infallible(self.cbor.map(entries));
         self
     }
 
+    /// Opens an array: exactly `items` values have to be written next. The number is not checked.
     pub fn array(&mut self, items: u64) -> &mut Self {
         infallible(self.cbor.array(items));
         self
     }
 
+    /// Writes a text as UTF-8, as it is: it is not normalized.
     pub fn text(&mut self, text: &str) -> &mut Self {
         infallible(self.cbor.str(text));
         self
     }
 
+    /// Writes the text, or null for `None`; an empty text is not null.
     pub fn optional_text(&mut self, text: Option<&str>) -> &mut Self {
         match text {
             Some(text) => infallible(self.cbor.str(text)),
@@ -47,31 +53,38 @@ impl Encoder {
         self
     }
 
+    /// Writes a byte string, which differs from a text of the same bytes.
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         infallible(self.cbor.bytes(bytes));
         self
     }
 
+    /// Writes the number in the fewest bytes that hold it.
     pub fn unsigned(&mut self, number: u64) -> &mut Self {
         infallible(self.cbor.u64(number));
         self
     }
 
+    /// Writes the number in the fewest bytes that hold it; one that is not negative has the same bytes
+    /// as by [`unsigned`](Self::unsigned).
     pub fn integer(&mut self, number: i64) -> &mut Self {
         infallible(self.cbor.i64(number));
         self
     }
 
+    /// Writes one byte, true or false.
     pub fn bool(&mut self, value: bool) -> &mut Self {
         infallible(self.cbor.bool(value));
         self
     }
 
+    /// Writes one byte, for a value that is not there.
     pub fn null(&mut self) -> &mut Self {
         infallible(self.cbor.null());
         self
     }
 
+    /// All that was written. Whether every map and array got what it announced is not checked.
     pub fn finish(self) -> Vec<u8> {
         self.cbor.into_writer()
     }

@@ -13,8 +13,12 @@ word! {
     Level {
         /// The installation's: hard caps and switches.
         System,
+        /// The tier's of the account's owner. No rule of an order bears it: a tier's ceiling is held when the
+        /// limits of a user are set.
         Tier,
+        /// The owner's own: the limits, pairs and switches of the user, over all their accounts.
         User,
+        /// The account's: its status, its switches and what it has at stake.
         Account,
         /// The membership through which somebody trades another's account.
         Grant,
@@ -24,8 +28,11 @@ word! {
 }
 
 word! {
+    /// What a rule says of an order.
     Verdict {
+        /// The order keeps to the rule.
         Passed,
+        /// The order breaks the rule, or what the rule needs to know is not known.
         Broken,
         /// The rule does not apply, for example to an order proven to reduce a position.
         Exempt,
@@ -37,7 +44,9 @@ word! {
 pub struct Check {
     /// The rule's stable name, for example `order-size`.
     pub rule: String,
+    /// Whose limit it is, which is whom to ask for more.
     pub level: Level,
+    /// One broken check refuses the order.
     pub verdict: Verdict,
     /// What is allowed, with its unit.
     pub limit: String,

@@ -62,6 +62,7 @@ macro_rules! text_id {
         pub struct $name(Box<str>);
 
         impl $name {
+            /// As it was parsed, without quotes or a prefix of its kind.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -133,10 +134,13 @@ macro_rules! random_id {
                 Self(uuid::Builder::from_random_bytes(entropy.bytes()).into_uuid())
             }
 
+            /// Takes an id that was made before, for example one read from a store. Any UUID is taken,
+            /// also the nil one.
             pub const fn from_uuid(uuid: Uuid) -> Self {
                 Self(uuid)
             }
 
+            /// All 128 bits, for storing them as they are.
             pub const fn as_uuid(&self) -> &Uuid {
                 &self.0
             }

@@ -12,6 +12,7 @@ use crate::{Pair, Price, Quantity};
 word! {
     /// What a venue allows on a pair right now.
     InstrumentStatus {
+        /// Every kind of order.
         Online,
         /// Only limit orders that wait in the book.
         PostOnly,
@@ -29,7 +30,10 @@ word! {
 /// A venue's rules for a pair.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Instrument {
+    /// By canonical codes; what the venue calls it is known to its adapter.
     pub pair: Pair,
+    /// As the venue last said; a status that we cannot read counts as
+    /// [`Closed`](InstrumentStatus::Closed).
     pub status: InstrumentStatus,
     /// Prices are multiples of this, in the quote asset.
     pub price_increment: Price,
@@ -48,9 +52,14 @@ pub struct Instrument {
 /// The best prices of a pair at a moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Quote {
+    /// What is quoted; the three prices are in its quote asset.
     pub pair: Pair,
+    /// The highest price at which somebody buys. Not checked against `ask`: a crossed book is passed on
+    /// as it is.
     pub bid: Price,
+    /// The lowest price at which somebody sells.
     pub ask: Price,
+    /// The price of the venue's last trade, which may be long ago and lie outside of bid and ask.
     pub last: Price,
     /// When we received it: the age of a price is counted from here.
     pub at: Timestamp,
@@ -70,9 +79,13 @@ impl Quote {
 pub struct Candle {
     /// The beginning of the bar.
     pub start: Timestamp,
+    /// The first price, in the quote asset, as all four.
     pub open: Price,
+    /// The highest price. That the four fit each other is not checked here.
     pub high: Price,
+    /// The lowest price.
     pub low: Price,
+    /// The last price; of a bar that has not ended, the last one so far.
     pub close: Price,
     /// In the base asset; zero in a bar without trades.
     pub volume: Decimal,

@@ -17,6 +17,8 @@
 //!   rounding names its direction.
 //! - An asset is known by its identity, not by the name a venue gives it today ([`Asset`]).
 
+#![warn(missing_docs)]
+
 pub mod account;
 pub mod asset;
 pub mod balance;

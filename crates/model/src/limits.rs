@@ -24,6 +24,7 @@ pub enum PairRule {
 }
 
 impl PairRule {
+    /// Whether the pair is in the list. Case and old names do not matter: a [`Pair`] has one spelling.
     pub fn allows(&self, pair: &Pair) -> bool {
         match self {
             Self::All => true,
@@ -61,22 +62,28 @@ impl fmt::Display for PairRule {
     }
 }
 
-/// Limits on what a user's accounts may do, each on its own account.
+/// Limits on what a user's accounts may do: of a position in each account by itself, of losses and of the
+/// number of positions over all of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UserLimits {
     /// The most an order may cost, and the most a position may have cost.
     pub max_position: Usd,
     /// The loss of one trading day at which entries stop; zero means that no loss is allowed.
     pub max_daily_loss: Usd,
+    /// How many positions may be open at once, over all accounts of the user; zero allows none.
     pub max_positions: u32,
+    /// Which pairs may be entered. A position is left whatever this says.
     pub pairs: PairRule,
 }
 
 /// Something by which a user may do more than before, or is protected less.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loosening {
+    /// The limit or setting, in words for people, for example `max position`.
     pub what: &'static str,
+    /// The value so far, in words and with its unit.
     pub before: String,
+    /// The value that is wanted, written like `before`.
     pub after: String,
 }
 

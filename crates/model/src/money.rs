@@ -18,32 +18,52 @@ use crate::decimal::{self, InexactError, NotADecimal};
 pub struct Usd(Decimal);
 
 impl Usd {
+    /// No dollars: as a limit, that nothing is allowed.
     pub const ZERO: Self = Self(Decimal::ZERO);
 
+    /// Takes any amount, of any sign and with any number of decimals; nothing is rounded.
     pub const fn new(amount: Decimal) -> Self {
         Self(amount)
     }
 
+    /// In dollars, with every digit that it has.
     pub const fn amount(self) -> Decimal {
         self.0
     }
 
+    /// Less than zero; zero is not negative.
     pub fn is_negative(self) -> bool {
         self.0 < Decimal::ZERO
     }
 
+    /// Exact, without rounding.
+    ///
+    /// # Errors
+    ///
+    /// [`InexactError`] where the sum has more digits than fit.
     pub fn plus(self, other: Self) -> Result<Self, InexactError> {
         decimal::add(self.0, other.0).map(Self)
     }
 
+    /// Exact, without rounding; may be negative.
+    ///
+    /// # Errors
+    ///
+    /// [`InexactError`] where the difference has more digits than fit.
     pub fn minus(self, other: Self) -> Result<Self, InexactError> {
         decimal::sub(self.0, other.0).map(Self)
     }
 
+    /// The same amount with the other sign.
     pub fn negated(self) -> Self {
         Self(-self.0)
     }
 
+    /// Exact, without rounding to the cent.
+    ///
+    /// # Errors
+    ///
+    /// [`InexactError`] where the product has more digits than fit.
     pub fn times(self, factor: Decimal) -> Result<Self, InexactError> {
         decimal::mul(self.0, factor).map(Self)
     }
@@ -100,8 +120,10 @@ pub struct NotPositive {
 /// A text that is no price or quantity.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAnAmount {
+    /// It is no plain number, or has too many digits.
     #[error(transparent)]
     NotADecimal(#[from] NotADecimal),
+    /// It is a number, but zero or less.
     #[error(transparent)]
     NotPositive(#[from] NotPositive),
 }
@@ -127,6 +149,7 @@ macro_rules! positive {
                 }
             }
 
+            /// More than zero, with the decimals it was given.
             pub const fn value(self) -> Decimal {
                 self.0
             }
@@ -179,11 +202,14 @@ impl Price {
 /// So much of an asset. Signed: a negative amount is owed or lost.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Amount {
+    /// By its canonical code.
     pub asset: Asset,
+    /// In units of the asset, not in its smallest unit.
     pub value: Decimal,
 }
 
 impl Amount {
+    /// Takes any value, of any sign; nothing is checked or rounded.
     pub const fn new(asset: Asset, value: Decimal) -> Self {
         Self { asset, value }
     }

@@ -13,7 +13,14 @@ use crate::canonical::Encoder;
 use crate::{Pair, Price, Quantity, Usd};
 
 word! {
-    Side { Buy, Sell }
+    /// Which way the base asset goes. Buy is less than sell: fills of the same instant are booked in that
+    /// order.
+    Side {
+        /// The account gets the base asset and pays in the quote asset.
+        Buy,
+        /// The account gives the base asset. Spot: never more than it has.
+        Sell,
+    }
 }
 
 /// How an order meets the market.
@@ -23,18 +30,41 @@ pub enum OrderKind {
     /// Takes the best prices at once.
     Market,
     /// At `price` or better.
-    Limit { price: Price },
+    Limit {
+        /// In the quote asset, as every price and trigger here.
+        price: Price,
+    },
     /// Becomes a market order when the market falls (sell) or rises (buy) to `trigger`.
-    StopLoss { trigger: Price },
+    StopLoss {
+        /// The market's price at which it wakes up. As a market order it may then be filled at any
+        /// other.
+        trigger: Price,
+    },
     /// Becomes a market order when the market rises (sell) or falls (buy) to `trigger`.
-    TakeProfit { trigger: Price },
+    TakeProfit {
+        /// The market's price at which it wakes up. As a market order it may then be filled at any
+        /// other.
+        trigger: Price,
+    },
     /// Becomes a limit order at `price` when the stop's `trigger` is met.
-    StopLossLimit { trigger: Price, price: Price },
+    StopLossLimit {
+        /// The market's price at which it wakes up.
+        trigger: Price,
+        /// From then on, the worst price at which it may be filled.
+        price: Price,
+    },
     /// Becomes a limit order at `price` when the target's `trigger` is met.
-    TakeProfitLimit { trigger: Price, price: Price },
+    TakeProfitLimit {
+        /// The market's price at which it wakes up.
+        trigger: Price,
+        /// From then on, the worst price at which it may be filled.
+        price: Price,
+    },
 }
 
 impl OrderKind {
+    /// As it is stored and shown, for example `stop-loss-limit`; part of the canonical terms, and
+    /// therefore never changed.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Market => "market",
@@ -114,10 +144,15 @@ impl fmt::Display for OrderSize {
 /// meant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct OrderRequest {
+    /// What is bought or sold, and in what it is paid.
     pub pair: Pair,
+    /// Whether the base asset is bought or sold.
     pub side: Side,
+    /// With its prices, in the quote asset of `pair`.
     pub kind: OrderKind,
+    /// In the base asset or in dollars, never in another quote asset.
     pub size: OrderSize,
+    /// For the order at the venue; how long it may wait to be sent is the policy's to say.
     pub time_in_force: TimeInForce,
     /// Only if it waits in the book; limit orders only.
     pub post_only: bool,
@@ -159,11 +194,19 @@ impl fmt::Display for OrderRequest {
 /// The terms that determine an order at a venue. Stored before it is sent, never changed after.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct OrderTerms {
+    /// As it was asked for.
     pub pair: Pair,
+    /// As it was asked for.
     pub side: Side,
+    /// May be stricter than what was asked for: a market order has become a limit order at the edge of
+    /// the collar.
     pub kind: OrderKind,
+    /// In the base asset, on the venue's grid where it was converted from dollars.
     pub quantity: Quantity,
+    /// As it was asked for, or [`ImmediateOrCancel`](TimeInForce::ImmediateOrCancel) for what was asked
+    /// for at the market's price.
     pub time_in_force: TimeInForce,
+    /// Refused or cancelled by the venue instead of taking from the book; limit orders only.
     pub post_only: bool,
 }
 
@@ -224,8 +267,12 @@ word! {
         Absent,
         /// Working at the venue.
         Open,
+        /// Executed: all that was ordered, or as much as the venue says of an order that it calls filled. All of
+        /// it is booked.
         Filled,
+        /// Ended at the venue before it was filled, by whomever; what was executed until then is booked.
         Cancelled,
+        /// Ended by the venue because its time was over; what was executed until then is booked.
         VenueExpired,
         /// A contradiction that a person must resolve.
         Incident,
@@ -233,6 +280,8 @@ word! {
 }
 
 impl IntentState {
+    /// Whether it is over: nothing is at the venue any more and nothing leads out of this state. An
+    /// [`Incident`](Self::Incident) is not over.
     pub const fn is_terminal(self) -> bool {
         match self {
             Self::Approved | Self::Dispatching | Self::Unknown | Self::Open | Self::Incident => false,

@@ -29,10 +29,12 @@ impl Pair {
         (base != quote).then_some(Self { base, quote })
     }
 
+    /// What is bought and sold; quantities are in it.
     pub const fn base(&self) -> &Asset {
         &self.base
     }
 
+    /// What it is paid in; prices are in it, per unit of the base. Never the same as the base.
     pub const fn quote(&self) -> &Asset {
         &self.quote
     }

@@ -9,6 +9,7 @@ use crate::{InexactError, Pair, Quantity, decimal};
 /// An open position: bought through the gate and not sold yet. Spot, so never short.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Position {
+    /// By canonical codes; an account has at most one position in it.
     pub pair: Pair,
     /// In the base asset.
     pub quantity: Quantity,

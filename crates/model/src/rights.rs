@@ -54,6 +54,7 @@ impl Rights {
         }
     }
 
+    /// Whether it holds none of the three.
     pub const fn is_none(self) -> bool {
         !self.has(Right::View)
     }

@@ -15,9 +15,11 @@ use crate::notice::Receiver;
 pub struct Letter<'a> {
     /// The same on every attempt.
     pub id: DeliveryId,
+    /// With its receiver and everything that is told.
     pub message: &'a Message,
     /// The receiver's address for e-mail, where one is known.
     pub email: Option<&'a str>,
+    /// The moment of the attempt, by our clock.
     pub now: Timestamp,
 }
 
@@ -25,6 +27,7 @@ pub struct Letter<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Outcome {
+    /// The other side has taken it.
     Delivered,
     /// The same may succeed later. It may have arrived all the same.
     Later(Why),
@@ -52,6 +55,7 @@ impl fmt::Display for Why {
 /// Reaches people or programs. Every implementation has an end to its patience of its own.
 #[async_trait]
 pub trait Channel: Send + Sync {
+    /// Which of the three it is; the queue is worked on by kind.
     fn kind(&self) -> ChannelKind;
 
     /// Whether this receiver is told this way.
@@ -64,16 +68,26 @@ pub trait Channel: Send + Sync {
 /// A channel that cannot be made of its settings.
 #[derive(Debug, thiserror::Error)]
 pub enum ChannelError {
+    /// They are not there, cannot be read, or are no certificates.
     #[error("the certificates in `{}` cannot be used", .path.display())]
-    Certificates { path: PathBuf },
+    Certificates {
+        /// Of the settings.
+        path: PathBuf,
+    },
+    /// What is set does not fit together, or would send a secret unprotected.
     #[error("the {kind} channel cannot be reached as it is set up: {problem}")]
     Settings {
+        /// The channel that is set up so.
         kind: ChannelKind,
+        /// In words of our own.
         problem: &'static str,
     },
     /// Without a message of the library: it may repeat what it was given.
     #[error("the {kind} channel could not be set up")]
-    Client { kind: ChannelKind },
+    Client {
+        /// The channel that is set up so.
+        kind: ChannelKind,
+    },
 }
 
 impl ChannelError {
@@ -96,7 +110,12 @@ pub enum Trust {
     #[default]
     Usual,
     /// Only those, in PEM form: a house with its own authority.
-    Only { pem: Vec<u8>, path: PathBuf },
+    Only {
+        /// The contents of the file.
+        pem: Vec<u8>,
+        /// Where they were read, for messages.
+        path: PathBuf,
+    },
 }
 
 impl Trust {

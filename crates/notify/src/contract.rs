@@ -13,10 +13,13 @@ use crate::policy::{Inbox, Rules};
 /// A promise that an implementation broke.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokenPromise {
+    /// It did something else than it promises; the text says which promise.
     #[error("the queue breaks a promise: {0}")]
     Broken(&'static str),
+    /// It answered with an error where the promise needs an answer.
     #[error("the queue failed where it must not")]
     Failed {
+        /// What it answered.
         #[from]
         source: DeliveryError,
     },

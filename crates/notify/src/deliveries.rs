@@ -41,8 +41,11 @@ pub const ATTEMPTS: u32 = 8;
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum ChannelKind {
+    /// To users at their own address, and to the operator.
     Email,
+    /// To a program, signed with a shared secret.
     Webhook,
+    /// To the operator's chat, by a bot.
     Telegram,
 }
 
@@ -51,6 +54,7 @@ pub enum ChannelKind {
 pub struct DeliveryId(Uuid);
 
 impl DeliveryId {
+    /// A new one, for a message that was just made.
     pub fn random(entropy: &dyn Entropy) -> Self {
         Self(uuid::Builder::from_random_bytes(entropy.bytes()).into_uuid())
     }
@@ -72,9 +76,13 @@ impl FromStr for DeliveryId {
 /// A message that has to get somewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
+    /// The same on every attempt and after a restart.
     pub id: DeliveryId,
+    /// The one that it is for; the same message on another channel is another delivery.
     pub channel: ChannelKind,
+    /// What is sent; nothing of it changes between attempts.
     pub message: Message,
+    /// When it was put into the queue, by our clock.
     pub made_at: Timestamp,
     /// How many attempts began.
     pub attempts: u32,
@@ -110,6 +118,7 @@ pub fn pause_after(attempt: u32) -> SignedDuration {
 pub struct Kept {
     /// The last event that was taken; `None` before the first start.
     pub position: Option<u64>,
+    /// What is remembered of each receiver who was ever told something.
     pub inboxes: BTreeMap<Receiver, Inbox>,
 }
 
@@ -122,19 +131,23 @@ pub struct Batch {
     pub to: u64,
     /// Those that changed.
     pub inboxes: BTreeMap<Receiver, Inbox>,
+    /// New messages for the queue.
     pub deliveries: Vec<Delivery>,
 }
 
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
+    /// The other side has taken it.
     Delivered,
     /// It is tried again, unless that was the last attempt.
     Failed {
+        /// In words of our own.
         why: String,
     },
     /// It is not tried again.
     GivenUp {
+        /// In words of our own.
         why: String,
     },
 }
@@ -142,7 +155,9 @@ pub enum Ended {
 /// One attempt, as it is recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
+    /// From one.
     pub number: u32,
+    /// By our clock.
     pub begun_at: Timestamp,
     /// `None` while it goes on, and for one in which the process ended.
     pub ended: Option<(Timestamp, Ended)>,
@@ -151,10 +166,15 @@ pub struct Attempt {
 /// One channel at a glance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ChannelState {
+    /// The channel that it is about.
     pub channel: ChannelKind,
+    /// Messages that are not delivered and not given up.
     pub waiting: u64,
+    /// Messages that arrived, as long as they are kept.
     pub delivered: u64,
+    /// Messages that will never be tried again, as long as they are kept.
     pub given_up: u64,
+    /// `None` before the first.
     pub last_delivered_at: Option<Timestamp>,
     /// The last attempt that failed, and why.
     pub last_failure: Option<Failure>,
@@ -163,7 +183,9 @@ pub struct ChannelState {
 /// An attempt that failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Failure {
+    /// When it ended, by our clock.
     pub at: Timestamp,
+    /// In words of our own.
     pub why: String,
 }
 
@@ -173,19 +195,28 @@ pub enum DeliveryError {
     /// Somebody else took events meanwhile. Nothing was changed.
     #[error("events up to {found:?} are taken, and not up to {expected:?}")]
     Conflict {
+        /// The position that the step rested on.
         expected: Option<u64>,
+        /// The position that is kept.
         found: Option<u64>,
     },
+    /// It is not in the queue, or is over.
     #[error("there is no delivery `{id}` that could be attempted")]
-    NotFound { id: DeliveryId },
+    NotFound {
+        /// As it was asked for.
+        id: DeliveryId,
+    },
+    /// Nothing may be assumed of a change: read again.
     #[error("the queue of messages does not answer")]
     Unavailable {
+        /// What the store said, for the log.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
 }
 
 impl DeliveryError {
+    /// [`Unavailable`](Self::Unavailable), because of `source`.
     pub fn unavailable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Unavailable {
             source: source.into(),
@@ -207,6 +238,7 @@ impl DeliveryError {
 /// [`check_deliveries`](crate::check_deliveries) runs an implementation through what it promises.
 #[async_trait]
 pub trait Deliveries: Send + Sync {
+    /// The position and every inbox, for a start.
     async fn load_notices(&self) -> Result<Kept, DeliveryError>;
 
     /// Sets the position, whatever it was: where notices are first turned on, or off.

@@ -25,9 +25,14 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// How a mail server is reached.
 #[derive(Debug)]
 pub struct MailServer {
+    /// A name or an address; checked against the certificate.
     pub host: HostName,
+    /// Where it listens.
     pub port: u16,
+    /// Whether the connection is encrypted from the first byte, after a word, or not at all, which is
+    /// for this machine only.
     pub tls: MailTls,
+    /// The certificates that it may prove itself with.
     pub trust: Trust,
     /// Under which name, and with which password.
     pub login: Option<(String, ChannelSecret)>,

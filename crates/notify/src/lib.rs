@@ -29,6 +29,8 @@
 //! - A webhook connects only to addresses that were checked, follows nothing, and waits five seconds at most.
 //! - No error and no log line holds a secret, an address, or a word of the other side.
 
+#![warn(missing_docs)]
+
 #[cfg(feature = "channels")]
 mod addresses;
 mod channel;

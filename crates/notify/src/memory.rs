@@ -32,6 +32,7 @@ struct Entry {
 }
 
 impl MemoryDeliveries {
+    /// Holds nothing, and no position.
     pub fn new() -> Self {
         Self::default()
     }

@@ -10,6 +10,7 @@ use crate::notice::{DaemonState, Happened, Kind, Notice, Receiver, Trigger};
 /// A notice as it is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
+    /// Without amounts unless the receiver asked for them.
     pub notice: Notice,
     /// How often the same cause came up since it was told before.
     #[serde(default)]
@@ -19,7 +20,9 @@ pub struct Told {
 /// What one receiver gets at one time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
+    /// Whom it is for.
     pub receiver: Receiver,
+    /// In the order in which it came up; may be empty where everything was held back.
     pub told: Vec<Told>,
     /// Notices that are counted here and told nowhere.
     #[serde(default)]

@@ -73,6 +73,7 @@ pub struct Word(Box<str>);
 pub struct InvalidWord;
 
 impl Word {
+    /// As it was parsed: 1 to 80 of `a-z`, `0-9`, `-`, `_`, `:` and `.`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -113,6 +114,7 @@ impl fmt::Display for Word {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Trigger {
+    /// The price had risen as far as was wished for.
     ProfitTarget,
     /// A stop, trailing or not.
     StopLoss,
@@ -123,14 +125,18 @@ pub enum Trigger {
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum DaemonState {
+    /// It begins to work.
     Started,
+    /// It ends because it was told to.
     Stopped,
 }
 
 /// A loss and its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LossAmounts {
+    /// The loss of the trading day so far; never negative.
     pub loss_usd: Usd,
+    /// What the loss may reach, with what was allowed on top.
     pub limit_usd: Usd,
 }
 
@@ -141,51 +147,76 @@ pub struct LossAmounts {
 pub enum Happened {
     /// An order ended, and something was bought or sold by it.
     Traded {
+        /// On which it traded.
         account: AccountId,
+        /// The order, as `bursar order show` takes it.
         order: IntentId,
+        /// What was bought or sold.
         pair: Pair,
+        /// Buy or sell of the base asset.
         side: Side,
+        /// `None` for whatever was no protective sale.
         trigger: Option<Trigger>,
         /// In the base asset.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         filled: Option<Decimal>,
     },
+    /// Somebody or something stopped trading.
     SwitchedOn {
+        /// The one trip, as `bursar release` takes it.
         switch: LatchId,
+        /// Which accounts it stops, for example `user:mara_ilves`.
         scope: Word,
+        /// How much it stops.
         mode: Word,
+        /// Why; decides the [`Kind`] of the notice.
         cause: Word,
     },
+    /// A switch was released, or ended by itself.
     SwitchedOff {
+        /// The one trip.
         switch: LatchId,
+        /// Which accounts it stopped.
         scope: Word,
+        /// How much it stopped.
         mode: Word,
+        /// Why it had been on.
         cause: Word,
     },
     /// The day's loss comes near its limit.
     LossNear {
+        /// Whose loss: a user, an account or everybody.
         scope: Word,
         /// The trading day.
         day: Word,
+        /// `None` unless the receiver asked for amounts.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         amounts: Option<LossAmounts>,
     },
     /// What the exchange says of an order contradicts what is recorded: people must end it.
     OrderUnclear {
+        /// The account of that order.
         account: AccountId,
+        /// The order, as `bursar order show` takes it.
         order: IntentId,
     },
     /// The exchange refuses many orders of an account.
     ManyRejected {
+        /// Whose orders are refused.
         account: AccountId,
+        /// How many were refused within the window in which errors are counted.
         count: u32,
     },
     /// The gate refused somebody many times in a short time.
     ManyRefused {
+        /// On which it was asked for.
         account: AccountId,
+        /// Refusals in that time.
         count: u32,
     },
+    /// The gateway itself came or went.
     Daemon {
+        /// Which of the two.
         state: DaemonState,
     },
     /// Somebody tries out the channels.
@@ -212,10 +243,15 @@ pub enum Happened {
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Kind {
+    /// An order traded that was no protective sale.
     Trade,
+    /// A position was sold because it had risen as far as was wished for.
     ProfitTarget,
+    /// A position was sold because it fell to a stop.
     StopLoss,
+    /// A switch went on that no other kind is for.
     SwitchOn,
+    /// A switch went off, whatever it was on for.
     SwitchOff,
     /// The day's loss reached its limit, or comes near it.
     DayLoss,
@@ -223,9 +259,13 @@ pub enum Kind {
     AutoDisabled,
     /// The rights of an exchange key are not what they were.
     KeyDrift,
+    /// What the exchange says of an order contradicts what is recorded.
     OrderUnclear,
+    /// Many orders are refused, by the exchange or by the gate.
     Suspicious,
+    /// The gateway started or stopped.
     Daemon,
+    /// Somebody tries out the channels.
     Test,
 }
 
@@ -265,6 +305,7 @@ impl Kind {
 }
 
 impl Happened {
+    /// By what happened, and of a switch by its cause.
     pub fn kind(&self) -> Kind {
         match self {
             Self::Traded { trigger, .. } => match trigger {
@@ -337,15 +378,19 @@ impl Happened {
 /// One thing that happened, for one receiver.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Notice {
+    /// When it was committed.
     pub at: Timestamp,
+    /// What happened, with ids and states.
     pub happened: Happened,
 }
 
 impl Notice {
+    /// With the amounts that `happened` has.
     pub const fn new(at: Timestamp, happened: Happened) -> Self {
         Self { at, happened }
     }
 
+    /// That of what happened.
     pub fn kind(&self) -> Kind {
         self.happened.kind()
     }

@@ -39,13 +39,21 @@ const LAST: Duration = Duration::from_secs(5);
 
 /// What a [`Notifier`] is made of.
 pub struct NotifierParts {
+    /// The queue, which outlives the process.
     pub deliveries: Arc<dyn Deliveries>,
+    /// Where events are read.
     pub source: Arc<dyn Source>,
+    /// Where addresses and wishes are read.
     pub people: Arc<dyn People>,
+    /// Each kind once; a receiver whom several serve is told on each.
     pub channels: Vec<Arc<dyn Channel>>,
+    /// Says when something is due.
     pub clock: Arc<dyn Clock>,
+    /// Of the ids of deliveries.
     pub entropy: Arc<dyn Entropy>,
+    /// How notices are gathered, repeated and held back.
     pub rules: Rules,
+    /// What the operator is told of.
     pub operator: OperatorWishes,
     /// See [`Refusals::new`].
     pub suspicious_refusals: u32,
@@ -54,10 +62,13 @@ pub struct NotifierParts {
 /// Why a step was not taken. Nothing is lost: it is taken again.
 #[derive(Debug, thiserror::Error)]
 pub enum NotifyError {
+    /// The queue did not do what was asked.
     #[error(transparent)]
     Deliveries(#[from] DeliveryError),
+    /// What the source said, for the log.
     #[error("what happened cannot be read")]
     Source(#[source] AnyError),
+    /// What the people said, for the log.
     #[error("the users cannot be read")]
     People(#[source] AnyError),
 }
@@ -75,6 +86,7 @@ struct State {
 }
 
 impl Notifier {
+    /// Does nothing before [`run`](Self::run) or one of the steps.
     pub fn new(parts: NotifierParts) -> Self {
         let refusals = Refusals::new(parts.suspicious_refusals);
         Self {

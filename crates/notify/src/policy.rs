@@ -29,6 +29,7 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// The section `notify` of the settings.
     pub fn from_settings(settings: &Notify) -> Self {
         let seconds = |seconds: bursar_config::Seconds| SignedDuration::from_secs(i64::from(seconds.0));
         Self {

@@ -22,6 +22,7 @@ const LIMIT: u64 = 4_096;
 pub struct ChannelSecret(Zeroizing<String>);
 
 impl ChannelSecret {
+    /// Takes the text as it is, also an empty one.
     pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
@@ -99,17 +100,42 @@ impl fmt::Debug for ChannelSecret {
 /// Why a file is not used as a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretFileError {
+    /// A directory, a device or a pipe.
     #[error("the secret file `{}` is not a plain file", .path.display())]
-    NotAFile { path: PathBuf },
+    NotAFile {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// Group or others may do something with it.
     #[error("the secret file `{}` has mode {mode:04o}, so that others may read or change it", .path.display())]
-    Exposed { path: PathBuf, mode: u32 },
+    Exposed {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It belongs to somebody else than the user who runs this process.
     #[error("the secret file `{}` belongs to user {owner}, this process runs as user {user}", .path.display())]
-    Owner { path: PathBuf, owner: u32, user: u32 },
+    Owner {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// The user id of its owner.
+        owner: u32,
+        /// The user id of this process.
+        user: u32,
+    },
+    /// It is empty, too long, or has more than one line.
     #[error("the secret file `{}` does not hold one line of text", .path.display())]
-    Contents { path: PathBuf },
+    Contents {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// It is not there, is a link, or cannot be read.
     #[error("the secret file `{}` cannot be read", .path.display())]
     Unusable {
+        /// Where it was looked for.
         path: PathBuf,
+        /// What the system said.
         #[source]
         source: io::Error,
     },

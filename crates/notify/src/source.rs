@@ -14,6 +14,7 @@ use crate::notice::{Notice, Receiver};
 pub struct Event {
     /// Rises; may skip.
     pub number: u64,
+    /// When it was committed.
     pub at: Timestamp,
     /// With every amount: each receiver's are left out here, unless they asked for them.
     pub notices: Vec<(Receiver, Notice)>,
@@ -37,7 +38,9 @@ pub trait Source: Send + Sync {
 /// What must be known of a user to tell them something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Person {
+    /// Where mails go.
     pub email: String,
+    /// Which notices they want, and whether with amounts.
     pub preferences: Preferences,
 }
 
@@ -53,5 +56,6 @@ pub trait People: Send + Sync {
 pub struct OperatorWishes {
     /// Every trade, and not only what needs people.
     pub trades: bool,
+    /// Say how much it was, and not only that it was.
     pub amounts: bool,
 }

@@ -14,6 +14,8 @@
 //! - An order proven to reduce a position is never stopped by the list of pairs or by a disabled
 //!   user, so that a position can be left whatever happens to its owner.
 
+#![warn(missing_docs)]
+
 mod permit;
 mod user_permissions;
 

@@ -12,9 +12,13 @@ pub enum Caller {
     /// no more than this.
     Operator,
     /// A person at the machine, by the name of their login there.
-    Person { login: String },
+    Person {
+        /// As the operating system names it, not a [`UserId`].
+        login: String,
+    },
     /// The gateway's own trading cycle of the account.
     Strategy {
+        /// The strategy's own name, for people and records; no permission depends on it.
         name: String,
         /// What it sells for, when that is not the strategy's signal.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -23,7 +27,13 @@ pub enum Caller {
     /// The gateway closing positions while a flatten switch is on. Only ever reduces.
     Flattener,
     /// Somebody with a membership of the account, or its owner.
-    Member { user: UserId, rights: Rights },
+    Member {
+        /// Who asks, as their login or token was resolved to.
+        user: UserId,
+        /// What that user may do with this very account. Taken as it is: whoever names the caller reads
+        /// it from the memberships.
+        rights: Rights,
+    },
 }
 
 /// A sale that protects what a position has gained, or what is left of it.
@@ -66,12 +76,17 @@ impl std::fmt::Display for Caller {
 /// What the permission to trade depends on, read in the transaction that acts.
 #[derive(Clone, Copy, Debug)]
 pub struct TradingContext<'a> {
+    /// On whose word; decides the rule `trade-right`.
     pub caller: &'a Caller,
+    /// The account that is to be traded: the permission is for this one and no other.
     pub account: &'a AccountId,
+    /// A suspended account takes only orders that reduce, a closed one none.
     pub account_status: AccountStatus,
     /// The account's owner.
     pub user: &'a UserId,
+    /// Whether the owner is enabled. A disabled owner's accounts take only orders that reduce.
     pub user_enabled: bool,
+    /// The owner's: only their list of pairs counts here. Amounts are the hard controls' business.
     pub permissions: &'a UserPermissions,
     /// Whether the ledger proves that the order only lowers a position.
     pub reducing: bool,
@@ -99,10 +114,12 @@ pub struct PermittedOrder {
 }
 
 impl PermittedOrder {
+    /// As it was asked for, unchanged.
     pub const fn request(&self) -> &OrderRequest {
         &self.request
     }
 
+    /// The account it was permitted for, and for no other.
     pub const fn account(&self) -> &AccountId {
         &self.account
     }
@@ -112,6 +129,7 @@ impl PermittedOrder {
         &self.user
     }
 
+    /// Who asked; the hard controls need it to tell the gateway's own exits.
     pub const fn caller(&self) -> &Caller {
         &self.caller
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// What one user's accounts may do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UserPermissions {
+    /// Of the user alone; the tier's ceiling and the user's preferences are not in them.
     pub limits: UserLimits,
     /// The user may not change strategy settings. Says nothing about the rights of an exchange key.
     pub trade_only: bool,
@@ -125,8 +126,11 @@ fn wider(limits: &UserLimits, than: &UserLimits) -> Vec<Loosening> {
 /// A limit that somebody wants above the ceiling of the user's tier.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CeilingExceeded {
+    /// Which one, in words: `max position`, `max daily loss`, `max positions` or `pairs`.
     pub limit: String,
+    /// The value that is wanted, with its unit.
     pub asked: String,
+    /// The value that the tier allows at most, with its unit.
     pub ceiling: String,
 }
 

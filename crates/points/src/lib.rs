@@ -13,6 +13,8 @@
 //! - Without the feature there is no code, no state, and nothing that can be set.
 //! - Reaching a moment changes nothing but that the process may end there.
 
+#![warn(missing_docs)]
+
 #[cfg(feature = "armed")]
 mod armed;
 

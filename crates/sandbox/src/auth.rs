@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256, Sha512};
 pub struct Secret(Vec<u8>);
 
 impl Secret {
+    /// Takes the raw bytes, of any number; what a client is given is their base64.
     pub const fn new(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }

@@ -33,10 +33,12 @@ use crate::settings::KeyInfoCasing;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CustomerSpec {
+    /// Unique among the customers; everything that is told of them names it.
     pub name: String,
     /// Opening balances by asset: `BTC`, `USD`, or the exchange's own ids.
     #[serde(default = "opening_balances", deserialize_with = "amount::by_name")]
     pub balances: BTreeMap<String, Decimal>,
+    /// What the first key may do; everything that trading needs when it is left out.
     #[serde(default = "trading_rights")]
     pub rights: BTreeSet<Permission>,
     /// The key's public half; made from the seed when absent.
@@ -45,6 +47,7 @@ pub struct CustomerSpec {
     /// The key's secret half in base64; made from the seed when absent.
     #[serde(default)]
     pub secret: Option<SecretText>,
+    /// Intermediate when it is left out.
     #[serde(default)]
     pub limit_tier: LimitTier,
     /// Volume of the last 30 days in US dollars when the exchange begins: decides the fees.
@@ -53,6 +56,7 @@ pub struct CustomerSpec {
     /// Fees in percent, instead of those that the volume would give.
     #[serde(default, deserialize_with = "amount::optional")]
     pub taker_fee_percent: Option<Decimal>,
+    /// In percent, instead of what the volume would give.
     #[serde(default, deserialize_with = "amount::optional")]
     pub maker_fee_percent: Option<Decimal>,
     /// How far below the highest a nonce may be, in nonce ticks.
@@ -82,10 +86,12 @@ pub struct CustomerSpec {
 pub struct SecretText(String);
 
 impl SecretText {
+    /// Takes any text; nothing is checked.
     pub const fn new(text: String) -> Self {
         Self(text)
     }
 
+    /// The text itself. Whoever calls this shows it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -172,6 +178,7 @@ impl CustomerSpec {
 pub struct ApiKey {
     /// The public half: the `API-Key` header.
     pub key: String,
+    /// What signs; in base64 for a client.
     pub secret: Secret,
 }
 
@@ -212,11 +219,17 @@ impl ApiKey {
 /// It holds the secret on purpose. The keys of a sandbox open nothing else.
 #[derive(Serialize)]
 pub struct Announcement {
+    /// The customer's name.
     pub customer: String,
+    /// The public half of the key, for the header `API-Key`.
     pub key: String,
+    /// The secret half, in base64.
     pub secret: String,
+    /// What they begin with, by the names in their specification.
     pub balances: BTreeMap<String, Decimal>,
+    /// What the key may do, in the exchange's names.
     pub rights: Vec<&'static str>,
+    /// Where the exchange listens.
     pub url: String,
 }
 
@@ -230,22 +243,45 @@ impl Announcement {
 /// Why the customers could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum CustomersError {
+    /// It is not there, or cannot be read.
     #[error("the customers file `{}` cannot be read", path.display())]
-    Read { path: PathBuf, source: std::io::Error },
+    Read {
+        /// As it was named.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It is no TOML, or has a field that no customer has.
     #[error("the customers file is not valid: {reason}")]
-    Format { reason: String },
+    Format {
+        /// What is wrong, and where in the text.
+        reason: String,
+    },
+    /// Names and keys tell customers apart.
     #[error("customer `{customer}` is there twice, or shares a key with another")]
-    Duplicate { customer: String },
+    Duplicate {
+        /// The name of the second of the two.
+        customer: String,
+    },
+    /// A client could not sign with it.
     #[error("the secret of customer `{customer}` is not base64")]
-    Secret { customer: String },
+    Secret {
+        /// The name of the customer.
+        customer: String,
+    },
+    /// It is negative, too large, or too fine to be added up without loss.
     #[error(
         "customer `{customer}` has `{amount}` of `{asset}`: use 0 to 1000000000000 with at most 10 decimals"
     )]
     Balance {
+        /// The name of the customer.
         customer: String,
+        /// By the name in the specification.
         asset: String,
+        /// As it was asked for.
         amount: Decimal,
     },
+    /// Nobody could call a private method.
     #[error("there is no customer")]
     None,
 }

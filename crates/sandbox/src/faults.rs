@@ -86,6 +86,7 @@ pub enum FaultKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FaultRule {
+    /// What goes wrong.
     pub kind: FaultKind,
     /// A method such as `AddOrder`; any when absent.
     #[serde(default)]
@@ -102,12 +103,16 @@ pub struct FaultRule {
     /// How likely it strikes, as a decimal such as `"0.05"`; always when absent.
     #[serde(default, deserialize_with = "amount::optional")]
     pub probability: Option<Decimal>,
+    /// Milliseconds, for the kinds that wait; each has its own when it is left out.
     #[serde(default)]
     pub delay_ms: Option<u64>,
+    /// The HTTP status of an error page; 502 when it is left out.
     #[serde(default)]
     pub status: Option<u16>,
+    /// The error text, for the kinds that answer with one; `EService:Unavailable` when it is left out.
     #[serde(default)]
     pub message: Option<String>,
+    /// From 0 to 100: how much of an order fills at once; 50 when it is left out.
     #[serde(default)]
     pub percent: Option<u32>,
 }
@@ -242,7 +247,10 @@ pub(crate) enum Fault {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModeChange {
+    /// Milliseconds since the exchange was told the time first; since now for a plan that is loaded
+    /// later.
     pub after_ms: u64,
+    /// What can be done from then on.
     pub mode: Mode,
     /// One pair; the whole exchange when absent.
     #[serde(default)]
@@ -253,8 +261,10 @@ pub struct ModeChange {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FaultPlan {
+    /// Rules for single requests.
     #[serde(default)]
     pub fault: Vec<FaultRule>,
+    /// Changes of mode, in any order.
     #[serde(default)]
     pub mode: Vec<ModeChange>,
 }
@@ -262,12 +272,28 @@ pub struct FaultPlan {
 /// Why a plan could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum FaultsError {
+    /// It is not there, or cannot be read.
     #[error("the faults file `{}` cannot be read", path.display())]
-    Read { path: PathBuf, source: std::io::Error },
+    Read {
+        /// As it was named.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It is no TOML, or has a field that no rule has.
     #[error("the faults file is not valid: {reason}")]
-    Format { reason: String },
+    Format {
+        /// What is wrong, and where in the text.
+        reason: String,
+    },
+    /// A rule can be read, but could never strike, or says what cannot be.
     #[error("fault {position}: {reason}")]
-    Rule { position: usize, reason: String },
+    Rule {
+        /// Which rule, counted from 1.
+        position: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 impl FaultsError {

@@ -19,12 +19,15 @@ use crate::refusal::Refusal;
 /// An HTTP request, as it came off the wire.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
+    /// `GET` or `POST`.
     pub method: String,
     /// The path without the query, exactly as sent: it is part of what is signed.
     pub path: String,
+    /// What follows the question mark, without it.
     pub query: String,
     /// Names in lower case.
     pub headers: BTreeMap<String, String>,
+    /// Exactly as sent: it is part of what is signed.
     pub body: Vec<u8>,
     /// Where it came from; `None` inside a process.
     pub peer: Option<IpAddr>,
@@ -46,11 +49,15 @@ pub enum Disposition {
 /// The answer to a request, and how it is to be delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
+    /// The HTTP status; a refusal by the exchange is 200.
     pub status: u16,
+    /// For the header of that name.
     pub content_type: &'static str,
+    /// All of it, also where the transport sends only a part.
     pub body: Vec<u8>,
     /// How long the transport waits before it answers.
     pub delay: Duration,
+    /// Whether and how far it is sent.
     pub disposition: Disposition,
 }
 

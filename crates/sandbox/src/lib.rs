@@ -18,6 +18,8 @@
 //! - No customer ever has, or holds, less than nothing.
 //! - Nothing is forgotten: [`Exchange::book`] knows every order and fill.
 
+#![warn(missing_docs)]
+
 mod account_reads;
 mod admin;
 mod amend;

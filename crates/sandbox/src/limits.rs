@@ -8,13 +8,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::moment::{MICROS, Moment};
 
-/// How far an account is verified: decides its limits. Not readable through the protocol.
+/// How far an account is verified: decides its limits. Not readable through the protocol. The figures
+/// are those of Kraken's guides: <https://docs.kraken.com/exchange/guides/rest/ratelimits> for
+/// readings, <https://docs.kraken.com/exchange/guides/general/ratelimits> for orders.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LimitTier {
+    /// 15 points for readings, 0.33 back a second; 60 for the orders of a pair, 1 back a second; 60
+    /// open orders on it.
     Starter,
+    /// 20 points for readings, 0.5 back a second; 125 for the orders of a pair, 2.34 back a second; 80
+    /// open orders on it.
     #[default]
     Intermediate,
+    /// 20 points for readings, 1 back a second; 180 for the orders of a pair, 3.75 back a second; 225
+    /// open orders on it.
     Pro,
     /// No limits: for load tests.
     Unlimited,
@@ -121,7 +129,9 @@ impl Counter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PublicLimit {
+    /// Calls that may come at once.
     pub burst: u32,
+    /// Calls that are allowed again in a second.
     pub per_second: u32,
 }
 

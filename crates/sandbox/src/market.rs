@@ -44,9 +44,13 @@ pub struct Market {
 /// How a replay stands, for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PairStatus {
+    /// The short name, for example `XBTUSD`.
     pub pair: String,
+    /// The price of the last trade, in the quote asset.
     pub last: Decimal,
+    /// The best bid, in the quote asset.
     pub bid: Decimal,
+    /// The best offer, in the quote asset.
     pub ask: Decimal,
     /// `running`, `held` (speed 0) or `ended` (the data is used up and the last price stands).
     pub replay: &'static str,

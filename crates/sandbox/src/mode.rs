@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The state of the exchange or of one pair. Only `Online` matches orders.
+/// The state of the exchange or of one pair. Only `Online` and `LimitOnly` match orders.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
+    /// Everything goes.
     #[default]
     Online,
     /// Only limit orders that wait in the book; cancels; no matching.
@@ -25,6 +26,7 @@ impl Mode {
         matches!(self, Self::Online | Self::LimitOnly)
     }
 
+    /// As the protocol writes it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Online => "online",

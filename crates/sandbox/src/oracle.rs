@@ -20,6 +20,7 @@ pub struct Book {
     pub orders: Vec<BookOrder>,
     /// Every fill, in its order.
     pub trades: Vec<BookTrade>,
+    /// In the order in which they were given.
     pub customers: Vec<BookCustomer>,
     /// Calls that would have moved funds. Anything but zero means that a client did what it must not.
     pub funding_write_attempts: u64,
@@ -34,23 +35,39 @@ pub struct Book {
 /// One order of the book. Amounts in the units of the pair.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BookOrder {
+    /// The exchange's id of the order.
     pub txid: String,
+    /// The name of the customer whose key placed it.
     pub customer: String,
+    /// The client's own id; `None` where none was sent.
     pub cl_ord_id: Option<String>,
+    /// The client's own number; `None` where none was sent.
     pub userref: Option<i32>,
     /// The pair's short name.
     pub pair: String,
+    /// `buy` or `sell`.
     pub side: String,
+    /// The type in the protocol's word, for example `stop-loss-limit`.
     pub kind: String,
+    /// What was ordered, in the base asset.
     pub volume: Decimal,
+    /// The limit price, in the quote asset; `None` for a type without one.
     pub limit: Option<Decimal>,
+    /// The trigger price, in the quote asset; `None` for a type without one.
     pub trigger: Option<Decimal>,
+    /// `pending`, `open`, `closed`, `canceled` or `expired`.
     pub status: String,
+    /// Why it ended, in the protocol's words; `None` where the protocol says nothing.
     pub reason: Option<String>,
+    /// What was filled, in the base asset.
     pub executed: Decimal,
+    /// What was filled, in the quote asset, without fees.
     pub cost: Decimal,
+    /// In the quote asset.
     pub fee: Decimal,
+    /// When it was accepted.
     pub opened: Timestamp,
+    /// When it ended; `None` while it works.
     pub closed: Option<Timestamp>,
     /// Ids of its fills.
     pub trades: Vec<String>,
@@ -59,50 +76,82 @@ pub struct BookOrder {
 /// One fill of the book.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BookTrade {
+    /// The exchange's id of the fill.
     pub id: String,
+    /// The id of its order.
     pub order: String,
+    /// The name of the customer whose order it was.
     pub customer: String,
+    /// The short name of the pair.
     pub pair: String,
+    /// `buy` or `sell`, as the order.
     pub side: String,
+    /// In the quote asset, for one of the base asset.
     pub price: Decimal,
+    /// In the base asset.
     pub volume: Decimal,
+    /// In the quote asset, without the fee.
     pub cost: Decimal,
+    /// In the quote asset.
     pub fee: Decimal,
+    /// Whether the order had waited in the book.
     pub maker: bool,
+    /// When it happened, by the exchange's clock.
     pub at: Timestamp,
 }
 
 /// What a customer has, by the usual codes (`BTC`, `USD`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BookCustomer {
+    /// As in the specification.
     pub name: String,
+    /// All of each asset that they ever had.
     pub totals: BTreeMap<String, Decimal>,
     /// The part of the totals that open orders hold.
     pub held: BTreeMap<String, Decimal>,
+    /// Orders that work or wait for their trigger.
     pub open_orders: usize,
 }
 
 /// How the exchange stands, for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ExchangeStatus {
+    /// Of the exchange; each pair may be in another.
     pub mode: Mode,
     /// Market seconds per second of the wall.
     pub speed: Decimal,
+    /// Milliseconds since the exchange was told the time first.
     pub uptime_ms: u64,
+    /// One for each pair of the market; none before the exchange was told the time.
     pub pairs: Vec<PairStatus>,
+    /// Remarks about the market's files, for people.
     pub notes: Vec<String>,
+    /// The rules that are in force.
     pub faults: Vec<FaultRule>,
 }
 
 /// Why something could not be set by hand.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ControlError {
+    /// It is in no list of the exchange.
     #[error("`{pair}` is not a pair of this market")]
-    UnknownPair { pair: String },
+    UnknownPair {
+        /// As it was asked for.
+        pair: String,
+    },
+    /// Nobody has that name.
     #[error("`{customer}` is not a customer")]
-    UnknownCustomer { customer: String },
+    UnknownCustomer {
+        /// As it was asked for.
+        customer: String,
+    },
+    /// It is negative or too large, or a price that is not more than zero.
     #[error("`{amount}` is out of bounds")]
-    Amount { amount: Decimal },
+    Amount {
+        /// As it was asked for.
+        amount: Decimal,
+    },
+    /// Before the first moment there is no price to move.
     #[error("the market has not begun: let time pass first")]
     NotBegun,
 }
@@ -287,7 +336,8 @@ impl Exchange {
     ///
     /// # Errors
     ///
-    /// [`ControlError`] for a customer or an asset that the exchange does not have.
+    /// [`ControlError`] for a customer that the exchange does not have, and for an amount out of
+    /// bounds. An asset that it does not know is kept under its name in upper case.
     pub fn set_balance(
         &mut self,
         now: Timestamp,

@@ -31,9 +31,13 @@ pub struct PairRules {
     pub wsname: Arc<str>,
     /// Asset ids.
     pub base: Arc<str>,
+    /// The id of the asset in which it is priced.
     pub quote: Arc<str>,
+    /// Decimals of a price.
     pub price_decimals: u32,
+    /// Decimals of a volume.
     pub volume_decimals: u32,
+    /// Decimals of a cost or a fee.
     pub cost_decimals: u32,
     /// Prices are multiples of this.
     pub tick: Decimal,
@@ -41,6 +45,7 @@ pub struct PairRules {
     pub order_minimum: Decimal,
     /// The smallest order, in the quote asset.
     pub cost_minimum: Decimal,
+    /// What can be done with the pair now.
     pub mode: Mode,
 }
 

@@ -6,18 +6,31 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Permission {
+    /// Read balances and volumes.
     QueryFunds,
+    /// Read how to pay in.
     AddFunds,
+    /// Withdraw and transfer. Such calls are refused all the same, and counted.
     WithdrawFunds,
+    /// Opens nothing here; only the description of the key shows it.
     EarnFunds,
+    /// Read open orders and positions.
     QueryOpenTrades,
+    /// Read closed orders and trades.
     QueryClosedTrades,
+    /// Place, change and cancel orders.
     ModifyTrades,
+    /// Cancel orders; with the right to modify, also place several at once.
     CloseTrades,
+    /// Read the ledger.
     QueryLedger,
+    /// Opens nothing here; only the description of the key shows it.
     ExportData,
+    /// Ask for a token for WebSockets, which are not served.
     CreateWsToken,
+    /// Opens nothing here; only the description of the key shows it.
     AddWithdrawAddress,
+    /// Opens nothing here; only the description of the key shows it.
     UpdateWithdrawAddress,
 }
 
@@ -33,6 +46,7 @@ impl Permission {
         Self::CreateWsToken,
     ];
 
+    /// As the exchange writes it, for example `query-open-trades`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::QueryFunds => "query-funds",

@@ -25,12 +25,15 @@ pub struct RunOptions {
     pub listen: SocketAddr,
     /// A file or folder of prices; a generated market when absent.
     pub market: Option<PathBuf>,
+    /// A file with a plan; nothing goes wrong when it is left out.
     pub faults: Option<PathBuf>,
     /// One default customer when absent.
     pub customers: Option<PathBuf>,
     /// Market seconds per second of the wall; 0 holds the prices still.
     pub speed: Decimal,
+    /// Of generated prices, keys and ids, and of the chance in faults.
     pub seed: u64,
+    /// How it behaves where Kraken leaves a choice.
     pub settings: ExchangeSettings,
 }
 
@@ -51,14 +54,23 @@ impl Default for RunOptions {
 /// Why a sandbox could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
+    /// The file or folder of prices was not understood.
     #[error("the market cannot be used")]
     Market(#[source] MarketError),
+    /// The file of customers was not understood.
     #[error("the customers cannot be used")]
     Customers(#[source] CustomersError),
+    /// The plan of faults was not understood.
     #[error("the faults cannot be used")]
     Faults(#[source] FaultsError),
+    /// The address is taken, or not of this machine.
     #[error("`{address}` cannot be listened on")]
-    Listen { address: SocketAddr, source: io::Error },
+    Listen {
+        /// As it was asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
 }
 
 impl RunError {

@@ -30,12 +30,15 @@ pub enum KeyInfoCasing {
 /// The behaviour of one exchange.
 #[derive(Clone, Debug)]
 pub struct ExchangeSettings {
+    /// What becomes of a post-only order that would take.
     pub post_only_crossing: PostOnlyCrossing,
+    /// For customers whose specification does not say.
     pub key_info_casing: KeyInfoCasing,
     /// How long a new order stays invisible to the reading calls.
     pub read_lag: Duration,
     /// So many bad nonces or signatures within a minute lock a key out.
     pub lockout_threshold: u32,
+    /// How long that lasts.
     pub lockout: Duration,
     /// `None`: anonymous calls are not counted.
     pub public_limit: Option<PublicLimit>,
@@ -57,6 +60,7 @@ pub struct ExchangeSettings {
     pub scheduled_orders: usize,
     /// Taker and maker fee schedules, percent by 30-day volume in US dollars.
     pub taker_fees: Vec<(Decimal, Decimal)>,
+    /// Percent by 30-day volume in US dollars, rising in volume: what waits in the book pays this.
     pub maker_fees: Vec<(Decimal, Decimal)>,
 }
 

@@ -31,6 +31,7 @@ const LEAVE_PAUSE: Duration = Duration::from_millis(10);
 /// What a copy of a store holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreCopy {
+    /// The store that it is a copy of: a backup is put back under the same id.
     pub store: StoreId,
     /// How often the store was put back from a backup before.
     pub epoch: i64,
@@ -40,13 +41,16 @@ pub struct StoreCopy {
     pub head: Head,
     /// The newest signed checkpoint of the trail, as it is written.
     pub checkpoint: Option<String>,
+    /// Of the file.
     pub bytes: u64,
 }
 
 /// A backup as the store that it is of remembers it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownBackup {
+    /// Of the file that it was sealed into.
     pub id: uuid::Uuid,
+    /// When it was made.
     pub at: Timestamp,
     /// The last record of the trail that it has.
     pub seq: u64,
@@ -64,10 +68,13 @@ pub struct PutBack {
 /// Why a copy was not put back. Nothing lies where the store was to be, or the whole of it, halted.
 #[derive(Debug, thiserror::Error)]
 pub enum PutBackError {
+    /// The file could not be read, checked or written.
     #[error("the copy cannot be put back")]
     Store(#[from] StoreError),
+    /// The switch that halts everything could not be recorded in it.
     #[error("the copy cannot be marked as put back")]
     Journal(#[from] JournalError),
+    /// Keys that are on the list of erased ones must not come back, and could not be erased.
     #[error("a key that was erased cannot be erased from the copy")]
     Vault(#[from] VaultError),
 }

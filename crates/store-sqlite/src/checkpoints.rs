@@ -25,7 +25,9 @@ const STEP: u64 = 20_000;
 /// A checkpoint as it is kept.
 #[derive(Clone, Debug)]
 pub struct KeptCheckpoint {
+    /// As it is written to other places.
     pub signed: SignedCheckpoint,
+    /// When it was signed, by the clock of the process that did.
     pub at: Timestamp,
     pub(crate) tree: Tree,
 }
@@ -44,13 +46,21 @@ pub struct CheckpointState {
 /// Why there is no new checkpoint or key. Orders go on.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
+    /// It is sealed, not there, or no next one could be made.
     #[error("the key that signs checkpoints cannot be used")]
     Key(#[from] CheckpointKeyError),
     /// Another process made a newer one, or the key store was put back by itself.
     #[error("the key store has checkpoint key {held}, but the trail certifies key {certified}")]
-    OtherKey { held: u32, certified: u32 },
+    OtherKey {
+        /// The generation that this process would sign with.
+        held: u32,
+        /// The generation that the trail says signs now.
+        certified: u32,
+    },
+    /// Somebody else changed the key store meanwhile, or it does not answer.
     #[error("the header of the key store could not be written")]
     Vault(#[from] VaultError),
+    /// It could not be read or written.
     #[error("the store does not take the checkpoint")]
     Store(#[from] StoreError),
 }

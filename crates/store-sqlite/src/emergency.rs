@@ -38,6 +38,7 @@ pub struct EmergencyFile {
 /// What was in the file, and how much of it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
+    /// In the order of the file; a line that cannot be read is a halt of everything.
     pub stops: Vec<EmergencyStop>,
     /// Whether its last line is still being written: it is to be read again.
     pub is_unfinished: bool,
@@ -45,10 +46,12 @@ pub struct Found {
 }
 
 impl EmergencyFile {
+    /// Nothing is read or written before it is used.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
 
+    /// Where it is, as it was given.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -213,6 +216,7 @@ pub struct Ballast {
 }
 
 impl Ballast {
+    /// With `bytes` of zero there is none.
     pub fn at(path: impl Into<PathBuf>, bytes: u64) -> Self {
         Self {
             path: path.into(),
@@ -220,6 +224,7 @@ impl Ballast {
         }
     }
 
+    /// Where it is, as it was given.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -69,7 +69,9 @@ pub struct Environment {
     pub ballast: Option<Ballast>,
     /// Where a key is listed before it is erased for good.
     pub erased_keys: Option<ErasedKeys>,
+    /// Of use only where the store is opened to write.
     pub older: OlderFormat,
+    /// On which threads the engine works.
     pub threads: Threads,
     /// How long what another process wrote may stay unseen by whoever waits for a change.
     pub unseen: Duration,

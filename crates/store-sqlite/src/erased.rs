@@ -21,8 +21,11 @@ const PATIENCE: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tombstone {
+    /// Random; no other key ever has it.
     pub credential: CredentialId,
+    /// The account whose key it was.
     pub account: AccountId,
+    /// When somebody asked for it, by the clock of their process.
     pub at: Timestamp,
 }
 
@@ -35,6 +38,7 @@ pub struct ErasedKeys {
 /// What was in the list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listed {
+    /// In the order in which they were erased.
     pub keys: Vec<Tombstone>,
     /// The end of a line that was cut when somebody who wrote it was killed. What it announced was not done.
     pub cut: Option<String>,
@@ -49,10 +53,12 @@ pub(crate) struct Noted {
 }
 
 impl ErasedKeys {
+    /// Nothing is read or written before it is used.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
 
+    /// Where it is, as it was given.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -10,32 +10,82 @@ use rusqlite::ErrorCode;
 /// Why the store could not be opened or used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    /// The file is not there, or its folder is not.
     #[error("there is no store at `{}`", .path.display())]
-    Missing { path: PathBuf },
+    Missing {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// A store is made only where there is nothing.
     #[error("there is something at `{}` already", .path.display())]
-    Exists { path: PathBuf },
+    Exists {
+        /// What is there.
+        path: PathBuf,
+    },
+    /// A store was never empty: it was lost, or was never made.
     #[error("the file `{}` is empty", .path.display())]
-    Empty { path: PathBuf },
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is another file, or was made by another program.
     #[error("the file `{}` is not a store of Bursar", .path.display())]
-    NotAStore { path: PathBuf },
+    NotAStore {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The engine found pages that do not fit together.
     #[error("the store `{}` is damaged: its pages do not fit together; the engine says: {detail}", .path.display())]
-    Damaged { path: PathBuf, detail: String },
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// In the words of the engine.
+        detail: String,
+    },
+    /// A newer version wrote it: nothing was read.
     #[error("the store `{}` has format {found}, this version knows formats up to {known}", .path.display())]
-    Newer { path: PathBuf, found: i64, known: i64 },
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The number of the store's format.
+        found: i64,
+        /// The newest that this version reads.
+        known: i64,
+    },
     /// Nothing was changed: only where it may be is it brought up to date.
     #[error("the store `{}` has format {found}, this version writes format {known}", .path.display())]
-    Older { path: PathBuf, found: i64, known: i64 },
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// The number of the store's format.
+        found: i64,
+        /// The one that this version writes.
+        known: i64,
+    },
+    /// Group or others may do something with it.
     #[error("others may read or write the store `{}`: its mode is {mode:03o}", .path.display())]
-    Exposed { path: PathBuf, mode: u32 },
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Without it a promise would not hold: the store is not opened.
     #[error("the engine did not accept `{setting}` = `{expected}`: it is `{found}`")]
     Setting {
+        /// The engine's name for it.
         setting: &'static str,
+        /// What it was set to.
         expected: &'static str,
+        /// What the engine says it is.
         found: String,
     },
+    /// The system does not let it be read, written or made.
     #[error("`{}` cannot be used", .path.display())]
     File {
+        /// The file, or its folder.
         path: PathBuf,
+        /// What the system said.
         #[source]
         source: std::io::Error,
     },
@@ -50,22 +100,38 @@ pub enum StoreError {
     NotWritable,
     /// Nothing was changed.
     #[error("what is stored as {row} cannot be read: {detail}")]
-    Unreadable { row: String, detail: String },
+    Unreadable {
+        /// The row or the value, by a name for people.
+        row: String,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// Nothing was changed.
     #[error("an amount cannot be kept exactly")]
     Inexact(#[from] InexactError),
     /// Nothing was changed.
     #[error("the moment `{at}` is outside what can be kept")]
-    OutOfCalendar { at: String },
+    OutOfCalendar {
+        /// As it was given.
+        at: String,
+    },
     /// Nothing was changed.
     #[error("the audit trail takes no more records")]
     AuditFull,
     /// Neither this nor what was written together with it is in the store.
     #[error("the transaction was taken back: {detail}")]
-    TakenBack { detail: String },
+    TakenBack {
+        /// What the engine or the writer said.
+        detail: String,
+    },
     /// It is not known whether the change is in the store. Nothing more is written by this process.
     #[error("the store stopped: {detail}")]
-    Stopped { detail: String },
+    Stopped {
+        /// What happened.
+        detail: String,
+    },
+    /// Nothing was changed: the store was opened by
+    /// [`SqliteStore::open_read_only`](crate::SqliteStore::open_read_only).
     #[error("the store was opened for reading only")]
     ReadOnly,
 }

@@ -21,6 +21,8 @@
 //!   from it, never counted along.
 //! - No lock is held between operations, and none keeps another process out.
 
+#![warn(missing_docs)]
+
 // The file, and everything that is written to it.
 mod changes;
 mod decimals;

@@ -24,11 +24,15 @@ use crate::writer::Tx;
 pub struct Revision {
     /// `None` when the user is to be added.
     pub known: Option<KnownUser>,
+    /// As they are to be. Of one that is known, everything but the id takes effect.
     pub user: NewUser,
     /// `None` leaves it as it is; whoever is added is disabled.
     pub enabled: Option<bool>,
+    /// What the operator allows, as it is to be.
     pub permissions: UserPermissions,
+    /// What the user wishes, as it is to be.
     pub preferences: Preferences,
+    /// `None` leaves their accounts as they are.
     pub account: Option<AccountRevision>,
 }
 
@@ -37,14 +41,18 @@ pub struct Revision {
 pub struct AccountRevision {
     /// `None` when the account is to be added.
     pub known: Option<Account>,
+    /// As it is to be; of one that is known only the nickname can change.
     pub account: NewAccount,
 }
 
 /// A user as somebody read them before deciding what to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownUser {
+    /// The user as the directory had them.
     pub user: User,
+    /// What the operator allowed.
     pub permissions: UserPermissions,
+    /// What the user wished.
     pub preferences: Preferences,
 }
 
@@ -83,6 +91,7 @@ pub enum RevisionError {
     /// What each of these, counted from zero, cannot be.
     #[error("{} of the list cannot be taken over", .0.len())]
     Refused(Vec<(usize, DirectoryError)>),
+    /// The store did not do what was asked.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -13,9 +13,11 @@ use crate::values::{Moment, moment};
 /// Somebody sealed the key store: nobody unlocks it until it is unsealed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sealing {
+    /// When somebody asked for it, by the clock of their process.
     pub at: Timestamp,
     /// Who it was, as the audit trail names them.
     pub actor: String,
+    /// In the words of whoever did; empty where they gave none.
     pub reason: String,
     /// When the daemon had dropped its keys; `None` while none has.
     pub obeyed_at: Option<Timestamp>,

@@ -141,6 +141,7 @@ impl SqliteStore {
         })
     }
 
+    /// As it was given, not made absolute.
     pub fn path(&self) -> &Path {
         &self.path
     }

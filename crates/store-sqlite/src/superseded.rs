@@ -16,6 +16,7 @@ use crate::{directory, nonces};
 /// A key that another took the place of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SupersededKey {
+    /// What is known of it without its secret.
     pub facts: CredentialFacts,
     /// From then on the daemon erases it.
     pub kept_until: Timestamp,

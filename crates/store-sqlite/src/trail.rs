@@ -35,6 +35,7 @@ pub struct Verification {
 /// What was found.
 #[derive(Clone, Debug)]
 pub struct Verified {
+    /// Of the chain, its signatures and what was kept elsewhere.
     pub report: VerifyReport,
     /// What has no counterpart, by record; empty unless a deep verification was asked for.
     pub orphans: Vec<Broken>,

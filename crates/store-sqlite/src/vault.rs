@@ -125,6 +125,7 @@ pub enum KeyNotKept {
     /// The key belongs to another account at the exchange, or the account may have none.
     #[error(transparent)]
     Account(#[from] DirectoryError),
+    /// The key store did not do what was asked, or the store did not answer.
     #[error(transparent)]
     Vault(#[from] VaultError),
 }

@@ -19,8 +19,11 @@ use serde::Serialize;
 /// An account that is traded, and whose it is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct TradedAccount {
+    /// Unique in the installation.
     pub account: AccountId,
+    /// Where it is traded; decides whose bars are read.
     pub broker: BrokerId,
+    /// Its owner, whose permissions and wishes count.
     pub user: UserId,
 }
 
@@ -36,19 +39,25 @@ impl fmt::Display for TradedAccount {
 pub struct AccountState {
     /// Why nothing can be sent; `None` when the account is ready.
     pub not_ready: Option<String>,
+    /// What the operator allows the owner.
     pub permissions: UserPermissions,
+    /// What the owner wishes.
     pub preferences: Preferences,
+    /// The installation's limits in force.
     pub policy: Policy,
     /// `None` while a holding cannot be valued.
     pub equity: Option<Usd>,
     /// What was paid in and not out again; `None` before the account was ever valued.
     pub paid_in: Option<Usd>,
+    /// As read last, reserved and locked parts included; empty before the first time.
     pub balances: Vec<Balance>,
     /// Bought through the gate and not sold yet.
     pub positions: Vec<Position>,
     /// Orders that work or may work at the venue, or are about to.
     pub working: Vec<WorkingOrder>,
+    /// What the broker lists, with its rules.
     pub instruments: Vec<Instrument>,
+    /// The last prices of the broker's pairs, of whatever age.
     pub quotes: Vec<Quote>,
     /// What the user may still lose today; `None` where it is not known.
     pub loss_left: Option<Usd>,
@@ -57,8 +66,11 @@ pub struct AccountState {
 /// An order that is not over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkingOrder {
+    /// The order, for asking for its cancel.
     pub intent: IntentId,
+    /// Its pair.
     pub pair: Pair,
+    /// A sell that is open keeps its quantity from being sold again.
     pub side: Side,
     /// What of it is not filled yet.
     pub open: Decimal,
@@ -128,14 +140,22 @@ impl AccountState {
 /// Where the state of an account is read.
 #[async_trait]
 pub trait AccountSource: Send + Sync {
+    /// Everything that a cycle decides on, read anew.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store. The cycle is given up then, and the next one reads again.
     async fn state(&self, account: &TradedAccount, now: Timestamp) -> Result<AccountState, JournalError>;
 }
 
 /// The store as the source.
 #[derive(Clone)]
 pub struct StoredAccounts {
+    /// Where permissions, preferences, policy, balances, prices and connections are.
     pub conditions: Arc<dyn Conditions>,
+    /// Where orders and positions are.
     pub journal: Arc<dyn Journal>,
+    /// Where the day's loss and what was paid in are.
     pub reports: Arc<dyn Reports>,
 }
 

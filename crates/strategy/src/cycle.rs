@@ -24,20 +24,28 @@ use crate::{
 /// What every cycle works with. All of it is the operator's; nothing here is a user's.
 #[derive(Clone)]
 pub struct CycleParts {
+    /// Decides, for every account alike.
     pub strategy: Arc<dyn Strategy>,
+    /// How often, how much, and of what.
     pub settings: CycleSettings,
+    /// Where the state of accounts is read.
     pub source: Arc<dyn AccountSource>,
     /// The bars of each broker.
     pub prices: BTreeMap<BrokerId, Arc<Prices>>,
+    /// Through which orders go to the gate.
     pub desk: Arc<dyn OrderDesk>,
+    /// Where stops are kept across restarts.
     pub notebook: Arc<dyn Notebook>,
+    /// Says when a cycle is, and how old prices are.
     pub clock: Arc<dyn Clock>,
 }
 
 /// The operator's settings of cycles.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CycleSettings {
+    /// The section `strategy` of the settings.
     pub strategy: bursar_config::Strategy,
+    /// The section `risk` of the settings.
     pub risk: Risk,
     /// Where a user may trade everything, these are looked at, against the dollar.
     pub top: BTreeSet<Asset>,
@@ -46,6 +54,7 @@ pub struct CycleSettings {
 }
 
 impl CycleSettings {
+    /// What the daemon runs with: each cycle may take a minute.
     pub fn from_settings(settings: &bursar_config::Settings) -> Self {
         Self {
             strategy: settings.strategy.clone(),
@@ -88,6 +97,7 @@ struct Candidate {
 }
 
 impl CycleRunner {
+    /// Does nothing before the first [`cycle`](Self::cycle).
     pub const fn new(account: TradedAccount, parts: Arc<CycleParts>) -> Self {
         Self {
             account,
@@ -96,6 +106,7 @@ impl CycleRunner {
         }
     }
 
+    /// The only account whose cycles it runs.
     pub const fn account(&self) -> &TradedAccount {
         &self.account
     }

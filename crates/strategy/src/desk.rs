@@ -11,9 +11,11 @@ use serde::Serialize;
 /// An order that a cycle wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CycleOrder {
+    /// The account that is to trade.
     pub account: AccountId,
     /// The name of the strategy.
     pub strategy: String,
+    /// What is wanted.
     pub request: OrderRequest,
     /// What is sold for, when that is not the strategy's signal.
     pub exit: Option<ProtectiveExit>,
@@ -27,15 +29,20 @@ pub struct CycleOrder {
 pub enum Submitted {
     /// Recorded; it is sent by the account's desk.
     Approved {
+        /// The order as it was recorded.
         intent: IntentId,
     },
+    /// Recorded and refused; nothing is sent.
     Denied {
+        /// The order as it was recorded.
         intent: IntentId,
+        /// Every rule that it broke, and none of those that it passed.
         broken: Vec<Check>,
     },
 }
 
 impl Submitted {
+    /// The order as it was recorded, whichever of the two it is.
     pub const fn intent(&self) -> IntentId {
         match self {
             Self::Approved { intent } | Self::Denied { intent, .. } => *intent,
@@ -47,6 +54,7 @@ impl Submitted {
 #[derive(Debug, thiserror::Error)]
 #[error("the order could not be handed to the gate")]
 pub struct SubmitError {
+    /// What the gate or the store said.
     #[source]
     pub source: Box<dyn Error + Send + Sync>,
 }
@@ -54,6 +62,12 @@ pub struct SubmitError {
 /// Takes orders of cycles.
 #[async_trait]
 pub trait OrderDesk: Send + Sync {
+    /// Hands an order to the gate, once, and says what was decided.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`] when nothing could be decided, or nobody knows whether it was: it is not handed
+    /// over again.
     async fn submit(&self, order: CycleOrder) -> Result<Submitted, SubmitError>;
 
     /// Asks for the cancel of an order that stands in the way of an exit.

@@ -17,9 +17,11 @@ use crate::{AccountState, CycleParts, CycleRunner, TradedAccount};
 /// An account, and whether it is traded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RosterEntry {
+    /// The account, with broker and owner.
     pub account: TradedAccount,
     /// Whether owner and account are switched on. While they are not, positions are still protected.
     pub enabled: bool,
+    /// Only with one that is ready does a cycle send anything.
     pub state: ConnectionState,
 }
 
@@ -61,6 +63,7 @@ struct Running {
 }
 
 impl TradingFloor {
+    /// Trades nothing before [`run`](Self::run).
     pub fn new(roster: Arc<dyn Roster>, parts: CycleParts) -> Self {
         Self {
             roster,

@@ -22,6 +22,8 @@
 //! - A size fits every limit at worst, with the gate's collar and the fee; every rounding is down.
 //! - A pair that is held, or has an order on its way, is not bought again.
 
+#![warn(missing_docs)]
+
 mod account;
 mod cycle;
 mod desk;

@@ -52,6 +52,7 @@ impl ProtectionRules {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Protection {
+    /// The pair of the position; an account has at most one in it.
     pub pair: Pair,
     /// What was paid on average, or the price at which the entry was decided.
     pub entry: Price,
@@ -67,18 +68,26 @@ pub struct Protection {
 pub enum ExitReason {
     /// The strategy's own stop.
     Stop {
+        /// At or below this it is sold.
         level: Price,
     },
+    /// The price fell from its highest by the percentage that the rules say.
     TrailingStop {
+        /// Since the entry.
         highest: Price,
+        /// At or below this it is sold.
         level: Price,
     },
+    /// The price rose above what was paid by the percentage that the rules say.
     TakeProfit {
+        /// What was paid on average, or the price at which the entry was decided.
         entry: Price,
+        /// At or above this it is sold.
         level: Price,
     },
     /// The strategy's signal.
     Signal {
+        /// In the words of the strategy.
         reason: String,
     },
 }

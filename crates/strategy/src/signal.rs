@@ -11,6 +11,7 @@ use serde::Serialize;
 /// It holds nothing of the user's settings on purpose: how a strategy decides is the operator's alone.
 #[derive(Clone, Copy, Debug)]
 pub struct MarketView<'a> {
+    /// The pair that is to be decided on.
     pub pair: &'a Pair,
     /// Finished bars, oldest first.
     pub candles: &'a [Candle],
@@ -26,14 +27,24 @@ pub struct MarketView<'a> {
 pub enum Signal {
     /// Buy, and sell again if the price falls to `stop`.
     Enter {
+        /// How sure it is: at most one pair is bought in a cycle, the one with the strongest signal
+        /// that can be.
         strength: Strength,
+        /// Below the price; at or below it the position is sold again.
         stop: Price,
+        /// For people: the log and the reports.
         reason: String,
     },
     /// Sell all of it.
-    Exit { reason: String },
+    Exit {
+        /// For people: the log and the reports.
+        reason: String,
+    },
     /// Do nothing.
-    Hold { reason: String },
+    Hold {
+        /// For people: the log and the reports.
+        reason: String,
+    },
 }
 
 impl fmt::Display for Signal {
@@ -58,6 +69,7 @@ impl Strength {
         Self(value.clamp(Decimal::ZERO, Decimal::ONE))
     }
 
+    /// From 0 to 1.
     pub const fn value(self) -> Decimal {
         self.0
     }
@@ -72,6 +84,8 @@ pub trait Strategy: Send + Sync {
     /// The length of the bars it wants to see.
     fn candle_interval_minutes(&self) -> u32;
 
+    /// What is to be done with the pair now. Asked in each cycle for a pair that is held or may be
+    /// bought, once there are recent bars.
     fn decide(&self, view: &MarketView<'_>) -> Signal;
 
     /// Where a position would be given up, seen from now: for a position whose own stop is not known,

@@ -14,7 +14,9 @@ pub struct SizingInput<'a> {
     pub base: Usd,
     /// What the account is worth now.
     pub equity: Usd,
+    /// The shares of the base that the owner's risk level allows.
     pub risk: &'a RiskLimits,
+    /// The price that is paid, as far as is known.
     pub entry: Price,
     /// What is paid with.
     pub quote: &'a Asset,
@@ -22,6 +24,7 @@ pub struct SizingInput<'a> {
     pub stop: Price,
     /// The tightest of tier, user and preferences.
     pub limits: &'a UserLimits,
+    /// The installation's caps, and its collar for the price.
     pub policy: &'a Policy,
     /// What the account's position in the pair has cost, working orders included.
     pub held: Usd,
@@ -40,6 +43,7 @@ pub struct SizingInput<'a> {
 pub struct Size {
     /// To be asked for; at worst, with collar and fee, it still fits every bound.
     pub usd: Usd,
+    /// The bound that allows the least.
     pub bound: Bound,
 }
 
@@ -69,10 +73,23 @@ pub enum Bound {
 pub enum NoSize {
     /// The stop is not below the price: there is no risk to size by.
     #[error("the stop at `{stop}` is not below the price of `{entry}`")]
-    NoDistance { entry: Price, stop: Price },
+    NoDistance {
+        /// The price at which it would be bought.
+        entry: Price,
+        /// The stop that is not below it.
+        stop: Price,
+    },
     /// There is room for some, but not for an order that is worth its fees.
     #[error("only {size} fits ({bound}), and orders below {smallest} are not placed")]
-    TooSmall { size: Usd, bound: Bound, smallest: Usd },
+    TooSmall {
+        /// What fits at most, in dollars; zero where nothing does.
+        size: Usd,
+        /// Which bound leaves no more.
+        bound: Bound,
+        /// In dollars, as [`SizingInput::smallest`] says.
+        smallest: Usd,
+    },
+    /// A figure has more digits than are calculated with: nothing is bought on a guess.
     #[error(transparent)]
     Inexact(#[from] InexactError),
 }

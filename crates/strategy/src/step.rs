@@ -10,8 +10,11 @@ use crate::{ExitReason, Size, Submitted, TradedAccount};
 /// What one cycle did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CycleReport {
+    /// Whose cycle it was.
     pub account: TradedAccount,
+    /// Counted from one in this process, for this account.
     pub number: u64,
+    /// In the order in which they were done.
     pub steps: Vec<Step>,
 }
 
@@ -20,26 +23,54 @@ pub struct CycleReport {
 #[serde(tag = "step", rename_all = "kebab-case")]
 pub enum Step {
     /// Nothing could be sent, so that nothing was decided.
-    NotReady { cause: String },
+    NotReady {
+        /// Why, for people.
+        cause: String,
+    },
     /// The strategy, or a lack of data, says to wait.
-    Held { pair: Pair, reason: String },
-    /// Nothing is bought although the strategy would.
-    NotBought { pair: Pair, reason: String },
-    Buy {
+    Held {
+        /// The pair that was looked at.
         pair: Pair,
+        /// In the words of the strategy, or what is missing.
+        reason: String,
+    },
+    /// Nothing is bought although the strategy would.
+    NotBought {
+        /// The pair that was looked at.
+        pair: Pair,
+        /// What stands in the way, for people.
+        reason: String,
+    },
+    /// A purchase was handed to the gate.
+    Buy {
+        /// What is bought.
+        pair: Pair,
+        /// For how much, and what bounded that.
         size: Size,
+        /// Where it is to be sold again; on disk before the order was handed over.
         stop: Price,
+        /// What the gate said.
         outcome: Submitted,
     },
+    /// A sale was handed to the gate.
     Sell {
+        /// What is sold.
         pair: Pair,
+        /// What it is sold for.
         reason: ExitReason,
+        /// What the gate said.
         outcome: Submitted,
     },
     /// What is left is too little for the exchange to take.
-    Dust { pair: Pair },
+    Dust {
+        /// The pair of the position.
+        pair: Pair,
+    },
     /// Something could not be read or written; the rest of the cycle went on, or was given up.
-    Failed { reason: String },
+    Failed {
+        /// What went wrong, for people.
+        reason: String,
+    },
 }
 
 impl Step {

@@ -26,14 +26,19 @@ use crate::{MarketView, Signal, Strategy, Strength};
 pub struct TrendMomentumParameters {
     /// The name under which its orders are recorded.
     pub name: String,
+    /// The length of a bar, in minutes; one that exchanges offer.
     pub candle_interval_minutes: u32,
+    /// Bars of the fast average; fewer than of the slow one.
     pub fast_bars: u32,
+    /// Bars of the slow average.
     pub slow_bars: u32,
+    /// Bars of the relative strength index.
     pub rsi_bars: u32,
     /// Nothing is bought below this.
     pub rsi_min: Decimal,
     /// Nothing is bought above this.
     pub rsi_max: Decimal,
+    /// Bars of the average true range.
     pub atr_bars: u32,
     /// How many average true ranges the stop lies below the price.
     pub stop_ranges: Decimal,
@@ -59,14 +64,29 @@ impl TrendMomentumParameters {
 /// Parameters that would never trade, or always.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidParameters {
+    /// A bar without length; the value is in minutes.
     #[error("the candle interval is `{0}` minutes, but it must be more than 0")]
     Interval(u32),
+    /// An average that is not faster than the other never crosses it.
     #[error("the fast average has `{fast}` bars and the slow one `{slow}`: it must be 0 < fast < slow")]
-    Averages { fast: u32, slow: u32 },
+    Averages {
+        /// Bars, as they were given.
+        fast: u32,
+        /// Bars, as they were given.
+        slow: u32,
+    },
+    /// Of the relative strength index or of the true range.
     #[error("an average over `0` bars says nothing")]
     NoBars,
+    /// No index would lie in it, or it reaches beyond what an index can be.
     #[error("the momentum band from `{min}` to `{max}` is empty or not within 0 to 100")]
-    Band { min: Decimal, max: Decimal },
+    Band {
+        /// As it was given.
+        min: Decimal,
+        /// As it was given.
+        max: Decimal,
+    },
+    /// As it was given: a stop at the price, or above it, sells at once.
     #[error("the stop lies `{0}` true ranges below the price, but it must be more than 0")]
     Stop(Decimal),
 }
@@ -115,6 +135,7 @@ impl TrendMomentum {
         Ok(Self { parameters })
     }
 
+    /// As they were given to [`new`](Self::new).
     pub const fn parameters(&self) -> &TrendMomentumParameters {
         &self.parameters
     }

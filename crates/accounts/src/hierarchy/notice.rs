@@ -17,19 +17,29 @@ pub fn connect_header() -> Line {
 #[serde(rename_all = "kebab-case")]
 pub enum ConnectNotice {
     /// The master is connected: the right order.
-    CorrectPriority { entry: AccountEntry },
+    CorrectPriority {
+        /// The account that connects.
+        entry: AccountEntry,
+    },
     /// The master is not connected; the user may connect nevertheless.
     WithoutMaster {
+        /// The account that connects.
         entry: AccountEntry,
+        /// What to do about the master, for people.
         recommendation: String,
     },
     /// The master is not connected, and the broker's policy makes the user wait for it.
     Waits {
+        /// The account that waits.
         entry: AccountEntry,
+        /// What to do about the master, for people.
         recommendation: String,
     },
     /// The operator wants nothing said at this broker.
-    Silent { entry: AccountEntry },
+    Silent {
+        /// The account that connects.
+        entry: AccountEntry,
+    },
 }
 
 impl ConnectNotice {

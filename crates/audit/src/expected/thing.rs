@@ -7,13 +7,21 @@ use bursar_model::{AccountId, ApprovalId, CredentialId, FillId, IntentId, LatchI
 /// Something that the store holds and the trail knows, other than an order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Thing {
+    /// The user as the directory has them.
     User(UserId),
+    /// The account as the directory has it.
     Account(AccountId),
+    /// What an operator allows the user's accounts.
     Permissions(UserId),
+    /// What the user wishes.
     Preferences(UserId),
+    /// The installation's own limits.
     Policy,
+    /// The local time at which trading days change.
     DayBoundary,
+    /// The state of the account's connection.
     Connection(AccountId),
+    /// That the key is stored, in which version.
     Credential(CredentialId),
     /// What the exchange said of a key last.
     KeyCheck(CredentialId),
@@ -21,15 +29,19 @@ pub enum Thing {
     Superseded(CredentialId),
     /// That a key was erased, for copies of the store that still have it.
     Tombstone(CredentialId),
+    /// The version of the keys' header.
     KeystoreHeader,
     /// Somebody sealed the key store.
     Sealing,
+    /// A key that signs checkpoints, by its generation.
     CheckpointKey(u32),
+    /// An execution that was booked, with what the venue said of it.
     Fill(AccountId, FillId),
     /// By which figures a fill was booked: records of earlier versions do not say it.
     Booking(AccountId, FillId),
     /// What two people took out of the ledger, because it is not there any more.
     WriteOff(AccountId, FillId),
+    /// A switch: what it stops, and whether it is on.
     Latch(LatchId),
     /// Since when a switch is on, and how it ends.
     LatchTerms(LatchId),
@@ -39,12 +51,15 @@ pub enum Thing {
     Approval(ApprovalId),
     /// Whether one person may do what takes two.
     Alone,
+    /// That somebody wants the order cancelled, and what became of it.
     Cancel(IntentId),
     /// More loss allowed for a user's trading day.
     LossAllowed(UserId, String),
+    /// A day that was opened, by its key.
     TradingDay(String),
     /// An order at the venue that is not ours. Forgotten again when it turns out to be.
     External(AccountId, String),
+    /// The number of the schema.
     StoreFormat,
     /// How often the store was put back.
     Epoch,

@@ -9,14 +9,17 @@ use rust_decimal::Decimal;
 
 use crate::{CertifiedKey, Hash};
 
-/// What is compared of a sealing, and of a key that is kept after another took its place: that it is there.
+/// What is compared of a sealing: that it is there.
 pub const SEALED: &str = "sealed";
+/// What is compared of a key that is kept after another took its place: that it is there.
 pub const KEPT_KEY: &str = "kept";
 
 /// What is compared of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IntentFacts {
+    /// What the records left it in.
     pub state: IntentState,
+    /// How often it was committed to be sent, those times included at which not a byte left.
     pub attempts: u32,
     /// What its fills sum up to.
     pub filled: Decimal,
@@ -44,16 +47,23 @@ impl fmt::Display for IntentFacts {
 /// What is compared of a fill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FillFacts<'a> {
+    /// The order that it is of.
     pub intent: IntentId,
+    /// The owner of the account.
     pub user: &'a str,
+    /// `buy` or `sell`.
     pub side: &'a str,
+    /// By canonical codes.
     pub pair: &'a str,
+    /// In the base asset; zeros at its end do not count.
     pub quantity: Decimal,
+    /// In the quote asset; zeros at its end do not count.
     pub price: Decimal,
     /// With its asset.
     pub fee: &'a str,
     /// The trading day in which it counts.
     pub day: &'a str,
+    /// By the clock of the process that booked it.
     pub booked_at: Timestamp,
 }
 
@@ -84,11 +94,15 @@ impl fmt::Display for FillFacts<'_> {
 pub struct BookingFacts<'a> {
     /// When the venue executed it.
     pub at: &'a str,
+    /// The venue's id of the order.
     pub venue_order_id: &'a str,
+    /// `maker` or `taker`.
     pub liquidity: &'a str,
     /// Dollars per unit of the quote asset.
     pub usd_rate: Decimal,
+    /// As it is recorded: zeros at its end and the currency do not count.
     pub fee_usd: &'a str,
+    /// Whether the fee could not be valued, and is the venue's worst.
     pub fee_is_estimated: bool,
 }
 
@@ -170,8 +184,11 @@ pub fn halt_value(verified_at: Timestamp) -> String {
 pub struct ProposalFacts<'a> {
     /// Of the measure.
     pub hash: Option<&'a Hash>,
+    /// As a record names them, for example `operator:ops_desk`.
     pub proposed_by: &'a str,
+    /// By the clock of the process in which it was proposed.
     pub proposed_at: Timestamp,
+    /// As a record has it; nobody can approve it after that.
     pub expires_at: &'a str,
     /// As a record keeps it: cut, and fit for a line.
     pub evidence: &'a str,

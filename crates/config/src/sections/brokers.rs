@@ -19,6 +19,7 @@ use crate::values::{BaseUrl, Milliseconds};
 pub struct Brokers(pub BTreeMap<BrokerId, Broker>);
 
 impl Brokers {
+    /// With the defaults where nothing is set for it.
     pub fn of(&self, broker: &BrokerId) -> Broker {
         self.0.get(broker).cloned().unwrap_or_default()
     }
@@ -40,9 +41,13 @@ word_node! {
 word_node! {
     /// How many requests the exchange allows the account, by what the exchange calls it.
     RateTier {
+        /// The smallest allowance: safe for every account.
         #[default]
         Starter,
+        /// More than that.
         Intermediate,
+        /// The largest allowance. Where the account does not have it, the exchange refuses what is too
+        /// much.
         Pro,
     }
 }

@@ -17,11 +17,16 @@ word_node! {
 word_node! {
     /// How much is logged. Each level includes those before it.
     LogLevel {
+        /// What did not work and needs somebody.
         Error,
+        /// What did not work and is tried again, or may need somebody.
         Warn,
+        /// What happened.
         #[default]
         Info,
+        /// How it happened, for finding a fault.
         Debug,
+        /// Everything that is told.
         Trace,
     }
 }

@@ -60,6 +60,7 @@ section! {
 }
 
 impl Risk {
+    /// What the level means here.
     pub const fn of(&self, level: RiskLevel) -> &RiskLimits {
         match level {
             RiskLevel::Low => &self.low,

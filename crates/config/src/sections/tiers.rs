@@ -82,11 +82,14 @@ pub enum TierPairs {
 /// What a tier grants, and what it can be raised to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TierLimits {
+    /// What a new user of the tier gets.
     pub default: UserLimits,
+    /// The most that a user of the tier can be given without saying why.
     pub ceiling: UserLimits,
 }
 
 impl Tiers {
+    /// What the tier grants and how far it can be raised.
     pub const fn of(&self, tier: Tier) -> &TierSettings {
         match tier {
             Tier::Basic => &self.basic,
@@ -118,6 +121,7 @@ impl LimitSettings {
 }
 
 impl TierPairs {
+    /// As a rule for pairs; `Top` becomes the list of assets as it is now.
     pub fn resolved(&self, assets: &Assets) -> PairRule {
         match self {
             Self::All => PairRule::All,

@@ -21,6 +21,7 @@ pub struct MeteredBroker {
 }
 
 impl MeteredBroker {
+    /// Counts what goes through `inner`, under the broker that its profile names.
     pub const fn new(inner: Arc<dyn Broker>, meter: Arc<Meter>) -> Self {
         Self { inner, meter }
     }
@@ -95,6 +96,7 @@ pub struct MeteredMarket {
 }
 
 impl MeteredMarket {
+    /// Counts what goes through `inner`, under `broker`.
     pub const fn new(broker: BrokerId, inner: Arc<dyn MarketData>, meter: Arc<Meter>) -> Self {
         Self { broker, inner, meter }
     }

@@ -17,10 +17,13 @@ const EVERY: Duration = Duration::from_secs(1);
 
 /// What the task works with.
 pub struct WatchParts {
+    /// Where requests are counted; the adapters of this process count into the same.
     pub meter: Arc<Meter>,
+    /// Where counts outlive the process, and probes are remembered.
     pub breakers: Arc<dyn Breakers>,
     /// What each broker is probed by. Not counted itself: a probe is no business of an account.
     pub markets: Vec<(BrokerId, Arc<dyn MarketData>)>,
+    /// Says when a round is, and when the next probe is due.
     pub clock: Arc<dyn Clock>,
 }
 
@@ -30,6 +33,7 @@ pub struct BreakerWatch {
 }
 
 impl BreakerWatch {
+    /// Does nothing before [`run`](Self::run) or [`round`](Self::round).
     pub const fn new(parts: WatchParts) -> Self {
         Self { parts }
     }

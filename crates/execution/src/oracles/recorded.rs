@@ -33,6 +33,7 @@ enum Bound {
 }
 
 impl RecordedOrder {
+    /// Takes the next record of the order.
     pub fn take(&mut self, record: &Record) {
         let text = |key| match record.data.get(key) {
             Some(Value::Text(text)) => Some(text.as_str()),

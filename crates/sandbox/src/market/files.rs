@@ -13,18 +13,42 @@ use super::series::{Bar, Series, Tick};
 /// Why a market could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum MarketError {
+    /// It is not there, or cannot be read or unpacked.
     #[error("`{}` cannot be read", path.display())]
-    Read { path: PathBuf, source: std::io::Error },
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// There is nothing to replay.
     #[error("`{}` holds no CSV file", path.display())]
-    Empty { path: PathBuf },
+    Empty {
+        /// The file without a row, or the folder without a file.
+        path: PathBuf,
+    },
+    /// Its name does not begin with a pair.
     #[error("`{}` does not name a pair", path.display())]
-    Name { path: PathBuf },
+    Name {
+        /// The file.
+        path: PathBuf,
+    },
+    /// What it holds cannot be told from its first line.
     #[error("`{}` has columns `{columns}`, which are neither candles nor quotes nor trades", path.display())]
-    Columns { path: PathBuf, columns: String },
+    Columns {
+        /// The file.
+        path: PathBuf,
+        /// What the first line says.
+        columns: String,
+    },
+    /// A line that cannot be read, or does not follow from the one before.
     #[error("line {line} of `{}` is not valid: {reason}", path.display())]
     Line {
+        /// The file.
         path: PathBuf,
+        /// Counted from 1, the first line included.
         line: u64,
+        /// What is wrong with it.
         reason: &'static str,
     },
 }
