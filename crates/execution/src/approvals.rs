@@ -113,7 +113,9 @@ pub enum Measure {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub struct WriteOff {
+    /// The account that holds it in the ledger.
     pub account: AccountId,
+    /// What was bought, and for what.
     pub pair: Pair,
     /// In the base asset. The oldest lots go first.
     pub quantity: Quantity,
@@ -289,13 +291,16 @@ pub enum Effect {
         /// The switches of the day's loss that are on all the same.
         still_on: Vec<Latch>,
     },
+    /// What the ledger holds no longer.
     WrittenOff(Box<WrittenOff>),
 }
 
 /// What was taken out of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct WrittenOff {
+    /// The account that held it in the ledger.
     pub account: AccountId,
+    /// What was bought, and for what.
     pub pair: Pair,
     /// In the base asset.
     pub quantity: Quantity,

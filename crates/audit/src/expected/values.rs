@@ -128,8 +128,11 @@ impl fmt::Display for BookingFacts<'_> {
 /// What is compared of a write-off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WriteOffFacts<'a> {
+    /// Who owned it.
     pub user: &'a str,
+    /// As it is written, `BTC-USD`.
     pub pair: &'a str,
+    /// In the base asset.
     pub quantity: Decimal,
     /// In the quote asset per unit of base.
     pub price: Decimal,
@@ -137,6 +140,7 @@ pub struct WriteOffFacts<'a> {
     pub usd_rate: Decimal,
     /// The trading day in which it counts.
     pub day: &'a str,
+    /// When the second person approved it.
     pub at: Timestamp,
 }
 

@@ -40,6 +40,7 @@ pub(crate) struct Found {
 /// What the ledger holds of a pair, in the base asset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holding {
+    /// All lots together.
     pub held: Decimal,
     /// The part of it that no sale can bring: what the account lacks by the last reading of its balances, dust, and
     /// everything where the exchange does not list the pair or the account is not connected.
