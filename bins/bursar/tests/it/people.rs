@@ -80,7 +80,7 @@ async fn an_order_that_nobody_can_tell_is_ended_by_two_people() {
 /// Mara has bought, and sold it by hand: the account is connected, and shows nothing of it.
 pub(crate) async fn sold_by_hand(desk: &Desk) {
     let placed = desk
-        .json("order place kraken-ilves buy BTC-USD --usd 50 --wait-ms 0")
+        .json("order place kraken-ilves buy BTC-USD --usd 48 --wait-ms 0")
         .await;
     fill(desk, placed["order"]["order_id"].as_str().unwrap()).await;
     let (store, account) = (desk.store(), "kraken-ilves".parse().unwrap());
