@@ -98,7 +98,7 @@ pub(crate) fn hand_over(
     let groups = RecoveryCode::pick_groups(session.surroundings.entropy.as_ref());
     match recovery {
         Recovery::TypedBack => {
-            show(code, session);
+            show(code, session)?;
             typed_back(code, groups, session)
         }
         Recovery::Written(path) => {
@@ -110,7 +110,7 @@ pub(crate) fn hand_over(
             confirm_ourselves(code, groups)
         }
         Recovery::Shown => {
-            show(code, session);
+            show(code, session)?;
             session.console.warn(
                 "the recovery code above is shown once; write it down now, and clear this screen or log",
             );
@@ -119,14 +119,15 @@ pub(crate) fn hand_over(
     }
 }
 
-fn show(code: &RecoveryCode, session: &mut Session<'_>) {
+/// A code that could not be shown is the code of nothing: whoever makes it ends here.
+fn show(code: &RecoveryCode, session: &mut Session<'_>) -> Result<(), Failure> {
     let text = format!(
         "\n  Recovery code, shown once. Write it down on paper:\n\n    {}\n\n",
         code.reveal()
     );
-    // On the error stream: the output may go to a file.
-    session.console.raw_err(&text);
+    let shown = session.console.show_once(&text);
     drop(Secret::from_text(text));
+    shown
 }
 
 fn typed_back(
