@@ -129,7 +129,11 @@ impl Create {
                 gone.display()
             ));
         }
-        has_room(&opened.installation)?;
+        has_room(
+            size_of_store(&opened.installation),
+            &scratch.path,
+            &opened.installation,
+        )?;
         let facts = opened.store.copy_into(&scratch.path).await?;
         let about = About::from(&facts);
         let unfinished = unfinished(&file);
@@ -240,22 +244,36 @@ fn known(header: &BackupHeader, about: &About) -> KnownBackup {
     }
 }
 
-/// A copy of the whole store fits on its disk, and leaves the daemon the room that it needs.
-fn has_room(installation: &Installation) -> Result<(), Failure> {
-    let store = &installation.store;
-    let size = |suffix: &str| fs::metadata(beside(store, suffix)).map_or(0, |file| file.len());
+/// With what is still in its log.
+fn size_of_store(installation: &Installation) -> u64 {
+    let size = |suffix: &str| fs::metadata(beside(&installation.store, suffix)).map_or(0, |file| file.len());
+    size("").saturating_add(size("-wal"))
+}
+
+/// A copy of the whole store fits where it is made. On the disk of the store it leaves the daemon the room that it
+/// needs.
+fn has_room(bytes: u64, copy: &Path, installation: &Installation) -> Result<(), Failure> {
+    let folder = copy.parent().unwrap_or(&installation.data_dir);
+    let is_beside_store = installation.store.parent() == Some(folder);
     let kept = u64::from(installation.settings.switches.min_free_mb).saturating_mul(1_000_000);
-    let needed = size("").saturating_add(size("-wal")).saturating_add(kept);
-    let folder = store.parent().unwrap_or(&installation.data_dir);
+    let (kept, why, hint) = if is_beside_store {
+        (
+            kept,
+            ", with what the daemon keeps free",
+            "make room first: a full disk stops trading",
+        )
+    } else {
+        (0, "", "make room first, or name another folder in TMPDIR")
+    };
+    let needed = bytes.saturating_add(kept);
     match free_bytes(folder) {
         Ok(free) if free < needed => Err(Failure::new(
             Exit::Failed,
             format!(
-                "a copy of the store needs {needed} bytes on the disk of `{}`, with what the daemon keeps free; \
-                 {free} are free",
+                "a copy of the store needs {needed} bytes on the disk of `{}`{why}; {free} are free",
                 folder.display()
             ),
-            "make room first: a full disk stops trading",
+            hint,
         )),
         _ => Ok(()),
     }
@@ -331,6 +349,7 @@ async fn unseal(file: &Path, copy: &Path, session: &mut Session<'_>) -> Result<U
     let installation = session.installation()?;
     let material = session.unlock_material(&header.keys.slots, &installation)?;
     let (slot, mut opened) = sealed.unlock(&material)?;
+    has_room(about.bytes, copy, &installation)?;
     copy_out(&mut opened, copy, about.bytes, session)?;
     // Brought up to this release's format, if it is older: it is a copy, and thrown away or put back.
     let mut environment = environment(&installation, session.surroundings);

@@ -330,3 +330,33 @@ async fn i17_a_key_that_was_erased_does_not_come_back_with_a_backup() {
     assert!(said.contains("erased keys"), "{said}");
     venue.close().await;
 }
+
+/// A copy that fills the disk stops trading, whoever made it.
+#[tokio::test]
+async fn no_copy_is_made_where_there_is_no_room_for_it() {
+    let desk = Desk::made().await;
+    std::fs::create_dir(desk.path("safe")).unwrap();
+    desk.done("backup create safe/one").await;
+    // More than any disk has.
+    let settings = std::fs::read_to_string(desk.path("bursar.toml")).unwrap();
+    assert!(settings.contains("min_free_mb = 500"), "{settings}");
+    desk.write(
+        "bursar.toml",
+        &settings.replace("min_free_mb = 500", "min_free_mb = 4000000000"),
+    );
+    let refused = async |line: &str| {
+        let said = desk.ends(line, Exit::Failed).await;
+        assert!(said.contains("a copy of the store needs"), "{line}: {said}");
+        assert!(said.contains("make room first"), "{line}: {said}");
+        assert!(!desk.path("bursar-data/bursar.db.copy").exists(), "{line}");
+    };
+
+    refused("backup create safe/two").await;
+    refused("backup verify safe/one").await;
+    lose_the_store(&desk);
+    refused("backup restore safe/one").await;
+
+    assert!(!desk.path("bursar-data/bursar.db").exists());
+    desk.write("bursar.toml", &settings);
+    desk.done("backup restore safe/one").await;
+}
