@@ -360,3 +360,29 @@ async fn no_copy_is_made_where_there_is_no_room_for_it() {
     desk.write("bursar.toml", &settings);
     desk.done("backup restore safe/one").await;
 }
+
+/// Whoever names the unlock key where a list is wanted.
+#[tokio::test]
+async fn a_key_in_the_place_of_a_list_is_not_repeated() {
+    const KEY: &str = "q4Kx9/CANARYSECRET+fJq81Zw0/q4Kx9/CANARYSECRET=";
+    let desk = Desk::made().await;
+    std::fs::create_dir(desk.path("safe")).unwrap();
+    desk.done("backup create safe/one").await;
+    lose_the_store(&desk);
+    for text in [
+        KEY.to_owned(),
+        format!("{KEY}\n"),
+        format!("\"{KEY}\"\n"),
+        format!("{{\"{KEY}\": 1}}\n"),
+    ] {
+        desk.write_secret("key", &text);
+
+        let ran = desk.run("backup restore safe/one --tombstones key").await;
+
+        for said in [&ran.out, &ran.err] {
+            assert!(!said.contains("CANARY"), "{said}");
+        }
+        assert!(ran.err.contains("/desk/key"), "{}", ran.err);
+        lose_the_store(&desk);
+    }
+}

@@ -677,3 +677,28 @@ async fn i17_a_key_that_another_key_erases_is_named_with_the_day_until_which_bac
     assert_eq!(both["erased"].as_array().map(Vec::len), Some(2), "{both:#}");
     venue.close().await;
 }
+
+/// A key that is typed where an account is wanted.
+#[tokio::test]
+async fn a_key_in_the_place_of_an_account_is_not_repeated() {
+    let desk = desk_with_live_account().await;
+    const KEY: &str = "q4Kx9/CANARYSECRET+fJq81Zw0==";
+
+    for line in [
+        format!("credentials set {KEY}"),
+        format!("credentials rotate {KEY} --json"),
+        format!("credentials check {KEY}"),
+        format!("credentials {KEY}"),
+        format!("keystore slot remove {KEY} --yes --reason x"),
+    ] {
+        let ran = desk.run(&line).await;
+        assert_ne!(ran.exit, Exit::Done, "{line}");
+        for text in [&ran.out, &ran.err] {
+            assert_eq!(Canary::new("key", KEY).find(text.as_bytes()), None, "{text}");
+            assert!(!text.contains("CANARY"), "{line}: {text}");
+        }
+        assert!(ran.err.contains("hint:"), "{line}: {}", ran.err);
+    }
+    let said = desk.ends(&format!("credentials set {KEY}"), Exit::Usage).await;
+    assert!(said.contains("is not a valid account id: use 1 to 64"), "{said}");
+}

@@ -345,3 +345,35 @@ async fn the_executions_of_a_user_are_shown_whoever_traded_since() {
     assert_eq!(ids(&of_clara), ["T4", "T3"]);
     assert_eq!(ids(&both), [""; 0]);
 }
+
+/// Whoever names the unlock key where limits are wanted.
+#[tokio::test]
+async fn a_key_in_the_place_of_limits_is_not_repeated() {
+    let desk = Desk::with_mara().await;
+    for (text, line) in [
+        ("q4Kx9/CANARYSECRET+fJq81Zw0=\n", 1),
+        ("CANARYSECRET=\n", 1),
+        ("\n\n[CANARYSECRET\n", 3),
+        ("[policy]\norder_usd = CANARYSECRET\n", 2),
+        ("[limits]\nmax_positions = \"CANARYSECRET\"\n", 2),
+        ("[limits]\nmax_position_usd = \"CANARYSECRET\"\n", 2),
+        ("CANARYSECRET = 1\n", 1),
+    ] {
+        desk.write("key", text);
+
+        let ran = desk.run("replay --limits key").await;
+
+        assert_eq!(ran.exit, Exit::Usage, "{text}: {}", ran.err);
+        for said in [&ran.out, &ran.err] {
+            assert!(!said.contains("CANARY"), "{text}: {said}");
+        }
+        assert!(
+            ran.err.contains(&format!("`key` names no limits: line {line}")),
+            "{text}: {}",
+            ran.err
+        );
+    }
+    desk.write("slip.toml", "[limits]\nmax_positons = 2\n");
+    let slip = desk.ends("replay --limits slip.toml", Exit::Usage).await;
+    assert!(slip.contains("line 2: unknown field `max_positons`"), "{slip}");
+}

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{BackupDocument, Unsealed, backup_json, facts_of, known, unseal};
 use crate::installation::beside;
-use crate::render::Page;
+use crate::render::{Page, count};
 use crate::scratch::Scratch;
 use crate::session::{Session, environment};
 use crate::sole::Sole;
@@ -148,9 +148,11 @@ impl Restore {
         for list in lists {
             let listed = tombstones::read(&list)?;
             if let Some(cut) = listed.cut {
+                // How long it is, and not what it is: the list may be another file, by mistake.
                 session.console.warn(&format!(
-                    "the last line of `{}` is cut and counts for nothing: {cut}",
-                    list.path().display()
+                    "the last line of `{}` is cut after {} and counts for nothing",
+                    list.path().display(),
+                    count(cut.len(), "byte", "bytes")
                 ));
             }
             erased.extend(listed.keys.into_iter().map(|key| key.credential));
