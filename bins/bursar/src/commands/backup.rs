@@ -11,7 +11,8 @@ use std::sync::Arc;
 use bursar_audit::{Hash, Head, SignedCheckpoint};
 use bursar_auth::Act;
 use bursar_keystore::{
-    BackupHeader, CredentialFacts, KeyId, KeyStore, OpenBackup, SealedBackup, SlotId, StoreId, Vault,
+    BackupHeader, CredentialFacts, KeyId, KeyStore, KeysError, OpenBackup, Proof, SealedBackup, SlotId,
+    SlotsFound, StoreId, Vault,
 };
 use bursar_store_sqlite::{
     KnownBackup, OlderFormat, SqliteStore, StoreCopy, Verification, Verified, free_bytes,
@@ -118,7 +119,9 @@ impl Create {
         refuse_over(&file, "name another file or a folder")?;
         lies_apart(&file, &opened.installation, session)?;
         let act = session.act();
-        let (keys, _) = session.unlocked(&opened).await?;
+        let (keys, unlocked) = session.unlocked(&opened).await?;
+        let slots = keys.prove_slots().await;
+        let slots = slots.map_err(|error| Failure::of(Exit::Unavailable, &error, error.hint()))?;
         opened.list_erased_keys().await?;
 
         let scratch = Scratch::beside(&opened.installation.store)?;
@@ -162,6 +165,9 @@ impl Create {
             ));
         }
 
+        if slots == SlotsFound::Damaged {
+            session.console.warn(&damaged_slot(&header, &unlocked.slot));
+        }
         let mut page = Page::new();
         page.line(format!("backup {}", file.display()));
         page.facts(facts_of(&header, &about));
@@ -170,6 +176,7 @@ impl Create {
         let document = Created {
             backup: backup_json(&header, &about),
             file: &file,
+            slots_whole: slots == SlotsFound::Whole,
         };
         session.console.answer(&page, &document);
         Ok(Exit::Done)
@@ -320,8 +327,8 @@ struct Unsealed {
     about: About,
     slot: SlotId,
     found: Verified,
-    /// The credentials in it that do not open.
-    damaged: Vec<CredentialFacts>,
+    /// What of its keys opens. A slot that does not is in it since it was made: all of a backup is sealed.
+    keys: Proof,
 }
 
 /// Opens all of a backup into `copy`, and checks the store and the trail in it.
@@ -375,9 +382,9 @@ async fn unseal(file: &Path, copy: &Path, session: &mut Session<'_>) -> Result<U
     let found = store.verify_trail(verification).await?;
     // The key store inside, not only the one that the backup was opened with.
     let vault: Arc<dyn Vault> = Arc::new(store);
-    let keys = KeyStore::open(vault, Arc::clone(&session.surroundings.entropy)).await?;
-    keys.unlock(&material).await?;
-    let proof = keys
+    let inside = KeyStore::open(vault, Arc::clone(&session.surroundings.entropy)).await?;
+    inside.unlock(&material).await?;
+    let keys = inside
         .prove()
         .await
         .map_err(|error| Failure::of(Exit::Failed, &error, "take another backup"))?;
@@ -386,7 +393,7 @@ async fn unseal(file: &Path, copy: &Path, session: &mut Session<'_>) -> Result<U
         about,
         slot,
         found,
-        damaged: proof.damaged,
+        keys,
     })
 }
 
@@ -436,18 +443,20 @@ async fn verify(file: &Path, session: &mut Session<'_>) -> Result<Exit, Failure>
         ("opened by", Cell::new(format!("slot {}", unsealed.slot))),
         ("store", Cell::new("every page is whole").tone(Tone::Good)),
         ("audit trail", trail),
-        ("keys", keys_cell(&unsealed.damaged)),
+        ("keys", keys_cell(&unsealed.keys.damaged)),
+        ("slots", slots_cell(&unsealed)),
     ];
     page.facts(
         facts_of(&unsealed.header, &unsealed.about)
             .into_iter()
             .chain(found),
     );
-    let is_whole = report.is_whole() && unsealed.damaged.is_empty();
+    let is_whole = report.is_whole() && unsealed.keys.is_whole();
     let document = Proved {
         backup: backup_json(&unsealed.header, &unsealed.about),
         slot: &unsealed.slot,
         whole: is_whole,
+        slots_whole: unsealed.keys.slots == SlotsFound::Whole,
         audit: report.to_string(),
     };
     session.console.answer(&page, &document);
@@ -460,6 +469,35 @@ fn keys_cell(damaged: &[CredentialFacts]) -> Cell {
     }
     let of: Vec<&str> = damaged.iter().map(|facts| facts.place.account.as_str()).collect();
     Cell::new(format!("damaged: those of {}", of.join(", "))).tone(Tone::Bad)
+}
+
+/// Which slot it is that does not open nobody can say, but that it is none which was opened.
+fn slots_cell(unsealed: &Unsealed) -> Cell {
+    match unsealed.keys.slots {
+        SlotsFound::Whole => Cell::new("each is what it was when it was made").tone(Tone::Good),
+        SlotsFound::Damaged => Cell::new(format!(
+            "damaged: one of {}; `{}` opens the backup",
+            others(&unsealed.header, &unsealed.slot),
+            unsealed.slot
+        ))
+        .tone(Tone::Bad),
+    }
+}
+
+/// The slots that nobody has opened.
+fn others(header: &BackupHeader, opened: &SlotId) -> String {
+    let slots = header.keys.slots.iter().map(|slot| &slot.id);
+    let others: Vec<&str> = slots.filter(|id| *id != opened).map(SlotId::as_str).collect();
+    others.join(", ")
+}
+
+fn damaged_slot(header: &BackupHeader, opened: &SlotId) -> String {
+    format!(
+        "{}: `{opened}` opens the backup, and one of {} does not; {}, then another backup",
+        KeysError::SlotDamaged,
+        others(header, opened),
+        KeysError::SlotDamaged.hint()
+    )
 }
 
 fn facts_of(header: &BackupHeader, about: &About) -> Vec<(&'static str, Cell)> {
@@ -508,6 +546,8 @@ pub(crate) struct Created<'a> {
     #[serde(flatten)]
     backup: BackupDocument<'a>,
     file: &'a Path,
+    /// Whether each slot is what it was when it was made, so that its key opens the backup.
+    slots_whole: bool,
 }
 
 /// A backup that was opened and looked at.
@@ -518,8 +558,10 @@ pub(crate) struct Proved<'a> {
     backup: BackupDocument<'a>,
     /// The slot that opened it.
     slot: &'a SlotId,
-    /// Whether its audit trail is whole and every credential opens.
+    /// Whether its audit trail and its slots are whole, and every credential opens.
     whole: bool,
+    /// Whether each slot is what it was when it was made.
+    slots_whole: bool,
     /// What was found of its audit trail, in words.
     audit: String,
 }
