@@ -56,13 +56,18 @@ impl Recovery {
             )
         };
         changed.map_err(|error| {
-            if let Self::Written(file) = self
-                && !is_unclear(&error)
-            {
-                drop(fs::remove_file(file));
+            if !is_unclear(&error) {
+                self.forget();
             }
             error.into()
         })
+    }
+
+    /// Removes a code that was written and opens nothing.
+    pub(crate) fn forget(&self) {
+        if let Self::Written(file) = self {
+            drop(fs::remove_file(file));
+        }
     }
 
     /// The file that the code goes to.
@@ -178,16 +183,19 @@ fn confirm_ourselves(code: &RecoveryCode, groups: [usize; 2]) -> Result<Recovery
 
 fn write_code(code: &RecoveryCode, path: &Path) -> Result<(), Failure> {
     let text = format!("{}\n", code.reveal());
-    let written = fs::OpenOptions::new()
+    let opened = fs::OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o400)
-        .open(path)
-        .and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            sync_folder_of(path)
-        });
+        .open(path);
+    let written = opened.and_then(|mut file| {
+        let written = file
+            .write_all(text.as_bytes())
+            .and_then(|()| file.sync_all())
+            .and_then(|()| sync_folder_of(path));
+        // A part of a code would stand in the way of the next try.
+        written.inspect_err(|_| drop(fs::remove_file(path)))
+    });
     drop(Secret::from_text(text));
     written.map_err(|error| {
         Failure::new(
