@@ -383,3 +383,19 @@ async fn a_secret_in_a_file_that_others_can_read_is_refused() {
         desk.done(command).await;
     }
 }
+
+#[tokio::test]
+async fn a_store_that_was_not_sealed_has_no_switch_of_sealing() {
+    let desk = Desk::made().await;
+
+    let told = desk.done("keystore unseal --reason test").await;
+
+    assert!(told.contains("the key store was not sealed"), "{told}");
+    assert!(!told.contains("switch"), "{told}");
+    desk.done("keystore seal --reason test").await;
+    let told = desk.done("keystore unseal --reason test").await;
+    assert!(
+        told.contains("the switch that sealing turned on is still on"),
+        "{told}"
+    );
+}
