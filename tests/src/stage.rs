@@ -404,7 +404,7 @@ impl Stage {
                 intents: must("read the journal", store.intents(Some(&account), u32::MAX).await),
                 fills: must(
                     "read the fills",
-                    Reports::fills(store, Some(&account), u32::MAX).await,
+                    Reports::fills(store, Some(&account), None, u32::MAX).await,
                 ),
                 positions: must("read the positions", Journal::positions(store, &account).await),
                 reservations: must("read the reservations", store.reservations(Some(&account)).await),

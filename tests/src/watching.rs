@@ -146,7 +146,7 @@ impl Stage {
         let id: AccountId = must("name an account", account.parse());
         must(
             "read the fills",
-            Reports::fills(self.store(), Some(&id), u32::MAX).await,
+            Reports::fills(self.store(), Some(&id), None, u32::MAX).await,
         )
     }
 

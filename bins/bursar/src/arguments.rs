@@ -1,6 +1,7 @@
 //! The command line: what may be typed, and what is said about it.
 
 use std::error::Error;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -94,19 +95,7 @@ pub struct Wrong {
 /// Reads a command line, the program's name included.
 pub fn read(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Read {
     let arguments: Vec<std::ffi::OsString> = arguments.into_iter().collect();
-    // Commands beside which somebody may type what opens something.
-    let holds_keys = arguments.iter().skip(1).any(|argument| {
-        [
-            "credentials",
-            "import-env",
-            "keystore",
-            "backup",
-            "init",
-            "--recovery-code",
-        ]
-        .iter()
-        .any(|word| argument == word)
-    });
+    let holds_keys = arguments.iter().skip(1).any(|argument| may_bring_a_key(argument));
     let wants_json = arguments.iter().any(|argument| argument == "--json");
     match Arguments::try_parse_from(arguments) {
         Ok(arguments) => Read::Command(Box::new(arguments)),
@@ -127,8 +116,23 @@ pub fn read(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Read {
     }
 }
 
+/// Whether somebody may type what opens something beside this word: a command about keys, or an option that is, or was
+/// taken for, one to unlock with.
+fn may_bring_a_key(argument: &OsStr) -> bool {
+    const COMMANDS: [&str; 5] = ["credentials", "import-env", "keystore", "backup", "init"];
+    const OPTIONS: [&str; 4] = ["--recovery", "--passphrase", "--new-passphrase", "--unlock"];
+    let word = argument.to_string_lossy();
+    COMMANDS.contains(&&*word) || OPTIONS.iter().any(|option| word.starts_with(option))
+}
+
+/// Whether this can be meant for the name of a command. Keys are longer, or have other letters.
+fn reads_like_a_command(word: &str) -> bool {
+    word.len() <= 20 && word.chars().all(|c| c.is_ascii_lowercase() || c == '-')
+}
+
 /// The message of a mistake on the command line: short, on safe characters, with a hint line.
 fn wrong(mut error: clap::Error, holds_keys: bool) -> Wrong {
+    let mut hidden = None;
     for kind in [
         ContextKind::InvalidValue,
         ContextKind::InvalidArg,
@@ -138,9 +142,19 @@ fn wrong(mut error: clap::Error, holds_keys: bool) -> Wrong {
             continue;
         };
         // Somebody may have typed a secret where it does not belong; it is not repeated.
-        let is_hidden = holds_keys && !value.starts_with('-') && kind != ContextKind::InvalidSubcommand;
-        let shown = if is_hidden {
+        let is_named = match kind {
+            ContextKind::InvalidSubcommand => reads_like_a_command(value),
+            // Of an argument that is there, it is the name.
+            ContextKind::InvalidArg if error.kind() != ErrorKind::UnknownArgument => true,
+            _ => value.starts_with('-'),
+        };
+        let shown = if holds_keys && !is_named {
+            hidden = Some(value.clone());
             "…".to_owned()
+        } else if holds_keys {
+            // An option that does not exist, without what was given for it.
+            let name = value.split_once('=').map_or(value.as_str(), |(name, _)| name);
+            shortened(&harmless(name))
         } else {
             shortened(&harmless(value))
         };
@@ -155,11 +169,27 @@ fn wrong(mut error: clap::Error, holds_keys: bool) -> Wrong {
         .collect();
     let text = kept.join("\n");
     let text = text.trim_end().strip_prefix("error:").unwrap_or(&text);
+    let text = hidden.map_or_else(|| text.to_owned(), |hidden| without(text, &hidden));
     Wrong {
         message: text.lines().next().unwrap_or_default().trim().to_owned(),
         text: format!("{}{text}\n\n{} {USAGE_HINT}\n", bad("error:"), bold("hint:")),
         wants_json: false,
     }
+}
+
+/// What reads a value says what is wrong with it, and repeats it, or as much of its beginning as an error holds, in
+/// backticks.
+fn without(text: &str, hidden: &str) -> String {
+    const LONGEST: usize = 100;
+    let hidden = harmless(hidden);
+    let ends = hidden.char_indices().map(|(end, _)| end).take(LONGEST);
+    let ends: Vec<usize> = ends.chain([hidden.len()]).filter(|end| *end > 0).collect();
+    let mut beginnings = ends.into_iter().rev().filter_map(|end| hidden.get(..end));
+    let repeated = beginnings.find_map(|beginning| {
+        let as_told = [format!("`{beginning}`"), format!("`{beginning}…`")];
+        as_told.into_iter().find(|told| text.contains(told))
+    });
+    repeated.map_or_else(|| text.to_owned(), |repeated| text.replace(&repeated, "`…`"))
 }
 
 pub(crate) const USAGE_HINT: &str = "add `--help` to see what belongs there";
@@ -381,6 +411,18 @@ mod tests {
             "status --recovery-code CANARYSECRET mara_ilves",
             "init --passphrase CANARYSECRET",
             "backup verify file --recovery-code CANARYSECRET",
+            "status --recovery-code=CANARYSECRET",
+            "status mara_ilves --recovery-cod=CANARYSECRET",
+            "status --recovery-cod CANARYSECRET --json",
+            "status --passphrase CANARYSECRET more",
+            "status --passphrase=CANARYSECRET",
+            "user list --unlock-key CANARYSECRET",
+            "credentials set CANARYSECRET",
+            "credentials rotate CANARYSECRET --undo",
+            "credentials CANARYSECRET",
+            "keystore CANARYSECRET",
+            "keystore slot remove CANARYSECRET",
+            "import-env --account CANARYSECRET",
         ] {
             let words = std::iter::once("bursar").chain(line.split(' '));
             let Read::Wrong(Wrong { text, message, .. }) = read(words.map(Into::into)) else {
@@ -392,5 +434,21 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_also_where_it_is_not_repeated() {
+        let told = |line: &str| match read(std::iter::once("bursar").chain(line.split(' ')).map(Into::into)) {
+            Read::Wrong(wrong) => wrong.text,
+            Read::Command(_) | Read::Shown(_) => panic!("{line}"),
+        };
+
+        let id = told("credentials set Kraken/Main");
+        assert!(
+            id.contains("`…` is not a valid account id: use 1 to 64 of a-z, 0-9, `-` and `_`"),
+            "{id}"
+        );
+        let slip = told("credentials sett");
+        assert!(slip.contains("'sett'") && slip.contains("'set'"), "{slip}");
     }
 }

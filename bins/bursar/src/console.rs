@@ -6,9 +6,9 @@ use anstream::adapter::strip_str;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::Failure;
 use crate::documents::{ErrorDocument, ErrorFacts};
 use crate::render::{self, Page};
+use crate::{Exit, Failure};
 
 /// The streams of one command, and how they want to be written.
 ///
@@ -32,8 +32,8 @@ pub enum Input {
 struct Stream {
     to: Box<dyn Write + Send>,
     colour: bool,
-    /// Whoever read this has gone, for example `head`. Nothing more is written.
-    gone: bool,
+    /// Why nothing more is written: whoever read this has gone, for example `head`, or a disk is full.
+    ended: Option<io::Error>,
 }
 
 impl Stream {
@@ -41,12 +41,12 @@ impl Stream {
         Self {
             to,
             colour,
-            gone: false,
+            ended: None,
         }
     }
 
     fn write(&mut self, text: &str) {
-        if self.gone {
+        if self.ended.is_some() {
             return;
         }
         let written = if self.colour {
@@ -54,9 +54,13 @@ impl Stream {
         } else {
             self.to.write_all(strip_str(text).to_string().as_bytes())
         };
-        if written.and_then(|()| self.to.flush()).is_err() {
-            self.gone = true;
-        }
+        self.ended = written.and_then(|()| self.to.flush()).err();
+    }
+
+    /// Why something that was to be written is nowhere. A reader who has gone wanted no more of it.
+    fn lost(&self) -> Option<&io::Error> {
+        let error = self.ended.as_ref();
+        error.filter(|error| error.kind() != io::ErrorKind::BrokenPipe)
     }
 }
 
@@ -163,6 +167,11 @@ impl Console {
             });
             self.out.write(&format!("{document:#}\n"));
         }
+        self.tell(failure);
+    }
+
+    /// What failed, for a person.
+    fn tell(&mut self, failure: &Failure) {
         let lines: Vec<String> = failure.message().lines().map(render::harmless).collect();
         let mut text = format!("{} {}\n", render::bad("error:"), lines.join("\n"));
         if !failure.hint().is_empty() {
@@ -170,6 +179,41 @@ impl Console {
             text.push_str(&format!("{} {hint}\n", render::bold("hint:")));
         }
         self.err.write(&text);
+    }
+
+    /// How a command ends that was to end with `exit`: as a failure, where what it said could not be written.
+    pub(crate) fn ending(&mut self, exit: Exit) -> Exit {
+        let (which, error) = match (self.out.lost(), self.err.lost()) {
+            (Some(error), _) => ("output", error),
+            (None, Some(error)) => ("error stream", error),
+            (None, None) => return exit,
+        };
+        let failure = Failure::new(
+            Exit::Failed,
+            format!("not all of the answer could be written to the {which}: {error}"),
+            "what the command did is done: write to a place that has room, and look before it is done again",
+        );
+        self.tell(&failure);
+        match exit {
+            Exit::Done => failure.exit(),
+            other => other,
+        }
+    }
+
+    /// Text for a person that is shown this once, and without which nothing may go on.
+    pub(crate) fn show_once(&mut self, text: &str) -> Result<(), Failure> {
+        // On the error stream: the output may go to a file.
+        self.err.write(text);
+        match &self.err.ended {
+            None => Ok(()),
+            Some(error) => Err(Failure::new(
+                Exit::Failed,
+                format!(
+                    "the error stream takes nothing, and nobody has seen what was to be shown once: {error}"
+                ),
+                "nothing was changed; run the command again where its error stream can be read",
+            )),
+        }
     }
 
     /// Text that is finished already, such as help.

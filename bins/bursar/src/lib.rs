@@ -75,8 +75,18 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Runs one command line, the program's name included, inside a Tokio runtime.
+/// Runs one command line, the program's name included, inside a Tokio runtime. What could not be written is a
+/// failure, too.
 pub async fn execute(
+    arguments: impl IntoIterator<Item = OsString>,
+    surroundings: &Surroundings,
+    console: &mut Console,
+) -> Exit {
+    let exit = executed(arguments, surroundings, console).await;
+    console.ending(exit)
+}
+
+async fn executed(
     arguments: impl IntoIterator<Item = OsString>,
     surroundings: &Surroundings,
     console: &mut Console,

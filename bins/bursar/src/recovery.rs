@@ -56,13 +56,18 @@ impl Recovery {
             )
         };
         changed.map_err(|error| {
-            if let Self::Written(file) = self
-                && !is_unclear(&error)
-            {
-                drop(fs::remove_file(file));
+            if !is_unclear(&error) {
+                self.forget();
             }
             error.into()
         })
+    }
+
+    /// Removes a code that was written and opens nothing.
+    pub(crate) fn forget(&self) {
+        if let Self::Written(file) = self {
+            drop(fs::remove_file(file));
+        }
     }
 
     /// The file that the code goes to.
@@ -98,7 +103,7 @@ pub(crate) fn hand_over(
     let groups = RecoveryCode::pick_groups(session.surroundings.entropy.as_ref());
     match recovery {
         Recovery::TypedBack => {
-            show(code, session);
+            show(code, session)?;
             typed_back(code, groups, session)
         }
         Recovery::Written(path) => {
@@ -110,7 +115,7 @@ pub(crate) fn hand_over(
             confirm_ourselves(code, groups)
         }
         Recovery::Shown => {
-            show(code, session);
+            show(code, session)?;
             session.console.warn(
                 "the recovery code above is shown once; write it down now, and clear this screen or log",
             );
@@ -119,14 +124,15 @@ pub(crate) fn hand_over(
     }
 }
 
-fn show(code: &RecoveryCode, session: &mut Session<'_>) {
+/// A code that could not be shown is the code of nothing: whoever makes it ends here.
+fn show(code: &RecoveryCode, session: &mut Session<'_>) -> Result<(), Failure> {
     let text = format!(
         "\n  Recovery code, shown once. Write it down on paper:\n\n    {}\n\n",
         code.reveal()
     );
-    // On the error stream: the output may go to a file.
-    session.console.raw_err(&text);
+    let shown = session.console.show_once(&text);
     drop(Secret::from_text(text));
+    shown
 }
 
 fn typed_back(
@@ -177,16 +183,19 @@ fn confirm_ourselves(code: &RecoveryCode, groups: [usize; 2]) -> Result<Recovery
 
 fn write_code(code: &RecoveryCode, path: &Path) -> Result<(), Failure> {
     let text = format!("{}\n", code.reveal());
-    let written = fs::OpenOptions::new()
+    let opened = fs::OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o400)
-        .open(path)
-        .and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            sync_folder_of(path)
-        });
+        .open(path);
+    let written = opened.and_then(|mut file| {
+        let written = file
+            .write_all(text.as_bytes())
+            .and_then(|()| file.sync_all())
+            .and_then(|()| sync_folder_of(path));
+        // A part of a code would stand in the way of the next try.
+        written.inspect_err(|_| drop(fs::remove_file(path)))
+    });
     drop(Secret::from_text(text));
     written.map_err(|error| {
         Failure::new(

@@ -328,7 +328,7 @@ impl Rehearsal {
                 .await
                 .or_stage("read the journal")?;
             let fills = store
-                .fills(Some(account), u32::MAX)
+                .fills(Some(account), None, u32::MAX)
                 .await
                 .or_stage("read the fills")?;
             recorded.push(Recorded {

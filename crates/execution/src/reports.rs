@@ -151,8 +151,13 @@ pub trait Reports: Send + Sync {
     /// The lots of a user that were closed, over all accounts, in the order of closing.
     async fn closed_lots_of(&self, user: &UserId) -> Result<Vec<ClosedLot>, JournalError>;
 
-    /// Booked executions, newest first.
-    async fn fills(&self, account: Option<&AccountId>, limit: u32) -> Result<Vec<BookedFill>, JournalError>;
+    /// Booked executions, newest first: at most `limit` of those that are wanted.
+    async fn fills(
+        &self,
+        account: Option<&AccountId>,
+        user: Option<&UserId>,
+        limit: u32,
+    ) -> Result<Vec<BookedFill>, JournalError>;
 
     /// Booked executions of a user's trading day, oldest first.
     async fn fills_of_day(&self, user: &UserId, day: DayKey) -> Result<Vec<BookedFill>, JournalError>;

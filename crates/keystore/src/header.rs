@@ -11,6 +11,17 @@ use crate::names::{Fingerprint, KeyId, KeyPurpose, SlotId, StoreId};
 use crate::secret::Key;
 use crate::vault::{Header, SealedSlot, SlotKind};
 
+/// What was found of the slots of a header that opens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SlotsFound {
+    /// Each is what it was when it was made.
+    #[default]
+    Whole,
+    /// One or more are not: they open nothing, and which ones they are is not known. The one that the store was
+    /// unlocked with is none of them.
+    Damaged,
+}
+
 /// How a check begins; the digest of all slots follows.
 const CHECK: &[u8] = b"bursar check";
 
@@ -181,14 +192,18 @@ pub(crate) fn open_under(header: &Header, root: Key) -> Result<OpenKeys, CannotO
 
 /// Opens all that ROOT opens, and compares every slot with what it was when it was sealed: a spare
 /// that was damaged is found before it is needed. It does not keep the others from opening.
-pub(crate) fn prove_under(header: &Header, root: Key) -> Result<(), CannotOpen> {
+pub(crate) fn prove_under(header: &Header, root: Key) -> Result<SlotsFound, CannotOpen> {
     let whole = match open_check(header, &root)? {
         // Sealed by a release that did not write it.
         None => true,
         Some(digest) => bool::from(digest.ct_eq(&slots_digest(header))),
     };
     open_under(header, root)?;
-    if whole { Ok(()) } else { Err(CannotOpen) }
+    Ok(if whole {
+        SlotsFound::Whole
+    } else {
+        SlotsFound::Damaged
+    })
 }
 
 /// The digest of the slots in the check, where there is one.
@@ -335,7 +350,7 @@ mod tests {
     #[test]
     fn i16_a_spare_slot_that_was_changed_is_proved_damaged_and_locks_nobody_out() {
         let (header, keys, _) = sealed();
-        assert!(prove_under(&header, root(&keys)).is_ok());
+        assert_eq!(prove_under(&header, root(&keys)).unwrap(), SlotsFound::Whole);
 
         for bit in 0..header.slots[1].root.as_bytes().len() * 8 {
             let mut changed = header.clone();
@@ -344,11 +359,13 @@ mod tests {
             changed.slots[1].root = SealedBytes::from_bytes(bytes);
 
             assert!(open_under(&changed, root(&keys)).is_ok());
-            assert!(prove_under(&changed, root(&keys)).is_err(), "bit {bit}");
+            let found = prove_under(&changed, root(&keys)).unwrap();
+            assert_eq!(found, SlotsFound::Damaged, "bit {bit}");
         }
         let mut relabelled = header.clone();
         relabelled.slots[1].kind = SlotKind::File;
-        assert!(prove_under(&relabelled, root(&keys)).is_err());
+        let found = prove_under(&relabelled, root(&keys)).unwrap();
+        assert_eq!(found, SlotsFound::Damaged);
     }
 
     #[test]
@@ -356,14 +373,14 @@ mod tests {
         let (mut header, keys, entropy) = sealed();
         let keys = OpenKeys { version: 2, ..keys };
         let whole = seal_next(&header, &keys, &entropy).unwrap();
-        assert!(prove_under(&whole, root(&keys)).is_ok());
+        assert_eq!(prove_under(&whole, root(&keys)).unwrap(), SlotsFound::Whole);
         let mut bytes = header.slots[1].root.as_bytes().to_vec();
         bytes[40] ^= 1;
         header.slots[1].root = SealedBytes::from_bytes(bytes);
 
         let next = seal_next(&header, &keys, &entropy).unwrap();
 
-        assert!(prove_under(&next, root(&keys)).is_err());
+        assert_eq!(prove_under(&next, root(&keys)).unwrap(), SlotsFound::Damaged);
     }
 
     #[test]
@@ -375,7 +392,7 @@ mod tests {
         .unwrap();
 
         assert!(open_under(&header, root(&keys)).is_ok());
-        assert!(prove_under(&header, root(&keys)).is_ok());
+        assert_eq!(prove_under(&header, root(&keys)).unwrap(), SlotsFound::Whole);
         header.check = bound_keyring(&header, "check", |binding| {
             seal(&keys.root, binding, b"bursar check, or not", &entropy)
         })

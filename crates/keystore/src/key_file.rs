@@ -72,6 +72,16 @@ impl KeyFile {
         self.read().map(drop)
     }
 
+    /// Checks what making the file would check of its place, before anything is made.
+    ///
+    /// # Errors
+    ///
+    /// Which of the rules above the place breaks, or that it lies right beside one of the directories.
+    pub fn check_place(&self) -> Result<(), KeyFileError> {
+        let (directory, _) = self.location()?;
+        self.refuse_beside(&directory)
+    }
+
     pub(crate) fn read(&self) -> Result<Key, KeyFileError> {
         let (directory, name) = self.location()?;
         let directory = open_directory(&directory).map_err(|error| self.io_error(error))?;

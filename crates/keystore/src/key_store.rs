@@ -11,7 +11,7 @@ use crate::checkpoint_key::CheckpointKeyError;
 use crate::cipher::{CannotOpen, hmac_sha256};
 use crate::credential::{CredentialMaterial, OpenCredential, PublicKey, StagedCredential};
 use crate::errors::{LoadError, MacError, ProveError, SealError, StageError};
-use crate::header::{OpenKeys, prove_under};
+use crate::header::{OpenKeys, SlotsFound, prove_under};
 use crate::init::{InitError, Initialisation, NewSlot, whole_milliseconds};
 use crate::keyring::Keyring;
 use crate::names::{KeyId, KeyPurpose, SlotId, StoreId};
@@ -334,18 +334,14 @@ impl KeyStore {
     ///
     /// # Errors
     ///
-    /// [`ProveError::Damaged`] if the header does not open, or one of its slots is not what it was,
-    /// used or not; a credential that does not
-    /// open is listed in the proof.
+    /// [`ProveError::Damaged`] if the header does not open. A credential that does not is listed in the proof,
+    /// which also says whether every slot is what it was, used or not.
     pub async fn prove(&self) -> Result<Proof, ProveError> {
-        let header = read_header(self.shared.vault.as_ref())
-            .await
-            .map_err(|error| match error {
-                UnlockError::Vault { source } => ProveError::Vault { source },
-                _ => ProveError::Damaged,
-            })?;
-        self.prove_header(&header)?;
-        let mut proof = Proof::default();
+        let header = self.stored_header().await?;
+        let mut proof = Proof {
+            slots: self.prove_header(&header)?,
+            ..Proof::default()
+        };
         for facts in self.shared.vault.list().await? {
             let Some(record) = self.shared.vault.get(facts.id).await? else {
                 // Deleted since it was listed.
@@ -360,7 +356,24 @@ impl KeyStore {
         Ok(proof)
     }
 
-    fn prove_header(&self, header: &Header) -> Result<(), ProveError> {
+    /// Whether each slot is what it was when it was made, used or not.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeyStore::prove`].
+    pub async fn prove_slots(&self) -> Result<SlotsFound, ProveError> {
+        self.prove_header(&self.stored_header().await?)
+    }
+
+    async fn stored_header(&self) -> Result<Header, ProveError> {
+        let header = read_header(self.shared.vault.as_ref()).await;
+        header.map_err(|error| match error {
+            UnlockError::Vault { source } => ProveError::Vault { source },
+            _ => ProveError::Damaged,
+        })
+    }
+
+    fn prove_header(&self, header: &Header) -> Result<SlotsFound, ProveError> {
         let keys = self.shared.keys();
         let root = &keys.as_ref().ok_or(ProveError::Sealed)?.root;
         let root = Key::copied(root.expose()).ok_or(ProveError::Damaged)?;
@@ -545,4 +558,13 @@ pub struct Proof {
     pub opened: usize,
     /// Those that do not.
     pub damaged: Vec<CredentialFacts>,
+    /// What was found of the slots of the header, used or not.
+    pub slots: SlotsFound,
+}
+
+impl Proof {
+    /// Whether everything is what it was when it was sealed.
+    pub fn is_whole(&self) -> bool {
+        self.damaged.is_empty() && self.slots == SlotsFound::Whole
+    }
 }

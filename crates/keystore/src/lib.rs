@@ -80,6 +80,7 @@ pub use contract::{BrokenPromise, check_vault};
 pub use credential::{CredentialMaterial, Field, InvalidMaterial, StagedCredential};
 pub use entropy::SystemEntropy;
 pub use errors::{LoadError, MacError, ProveError, SealError, StageError};
+pub use header::SlotsFound;
 pub use init::{InitError, Initialisation, NewSlot};
 pub use key_file::{KeyFile, KeyFileError, is_private};
 pub use key_store::{KeyStore, MacPurpose, Proof, SealState, StoreMac};

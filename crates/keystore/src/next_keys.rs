@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use bursar_model::{CredentialId, Entropy};
 
 use crate::cipher::{CannotOpen, PassphraseCost};
-use crate::header::{CannotSeal, OpenKeys, open_under, prove_under, seal_next};
+use crate::header::{CannotSeal, OpenKeys, SlotsFound, open_under, prove_under, seal_next};
 use crate::key_file::{KeyFile, KeyFileError};
 use crate::key_store::KeyStore;
 use crate::keyring::Keyring;
@@ -286,8 +286,10 @@ impl KeyStore {
     pub(crate) async fn proved_keys(&self) -> Result<(Header, OpenKeys), KeysError> {
         let (header, stored) = self.stored_keys().await?;
         let root = Key::copied(stored.root.expose()).ok_or(KeysError::CannotSeal)?;
-        prove_under(&header, root).map_err(|CannotOpen| KeysError::SlotDamaged)?;
-        Ok((header, stored))
+        match prove_under(&header, root) {
+            Ok(SlotsFound::Whole) => Ok((header, stored)),
+            Ok(SlotsFound::Damaged) | Err(CannotOpen) => Err(KeysError::SlotDamaged),
+        }
     }
 
     /// Newer keys in place of those in memory. Never older ones: two tasks may come here in any order.

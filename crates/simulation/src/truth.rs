@@ -38,7 +38,10 @@ impl Segment {
             intents.iter().map(|intent| intent.account.clone()).collect();
         let mut fills = Vec::new();
         for account in &accounts {
-            for fill in Reports::fills(store, Some(account), u32::MAX).await.unwrap() {
+            for fill in Reports::fills(store, Some(account), None, u32::MAX)
+                .await
+                .unwrap()
+            {
                 let entries = store.entries(account, &fill.fill.fill.id).await.unwrap();
                 fills.push((account.clone(), fill, entries));
             }

@@ -219,8 +219,16 @@ fn split(text: &[u8]) -> (&[u8], &[u8]) {
 fn parse(text: &[u8]) -> io::Result<Listed> {
     let (whole, rest) = split(text);
     let mut listed = Listed::default();
-    for line in whole.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-        listed.keys.push(serde_json::from_slice(line)?);
+    let lines = whole.split(|byte| *byte == b'\n').zip(1_usize..);
+    for (line, number) in lines.filter(|(line, _)| !line.is_empty()) {
+        // Whoever names a list may have named another file: nothing of it is repeated.
+        let key = serde_json::from_slice(line).map_err(|_| {
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("line {number} names no erased key"),
+            )
+        })?;
+        listed.keys.push(key);
     }
     if !rest.is_empty() {
         match serde_json::from_slice(rest) {

@@ -59,9 +59,14 @@ impl Reports for SqliteStore {
             .await
     }
 
-    async fn fills(&self, account: Option<&AccountId>, limit: u32) -> Result<Vec<BookedFill>, JournalError> {
-        let account = account.cloned();
-        self.read(move |connection| Ok(fills(connection, account.as_ref(), limit)?))
+    async fn fills(
+        &self,
+        account: Option<&AccountId>,
+        user: Option<&UserId>,
+        limit: u32,
+    ) -> Result<Vec<BookedFill>, JournalError> {
+        let (account, user) = (account.cloned(), user.cloned());
+        self.read(move |connection| Ok(fills(connection, account.as_ref(), user.as_ref(), limit)?))
             .await
     }
 
@@ -227,12 +232,16 @@ fn closed_lots(
 fn fills(
     connection: &Connection,
     account: Option<&AccountId>,
+    user: Option<&UserId>,
     limit: u32,
 ) -> Result<Vec<BookedFill>, StoreError> {
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT {LEDGER_FILL} FROM fill WHERE ?1 IS NULL OR account = ?1 ORDER BY at DESC, id DESC LIMIT ?2"
+        "SELECT {LEDGER_FILL} FROM fill
+         WHERE (?1 IS NULL OR account = ?1) AND (?2 IS NULL OR user = ?2)
+         ORDER BY at DESC, id DESC LIMIT ?3"
     ))?;
-    let fills = statement.query_map(params![account.map(AccountId::as_str), limit], read_booked)?;
+    let wanted = params![account.map(AccountId::as_str), user.map(UserId::as_str), limit];
+    let fills = statement.query_map(wanted, read_booked)?;
     Ok(fills.collect::<rusqlite::Result<_>>()?)
 }
 

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use bursar_audit::{Hash, Head, SignedCheckpoint};
 use bursar_auth::Act;
 use bursar_keystore::{
-    BackupHeader, CredentialFacts, KeyId, KeyStore, OpenBackup, SealedBackup, SlotId, StoreId, Vault,
+    BackupHeader, CredentialFacts, KeyId, KeyStore, KeysError, OpenBackup, Proof, SealedBackup, SlotId,
+    SlotsFound, StoreId, Vault,
 };
 use bursar_store_sqlite::{
     KnownBackup, OlderFormat, SqliteStore, StoreCopy, Verification, Verified, free_bytes,
@@ -118,7 +119,9 @@ impl Create {
         refuse_over(&file, "name another file or a folder")?;
         lies_apart(&file, &opened.installation, session)?;
         let act = session.act();
-        let (keys, _) = session.unlocked(&opened).await?;
+        let (keys, unlocked) = session.unlocked(&opened).await?;
+        let slots = keys.prove_slots().await;
+        let slots = slots.map_err(|error| Failure::of(Exit::Unavailable, &error, error.hint()))?;
         opened.list_erased_keys().await?;
 
         let scratch = Scratch::beside(&opened.installation.store)?;
@@ -129,7 +132,11 @@ impl Create {
                 gone.display()
             ));
         }
-        has_room(&opened.installation)?;
+        has_room(
+            size_of_store(&opened.installation),
+            &scratch.path,
+            &opened.installation,
+        )?;
         let facts = opened.store.copy_into(&scratch.path).await?;
         let about = About::from(&facts);
         let unfinished = unfinished(&file);
@@ -158,6 +165,9 @@ impl Create {
             ));
         }
 
+        if slots == SlotsFound::Damaged {
+            session.console.warn(&damaged_slot(&header, &unlocked.slot));
+        }
         let mut page = Page::new();
         page.line(format!("backup {}", file.display()));
         page.facts(facts_of(&header, &about));
@@ -166,6 +176,7 @@ impl Create {
         let document = Created {
             backup: backup_json(&header, &about),
             file: &file,
+            slots_whole: slots == SlotsFound::Whole,
         };
         session.console.answer(&page, &document);
         Ok(Exit::Done)
@@ -240,22 +251,36 @@ fn known(header: &BackupHeader, about: &About) -> KnownBackup {
     }
 }
 
-/// A copy of the whole store fits on its disk, and leaves the daemon the room that it needs.
-fn has_room(installation: &Installation) -> Result<(), Failure> {
-    let store = &installation.store;
-    let size = |suffix: &str| fs::metadata(beside(store, suffix)).map_or(0, |file| file.len());
+/// With what is still in its log.
+fn size_of_store(installation: &Installation) -> u64 {
+    let size = |suffix: &str| fs::metadata(beside(&installation.store, suffix)).map_or(0, |file| file.len());
+    size("").saturating_add(size("-wal"))
+}
+
+/// A copy of the whole store fits where it is made. On the disk of the store it leaves the daemon the room that it
+/// needs.
+fn has_room(bytes: u64, copy: &Path, installation: &Installation) -> Result<(), Failure> {
+    let folder = copy.parent().unwrap_or(&installation.data_dir);
+    let is_beside_store = installation.store.parent() == Some(folder);
     let kept = u64::from(installation.settings.switches.min_free_mb).saturating_mul(1_000_000);
-    let needed = size("").saturating_add(size("-wal")).saturating_add(kept);
-    let folder = store.parent().unwrap_or(&installation.data_dir);
+    let (kept, why, hint) = if is_beside_store {
+        (
+            kept,
+            ", with what the daemon keeps free",
+            "make room first: a full disk stops trading",
+        )
+    } else {
+        (0, "", "make room first, or name another folder in TMPDIR")
+    };
+    let needed = bytes.saturating_add(kept);
     match free_bytes(folder) {
         Ok(free) if free < needed => Err(Failure::new(
             Exit::Failed,
             format!(
-                "a copy of the store needs {needed} bytes on the disk of `{}`, with what the daemon keeps free; \
-                 {free} are free",
+                "a copy of the store needs {needed} bytes on the disk of `{}`{why}; {free} are free",
                 folder.display()
             ),
-            "make room first: a full disk stops trading",
+            hint,
         )),
         _ => Ok(()),
     }
@@ -302,8 +327,8 @@ struct Unsealed {
     about: About,
     slot: SlotId,
     found: Verified,
-    /// The credentials in it that do not open.
-    damaged: Vec<CredentialFacts>,
+    /// What of its keys opens. A slot that does not is in it since it was made: all of a backup is sealed.
+    keys: Proof,
 }
 
 /// Opens all of a backup into `copy`, and checks the store and the trail in it.
@@ -331,6 +356,7 @@ async fn unseal(file: &Path, copy: &Path, session: &mut Session<'_>) -> Result<U
     let installation = session.installation()?;
     let material = session.unlock_material(&header.keys.slots, &installation)?;
     let (slot, mut opened) = sealed.unlock(&material)?;
+    has_room(about.bytes, copy, &installation)?;
     copy_out(&mut opened, copy, about.bytes, session)?;
     // Brought up to this release's format, if it is older: it is a copy, and thrown away or put back.
     let mut environment = environment(&installation, session.surroundings);
@@ -356,9 +382,9 @@ async fn unseal(file: &Path, copy: &Path, session: &mut Session<'_>) -> Result<U
     let found = store.verify_trail(verification).await?;
     // The key store inside, not only the one that the backup was opened with.
     let vault: Arc<dyn Vault> = Arc::new(store);
-    let keys = KeyStore::open(vault, Arc::clone(&session.surroundings.entropy)).await?;
-    keys.unlock(&material).await?;
-    let proof = keys
+    let inside = KeyStore::open(vault, Arc::clone(&session.surroundings.entropy)).await?;
+    inside.unlock(&material).await?;
+    let keys = inside
         .prove()
         .await
         .map_err(|error| Failure::of(Exit::Failed, &error, "take another backup"))?;
@@ -367,7 +393,7 @@ async fn unseal(file: &Path, copy: &Path, session: &mut Session<'_>) -> Result<U
         about,
         slot,
         found,
-        damaged: proof.damaged,
+        keys,
     })
 }
 
@@ -417,18 +443,20 @@ async fn verify(file: &Path, session: &mut Session<'_>) -> Result<Exit, Failure>
         ("opened by", Cell::new(format!("slot {}", unsealed.slot))),
         ("store", Cell::new("every page is whole").tone(Tone::Good)),
         ("audit trail", trail),
-        ("keys", keys_cell(&unsealed.damaged)),
+        ("keys", keys_cell(&unsealed.keys.damaged)),
+        ("slots", slots_cell(&unsealed)),
     ];
     page.facts(
         facts_of(&unsealed.header, &unsealed.about)
             .into_iter()
             .chain(found),
     );
-    let is_whole = report.is_whole() && unsealed.damaged.is_empty();
+    let is_whole = report.is_whole() && unsealed.keys.is_whole();
     let document = Proved {
         backup: backup_json(&unsealed.header, &unsealed.about),
         slot: &unsealed.slot,
         whole: is_whole,
+        slots_whole: unsealed.keys.slots == SlotsFound::Whole,
         audit: report.to_string(),
     };
     session.console.answer(&page, &document);
@@ -441,6 +469,35 @@ fn keys_cell(damaged: &[CredentialFacts]) -> Cell {
     }
     let of: Vec<&str> = damaged.iter().map(|facts| facts.place.account.as_str()).collect();
     Cell::new(format!("damaged: those of {}", of.join(", "))).tone(Tone::Bad)
+}
+
+/// Which slot it is that does not open nobody can say, but that it is none which was opened.
+fn slots_cell(unsealed: &Unsealed) -> Cell {
+    match unsealed.keys.slots {
+        SlotsFound::Whole => Cell::new("each is what it was when it was made").tone(Tone::Good),
+        SlotsFound::Damaged => Cell::new(format!(
+            "damaged: one of {}; `{}` opens the backup",
+            others(&unsealed.header, &unsealed.slot),
+            unsealed.slot
+        ))
+        .tone(Tone::Bad),
+    }
+}
+
+/// The slots that nobody has opened.
+fn others(header: &BackupHeader, opened: &SlotId) -> String {
+    let slots = header.keys.slots.iter().map(|slot| &slot.id);
+    let others: Vec<&str> = slots.filter(|id| *id != opened).map(SlotId::as_str).collect();
+    others.join(", ")
+}
+
+fn damaged_slot(header: &BackupHeader, opened: &SlotId) -> String {
+    format!(
+        "{}: `{opened}` opens the backup, and one of {} does not; {}, then another backup",
+        KeysError::SlotDamaged,
+        others(header, opened),
+        KeysError::SlotDamaged.hint()
+    )
 }
 
 fn facts_of(header: &BackupHeader, about: &About) -> Vec<(&'static str, Cell)> {
@@ -489,6 +546,8 @@ pub(crate) struct Created<'a> {
     #[serde(flatten)]
     backup: BackupDocument<'a>,
     file: &'a Path,
+    /// Whether each slot is what it was when it was made, so that its key opens the backup.
+    slots_whole: bool,
 }
 
 /// A backup that was opened and looked at.
@@ -499,8 +558,10 @@ pub(crate) struct Proved<'a> {
     backup: BackupDocument<'a>,
     /// The slot that opened it.
     slot: &'a SlotId,
-    /// Whether its audit trail is whole and every credential opens.
+    /// Whether its audit trail and its slots are whole, and every credential opens.
     whole: bool,
+    /// Whether each slot is what it was when it was made.
+    slots_whole: bool,
     /// What was found of its audit trail, in words.
     audit: String,
 }

@@ -2,11 +2,14 @@
 //! what it may do, and one that can withdraw is refused.
 
 mod entered;
+mod erased;
 pub(crate) mod rotate;
 
 pub use entered::EnteredKey;
 pub(crate) use entered::without_what_was_read;
 pub(crate) use entered::{Holder, Holders, NamedKey, PARTS, from_environment, in_variables};
+
+use std::iter;
 
 use bursar_accounts::{AdmittedKey, KeyRefused, admit_key};
 use bursar_audit::{Action, Draft, Subject};
@@ -19,6 +22,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::commands::credentials::erased::{Erased, ErasedDocument, superseded_of};
 use crate::commands::credentials::rotate::SupersededDocument;
 use crate::render::{Cell, Page, Table, Tone, moment};
 use crate::session::{Opened, Session};
@@ -102,6 +106,10 @@ async fn set(command: &Set, session: &mut Session<'_>) -> Result<Exit, Failure> 
     } else {
         entered::entered(session)?
     };
+    let mut replaced: Vec<CredentialFacts> = previous.iter().cloned().collect();
+    if previous.is_some() {
+        replaced.extend(superseded_of(account.id(), &opened).await?);
+    }
     let stored = store(material, &account, previous.as_ref(), &keys, &opened, session).await?;
 
     let mut page = Page::new();
@@ -112,6 +120,12 @@ async fn set(command: &Set, session: &mut Session<'_>) -> Result<Exit, Failure> 
         account.broker()
     ));
     page.facts(stored.facts());
+    let erased = Erased::all(replaced, &opened).await?;
+    let first = ("the key before", "here; delete it at the exchange too");
+    let words = iter::once(first).chain(iter::repeat(("the one before that", "with it")));
+    for (key, words) in erased.iter().zip(words) {
+        key.tell(words, &mut page);
+    }
     for warning in &stored.admitted.warnings {
         session.console.warn(warning);
     }
@@ -119,15 +133,27 @@ async fn set(command: &Set, session: &mut Session<'_>) -> Result<Exit, Failure> 
     if !owner.enabled {
         page.next_steps("Next", [(enable.as_str(), "the user is disabled")]);
     }
-    let credential = stored.json();
-    session.console.answer(&page, &Stored { credential });
+    let document = Entered {
+        credential: stored.json(),
+        erased: erased.iter().map(Erased::json).collect(),
+    };
+    session.console.answer(&page, &document);
     Ok(Exit::Done)
 }
 
-/// A key that was stored, or checked again.
+/// A key that was stored.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "KeyStored")]
-pub(crate) struct Stored<'a> {
+pub(crate) struct Entered<'a> {
+    credential: StoredKeyDocument<'a>,
+    /// The keys that it took the place of, newest first.
+    erased: Vec<ErasedDocument<'a>>,
+}
+
+/// A key that was checked again.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "KeyChecked")]
+pub(crate) struct Checked<'a> {
     credential: StoredKeyDocument<'a>,
 }
 
@@ -149,7 +175,7 @@ pub(crate) struct StoredKeyDocument<'a> {
 pub(crate) struct Deleted<'a> {
     deleted: KeyDocument<'a>,
     /// The key that it had taken the place of, where that was still kept.
-    deleted_before_it: Option<KeyDocument<'a>>,
+    deleted_before_it: Option<ErasedDocument<'a>>,
     /// The newest backup in which a sealed copy of it is.
     last_backup_with_it: Option<Timestamp>,
     /// When that backup has to be gone, by the settings: nobody opens the key any more then.
@@ -355,7 +381,7 @@ async fn check(id: &AccountId, session: &mut Session<'_>) -> Result<Exit, Failur
             page.facts(checked.facts());
             let mut credential = checked.json();
             credential.key.rights = rights.rights.join(", ").into();
-            session.console.answer(&page, &Stored { credential });
+            session.console.answer(&page, &Checked { credential });
             Ok(Exit::Done)
         }
     }
@@ -379,31 +405,26 @@ async fn delete(id: &AccountId, session: &mut Session<'_>) -> Result<Exit, Failu
         session.global.yes,
         &format!("Erase the key of account `{id}` (…{})?", facts.public_key_hint),
     )?;
-    let before = opened.store.superseded_credentials().await?;
-    let before = before.iter().find(|old| old.facts.place.account == *id);
+    let mut erased = vec![facts.clone()];
+    erased.extend(superseded_of(id, &opened).await?);
     opened
         .store
         .delete_credential(facts.id, facts.version, &session.act())
         .await?;
     opened.list_erased_keys().await?;
-    let backup = opened.last_backup(facts.created_at).await?;
+    let erased = Erased::all(erased, &opened).await?;
     let mut page = Page::new();
     page.line(format!(
         "the key of `{id}` is erased here; delete it at the exchange too"
     ));
+    let mut erased = erased.iter();
+    let backup = erased.next().and_then(|key| {
+        key.tell_backup(&mut page);
+        key.backup
+    });
+    let before = erased.next();
     if let Some(before) = before {
-        page.line(format!(
-            "the one before it (…{}) is erased with it",
-            before.facts.public_key_hint
-        ));
-    }
-    if let Some(backup) = &backup {
-        page.line(format!(
-            "a sealed copy of it is in the backup of {} and may be in older ones: delete them by {} \
-             (`backups.keep_days`)",
-            moment(backup.at),
-            backup.until.strftime("%F")
-        ));
+        before.tell(("the one before it", "with it"), &mut page);
     }
     let set = format!("bursar credentials set {id}");
     page.next_steps(
@@ -412,7 +433,7 @@ async fn delete(id: &AccountId, session: &mut Session<'_>) -> Result<Exit, Failu
     );
     let document = Deleted {
         deleted: view::key_json(&facts),
-        deleted_before_it: before.map(|old| view::key_json(&old.facts)),
+        deleted_before_it: before.map(Erased::json),
         last_backup_with_it: backup.map(|backup| backup.at),
         in_backups_until: backup.map(|backup| backup.until),
     };

@@ -7,7 +7,7 @@ use std::path::Path;
 use bursar_auth::{Account, Directory};
 use bursar_controls::KeyState;
 use bursar_execution::{Conditions, ConnectionState, Journal};
-use bursar_keystore::{Header, KeyPurpose, KeyStore, SlotKind, UnlockMaterial, Vault};
+use bursar_keystore::{Header, KeyPurpose, KeyStore, KeysError, SlotKind, SlotsFound, UnlockMaterial, Vault};
 use bursar_model::AccountMode;
 use bursar_store_sqlite::{SqliteStore, StoreError, Tombstone, free_bytes};
 use clap::Args;
@@ -433,7 +433,15 @@ fn at_hand(header: &Header, opened: &Opened, session: &Session<'_>) -> Vec<Unloc
 }
 
 async fn credentials(keys: &KeyStore, findings: &mut Findings) {
-    match keys.prove().await {
+    let proof = keys.prove().await;
+    if proof
+        .as_ref()
+        .is_ok_and(|proof| proof.slots == SlotsFound::Damaged)
+    {
+        let damaged = KeysError::SlotDamaged;
+        findings.bad("slots", damaged.to_string(), &damaged.hint());
+    }
+    match proof {
         Ok(proof) if proof.damaged.is_empty() => {
             let opened = count(proof.opened, "credential opens", "credentials open");
             findings.good("keys", opened);

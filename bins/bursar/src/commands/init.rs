@@ -8,7 +8,9 @@ use std::sync::Arc;
 use bursar_auth::Directory as _;
 use bursar_config::{Settings, StoreUrl};
 use bursar_execution::{Approvals as _, Conditions, settings as rules};
-use bursar_keystore::{InitError, KeyStore, NewSlot, PassphraseCost, Secret, Vault, check_passphrase};
+use bursar_keystore::{
+    InitError, KeyFileError, KeyStore, NewSlot, PassphraseCost, Secret, Vault, VaultError, check_passphrase,
+};
 use bursar_model::Tier;
 use bursar_store_sqlite::SqliteStore;
 use clap::Args;
@@ -196,8 +198,20 @@ impl Init {
             ));
         }
         keys_apart(&path, installation)?;
+        place_of_key(&path, installation)?;
         Ok(Way::File(path))
     }
+}
+
+/// What the key store would refuse is refused before there is a recovery code that opens nothing.
+fn place_of_key(path: &Path, installation: &Installation) -> Result<(), Failure> {
+    let checked = unlock::key_file(path.to_owned(), installation).check_place();
+    checked.map_err(|error| match error {
+        KeyFileError::Inside { .. } | KeyFileError::Beside { .. } => {
+            Failure::refused(format!("rule keys-apart: {error}"), error.hint())
+        }
+        error => Failure::of(Exit::Failed, &error, error.hint()),
+    })
 }
 
 /// The store of an earlier `init` that ended before its keys were made, as when the terminal closed at
@@ -290,7 +304,19 @@ async fn make_keys(
     let begun = KeyStore::init(vault, entropy, session.surroundings.now(), vec![slot]).await?;
     let slots = begun.slots().iter().map(|slot| slot.id.to_string()).collect();
     let confirmed = hand_over(begun.recovery_code(), recovery, session)?;
-    begun.finish(confirmed).await?;
+    if let Err(error) = begun.finish(confirmed).await {
+        // Where the keys may be stored after all, the code may open them.
+        let is_unclear = matches!(
+            error,
+            InitError::Vault {
+                source: VaultError::Unavailable { .. }
+            }
+        );
+        if !is_unclear {
+            recovery.forget();
+        }
+        return Err(error.into());
+    }
     session
         .console
         .confirm("keyring made: exchange keys are sealed before they are stored");

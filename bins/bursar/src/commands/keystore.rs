@@ -4,7 +4,9 @@ pub(crate) mod rotate;
 pub(crate) mod seal;
 pub(crate) mod slot;
 
-use bursar_keystore::{Fingerprint, Header, KeyId, Proof, SealedSlot, SlotId, SlotKind, StoreId, Vault};
+use bursar_keystore::{
+    Fingerprint, Header, KeyId, KeysError, Proof, SealedSlot, SlotId, SlotKind, SlotsFound, StoreId, Vault,
+};
 use bursar_model::CredentialId;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
@@ -111,10 +113,11 @@ impl Status {
             proof: proved.as_ref().map(|proved| ProofDocument {
                 opened: proved.proof.opened,
                 damaged: proved.proof.damaged.iter().map(|facts| facts.id).collect(),
+                slots_whole: proved.proof.slots == SlotsFound::Whole,
             }),
         };
         session.console.answer(&page, &document);
-        let is_whole = proved.is_none_or(|proved| proved.proof.damaged.is_empty());
+        let is_whole = proved.is_none_or(|proved| proved.proof.is_whole());
         Ok(if is_whole { Exit::Done } else { Exit::Failed })
     }
 }
@@ -127,6 +130,13 @@ fn tell(page: &mut Page, proved: &Proved) {
         ("keys", Cell::new(keys.join(", "))),
         ("proved", Cell::new(opened).tone(Tone::Good)),
     ]);
+    if proved.proof.slots == SlotsFound::Damaged {
+        page.line(bad(&format!(
+            "{}: {}",
+            KeysError::SlotDamaged,
+            KeysError::SlotDamaged.hint()
+        )));
+    }
     for facts in &proved.proof.damaged {
         page.line(format!(
             "credential `{}` of `{}` does not open: enter it anew with `bursar credentials set {}`",
@@ -185,6 +195,8 @@ struct ProofDocument {
     /// How many credentials opened.
     opened: usize,
     damaged: Vec<CredentialId>,
+    /// Whether each slot is what it was when it was made, used or not.
+    slots_whole: bool,
 }
 
 /// A way to unlock the store.

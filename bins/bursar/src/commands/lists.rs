@@ -433,14 +433,14 @@ impl Fills {
     pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
         let opened = session.open().await?;
         must_exist(self.user.as_ref(), self.account.as_ref(), &opened).await?;
-        let fills = opened.store.fills(self.account.as_ref(), self.limit).await?;
-        let wanted = |booked: &&BookedFill| self.user.as_ref().is_none_or(|user| booked.fill.user == *user);
+        let (account, user) = (self.account.as_ref(), self.user.as_ref());
+        let fills = opened.store.fills(account, user, self.limit).await?;
         let mut table = Table::new(&[
             "WHEN", "USER", "ACCOUNT", "SIDE", "PAIR", "QUANTITY", "PRICE", "FEE", "ORDER", "FILL",
         ])
         .figures(&[5, 6, 7]);
         let mut rows = Vec::new();
-        for booked in fills.iter().filter(wanted) {
+        for booked in &fills {
             let fill = &booked.fill.fill;
             table.row([
                 Cell::new(moment(fill.at)),

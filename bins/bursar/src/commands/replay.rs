@@ -8,8 +8,12 @@ use bursar_model::{AccountId, UserId};
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
 
+use crate::arguments::shortened;
+use crate::commands::credentials::without_what_was_read;
 use crate::render::{Cell, Page, Table, Tone, count, moment};
 use crate::session::{Opened, Session};
 use crate::{Exit, Failure, prompt, view};
@@ -83,17 +87,41 @@ fn read(file: &Path, session: &mut Session<'_>) -> Result<OtherLimits, Failure> 
         session.path(file)
     };
     let text = prompt::document(session.console, &name)?;
-    toml::from_str(&text).map_err(|error| {
-        Failure::new(
-            Exit::Usage,
-            format!(
-                "`{}` names no limits: {}",
-                file.display(),
-                error.to_string().trim_end()
-            ),
-            "see `bursar replay --help` for what belongs there",
-        )
+    // The form first: what is said of that repeats nothing of the file, which may hold anything.
+    let document = DeTable::parse(&text).map_err(|error| {
+        let what = format!(": {}", error.message());
+        names_no_limits(file, &text, &error, &what)
+    })?;
+    let document = Spanned::new(0..text.len(), DeValue::Table(document.into_inner()));
+    OtherLimits::deserialize(ValueDeserializer::from(document)).map_err(|error| {
+        let what = of_a_value(error.message());
+        names_no_limits(file, &text, &error, &what)
     })
+}
+
+/// With the line, and not as the reader of the file shows it, which is the line itself.
+fn names_no_limits(file: &Path, text: &str, error: &toml::de::Error, what: &str) -> Failure {
+    let start = error.span().map_or(0, |span| span.start);
+    let before = text.get(..start).unwrap_or_default();
+    let line = before.matches('\n').count().saturating_add(1);
+    Failure::new(
+        Exit::Usage,
+        format!("`{}` names no limits: line {line}{what}", file.display()),
+        "see `bursar replay --help` for what belongs there",
+    )
+}
+
+/// What is wrong, and nothing of the file but what can only be the name of a limit.
+fn of_a_value(message: &str) -> String {
+    let name = message
+        .strip_prefix("unknown field `")
+        .and_then(|rest| rest.split('`').next());
+    match name {
+        Some(name) if name.chars().all(|c| c.is_ascii_lowercase() || c == '_') => {
+            format!(": unknown field `{}`", shortened(name))
+        }
+        _ => without_what_was_read(message),
+    }
 }
 
 async fn replay(

@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use bursar::Exit;
+use bursar_keystore::{HeaderChange, SealedBytes, Vault as _};
 use serde_json::json;
 
 use crate::credentials::Venue;
@@ -329,4 +330,141 @@ async fn i17_a_key_that_was_erased_does_not_come_back_with_a_backup() {
     let said = desk.ends("backup restore safe/before", Exit::Failed).await;
     assert!(said.contains("erased keys"), "{said}");
     venue.close().await;
+}
+
+/// A copy that fills the disk stops trading, whoever made it.
+#[tokio::test]
+async fn no_copy_is_made_where_there_is_no_room_for_it() {
+    let desk = Desk::made().await;
+    std::fs::create_dir(desk.path("safe")).unwrap();
+    desk.done("backup create safe/one").await;
+    // More than any disk has.
+    let settings = std::fs::read_to_string(desk.path("bursar.toml")).unwrap();
+    assert!(settings.contains("min_free_mb = 500"), "{settings}");
+    desk.write(
+        "bursar.toml",
+        &settings.replace("min_free_mb = 500", "min_free_mb = 4000000000"),
+    );
+    let refused = async |line: &str| {
+        let said = desk.ends(line, Exit::Failed).await;
+        assert!(said.contains("a copy of the store needs"), "{line}: {said}");
+        assert!(said.contains("make room first"), "{line}: {said}");
+        assert!(!desk.path("bursar-data/bursar.db.copy").exists(), "{line}");
+    };
+
+    refused("backup create safe/two").await;
+    refused("backup verify safe/one").await;
+    lose_the_store(&desk);
+    refused("backup restore safe/one").await;
+
+    assert!(!desk.path("bursar-data/bursar.db").exists());
+    desk.write("bursar.toml", &settings);
+    desk.done("backup restore safe/one").await;
+}
+
+/// Damages the slot of the recovery code, which is not what the store is opened with.
+async fn damage_a_spare_slot(desk: &Desk) {
+    let store = desk.store();
+    let mut header = store.load_header().await.unwrap().unwrap();
+    let mut bytes = header.slots[1].root.as_bytes().to_vec();
+    bytes[40] ^= 1;
+    header.slots[1].root = SealedBytes::from_bytes(bytes);
+    let version = header.version;
+    store
+        .store_header(&header, Some(version), &HeaderChange::Made)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn i16_a_store_with_a_damaged_spare_slot_is_backed_up_and_put_back_and_told() {
+    let desk = Desk::made().await;
+    std::fs::create_dir(desk.path("safe")).unwrap();
+    damage_a_spare_slot(&desk).await;
+
+    let made = desk.run("backup create safe/one --json").await;
+
+    assert_eq!(made.exit, Exit::Done, "{}", made.err);
+    assert!(
+        made.err
+            .contains("a slot of the key store is not what it was when it was made"),
+        "{}",
+        made.err
+    );
+    assert!(made.err.contains("bursar keystore rotate root"), "{}", made.err);
+    let document: serde_json::Value = serde_json::from_str(&made.out).unwrap();
+    assert_eq!(document["slots_whole"], json!(false));
+    let proved = desk.run("backup verify safe/one").await;
+    assert_eq!(proved.exit, Exit::Failed, "{}", proved.err);
+    assert!(proved.out.contains("every credential opens"), "{}", proved.out);
+    assert!(
+        proved
+            .out
+            .contains("damaged: one of recovery-2; `file-1` opens the backup"),
+        "{}",
+        proved.out
+    );
+    let proved = desk.json("backup verify safe/one").await;
+    assert_eq!(
+        (&proved["whole"], &proved["slots_whole"]),
+        (&json!(false), &json!(false))
+    );
+    lose_the_store(&desk);
+    let restored = desk.done("backup restore safe/one --reason 'disk failed'").await;
+    assert!(restored.contains("bursar keystore rotate root"), "{restored}");
+    // It is no better than before, and nothing vouches for it.
+    let refused = desk
+        .ends("keystore slot add file safe/unlock.key", Exit::Unavailable)
+        .await;
+    assert!(refused.contains("a slot of the key store"), "{refused}");
+    desk.done("keystore rotate root --yes --reason damaged --recovery-file new.txt")
+        .await;
+    desk.done("backup create safe/two").await;
+    desk.done("backup verify safe/two").await;
+    desk.done("backup verify safe/two --recovery-code-file new.txt")
+        .await;
+}
+
+#[tokio::test]
+async fn i16_a_damaged_spare_slot_is_told_by_whoever_proves_the_store() {
+    let desk = Desk::made().await;
+    damage_a_spare_slot(&desk).await;
+
+    let status = desk.run("keystore status --prove").await;
+    let doctor = desk.run("doctor").await;
+
+    assert_eq!(status.exit, Exit::Failed, "{}", status.err);
+    for said in [&status.out, &doctor.out] {
+        assert!(
+            said.contains("a slot of the key store is not what it was when it was made"),
+            "{said}"
+        );
+        assert!(said.contains("bursar keystore rotate root"), "{said}");
+    }
+}
+
+/// Whoever names the unlock key where a list is wanted.
+#[tokio::test]
+async fn a_key_in_the_place_of_a_list_is_not_repeated() {
+    const KEY: &str = "q4Kx9/CANARYSECRET+fJq81Zw0/q4Kx9/CANARYSECRET=";
+    let desk = Desk::made().await;
+    std::fs::create_dir(desk.path("safe")).unwrap();
+    desk.done("backup create safe/one").await;
+    lose_the_store(&desk);
+    for text in [
+        KEY.to_owned(),
+        format!("{KEY}\n"),
+        format!("\"{KEY}\"\n"),
+        format!("{{\"{KEY}\": 1}}\n"),
+    ] {
+        desk.write_secret("key", &text);
+
+        let ran = desk.run("backup restore safe/one --tombstones key").await;
+
+        for said in [&ran.out, &ran.err] {
+            assert!(!said.contains("CANARY"), "{said}");
+        }
+        assert!(ran.err.contains("/desk/key"), "{}", ran.err);
+        lose_the_store(&desk);
+    }
 }

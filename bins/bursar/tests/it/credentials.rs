@@ -604,3 +604,101 @@ async fn i17_a_key_that_cannot_be_listed_is_not_erased() {
     assert_eq!(desk.json("credentials list").await["credentials"], json!([]));
     venue.close().await;
 }
+
+/// Each erasing says until when backups have what was erased.
+#[tokio::test(flavor = "multi_thread")]
+async fn i17_a_key_that_another_key_erases_is_named_with_the_day_until_which_backups_have_it() {
+    let (desk, venue) = desk_with_more_keys().await;
+    std::fs::create_dir(desk.path("safe")).unwrap();
+    desk.later(60);
+    let set = async |options: &str, key: &str| {
+        let command = format!("credentials set kraken-ilves --yes{options}");
+        let ran = desk.run_with(&command, &venue.document(key)).await;
+        assert_eq!(ran.exit, Exit::Done, "{}", ran.err);
+        ran.out
+    };
+
+    // No backup has it.
+    let set_before = set("", "second").await;
+    assert!(set_before.contains("is erased here"), "{set_before}");
+    assert!(!set_before.contains("sealed copy"), "{set_before}");
+    desk.later(60);
+    desk.done("backup create safe/one").await;
+    desk.later(60);
+    let replaced = set("", "mara").await;
+    let in_backup = "a sealed copy of it is in the backup of 2026-11-20 12:02:00 UTC and may be in older ones: delete \
+                     them by 2026-12-20";
+    assert!(
+        replaced.contains("the key before") && replaced.contains("is erased here"),
+        "{replaced}"
+    );
+    assert!(replaced.contains(in_backup), "{replaced}");
+    desk.later(60);
+    desk.done("backup create safe/two").await;
+    desk.later(60);
+    let replaced = document(&set(" --json", "second").await);
+    assert_eq!(replaced["erased"][0]["ends_with"], venue.ends_with("mara"));
+    assert_eq!(
+        replaced["erased"][0]["last_backup_with_it"],
+        json!("2026-11-20T12:04:00Z")
+    );
+    assert_eq!(
+        replaced["erased"][0]["in_backups_until"],
+        json!("2026-12-20T12:04:00Z")
+    );
+
+    // One that is kept is erased by the next rotation.
+    desk.later(60);
+    let rotate = async |options: &str, key: &str| {
+        let command = format!("credentials rotate kraken-ilves --yes{options}");
+        let ran = desk.run_with(&command, &venue.document(key)).await;
+        assert_eq!(ran.exit, Exit::Done, "{}", ran.err);
+        ran.out
+    };
+    let first = rotate("", "mara").await;
+    assert!(!first.contains("sealed copy"), "nothing is erased: {first}");
+    desk.later(60);
+    desk.done("backup create safe/three").await;
+    desk.later(60);
+    let again = rotate("", "second").await;
+    assert!(
+        again.contains("sealed copy of it is in the backup of 2026-11-20 12:07:00 UTC"),
+        "{again}"
+    );
+    desk.later(60);
+    let third = document(&rotate(" --json", "mara").await);
+    assert_eq!(third["erased"][0]["ends_with"], venue.ends_with("mara"));
+    assert_eq!(
+        third["erased"][0]["in_backups_until"],
+        json!("2026-12-20T12:07:00Z")
+    );
+    // Both go where both are there.
+    let both = document(&set(" --json", "second").await);
+    assert_eq!(both["erased"].as_array().map(Vec::len), Some(2), "{both:#}");
+    venue.close().await;
+}
+
+/// A key that is typed where an account is wanted.
+#[tokio::test]
+async fn a_key_in_the_place_of_an_account_is_not_repeated() {
+    let desk = desk_with_live_account().await;
+    const KEY: &str = "q4Kx9/CANARYSECRET+fJq81Zw0==";
+
+    for line in [
+        format!("credentials set {KEY}"),
+        format!("credentials rotate {KEY} --json"),
+        format!("credentials check {KEY}"),
+        format!("credentials {KEY}"),
+        format!("keystore slot remove {KEY} --yes --reason x"),
+    ] {
+        let ran = desk.run(&line).await;
+        assert_ne!(ran.exit, Exit::Done, "{line}");
+        for text in [&ran.out, &ran.err] {
+            assert_eq!(Canary::new("key", KEY).find(text.as_bytes()), None, "{text}");
+            assert!(!text.contains("CANARY"), "{line}: {text}");
+        }
+        assert!(ran.err.contains("hint:"), "{line}: {}", ran.err);
+    }
+    let said = desk.ends(&format!("credentials set {KEY}"), Exit::Usage).await;
+    assert!(said.contains("is not a valid account id: use 1 to 64"), "{said}");
+}

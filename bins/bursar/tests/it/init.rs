@@ -123,6 +123,43 @@ async fn k4_no_key_lies_where_the_store_lies() {
 }
 
 #[tokio::test]
+async fn an_unlock_key_that_the_key_store_would_refuse_is_refused_before_anything_is_made() {
+    let desk = Desk::bare();
+
+    let said = desk
+        .ends(
+            "init --yes --recovery-file recovery.txt --unlock-file unlock.key",
+            Exit::Refused,
+        )
+        .await;
+
+    assert!(said.contains("rule keys-apart"), "{said}");
+    assert!(said.contains("would be copied along"), "{said}");
+    for name in ["bursar-data", "recovery.txt", "unlock.key"] {
+        assert!(!desk.path(name).exists(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn an_init_that_fails_leaves_no_recovery_code_that_opens_nothing() {
+    let desk = Desk::bare();
+
+    // Where nobody can make a file.
+    let said = desk
+        .ends(
+            "init --yes --recovery-file recovery.txt --unlock-file /proc/unlock.key",
+            Exit::Failed,
+        )
+        .await;
+
+    assert!(said.contains("/proc/unlock.key"), "{said}");
+    for name in ["bursar-data/bursar.db", "recovery.txt"] {
+        assert!(!desk.path(name).exists(), "{name}");
+    }
+    desk.done("init --yes --recovery-file recovery.txt").await;
+}
+
+#[tokio::test]
 async fn without_a_terminal_the_recovery_code_needs_a_place() {
     let desk = Desk::bare();
 

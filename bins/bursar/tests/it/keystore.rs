@@ -284,7 +284,10 @@ async fn an_exchange_key_signs_as_before_after_every_key_above_it_was_replaced()
 
     desk.done("credentials check kraken-ilves").await;
     let status = desk.json("keystore status --prove").await;
-    assert_eq!(status["proof"], json!({ "opened": 1, "damaged": [] }));
+    assert_eq!(
+        status["proof"],
+        json!({ "opened": 1, "damaged": [], "slots_whole": true })
+    );
     let told = actions(&desk).await;
     let rotations = told
         .iter()
@@ -379,4 +382,20 @@ async fn a_secret_in_a_file_that_others_can_read_is_refused() {
         desk.set_mode(name, 0o600);
         desk.done(command).await;
     }
+}
+
+#[tokio::test]
+async fn a_store_that_was_not_sealed_has_no_switch_of_sealing() {
+    let desk = Desk::made().await;
+
+    let told = desk.done("keystore unseal --reason test").await;
+
+    assert!(told.contains("the key store was not sealed"), "{told}");
+    assert!(!told.contains("switch"), "{told}");
+    desk.done("keystore seal --reason test").await;
+    let told = desk.done("keystore unseal --reason test").await;
+    assert!(
+        told.contains("the switch that sealing turned on is still on"),
+        "{told}"
+    );
 }

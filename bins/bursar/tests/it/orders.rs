@@ -3,9 +3,11 @@
 use bursar::Exit;
 use bursar_execution::{Attempt, Dispatch, Journal, Outcome};
 use bursar_model::{Amount, Fill, Liquidity, Side, VenueOrderId};
+use rust_decimal::dec;
 use serde_json::{Value, json};
 
 use crate::desk::{Desk, pair};
+use crate::stats::trade_on;
 
 async fn place(desk: &Desk, rest: &str) -> (Exit, Value) {
     let line = format!("order place kraken-ilves {rest} --wait-ms 0 --json");
@@ -300,4 +302,78 @@ async fn orders_are_listed_in_pages() {
     assert_eq!(second["orders"].as_array().unwrap().len(), 1);
     assert_eq!(second["next_before"], json!(null));
     assert_eq!(desk.json("orders --state filled").await["orders"], json!([]));
+}
+
+#[tokio::test]
+async fn the_executions_of_a_user_are_shown_whoever_traded_since() {
+    let desk = Desk::ready().await;
+    desk.done("user add clara_winter --email clara@example.com --tier basic")
+        .await;
+    desk.done("account add kraken-winter --user clara_winter --broker kraken --role user --mode paper")
+        .await;
+    desk.done("user enable clara_winter").await;
+    desk.connect("kraken-winter").await;
+    trade_on(&desk, "kraken-ilves", Side::Buy, dec!(0.0002), dec!(100_000), 1).await;
+    for number in 2..=4 {
+        desk.later(60);
+        desk.connect("kraken-winter").await;
+        trade_on(
+            &desk,
+            "kraken-winter",
+            Side::Buy,
+            dec!(0.0001),
+            dec!(100_000),
+            number,
+        )
+        .await;
+    }
+
+    let of_mara = desk.json("fills --user mara_ilves --limit 2").await;
+    let of_clara = desk.json("fills --user clara_winter --limit 2").await;
+    let both = desk
+        .json("fills --user mara_ilves --account kraken-winter --limit 2")
+        .await;
+
+    let ids = |document: &Value| -> Vec<String> {
+        let fills = document["fills"].as_array().unwrap();
+        fills
+            .iter()
+            .map(|fill| fill["fill_id"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(ids(&of_mara), ["T1"]);
+    assert_eq!(ids(&of_clara), ["T4", "T3"]);
+    assert_eq!(ids(&both), [""; 0]);
+}
+
+/// Whoever names the unlock key where limits are wanted.
+#[tokio::test]
+async fn a_key_in_the_place_of_limits_is_not_repeated() {
+    let desk = Desk::with_mara().await;
+    for (text, line) in [
+        ("q4Kx9/CANARYSECRET+fJq81Zw0=\n", 1),
+        ("CANARYSECRET=\n", 1),
+        ("\n\n[CANARYSECRET\n", 3),
+        ("[policy]\norder_usd = CANARYSECRET\n", 2),
+        ("[limits]\nmax_positions = \"CANARYSECRET\"\n", 2),
+        ("[limits]\nmax_position_usd = \"CANARYSECRET\"\n", 2),
+        ("CANARYSECRET = 1\n", 1),
+    ] {
+        desk.write("key", text);
+
+        let ran = desk.run("replay --limits key").await;
+
+        assert_eq!(ran.exit, Exit::Usage, "{text}: {}", ran.err);
+        for said in [&ran.out, &ran.err] {
+            assert!(!said.contains("CANARY"), "{text}: {said}");
+        }
+        assert!(
+            ran.err.contains(&format!("`key` names no limits: line {line}")),
+            "{text}: {}",
+            ran.err
+        );
+    }
+    desk.write("slip.toml", "[limits]\nmax_positons = 2\n");
+    let slip = desk.ends("replay --limits slip.toml", Exit::Usage).await;
+    assert!(slip.contains("line 2: unknown field `max_positons`"), "{slip}");
 }

@@ -252,3 +252,112 @@ fn a_copy_that_is_not_sealed_goes_when_a_signal_ends_the_command() {
         assert!(!copy.exists());
     }
 }
+
+/// As a disk that has no room for anything.
+fn full() -> Stdio {
+    OpenOptions::new().write(true).open("/dev/full").unwrap().into()
+}
+
+#[test]
+fn what_could_not_be_written_is_told_and_is_a_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    run(
+        folder.path(),
+        &["init", "--yes", "--recovery-file", "recovery.txt"],
+    );
+
+    for arguments in [
+        &["config", "show"][..],
+        &["config", "show", "--json"],
+        &["status"],
+        &["audit", "export", "-"],
+        &["completions", "bash"],
+        &["--help"],
+    ] {
+        let output = bursar(folder.path())
+            .args(arguments)
+            .stdout(full())
+            .output()
+            .unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains("No space left on device"), "{arguments:?}: {said}");
+        assert!(said.contains("hint: "), "{arguments:?}: {said}");
+    }
+    // A refusal is one, whoever hears of it.
+    let refused = bursar(folder.path())
+        .args(["user", "show", "nobody", "--json"])
+        .stdout(full())
+        .output()
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(4));
+    // What a person must not miss counts as much as the answer.
+    std::fs::write(folder.path().join("bursar-data/emergency.jsonl"), "cut\n").unwrap();
+    let unwarned = bursar(folder.path())
+        .arg("status")
+        .stderr(full())
+        .output()
+        .unwrap();
+    assert_eq!(unwarned.status.code(), Some(1), "{}", text(&unwarned.stdout));
+}
+
+/// A disk that is full, or somebody who went away before the code was there.
+#[test]
+fn a_recovery_code_that_nobody_saw_is_the_code_of_no_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let unseen = |arguments: &[&str]| {
+        let failed = bursar(folder.path())
+            .args(arguments)
+            .stderr(full())
+            .output()
+            .unwrap();
+        assert_eq!(
+            failed.status.code(),
+            Some(1),
+            "{arguments:?}: {}",
+            text(&failed.stdout)
+        );
+        let mut child = bursar(folder.path())
+            .args(arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stderr.take());
+        assert_eq!(child.wait().unwrap().code(), Some(1), "{arguments:?}");
+    };
+    let slots = || {
+        let status = run(folder.path(), &["keystore", "status", "--json"]);
+        let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+        status["slots"].clone()
+    };
+
+    unseen(&["init", "--yes"]);
+
+    assert!(!folder.path().join("bursar-data/bursar.db").exists());
+    assert!(!folder.path().join("home/.config/bursar/unlock.key").exists());
+    let made = run(
+        folder.path(),
+        &["init", "--yes", "--recovery-file", "recovery.txt"],
+    );
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let before = slots();
+    for arguments in [
+        &["keystore", "rotate", "root", "--yes", "--reason", "yearly"][..],
+        &["keystore", "slot", "add", "recovery", "--yes"],
+    ] {
+        unseen(arguments);
+        assert_eq!(slots(), before, "{arguments:?}");
+        let proved = run(
+            folder.path(),
+            &[
+                "keystore",
+                "slot",
+                "prove",
+                "--recovery-code-file",
+                "recovery.txt",
+            ],
+        );
+        assert!(proved.status.success(), "{}", text(&proved.stderr));
+    }
+}

@@ -106,7 +106,12 @@ impl Reports for Store {
     async fn closed_lots_of(&self, _: &UserId) -> Result<Vec<ClosedLot>, JournalError> {
         panic!("not of a flattener")
     }
-    async fn fills(&self, _: Option<&AccountId>, _: u32) -> Result<Vec<BookedFill>, JournalError> {
+    async fn fills(
+        &self,
+        _: Option<&AccountId>,
+        _: Option<&UserId>,
+        _: u32,
+    ) -> Result<Vec<BookedFill>, JournalError> {
         panic!("not of a flattener")
     }
     async fn fills_of_day(&self, _: &UserId, _: DayKey) -> Result<Vec<BookedFill>, JournalError> {

@@ -101,7 +101,7 @@ async fn i15_a_store_comes_back_as_it_was_and_halted() {
     let vault: Arc<dyn Vault> = Arc::new(store.clone());
     let back = KeyStore::open(vault, world.entropy.clone()).await.unwrap();
     back.unlock(&passphrase()).await.unwrap();
-    assert!(back.prove().await.unwrap().damaged.is_empty());
+    assert!(back.prove().await.unwrap().is_whole());
 }
 
 /// An order that no other is taken for.

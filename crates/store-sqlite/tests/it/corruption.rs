@@ -247,7 +247,7 @@ impl Sealed {
             }
         }
         match keys.prove().await {
-            Ok(proof) if proof.damaged.is_empty() => look,
+            Ok(proof) if proof.is_whole() => look,
             _ => look.found(),
         }
     }

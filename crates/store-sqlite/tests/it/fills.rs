@@ -6,7 +6,7 @@ use bursar_broker::VenueOrderStatus;
 use bursar_controls::{LatchCause, LatchMode, LimitKind};
 use bursar_execution::{Journal, Outcome, Reports};
 use bursar_ledger::{Book, LedgerFill, LotMethod, Valuation};
-use bursar_model::{Amount, Fill, IntentState, Side};
+use bursar_model::{Amount, Fill, IntentState, Side, UserId};
 use jiff::SignedDuration;
 use rust_decimal::Decimal;
 
@@ -163,7 +163,7 @@ async fn a_fill_that_is_not_ours_is_kept_and_never_booked() {
     assert_eq!((booked.new, booked.external, booked.unexplained), (0, 1, 0));
     assert_eq!(held(&world.store, "BTC-USD").await, Decimal::ZERO);
     assert_eq!(world.store.stray_fills(&account()).await.unwrap().len(), 1);
-    assert_eq!(world.store.fills(None, 10).await.unwrap(), []);
+    assert_eq!(world.store.fills(None, None, 10).await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -417,11 +417,37 @@ async fn the_newest_fills_come_first_in_the_report() {
     let world = with_story_orders().await;
     world.book(story(&world)).await;
 
-    let fills = world.store.fills(Some(&account()), 2).await.unwrap();
+    let fills = world.store.fills(Some(&account()), None, 2).await.unwrap();
 
     let ids: Vec<&str> = fills.iter().map(|fill| fill.fill.fill.id.as_str()).collect();
     assert_eq!(ids, ["S2", "S1"]);
     assert_eq!(world.store.closed_lots(None).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn as_many_fills_of_a_user_are_reported_as_are_wanted_whoever_traded_since() {
+    let world = with_story_orders().await;
+    world.book(story(&world)).await;
+    world.add_user("clara_winter").await;
+    // As if the newest two were of somebody else.
+    let raw = rusqlite::Connection::open(world.path()).unwrap();
+    raw.execute_batch("UPDATE fill SET user = 'clara_winter' WHERE id IN ('S1', 'S2')")
+        .unwrap();
+    let clara = "clara_winter".parse().unwrap();
+    let ids = async |account: Option<&str>, user: Option<&UserId>, limit| -> Vec<String> {
+        let account = account.map(|account| account.parse().unwrap());
+        let fills = world.store.fills(account.as_ref(), user, limit).await.unwrap();
+        fills.iter().map(|fill| fill.fill.fill.id.to_string()).collect()
+    };
+
+    let all = ids(None, None, 10).await;
+
+    assert_eq!(all[..2], ["S2", "S1"]);
+    assert_eq!(ids(None, Some(&clara), 10).await, ["S2", "S1"]);
+    assert_eq!(ids(None, Some(&clara), 1).await, ["S2"]);
+    assert_eq!(ids(None, Some(&user()), 2).await, all[2..4]);
+    assert_eq!(ids(Some("kraken-ilves"), Some(&user()), 10).await, all[2..]);
+    assert_eq!(ids(Some("kraken-main"), Some(&user()), 10).await, [""; 0]);
 }
 
 #[tokio::test]
@@ -444,7 +470,7 @@ async fn a_pair_that_is_not_priced_in_dollars_is_valued_at_the_rate_of_the_momen
     let positions = world.store.open_positions(None).await.unwrap();
     assert_eq!(positions[0].cost_usd, "110".parse().unwrap());
     assert_eq!(
-        world.store.fills(None, 1).await.unwrap()[0].fill.usd_rate,
+        world.store.fills(None, None, 1).await.unwrap()[0].fill.usd_rate,
         "1.1".parse().unwrap()
     );
 }
@@ -484,7 +510,7 @@ async fn i7_a_fill_that_nothing_prices_is_kept_aside_and_booked_when_something_d
     let booked = world.book(told()).await;
     assert_eq!(booked.new, 1);
     assert_eq!(world.intent(&order).await.state, IntentState::Filled);
-    assert_eq!(world.store.fills(None, 10).await.unwrap().len(), 1);
+    assert_eq!(world.store.fills(None, None, 10).await.unwrap().len(), 1);
     let check = world
         .store
         .check_self(bursar_execution::Reach::Everything, world.now())

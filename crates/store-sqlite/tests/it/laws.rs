@@ -362,7 +362,7 @@ impl Play {
         let open: BTreeSet<IntentId> = unresolved.map(|intent| intent.id).collect();
         prop_assert_eq!(reserving, open);
         let mut cost: BTreeMap<IntentId, Decimal> = BTreeMap::new();
-        for booked in store.fills(None, 10_000).await.unwrap() {
+        for booked in store.fills(None, None, 10_000).await.unwrap() {
             let fill = booked.fill.fill;
             // Whether the fee is part of the cost or not, at most this was spent.
             *cost.entry(booked.intent).or_default() +=
@@ -416,7 +416,7 @@ impl Play {
         prop_assert_eq!(report.violations, vec![]);
         prop_assert_eq!(report.orders, intents.len());
         let mut booked: Decimal = Decimal::ZERO;
-        for fill in store.fills(None, 10_000).await.unwrap() {
+        for fill in store.fills(None, None, 10_000).await.unwrap() {
             let sign = if fill.fill.fill.side == Side::Buy {
                 Decimal::ONE
             } else {
@@ -433,7 +433,7 @@ impl Play {
             .sum();
         prop_assert_eq!(booked, held);
         let strays = store.stray_fills(&account()).await.unwrap().len();
-        let known = store.fills(None, 10_000).await.unwrap().len() + strays;
+        let known = store.fills(None, None, 10_000).await.unwrap().len() + strays;
         prop_assert_eq!(known, self.venue.executed.len());
         for intent in intents {
             let last = records.iter().rev().find(|record| {

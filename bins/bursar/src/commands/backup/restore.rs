@@ -3,15 +3,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use bursar_keystore::SlotsFound;
 use bursar_model::{CredentialId, LatchId};
 use bursar_store_sqlite::{ErasedKeys, PutBack, SqliteStore};
 use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{BackupDocument, Unsealed, backup_json, facts_of, known, unseal};
+use super::{BackupDocument, Unsealed, backup_json, damaged_slot, facts_of, known, unseal};
 use crate::installation::beside;
-use crate::render::Page;
+use crate::render::{Page, count};
 use crate::scratch::Scratch;
 use crate::session::{Session, environment};
 use crate::sole::Sole;
@@ -50,6 +51,10 @@ pub(crate) struct Restored<'a> {
     latch: LatchId,
     /// Credentials that were erased after the backup, and are erased.
     erased: &'a [CredentialId],
+    /// Credentials that do not open, and have to be entered anew.
+    damaged: Vec<CredentialId>,
+    /// Whether each slot is what it was when it was made; one that is not opens nothing.
+    slots_whole: bool,
 }
 
 impl Restore {
@@ -74,7 +79,10 @@ impl Restore {
             "everything is halted by switch `{}`; what happened after {} is known to the exchanges alone",
             back.latch.id, unsealed.header.created_at
         ));
-        for facts in &unsealed.damaged {
+        if unsealed.keys.slots == SlotsFound::Damaged {
+            page.line(damaged_slot(&unsealed.header, &unsealed.slot));
+        }
+        for facts in &unsealed.keys.damaged {
             page.line(format!(
                 "credential `{}` of `{}` does not open: enter it anew",
                 facts.id, facts.place.account
@@ -114,6 +122,8 @@ impl Restore {
             restored_to: &installation.store,
             latch: back.latch.id,
             erased: &back.erased,
+            damaged: unsealed.keys.damaged.iter().map(|facts| facts.id).collect(),
+            slots_whole: unsealed.keys.slots == SlotsFound::Whole,
         };
         session.console.answer(&page, &document);
         Ok(Exit::Done)
@@ -148,9 +158,11 @@ impl Restore {
         for list in lists {
             let listed = tombstones::read(&list)?;
             if let Some(cut) = listed.cut {
+                // How long it is, and not what it is: the list may be another file, by mistake.
                 session.console.warn(&format!(
-                    "the last line of `{}` is cut and counts for nothing: {cut}",
-                    list.path().display()
+                    "the last line of `{}` is cut after {} and counts for nothing",
+                    list.path().display(),
+                    count(cut.len(), "byte", "bytes")
                 ));
             }
             erased.extend(listed.keys.into_iter().map(|key| key.credential));

@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::erased::{Erased, ErasedDocument, superseded_of};
 use super::{Incoming, StoredKey, StoredKeyDocument, entered, from_environment, keyed_account, stored_key};
 use crate::render::{Page, moment};
 use crate::session::{Opened, Session};
@@ -78,6 +79,12 @@ impl Rotate {
                 .ok()
                 .and_then(|rights| rights.venue_account_id),
         };
+        // What is taken back is not erased: it is stored anew.
+        let erased = if self.undo {
+            Vec::new()
+        } else {
+            superseded_of(&self.account, &opened).await?
+        };
         let incoming = Incoming::asked(staged, &account, &opened, session).await?;
         self.refuse_other_account(known.as_deref(), &incoming.admitted)?;
         let now = session.surroundings.now();
@@ -90,7 +97,8 @@ impl Rotate {
             .store(&account, previous, until, &keys, &opened, session)
             .await?;
         opened.list_erased_keys().await?;
-        self.tell(&stored, &kept, before.as_ref(), session);
+        let erased = Erased::all(erased, &opened).await?;
+        self.tell(&stored, &kept, &erased, session);
         Ok(Exit::Done)
     }
 
@@ -129,13 +137,7 @@ impl Rotate {
         ))
     }
 
-    fn tell(
-        &self,
-        stored: &StoredKey,
-        kept: &SupersededKey,
-        before: Option<&SupersededKey>,
-        session: &mut Session<'_>,
-    ) {
+    fn tell(&self, stored: &StoredKey, kept: &SupersededKey, erased: &[Erased], session: &mut Session<'_>) {
         let mut page = Page::new();
         page.line(format!(
             "`{}` is traded with another key of the same exchange account from now on",
@@ -147,11 +149,8 @@ impl Rotate {
             kept.facts.public_key_hint,
             moment(kept.kept_until)
         ));
-        if let Some(erased) = before.filter(|_| !self.undo) {
-            page.line(format!(
-                "the one before that (…{}) is erased",
-                erased.facts.public_key_hint
-            ));
+        for key in erased {
+            key.tell(("the one before that", ""), &mut page);
         }
         let undo = format!("bursar credentials rotate {} --undo", self.account);
         let status = format!("bursar account show {}", self.account);
@@ -171,6 +170,7 @@ impl Rotate {
         let document = Rotated {
             credential: stored.json(),
             superseded: SupersededDocument::of(kept),
+            erased: erased.iter().map(Erased::json).collect(),
         };
         session.console.answer(&page, &document);
     }
@@ -200,6 +200,8 @@ async fn stored_again(
 pub(crate) struct Rotated<'a> {
     credential: StoredKeyDocument<'a>,
     superseded: SupersededDocument<'a>,
+    /// The key before that one, where it was still kept.
+    erased: Vec<ErasedDocument<'a>>,
 }
 
 /// A key that another took the place of.

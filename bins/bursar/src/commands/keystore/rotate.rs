@@ -179,7 +179,8 @@ impl Root {
             ),
         )?;
         let confirmed = hand_over(rotation.recovery_code(), &recovery, session)?;
-        recovery.take_back(store.commit(rotation.finish(confirmed)?).await)?;
+        let next = recovery.take_back(rotation.finish(confirmed))?;
+        recovery.take_back(store.commit(next).await)?;
 
         let header = header(&opened).await?;
         let mut page = Page::new();

@@ -186,10 +186,12 @@ pub(super) async fn unseal(session: &mut Session<'_>) -> Result<Exit, Failure> {
     } else {
         "the key store was not sealed".to_owned()
     });
-    page.next_steps(
-        "Next",
-        [("bursar latches", "the switch that sealing turned on is still on")],
-    );
+    if was_sealed {
+        page.next_steps(
+            "Next",
+            [("bursar latches", "the switch that sealing turned on is still on")],
+        );
+    }
     let document = Unsealed {
         was_sealed,
         slot: unlocked.slot,

@@ -124,7 +124,7 @@ impl Add {
         let next = match (&recovery, addition.recovery_code()) {
             (Some(recovery), Some(code)) => {
                 let confirmed = hand_over(code, recovery, session)?;
-                addition.finish_confirmed(confirmed)?
+                recovery.take_back(addition.finish_confirmed(confirmed))?
             }
             _ => addition.finish()?,
         };
