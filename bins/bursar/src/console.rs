@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::Failure;
 use crate::documents::{ErrorDocument, ErrorFacts};
+use crate::pager::{Pager, Screen};
 use crate::render::{self, Page};
 
 /// The streams of one command, and how they want to be written.
@@ -19,6 +20,11 @@ pub struct Console {
     err: Stream,
     input: Input,
     json: bool,
+    is_read: bool,
+    /// What long answers are shown by; `None` where they are printed.
+    pager: Option<Pager>,
+    /// An answer that is longer than the screen, until the command is over.
+    held: Option<String>,
 }
 
 /// Where answers to prompts and documents come from.
@@ -76,6 +82,9 @@ impl Console {
             err: Stream::new(Box::new(io::stderr()), err_colour),
             input,
             json: false,
+            is_read: io::stdout().is_terminal() && io::stdin().is_terminal(),
+            pager: None,
+            held: None,
         }
     }
 
@@ -90,6 +99,9 @@ impl Console {
             err: Stream::new(err, false),
             input: Input::Stream(input),
             json: false,
+            is_read: false,
+            pager: None,
+            held: None,
         }
     }
 
@@ -99,6 +111,16 @@ impl Console {
 
     pub const fn is_json(&self) -> bool {
         self.json
+    }
+
+    /// Whether somebody reads the output at a terminal, and types there.
+    pub(crate) const fn is_read(&self) -> bool {
+        self.is_read
+    }
+
+    /// From now on an answer that is longer than the screen is shown by this pager.
+    pub(crate) fn page_with(&mut self, pager: Option<Pager>) {
+        self.pager = pager;
     }
 
     /// Whether somebody can be asked something.
@@ -116,8 +138,11 @@ impl Console {
 
     /// A line for a person, while the command works.
     pub fn say(&mut self, line: &str) {
-        let stream = if self.json { &mut self.err } else { &mut self.out };
-        stream.write(&format!("{line}\n"));
+        if self.json {
+            self.err.write(&format!("{line}\n"));
+        } else {
+            self.raw_out(&format!("{line}\n"));
+        }
     }
 
     /// A numbered step of a longer command.
@@ -146,7 +171,36 @@ impl Console {
             let document = serde_json::json!(document);
             self.out.write(&format!("{document:#}\n"));
         } else {
-            self.out.write(page.as_str());
+            self.let_go();
+            let is_long = || Screen::of_output().is_some_and(|screen| !screen.holds(page.as_str()));
+            if self.pager.is_some() && is_long() {
+                self.held = Some(page.as_str().to_owned());
+            } else {
+                self.out.write(page.as_str());
+            }
+        }
+    }
+
+    /// Has a long answer read. To be called when the command is over: nothing waits for somebody who reads, and no
+    /// key lies open meanwhile.
+    pub(crate) fn read_out(&mut self) {
+        let (Some(text), Some(pager)) = (self.held.take(), &self.pager) else {
+            return;
+        };
+        let text = if self.out.colour {
+            text
+        } else {
+            strip_str(&text).to_string()
+        };
+        if pager.show(&text).is_err() {
+            self.out.write(&text);
+        }
+    }
+
+    /// Prints what was held back: something follows it.
+    fn let_go(&mut self) {
+        if let Some(text) = self.held.take() {
+            self.out.write(&text);
         }
     }
 
@@ -174,6 +228,7 @@ impl Console {
 
     /// Text that is finished already, such as help.
     pub fn raw_out(&mut self, text: &str) {
+        self.let_go();
         self.out.write(text);
     }
 

@@ -27,6 +27,7 @@ pub mod exit;
 pub mod installation;
 mod named;
 mod output_file;
+mod pager;
 mod progress;
 mod prompt;
 mod recovery;
@@ -48,6 +49,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use arguments::Read;
+use pager::Pager;
 use session::Session;
 
 /// Runs one command line, the program's name included, with this process's streams.
@@ -98,12 +100,20 @@ pub async fn execute(
         }
     };
     console.set_json(arguments.global.json);
+    if console.is_read() && !arguments.global.no_pager {
+        console.page_with(Pager::chosen(
+            &surroundings.variables,
+            surroundings::are_rights_lent(),
+        ));
+    }
     let mut session = Session {
         console,
         surroundings,
         global: arguments.global,
     };
-    match arguments.command.run(&mut session).await {
+    let ended = arguments.command.run(&mut session).await;
+    session.console.read_out();
+    match ended {
         Ok(exit) => exit,
         Err(failure) => {
             let exit = failure.exit();

@@ -47,4 +47,6 @@ mod stopping;
 #[cfg(test)]
 mod stories;
 #[cfg(test)]
+mod terminal;
+#[cfg(test)]
 mod users;
