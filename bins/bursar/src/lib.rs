@@ -26,6 +26,7 @@ pub mod documents;
 pub mod exit;
 pub mod installation;
 mod named;
+mod older;
 mod output_file;
 mod pager;
 mod progress;

@@ -14,9 +14,21 @@ use crate::desk::{Desk, balance, pair};
 
 /// A market order of Mara's that was sent and filled whole, with a fee of a quarter of a percent.
 async fn trade(desk: &Desk, side: Side, quantity: Decimal, price: Decimal, number: u32) {
+    trade_of(desk, "kraken-ilves", side, quantity, price, number).await;
+}
+
+/// As [`trade`], of any account.
+pub(crate) async fn trade_of(
+    desk: &Desk,
+    account: &str,
+    side: Side,
+    quantity: Decimal,
+    price: Decimal,
+    number: u32,
+) {
     desk.quote(price).await;
     let line =
-        format!("order place kraken-ilves {side} BTC-USD --quantity {quantity} --wait-ms 0 --allow-repeat");
+        format!("order place {account} {side} BTC-USD --quantity {quantity} --wait-ms 0 --allow-repeat");
     let placed = desk.json(&line).await;
     let id = placed["order"]["order_id"]
         .as_str()
@@ -45,7 +57,7 @@ async fn trade(desk: &Desk, side: Side, quantity: Decimal, price: Decimal, numbe
         liquidity: Liquidity::Taker,
         at: desk.now(),
     };
-    let account = "kraken-ilves".parse().unwrap();
+    let account = account.parse().unwrap();
     assert_eq!(store.book(&account, vec![fill], desk.now()).await.unwrap().new, 1);
 }
 
