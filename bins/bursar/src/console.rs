@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Read, Write};
 
 use anstream::adapter::strip_str;
+use indicatif::ProgressBar;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -25,6 +26,8 @@ pub struct Console {
     pager: Option<Pager>,
     /// An answer that is longer than the screen, until the command is over.
     held: Option<String>,
+    /// What shows on the terminal how far work is; what is written stands above it.
+    bar: Option<ProgressBar>,
 }
 
 /// Where answers to prompts and documents come from.
@@ -85,6 +88,7 @@ impl Console {
             is_read: io::stdout().is_terminal() && io::stdin().is_terminal(),
             pager: None,
             held: None,
+            bar: None,
         }
     }
 
@@ -102,6 +106,7 @@ impl Console {
             is_read: false,
             pager: None,
             held: None,
+            bar: None,
         }
     }
 
@@ -123,6 +128,19 @@ impl Console {
         self.pager = pager;
     }
 
+    /// From now on what is written stands above this bar, until it is finished.
+    pub(crate) fn draws(&mut self, bar: Option<ProgressBar>) {
+        self.bar = bar;
+    }
+
+    fn write_out(&mut self, text: &str) {
+        beside(self.bar.as_ref(), || self.out.write(text));
+    }
+
+    fn write_err(&mut self, text: &str) {
+        beside(self.bar.as_ref(), || self.err.write(text));
+    }
+
     /// Whether somebody can be asked something.
     pub const fn can_ask(&self) -> bool {
         matches!(self.input, Input::Terminal)
@@ -139,7 +157,7 @@ impl Console {
     /// A line for a person, while the command works.
     pub fn say(&mut self, line: &str) {
         if self.json {
-            self.err.write(&format!("{line}\n"));
+            self.write_err(&format!("{line}\n"));
         } else {
             self.raw_out(&format!("{line}\n"));
         }
@@ -159,8 +177,7 @@ impl Console {
     /// A line that a person must not miss; never on the output.
     pub fn warn(&mut self, line: &str) {
         let line = render::harmless(line);
-        self.err
-            .write(&format!("{} {line}\n", render::caution("warning:")));
+        self.write_err(&format!("{} {line}\n", render::caution("warning:")));
     }
 
     /// What the command found, in the form that was asked for.
@@ -169,14 +186,14 @@ impl Console {
     pub fn answer<D: Serialize + JsonSchema>(&mut self, page: &Page, document: &D) {
         if self.json {
             let document = serde_json::json!(document);
-            self.out.write(&format!("{document:#}\n"));
+            self.write_out(&format!("{document:#}\n"));
         } else {
             self.let_go();
             let is_long = || Screen::of_output().is_some_and(|screen| !screen.holds(page.as_str()));
             if self.pager.is_some() && is_long() {
                 self.held = Some(page.as_str().to_owned());
             } else {
-                self.out.write(page.as_str());
+                self.write_out(page.as_str());
             }
         }
     }
@@ -193,14 +210,14 @@ impl Console {
             strip_str(&text).to_string()
         };
         if pager.show(&text).is_err() {
-            self.out.write(&text);
+            self.write_out(&text);
         }
     }
 
     /// Prints what was held back: something follows it.
     fn let_go(&mut self) {
         if let Some(text) = self.held.take() {
-            self.out.write(&text);
+            self.write_out(&text);
         }
     }
 
@@ -215,7 +232,7 @@ impl Console {
                     hint: failure.hint(),
                 }
             });
-            self.out.write(&format!("{document:#}\n"));
+            self.write_out(&format!("{document:#}\n"));
         }
         let lines: Vec<String> = failure.message().lines().map(render::harmless).collect();
         let mut text = format!("{} {}\n", render::bad("error:"), lines.join("\n"));
@@ -223,16 +240,24 @@ impl Console {
             let hint = render::harmless(failure.hint());
             text.push_str(&format!("{} {hint}\n", render::bold("hint:")));
         }
-        self.err.write(&text);
+        self.write_err(&text);
     }
 
     /// Text that is finished already, such as help.
     pub fn raw_out(&mut self, text: &str) {
         self.let_go();
-        self.out.write(text);
+        self.write_out(text);
     }
 
     pub fn raw_err(&mut self, text: &str) {
-        self.err.write(text);
+        self.write_err(text);
+    }
+}
+
+/// Writes where a bar is drawn, which gives way meanwhile.
+fn beside(bar: Option<&ProgressBar>, write: impl FnOnce()) {
+    match bar.filter(|bar| !bar.is_finished()) {
+        Some(bar) => bar.suspend(write),
+        None => write(),
     }
 }

@@ -15,6 +15,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::progress::waited;
 use crate::render::{self, Cell, Page, Table, Tone, moment};
 use crate::session::{Session, environment};
 use crate::{Exit, Failure, checkpoint_file};
@@ -112,7 +113,12 @@ impl Verify {
             public_key: self.public_key.clone(),
             deep: self.deep,
         };
-        let Verified { report, orphans } = store.verify_trail(verification).await?;
+        let what = match Log::head(&store).await {
+            Ok(head) => format!("{} records of the audit trail are verified", head.seq),
+            Err(_) => "the audit trail is verified".to_owned(),
+        };
+        let verifying = store.verify_trail(verification);
+        let Verified { report, orphans } = waited(session.console, &what, verifying).await?;
 
         let mut page = Page::new();
         verdict(&mut page, &report);

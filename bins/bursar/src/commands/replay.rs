@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::progress::Progress;
 use crate::render::{Cell, Page, Table, Tone, count, moment};
 use crate::session::{Opened, Session};
 use crate::{Exit, Failure, prompt, view};
@@ -64,7 +65,7 @@ impl Replay {
             since,
             ..IntentFilter::default()
         };
-        let (totals, changed) = replay(filter, &other, &opened).await?;
+        let (totals, changed) = replay(filter, &other, &opened, session).await?;
         let page = page(&totals, &changed, self.days);
         let document = Replayed {
             days: self.days,
@@ -96,16 +97,35 @@ fn read(file: &Path, session: &mut Session<'_>) -> Result<OtherLimits, Failure> 
     })
 }
 
+/// How many orders are in memory at once.
+const AT_ONCE: u32 = 500;
+
+/// How many orders there are, to know how far it is; what each was decided by takes longer to read.
+async fn counted(mut filter: IntentFilter, opened: &Opened) -> Result<usize, Failure> {
+    let mut all: usize = 0;
+    loop {
+        let intents = opened.store.find_intents(&filter, AT_ONCE).await?;
+        let Some(last) = intents.last() else {
+            return Ok(all);
+        };
+        filter.before = Some(last.id);
+        all = all.saturating_add(intents.len());
+    }
+}
+
 async fn replay(
     mut filter: IntentFilter,
     other: &OtherLimits,
     opened: &Opened,
+    session: &mut Session<'_>,
 ) -> Result<(Totals, Vec<Changed>), Failure> {
-    const PAGE: u32 = 500;
+    let of = counted(filter.clone(), opened).await?;
+    let mut progress = Progress::new(session.console, "orders decided again");
+    let mut done: usize = 0;
     let mut totals = Totals::default();
     let mut changed = Vec::new();
     loop {
-        let intents = opened.store.find_intents(&filter, PAGE).await?;
+        let intents = opened.store.find_intents(&filter, AT_ONCE).await?;
         let Some(last) = intents.last() else {
             return Ok((totals, changed));
         };
@@ -119,6 +139,9 @@ async fn replay(
             if redecision.was_allowed != redecision.would_be_allowed {
                 changed.push(Changed { intent, redecision });
             }
+            done = done.saturating_add(1);
+            // More may have come in the meantime.
+            progress.at(session.console, done, of.max(done));
         }
     }
 }

@@ -224,3 +224,30 @@ fn a_command_that_asks_is_answered_before_its_answer_is_paged() {
     assert_eq!(verified.1, 2, "a failure is no answer: {}", verified.0);
     assert!(!verified.0.contains("paged"), "{}", verified.0);
 }
+
+#[test]
+fn a_bar_shows_how_far_long_work_is_and_is_gone_at_its_end() {
+    let place = Place::new();
+    let made = place
+        .bursar(&["init", "--yes", "--recovery-file", "recovery.txt"], &[])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    std::fs::create_dir(place.0.path().join("safe")).unwrap();
+
+    let (screen, code) = place.shown(24, &["backup", "create", "safe/one"], &[]);
+
+    assert_eq!(code, 0, "{screen}");
+    let bar = screen
+        .rfind("bytes sealed")
+        .unwrap_or_else(|| panic!("no bar:\n{screen}"));
+    assert!(screen[bar..].contains(" left"), "{screen}");
+    let answer = screen.rfind("prove it:").unwrap();
+    assert!(bar < answer, "{screen}");
+    // Cleared before the answer, which stands on lines of its own.
+    assert!(
+        screen[bar..answer].contains("\u{1b}[2K") || screen[bar..answer].contains("\u{1b}[K"),
+        "{screen}"
+    );
+}
