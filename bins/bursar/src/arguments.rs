@@ -53,6 +53,9 @@ pub struct Global {
     /// Print one JSON document on standard output
     #[arg(long, global = true)]
     pub json: bool,
+    /// Print long answers as they are, without BURSAR_PAGER, PAGER or `less`
+    #[arg(long, global = true)]
+    pub no_pager: bool,
     /// Answer yes to every question
     #[arg(long, short = 'y', global = true)]
     pub yes: bool,

@@ -3,10 +3,12 @@
 use std::io::{self, IsTerminal, Read, Write};
 
 use anstream::adapter::strip_str;
+use indicatif::ProgressBar;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::documents::{ErrorDocument, ErrorFacts};
+use crate::pager::{Pager, Screen};
 use crate::render::{self, Page};
 use crate::{Exit, Failure};
 
@@ -19,6 +21,13 @@ pub struct Console {
     err: Stream,
     input: Input,
     json: bool,
+    is_read: bool,
+    /// What long answers are shown by; `None` where they are printed.
+    pager: Option<Pager>,
+    /// An answer that is longer than the screen, until the command is over.
+    held: Option<String>,
+    /// What shows on the terminal how far work is; what is written stands above it.
+    bar: Option<ProgressBar>,
 }
 
 /// Where answers to prompts and documents come from.
@@ -80,6 +89,10 @@ impl Console {
             err: Stream::new(Box::new(io::stderr()), err_colour),
             input,
             json: false,
+            is_read: io::stdout().is_terminal() && io::stdin().is_terminal(),
+            pager: None,
+            held: None,
+            bar: None,
         }
     }
 
@@ -94,6 +107,10 @@ impl Console {
             err: Stream::new(err, false),
             input: Input::Stream(input),
             json: false,
+            is_read: false,
+            pager: None,
+            held: None,
+            bar: None,
         }
     }
 
@@ -103,6 +120,29 @@ impl Console {
 
     pub const fn is_json(&self) -> bool {
         self.json
+    }
+
+    /// Whether somebody reads the output at a terminal, and types there.
+    pub(crate) const fn is_read(&self) -> bool {
+        self.is_read
+    }
+
+    /// From now on an answer that is longer than the screen is shown by this pager.
+    pub(crate) fn page_with(&mut self, pager: Option<Pager>) {
+        self.pager = pager;
+    }
+
+    /// From now on what is written stands above this bar, until it is finished.
+    pub(crate) fn draws(&mut self, bar: Option<ProgressBar>) {
+        self.bar = bar;
+    }
+
+    fn write_out(&mut self, text: &str) {
+        beside(self.bar.as_ref(), || self.out.write(text));
+    }
+
+    fn write_err(&mut self, text: &str) {
+        beside(self.bar.as_ref(), || self.err.write(text));
     }
 
     /// Whether somebody can be asked something.
@@ -120,8 +160,11 @@ impl Console {
 
     /// A line for a person, while the command works.
     pub fn say(&mut self, line: &str) {
-        let stream = if self.json { &mut self.err } else { &mut self.out };
-        stream.write(&format!("{line}\n"));
+        if self.json {
+            self.write_err(&format!("{line}\n"));
+        } else {
+            self.raw_out(&format!("{line}\n"));
+        }
     }
 
     /// A numbered step of a longer command.
@@ -138,8 +181,7 @@ impl Console {
     /// A line that a person must not miss; never on the output.
     pub fn warn(&mut self, line: &str) {
         let line = render::harmless(line);
-        self.err
-            .write(&format!("{} {line}\n", render::caution("warning:")));
+        self.write_err(&format!("{} {line}\n", render::caution("warning:")));
     }
 
     /// What the command found, in the form that was asked for.
@@ -148,9 +190,38 @@ impl Console {
     pub fn answer<D: Serialize + JsonSchema>(&mut self, page: &Page, document: &D) {
         if self.json {
             let document = serde_json::json!(document);
-            self.out.write(&format!("{document:#}\n"));
+            self.write_out(&format!("{document:#}\n"));
         } else {
-            self.out.write(page.as_str());
+            self.let_go();
+            let is_long = || Screen::of_output().is_some_and(|screen| !screen.holds(page.as_str()));
+            if self.pager.is_some() && is_long() {
+                self.held = Some(page.as_str().to_owned());
+            } else {
+                self.write_out(page.as_str());
+            }
+        }
+    }
+
+    /// Has a long answer read. To be called when the command is over: nothing waits for somebody who reads, and no
+    /// key lies open meanwhile.
+    pub(crate) fn read_out(&mut self) {
+        let (Some(text), Some(pager)) = (self.held.take(), &self.pager) else {
+            return;
+        };
+        let text = if self.out.colour {
+            text
+        } else {
+            strip_str(&text).to_string()
+        };
+        if pager.show(&text).is_err() {
+            self.write_out(&text);
+        }
+    }
+
+    /// Prints what was held back: something follows it.
+    fn let_go(&mut self) {
+        if let Some(text) = self.held.take() {
+            self.write_out(&text);
         }
     }
 
@@ -165,7 +236,7 @@ impl Console {
                     hint: failure.hint(),
                 }
             });
-            self.out.write(&format!("{document:#}\n"));
+            self.write_out(&format!("{document:#}\n"));
         }
         self.tell(failure);
     }
@@ -178,7 +249,7 @@ impl Console {
             let hint = render::harmless(failure.hint());
             text.push_str(&format!("{} {hint}\n", render::bold("hint:")));
         }
-        self.err.write(&text);
+        self.write_err(&text);
     }
 
     /// How a command ends that was to end with `exit`: as a failure, where what it said could not be written.
@@ -218,10 +289,19 @@ impl Console {
 
     /// Text that is finished already, such as help.
     pub fn raw_out(&mut self, text: &str) {
-        self.out.write(text);
+        self.let_go();
+        self.write_out(text);
     }
 
     pub fn raw_err(&mut self, text: &str) {
-        self.err.write(text);
+        self.write_err(text);
+    }
+}
+
+/// Writes where a bar is drawn, which gives way meanwhile.
+fn beside(bar: Option<&ProgressBar>, write: impl FnOnce()) {
+    match bar.filter(|bar| !bar.is_finished()) {
+        Some(bar) => bar.suspend(write),
+        None => write(),
     }
 }

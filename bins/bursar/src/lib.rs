@@ -26,7 +26,9 @@ pub mod documents;
 pub mod exit;
 pub mod installation;
 mod named;
+mod older;
 mod output_file;
+mod pager;
 mod progress;
 mod prompt;
 mod recovery;
@@ -48,6 +50,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use arguments::Read;
+use pager::Pager;
 use session::Session;
 
 /// Runs one command line, the program's name included, with this process's streams.
@@ -108,12 +111,20 @@ async fn executed(
         }
     };
     console.set_json(arguments.global.json);
+    if console.is_read() && !arguments.global.no_pager {
+        console.page_with(Pager::chosen(
+            &surroundings.variables,
+            surroundings::are_rights_lent(),
+        ));
+    }
     let mut session = Session {
         console,
         surroundings,
         global: arguments.global,
     };
-    match arguments.command.run(&mut session).await {
+    let ended = arguments.command.run(&mut session).await;
+    session.console.read_out();
+    match ended {
         Ok(exit) => exit,
         Err(failure) => {
             let exit = failure.exit();

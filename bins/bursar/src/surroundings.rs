@@ -86,14 +86,17 @@ impl Surroundings {
     }
 }
 
+/// Whether this process has the rights of another than the person behind it, as by `sudo`.
+pub(crate) fn are_rights_lent() -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    person(rustix::process::getuid().as_raw(), logged_in(), &ancestors()) != own
+}
+
 /// The login of the person behind this process, by what the kernel knows. The environment is not
 /// asked: anybody can set `USER` or `SUDO_USER`.
 fn login() -> Principal {
     let own = rustix::process::getuid().as_raw();
-    let login = std::fs::read_to_string("/proc/self/loginuid")
-        .ok()
-        .and_then(|text| text.trim().parse().ok());
-    let id = person(own, login, &ancestors());
+    let id = person(own, logged_in(), &ancestors());
     let name = std::fs::read_to_string("/etc/passwd")
         .ok()
         .and_then(|passwd| name_in(&passwd, id));
@@ -104,6 +107,12 @@ fn login() -> Principal {
 
 /// What the kernel says when nobody logged in.
 const NOBODY: u32 = u32::MAX;
+
+/// The login of this session, as the kernel knows it.
+fn logged_in() -> Option<u32> {
+    let text = std::fs::read_to_string("/proc/self/loginuid").ok()?;
+    text.trim().parse().ok()
+}
 
 /// Who acts: the login that the kernel recorded when the session began and that no `sudo` changes;
 /// else the outermost process above this one that is not root's; else this process's own user.

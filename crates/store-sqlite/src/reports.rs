@@ -238,7 +238,7 @@ fn fills(
     let mut statement = connection.prepare_cached(&format!(
         "SELECT {LEDGER_FILL} FROM fill
          WHERE (?1 IS NULL OR account = ?1) AND (?2 IS NULL OR user = ?2)
-         ORDER BY at DESC, id DESC LIMIT ?3"
+         ORDER BY at DESC, id DESC, account LIMIT ?3"
     ))?;
     let wanted = params![account.map(AccountId::as_str), user.map(UserId::as_str), limit];
     let fills = statement.query_map(wanted, read_booked)?;

@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::commands::apply::outcome::{answer_done, answer_plan, plan_page};
 use crate::commands::onboarding::{KeyOutcome, ListArguments};
+use crate::progress::Progress;
 use crate::render::count;
 use crate::session::Session;
 use crate::{Exit, Failure};
@@ -46,16 +47,22 @@ impl Apply {
             count(rows.len(), "entry is", "entries are")
         ));
         let of = keys.count();
+        let mut progress = Progress::beside_lines(session.console, "keys shown to their exchanges");
         let mut number: usize = 0;
         let mut outcomes = Vec::new();
         for (index, row) in rows.iter().enumerate() {
-            if keys.is_given(index) {
+            let is_given = keys.is_given(index);
+            if is_given {
                 number = number.saturating_add(1);
                 let account = &row.plan.account_id;
                 session.console.say(&format!("key {number} of {of}: `{account}`"));
             }
             outcomes.push(keys.admit(index, row, &opened, session).await?);
+            if is_given {
+                progress.at(session.console, number, of);
+            }
         }
+        drop(progress);
         let is_partial = outcomes.iter().any(KeyOutcome::is_missing);
         answer_done(&rows, &outcomes, session);
         Ok(if is_partial { Exit::Partial } else { Exit::Done })

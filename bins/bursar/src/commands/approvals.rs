@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::loss::{self, AllowedLoss};
+use crate::older::{self, Newest, Wanted};
 use crate::render::{self, Cell, Page, Table, Tone, moment};
 use crate::session::{Opened, Session};
 use crate::view::{LatchDocument, OrderDocument};
@@ -16,14 +17,18 @@ use crate::{Exit, Failure, named, prompt, view};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
-  bursar approvals --all")]
+Examples:
+  bursar approvals
+  bursar approvals --all --limit 20")]
 pub struct Approvals {
     /// Those that are decided or too old too
     #[arg(long)]
     all: bool,
-    /// How many of them
-    #[arg(long, value_name = "COUNT", default_value_t = 100)]
+    /// Only proposals older than this one, for the next page
+    #[arg(long, value_name = "PROPOSAL")]
+    before: Option<ApprovalId>,
+    /// How many of them at most
+    #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     limit: u32,
 }
 
@@ -130,7 +135,7 @@ impl Approvals {
     pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
         let opened = session.open().await?;
         let now = session.surroundings.now();
-        let approvals = opened.store.approvals(self.all, self.limit).await?;
+        let (approvals, next_before) = self.page(&opened).await?;
         let alone = opened.store.works_alone().await?;
         let mut table = Table::new(&[
             "PROPOSAL",
@@ -170,6 +175,9 @@ impl Approvals {
         }
         let mut page = Page::new();
         page.table(&table, "nothing waits for a second person");
+        if let Some(next) = next_before {
+            page.line(render::dim(&format!("older ones: add `--before {next}`")));
+        }
         view::works_alone(&mut page, alone);
         let document = Listed {
             approvals: approvals
@@ -177,10 +185,26 @@ impl Approvals {
                 .map(|approval| approval_json(approval, now))
                 .collect(),
             total_count: approvals.len(),
+            next_before,
             works_alone: alone,
         };
         session.console.answer(&page, &document);
         Ok(Exit::Done)
+    }
+
+    /// A page of what is wanted, and after which one the next begins.
+    async fn page(&self, opened: &Opened) -> Result<(Vec<Approval>, Option<ApprovalId>), Failure> {
+        let wanted = Wanted {
+            before: self.before.map(|before| format!("proposal `{before}`")),
+            is_it: &|approval: &Approval| Some(approval.id) == self.before,
+            limit: self.limit,
+        };
+        let (approvals, has_more) = older::page(&wanted, async |asked| {
+            Ok(Newest::of(opened.store.approvals(self.all, asked).await?, asked))
+        })
+        .await?;
+        let next = approvals.last().filter(|_| has_more).map(|approval| approval.id);
+        Ok((approvals, next))
     }
 }
 
@@ -249,7 +273,10 @@ pub(crate) fn approval_json(approval: &Approval, now: Timestamp) -> ApprovalDocu
 #[schemars(rename = "Proposals")]
 pub(crate) struct Listed<'a> {
     approvals: Vec<ApprovalDocument<'a>>,
+    /// How many are on this page.
     total_count: usize,
+    /// What `--before` takes for the next page; `null` on the last one.
+    next_before: Option<ApprovalId>,
     /// Whether one person may do what takes two.
     works_alone: bool,
 }

@@ -15,6 +15,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::progress::waited;
 use crate::render::{self, Cell, Page, Table, Tone, moment};
 use crate::session::{Session, environment};
 use crate::{Exit, Failure, checkpoint_file};
@@ -61,12 +62,16 @@ pub struct Verify {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
-  bursar audit tail -n 50 --user mara_ilves")]
+Examples:
+  bursar audit tail -n 50 --user mara_ilves
+  bursar audit tail -n 50 --before 120000")]
 pub struct Tail {
     /// How many records are looked at
     #[arg(short = 'n', long = "count", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     count: u32,
+    /// Only records older than this one, for the next page
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    before: Option<u64>,
     /// Only those about this user
     #[arg(long)]
     user: Option<UserId>,
@@ -108,7 +113,12 @@ impl Verify {
             public_key: self.public_key.clone(),
             deep: self.deep,
         };
-        let Verified { report, orphans } = store.verify_trail(verification).await?;
+        let what = match Log::head(&store).await {
+            Ok(head) => format!("{} records of the audit trail are verified", head.seq),
+            Err(_) => "the audit trail is verified".to_owned(),
+        };
+        let verifying = store.verify_trail(verification);
+        let Verified { report, orphans } = waited(session.console, &what, verifying).await?;
 
         let mut page = Page::new();
         verdict(&mut page, &report);
@@ -178,11 +188,13 @@ struct VerifiedTrail<'a> {
     checkpoints_elsewhere: Option<usize>,
 }
 
-/// The newest records of the audit trail.
+/// The newest records of the audit trail, or the newest before one of them; oldest first.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "TrailTail")]
 pub(crate) struct Newest {
     records: Vec<TrailRow>,
+    /// What `--before` takes for the next page; `null` on the last one.
+    next_before: Option<u64>,
 }
 
 /// A record, or the number of one that cannot be read.
@@ -216,10 +228,13 @@ fn verdict(page: &mut Page, report: &VerifyReport) {
 impl Tail {
     async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
         let opened = session.open().await?;
-        let stored = opened.store.tail(self.count).await?;
+        let (stored, next_before) = self.looked_at(opened.store.as_ref()).await?;
         // Who reads the trail is in it, too.
-        let reading = Draft::new(session.actor()?, Action::AuditRead)
-            .with(Data::new().integer("count", self.count.into()));
+        let mut what = Data::new().integer("count", self.count.into());
+        if let Some(before) = self.before {
+            what = what.integer("before", i64::try_from(before).unwrap_or(i64::MAX));
+        }
+        let reading = Draft::new(session.actor()?, Action::AuditRead).with(what);
         opened.store.record(reading, session.surroundings.now()).await?;
         let mut table =
             Table::new(&["NUMBER", "WHEN", "WHO", "WHAT", "OUTCOME", "ABOUT", "WHY", "DATA"]).figures(&[0]);
@@ -246,8 +261,35 @@ impl Tail {
         }
         let mut page = Page::new();
         page.table(&table, "no record");
-        session.console.answer(&page, &Newest { records: rows });
+        if let Some(next) = next_before {
+            page.line(render::dim(&format!("older ones: add `--before {next}`")));
+        }
+        let document = Newest {
+            records: rows,
+            next_before,
+        };
+        session.console.answer(&page, &document);
         Ok(Exit::Done)
+    }
+
+    /// The records that were asked for, whomever they are about, oldest first; and before which one older ones are.
+    async fn looked_at(&self, log: &dyn Log) -> Result<(Vec<StoredRecord>, Option<u64>), Failure> {
+        let (records, from) = match self.before {
+            Some(before) if before <= log.head().await?.seq => {
+                // By their numbers: where some are missing, a page is shorter, and what lies before it is not lost.
+                let from = before.saturating_sub(self.count.into()).max(1);
+                let mut records = log.records(from, self.count).await?;
+                records.retain(|record| record.seq < before);
+                (records, from)
+            }
+            // A number that nothing bears yet is after all of them.
+            Some(_) | None => {
+                let records = log.tail(self.count).await?;
+                let from = records.first().map_or(1, |oldest| oldest.seq);
+                (records, from)
+            }
+        };
+        Ok((records, Some(from).filter(|from| *from > 1)))
     }
 }
 

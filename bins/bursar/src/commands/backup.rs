@@ -25,8 +25,8 @@ use serde::{Deserialize, Serialize};
 use crate::exit::chain;
 use crate::installation::beside;
 use crate::output_file::{new_private, publish, refuse_over, unfinished};
-use crate::progress::Progress;
-use crate::render::{Cell, Page, Tone, moment};
+use crate::progress::{Progress, waited};
+use crate::render::{Cell, Page, Tone, count, moment};
 use crate::scratch::Scratch;
 use crate::session::{Opened, Session, environment};
 use crate::unlock::unlock_file;
@@ -137,7 +137,7 @@ impl Create {
             &scratch.path,
             &opened.installation,
         )?;
-        let facts = opened.store.copy_into(&scratch.path).await?;
+        let facts = copied(&opened, &scratch.path, session).await?;
         let about = About::from(&facts);
         let unfinished = unfinished(&file);
         scratch.also(unfinished.clone());
@@ -183,6 +183,22 @@ impl Create {
     }
 }
 
+/// Copies the store. Only the size of the copy tells how far that is: it is at most as large as the store.
+async fn copied(opened: &Opened, copy: &Path, session: &mut Session<'_>) -> Result<StoreCopy, Failure> {
+    let size = |path: &Path| {
+        let bytes = fs::metadata(path).map_or(0, |file| file.len());
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    };
+    let store = &opened.installation.store;
+    let look = || {
+        let done = size(copy);
+        (done, size(store).max(done))
+    };
+    let progress = Progress::new(session.console, "bytes copied");
+    let copying = opened.store.copy_into(copy);
+    Ok(progress.of(session.console, look, copying).await?)
+}
+
 /// Seals the copy into a new file, and makes it last there.
 async fn seal(
     copy: &Path,
@@ -200,7 +216,11 @@ async fn seal(
     let mut progress = Progress::new(session.console, "bytes sealed");
     let header = keys
         .seal_backup(text, now, &mut contents, &mut target, |done| {
-            progress.at(usize::try_from(done).unwrap_or(usize::MAX), total);
+            progress.at(
+                session.console,
+                usize::try_from(done).unwrap_or(usize::MAX),
+                total,
+            );
         })
         .await?;
     drop(progress);
@@ -362,7 +382,8 @@ async fn unseal(file: &Path, copy: &Path, session: &mut Session<'_>) -> Result<U
     let mut environment = environment(&installation, session.surroundings);
     environment.older = OlderFormat::BroughtUpToDate;
     let store = SqliteStore::open(copy, environment)?;
-    store.check_completely().await?;
+    let checking = store.check_completely();
+    waited(session.console, "every page of the store is checked", checking).await?;
     let checkpoints = match &about.checkpoint {
         None => Vec::new(),
         Some(text) => vec![
@@ -379,7 +400,15 @@ async fn unseal(file: &Path, copy: &Path, session: &mut Session<'_>) -> Result<U
         checkpoints,
         ..Verification::default()
     };
-    let found = store.verify_trail(verification).await?;
+    let what = format!(
+        "{} of the audit trail are verified, and the store is compared",
+        count(
+            usize::try_from(about.records).unwrap_or(usize::MAX),
+            "record",
+            "records"
+        )
+    );
+    let found = waited(session.console, &what, store.verify_trail(verification)).await?;
     // The key store inside, not only the one that the backup was opened with.
     let vault: Arc<dyn Vault> = Arc::new(store);
     let inside = KeyStore::open(vault, Arc::clone(&session.surroundings.entropy)).await?;
@@ -415,7 +444,11 @@ fn copy_out(
     let mut progress = Progress::new(session.console, "bytes opened");
     let mut target = BufWriter::new(target);
     opened.copy_to(&mut target, |done| {
-        progress.at(usize::try_from(done).unwrap_or(usize::MAX), total);
+        progress.at(
+            session.console,
+            usize::try_from(done).unwrap_or(usize::MAX),
+            total,
+        );
     })?;
     drop(progress);
     target

@@ -5,6 +5,7 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::progress::waited;
 use crate::render::{self, Cell, Page, Table, Tone, count};
 use crate::session::Session;
 use crate::{Exit, Failure};
@@ -30,7 +31,13 @@ impl Check {
     pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
         let opened = session.open().await?;
         let now = session.surroundings.now();
-        let report = opened.store.check_self(Reach::Everything, now).await?;
+        let checking = opened.store.check_self(Reach::Everything, now);
+        let report = waited(
+            session.console,
+            "every promise is asked of all that is recorded",
+            checking,
+        )
+        .await?;
         let mut page = Page::new();
         let looked_at = format!(
             "{}, {}, {} looked at",

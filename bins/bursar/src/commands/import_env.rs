@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::commands::credentials::{self, Holder, Holders, NamedKey, PARTS, in_variables};
 use crate::documents::FailureDocument;
+use crate::progress::Progress;
 use crate::render::{Cell, Page, Table, Tone, count};
 use crate::session::{Opened, Session};
 use crate::{Exit, Failure, brokers, view};
@@ -61,11 +62,19 @@ impl ImportEnv {
         } else {
             None
         };
+        let of = found.iter().filter(|found| found.kept.is_none()).count();
+        let mut progress = Progress::new(session.console, "keys shown to their exchanges");
         let mut rows = Vec::new();
+        let mut shown: usize = 0;
         for found in found {
             let outcome = import(&found, keys.as_ref(), &opened, session).await?;
+            if found.kept.is_none() {
+                shown = shown.saturating_add(1);
+                progress.at(session.console, shown, of);
+            }
             rows.push((found, outcome));
         }
+        drop(progress);
         answer(&rows, &without, session);
         let failed = rows
             .iter()

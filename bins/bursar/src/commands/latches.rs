@@ -1,13 +1,15 @@
 //! `bursar release` and `bursar latches`: which switches are on, and turning one off.
 
 use bursar_controls::{ClearRule, Latch, Scope};
-use bursar_execution::{Approvals as _, Journal, Measure};
+use bursar_execution::{Approvals as _, Journal, LatchRecord, Measure};
+use bursar_model::LatchId;
 use clap::Args;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::commands::approvals;
+use crate::older::{self, Newest, Wanted};
 use crate::render::{Cell, Page, Table, Tone, moment};
 use crate::session::{Opened, Session};
 use crate::view::{LatchDocument, LatchWithStandings};
@@ -32,14 +34,18 @@ pub struct Release {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
-  bursar latches --all")]
+Examples:
+  bursar latches
+  bursar latches --all --limit 20")]
 pub struct Latches {
     /// Those that were turned off too, newest first
     #[arg(long)]
     all: bool,
-    /// How many of them
-    #[arg(long, value_name = "COUNT", default_value_t = 100)]
+    /// Of all of them only those older than this one, for the next page
+    #[arg(long, value_name = "SWITCH", requires = "all")]
+    before: Option<LatchId>,
+    /// How many of them at most
+    #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     limit: u32,
 }
 
@@ -165,7 +171,10 @@ pub(crate) struct On<'a> {
 #[schemars(rename = "SwitchHistory")]
 pub(crate) struct History<'a> {
     latches: Vec<Past<'a>>,
+    /// How many are on this page.
     total_count: usize,
+    /// What `--before` takes for the next page; `null` on the last one.
+    next_before: Option<LatchId>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -218,7 +227,7 @@ impl Latches {
     }
 
     async fn history(&self, opened: &Opened, session: &mut Session<'_>) -> Result<Exit, Failure> {
-        let records = opened.store.latch_history(self.limit).await?;
+        let (records, next_before) = self.past(opened).await?;
         let mut table = Table::new(&[
             "SWITCH",
             "SCOPE",
@@ -261,11 +270,30 @@ impl Latches {
         }
         let mut page = Page::new();
         page.table(&table, "there never was a switch");
+        if let Some(next) = next_before {
+            page.line(crate::render::dim(&format!("older ones: add `--before {next}`")));
+        }
         let document = History {
             latches: rows,
             total_count: records.len(),
+            next_before,
         };
         session.console.answer(&page, &document);
         Ok(Exit::Done)
+    }
+
+    /// A page of all switches there were, and after which one the next begins.
+    async fn past(&self, opened: &Opened) -> Result<(Vec<LatchRecord>, Option<LatchId>), Failure> {
+        let wanted = Wanted {
+            before: self.before.map(|before| format!("switch `{before}`")),
+            is_it: &|record: &LatchRecord| Some(record.latch.id) == self.before,
+            limit: self.limit,
+        };
+        let (records, has_more) = older::page(&wanted, async |asked| {
+            Ok(Newest::of(opened.store.latch_history(asked).await?, asked))
+        })
+        .await?;
+        let next = records.last().filter(|_| has_more).map(|record| record.latch.id);
+        Ok((records, next))
     }
 }

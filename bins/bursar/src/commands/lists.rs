@@ -1,5 +1,7 @@
 //! `bursar positions`, `orders` and `fills`: rows, each with the user it belongs to.
 
+mod executions;
+
 use std::collections::BTreeMap;
 
 use bursar_auth::Directory;
@@ -17,6 +19,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::arguments::{pair, word};
+use crate::commands::lists::executions::Execution;
 use crate::render::{Cell, Page, Table, Tone, age, moment};
 use crate::session::{Opened, Session};
 use crate::view::OrderDocument;
@@ -70,8 +73,9 @@ pub struct Orders {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
-  bursar fills --account kraken-ilves --limit 20")]
+Examples:
+  bursar fills --account kraken-ilves --limit 20
+  bursar fills --before kraken-ilves/TIR5OZ-3QYQA-ZV4HWV")]
 pub struct Fills {
     /// Only of this account
     #[arg(long)]
@@ -79,6 +83,9 @@ pub struct Fills {
     /// Only of this user
     #[arg(long)]
     user: Option<UserId>,
+    /// Only executions older than this one, for the next page
+    #[arg(long, value_name = "ACCOUNT/FILL")]
+    before: Option<Execution>,
     /// How many at most
     #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     limit: u32,
@@ -406,7 +413,10 @@ struct ExternalRow {
 #[schemars(rename = "Executions")]
 pub(crate) struct ListedFills<'a> {
     fills: Vec<FillRow<'a>>,
+    /// How many are on this page.
     total_count: usize,
+    /// What `--before` takes for the next page; `null` on the last one.
+    next_before: Option<String>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -433,8 +443,9 @@ impl Fills {
     pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
         let opened = session.open().await?;
         must_exist(self.user.as_ref(), self.account.as_ref(), &opened).await?;
-        let (account, user) = (self.account.as_ref(), self.user.as_ref());
-        let fills = opened.store.fills(account, user, self.limit).await?;
+        let (account, user, before) = (self.account.as_ref(), self.user.as_ref(), self.before.as_ref());
+        let (fills, next) = executions::page(account, user, before, self.limit, &opened).await?;
+        let next = next.map(|next| next.to_string());
         let mut table = Table::new(&[
             "WHEN", "USER", "ACCOUNT", "SIDE", "PAIR", "QUANTITY", "PRICE", "FEE", "ORDER", "FILL",
         ])
@@ -458,9 +469,13 @@ impl Fills {
         }
         let mut page = Page::new();
         page.table(&table, "no executions");
+        if let Some(next) = &next {
+            page.line(crate::render::dim(&format!("older ones: add `--before {next}`")));
+        }
         let document = ListedFills {
             total_count: rows.len(),
             fills: rows,
+            next_before: next,
         };
         session.console.answer(&page, &document);
         Ok(Exit::Done)

@@ -17,6 +17,8 @@ use crate::commands::credentials::{self, EnteredKey, Holders, NamedKey, StoredKe
 use crate::commands::onboarding::changes::Changes;
 use crate::commands::onboarding::entry::{Entry, read};
 use crate::commands::onboarding::plan::Plan;
+use crate::progress::waited;
+use crate::render::count;
 use crate::session::{Opened, Session};
 use crate::{Exit, Failure, prompt};
 
@@ -111,10 +113,13 @@ impl ListArguments {
         let opened = session.open().await?;
         let plans = plan::all(entries, self.exceed_tier, &opened, session).await?;
         let revisions = plans.iter().map(revision).collect::<Result<Vec<_>, Failure>>()?;
-        let rehearsed = opened
-            .store
-            .rehearse_revisions(revisions.clone(), &session.act())
-            .await;
+        let act = session.act();
+        let rehearsing = opened.store.rehearse_revisions(revisions.clone(), &act);
+        let what = format!(
+            "{} are tried out on the store",
+            count(plans.len(), "entry", "entries")
+        );
+        let rehearsed = waited(session.console, &what, rehearsing).await;
         rehearsed.map_err(|error| refusal(error, &plans))?;
         let rows = self.rows(plans, &opened, session).await?;
         Ok((opened, UserList { rows, revisions }))
@@ -196,7 +201,9 @@ impl UserList {
     ) -> Result<(Vec<Row>, Keys), Failure> {
         let Self { mut rows, revisions } = self;
         let keys = gather(&mut rows, opened, session).await?;
-        let written = opened.store.revise(revisions, &session.act()).await;
+        let act = session.act();
+        let what = format!("{} are written", count(rows.len(), "entry", "entries"));
+        let written = waited(session.console, &what, opened.store.revise(revisions, &act)).await;
         written.map_err(|error| refusal(error, rows.iter().map(|row| &row.plan)))?;
         Ok((rows, keys))
     }

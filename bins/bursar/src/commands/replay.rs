@@ -14,6 +14,7 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use crate::arguments::shortened;
 use crate::commands::credentials::without_what_was_read;
+use crate::progress::Progress;
 use crate::render::{Cell, Page, Table, Tone, count, moment};
 use crate::session::{Opened, Session};
 use crate::{Exit, Failure, prompt, view};
@@ -68,7 +69,7 @@ impl Replay {
             since,
             ..IntentFilter::default()
         };
-        let (totals, changed) = replay(filter, &other, &opened).await?;
+        let (totals, changed) = replay(filter, &other, &opened, session).await?;
         let page = page(&totals, &changed, self.days);
         let document = Replayed {
             days: self.days,
@@ -124,16 +125,35 @@ fn of_a_value(message: &str) -> String {
     }
 }
 
+/// How many orders are in memory at once.
+const AT_ONCE: u32 = 500;
+
+/// How many orders there are, to know how far it is; what each was decided by takes longer to read.
+async fn counted(mut filter: IntentFilter, opened: &Opened) -> Result<usize, Failure> {
+    let mut all: usize = 0;
+    loop {
+        let intents = opened.store.find_intents(&filter, AT_ONCE).await?;
+        let Some(last) = intents.last() else {
+            return Ok(all);
+        };
+        filter.before = Some(last.id);
+        all = all.saturating_add(intents.len());
+    }
+}
+
 async fn replay(
     mut filter: IntentFilter,
     other: &OtherLimits,
     opened: &Opened,
+    session: &mut Session<'_>,
 ) -> Result<(Totals, Vec<Changed>), Failure> {
-    const PAGE: u32 = 500;
+    let of = counted(filter.clone(), opened).await?;
+    let mut progress = Progress::new(session.console, "orders decided again");
+    let mut done: usize = 0;
     let mut totals = Totals::default();
     let mut changed = Vec::new();
     loop {
-        let intents = opened.store.find_intents(&filter, PAGE).await?;
+        let intents = opened.store.find_intents(&filter, AT_ONCE).await?;
         let Some(last) = intents.last() else {
             return Ok((totals, changed));
         };
@@ -147,6 +167,9 @@ async fn replay(
             if redecision.was_allowed != redecision.would_be_allowed {
                 changed.push(Changed { intent, redecision });
             }
+            done = done.saturating_add(1);
+            // More may have come in the meantime.
+            progress.at(session.console, done, of.max(done));
         }
     }
 }

@@ -379,3 +379,35 @@ async fn d27_a_variable_that_fits_no_account_or_two_stops_the_import() {
     }
     assert_eq!(desk.json("credentials list").await["credentials"], json!([]));
 }
+
+#[tokio::test]
+async fn a_long_list_tells_how_far_it_is() {
+    let desk = Desk::made().await;
+    let entry = |number: u32| {
+        json!({
+            "user_id": format!("user_{number}"), "email": format!("user_{number}@example.com"),
+            "tier": "basic", "broker_type": "kraken", "mode": "paper", "pairs": ["BTC-USD"],
+        })
+    };
+    let list = |users: u32| json!((0..users).map(entry).collect::<Vec<_>>()).to_string();
+    desk.write("many.json", &list(120));
+    desk.write("few.json", &list(99));
+
+    let many = desk.run("apply many.json --plan --json").await;
+    let few = desk.run("apply few.json --plan").await;
+
+    assert_eq!(
+        (many.exit, few.exit),
+        (Exit::Done, Exit::Done),
+        "{}{}",
+        many.err,
+        few.err
+    );
+    assert_eq!(many.err.lines().count(), 10, "{}", many.err);
+    assert!(
+        many.err.ends_with("120 of 120 entries looked at\n"),
+        "{}",
+        many.err
+    );
+    assert_eq!(few.err, "");
+}

@@ -71,3 +71,46 @@ async fn what_is_wanted_of_the_trail_can_be_named() {
     let said = desk.ends("audit export nowhere/trail.jsonl", Exit::Failed).await;
     assert!(said.contains("cannot be written"), "{said}");
 }
+
+#[tokio::test]
+async fn the_trail_is_read_page_by_page_to_its_beginning() {
+    let desk = Desk::with_mara().await;
+    let end = desk.json("audit verify").await["audit"]["records"]
+        .as_u64()
+        .unwrap();
+    let numbers = |page: &Value| -> Vec<u64> {
+        let records = page["records"].as_array().unwrap();
+        records
+            .iter()
+            .map(|record| record["seq"].as_u64().unwrap())
+            .collect()
+    };
+
+    let mut page = desk.json("audit tail -n 2").await;
+    assert_eq!(numbers(&page), [end - 1, end]);
+    let mut read = numbers(&page);
+    while let Some(next) = page["next_before"].as_u64() {
+        page = desk.json(&format!("audit tail -n 2 --before {next}")).await;
+        let older = numbers(&page);
+        assert!(
+            older.len() <= 2 && older.iter().all(|seq| *seq < next),
+            "{older:?}"
+        );
+        read.splice(0..0, older);
+    }
+
+    assert_eq!(read, (1..=end).collect::<Vec<_>>());
+    let nobody = desk.json("audit tail -n 1 --before 3 --user nobody").await;
+    assert!(numbers(&nobody).is_empty());
+    assert_eq!(
+        nobody["next_before"],
+        json!(2),
+        "it goes on where nothing was wanted"
+    );
+    let all = desk.done("audit tail -n 10000 --before 9000000").await;
+    assert!(!all.contains("older ones"), "{all}");
+    let some = desk.done("audit tail -n 3 --before 9").await;
+    assert!(some.contains("older ones: add `--before 6`"), "{some}");
+    let taken = desk.json("audit tail -n 1").await;
+    assert_eq!(taken["records"][0]["data"], json!({ "before": 9, "count": 3 }));
+}

@@ -31,6 +31,8 @@ mod notify;
 #[cfg(test)]
 mod orders;
 #[cfg(test)]
+mod pages;
+#[cfg(test)]
 mod people;
 #[cfg(test)]
 mod process;
@@ -46,5 +48,7 @@ mod stats;
 mod stopping;
 #[cfg(test)]
 mod stories;
+#[cfg(test)]
+mod terminal;
 #[cfg(test)]
 mod users;

@@ -7,7 +7,7 @@ use rust_decimal::dec;
 use serde_json::{Value, json};
 
 use crate::desk::{Desk, pair};
-use crate::stats::trade_on;
+use crate::stats::trade_of;
 
 async fn place(desk: &Desk, rest: &str) -> (Exit, Value) {
     let line = format!("order place kraken-ilves {rest} --wait-ms 0 --json");
@@ -313,11 +313,11 @@ async fn the_executions_of_a_user_are_shown_whoever_traded_since() {
         .await;
     desk.done("user enable clara_winter").await;
     desk.connect("kraken-winter").await;
-    trade_on(&desk, "kraken-ilves", Side::Buy, dec!(0.0002), dec!(100_000), 1).await;
+    trade_of(&desk, "kraken-ilves", Side::Buy, dec!(0.0002), dec!(100_000), 1).await;
     for number in 2..=4 {
         desk.later(60);
         desk.connect("kraken-winter").await;
-        trade_on(
+        trade_of(
             &desk,
             "kraken-winter",
             Side::Buy,

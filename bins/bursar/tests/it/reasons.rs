@@ -160,3 +160,23 @@ async fn i8_a_check_finds_what_the_exchange_has_of_an_order_that_was_refused() {
     let status = desk.done("status").await;
     assert!(status.contains("self-check"), "{status}");
 }
+
+#[tokio::test]
+async fn a_long_replay_tells_how_far_it_is() {
+    let desk = Desk::ready().await;
+    desk.write("tighter.toml", "[limits]\nmax_position_usd = \"1\"\n");
+    for _ in 0..100 {
+        desk.run("order place kraken-ilves buy BTC-USD --usd 4000 --wait-ms 0")
+            .await;
+    }
+
+    let ran = desk.run("replay --limits tighter.toml").await;
+
+    assert!(ran.out.starts_with("100 orders of 7 days"), "{}", ran.out);
+    assert_eq!(ran.err.lines().count(), 10, "{}", ran.err);
+    assert!(
+        ran.err.ends_with("100 of 100 orders decided again\n"),
+        "{}",
+        ran.err
+    );
+}

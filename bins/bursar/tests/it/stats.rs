@@ -14,11 +14,11 @@ use crate::desk::{Desk, balance, pair};
 
 /// A market order of Mara's that was sent and filled whole, with a fee of a quarter of a percent.
 async fn trade(desk: &Desk, side: Side, quantity: Decimal, price: Decimal, number: u32) {
-    trade_on(desk, "kraken-ilves", side, quantity, price, number).await;
+    trade_of(desk, "kraken-ilves", side, quantity, price, number).await;
 }
 
-/// As [`trade`], on any account.
-pub(crate) async fn trade_on(
+/// As [`trade`], of any account.
+pub(crate) async fn trade_of(
     desk: &Desk,
     account: &str,
     side: Side,

@@ -144,7 +144,7 @@ impl Export {
         let mut progress = Progress::new(session.console, "records looked at");
         let written = self
             .write(opened, last, &mut lines, &mut |seq| {
-                progress.at(usize::try_from(seq).unwrap_or(usize::MAX), total);
+                progress.at(session.console, usize::try_from(seq).unwrap_or(usize::MAX), total);
             })
             .await;
         drop(progress);

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::{BackupDocument, Unsealed, backup_json, damaged_slot, facts_of, known, unseal};
 use crate::installation::beside;
+use crate::progress::waited;
 use crate::render::{Page, count};
 use crate::scratch::Scratch;
 use crate::session::{Session, environment};
@@ -202,7 +203,8 @@ async fn restore(
     let environment = environment(installation, session.surroundings);
     let back = {
         let backup = known(&unsealed.header, &unsealed.about);
-        SqliteStore::put_back(copy, &installation.store, environment, &act, &backup, erased).await?
+        let putting = SqliteStore::put_back(copy, &installation.store, environment, &act, &backup, erased);
+        waited(session.console, "the store is put back", putting).await?
     };
     session
         .console

@@ -75,7 +75,7 @@ async fn wrapping_key(session: &mut Session<'_>) -> Result<Exit, Failure> {
     let (store, _) = session.unlocked_to_act(&opened, act).await?;
     let mut progress = Progress::new(session.console, "credentials wrapped anew");
     let rotated = store
-        .rotate_wrapping_key(|step| progress.at(step.done, step.of))
+        .rotate_wrapping_key(|step| progress.at(session.console, step.done, step.of))
         .await?;
     drop(progress);
 

@@ -9,6 +9,7 @@ use bursar_store_sqlite::KnownUser;
 use crate::commands::onboarding::entry::{Entry, fits, limits};
 use crate::commands::permissions::within_tier;
 use crate::commands::preferences;
+use crate::progress::Progress;
 use crate::session::{Opened, Session};
 use crate::{Failure, brokers};
 
@@ -35,16 +36,19 @@ pub(crate) async fn all(
     entries: Vec<Entry>,
     exceed_tier: bool,
     opened: &Opened,
-    session: &Session<'_>,
+    session: &mut Session<'_>,
 ) -> Result<Vec<Plan>, Failure> {
+    let of = entries.len();
+    let mut progress = Progress::new(session.console, "entries looked at");
     let mut plans: Vec<Plan> = Vec::new();
     let mut mistakes = Vec::new();
-    for entry in entries {
+    for (entry, number) in entries.into_iter().zip(1..) {
         let place = place(&entry);
         match Plan::of(entry, &plans, exceed_tier, opened, session).await {
             Ok(plan) => plans.push(plan),
             Err(failure) => mistakes.push(failure.while_doing(&place)),
         }
+        progress.at(session.console, number, of);
     }
     Failure::together(mistakes).map_or(Ok(plans), Err)
 }
