@@ -95,6 +95,10 @@ impl PaperOrder {
 
 impl PaperState {
     /// An account that begins with these amounts.
+    ///
+    /// # Errors
+    ///
+    /// [`InexactError`] where a figure has more digits than are calculated with.
     pub fn opened_with(amounts: &[Amount]) -> Result<Self, InexactError> {
         let mut state = Self::default();
         for amount in amounts {
@@ -104,6 +108,10 @@ impl PaperState {
     }
 
     /// Puts money in, or takes it out when `amount` is negative; as the owner would at an exchange.
+    ///
+    /// # Errors
+    ///
+    /// [`InexactError`] where a figure has more digits than are calculated with.
     pub fn deposit(&mut self, amount: &Amount) -> Result<(), InexactError> {
         self.add(&amount.asset, amount.value)
     }

@@ -490,11 +490,19 @@ async fn the_clock_and_the_key_are_told(world: &dyn ContractWorld) -> Result<(),
 }
 
 /// One percent above, on a grid that a price of a world is on.
+///
+/// # Errors
+///
+/// Where that has more digits than fit.
 pub fn above(price: Price) -> Result<Price, String> {
     scaled(price, Decimal::new(101, 2))
 }
 
 /// One percent below.
+///
+/// # Errors
+///
+/// Where that has more digits than fit.
 pub fn below(price: Price) -> Result<Price, String> {
     scaled(price, Decimal::new(99, 2))
 }

@@ -12,6 +12,10 @@ use crate::sizing::Reference;
 
 /// The last price on the venue's grid that the collar lets through: of a buy the highest, of a sell the
 /// lowest. `None` when the grid is so coarse that no price lies inside.
+///
+/// # Errors
+///
+/// [`InexactError`] where a figure has more digits than are calculated with.
 pub fn collar_price(
     anchor: Price,
     side: Side,

@@ -107,6 +107,10 @@ impl Default for LossTerms {
 }
 
 /// The day's figures for the rules. `marks` are the pairs with open positions and what prices them.
+///
+/// # Errors
+///
+/// [`InexactError`] where the loss has more digits than are calculated with.
 pub fn day_state(
     day: &TradingDay,
     loss: &DayLoss,

@@ -262,6 +262,10 @@ pub struct Worth {
 }
 
 /// Values what can be spent of `balances`.
+///
+/// # Errors
+///
+/// [`InexactError`] where a figure has more digits than are calculated with.
 pub fn worth(balances: &[Balance], quotes: &[Quote]) -> Result<Worth, InexactError> {
     let mut found = Worth {
         equity: Usd::ZERO,
@@ -294,6 +298,10 @@ pub fn price_of(asset: &Asset, quotes: &[Quote]) -> Option<Price> {
 }
 
 /// What a flow is worth, to 12 decimals, rounded up: what came in is never taken for a gain.
+///
+/// # Errors
+///
+/// [`InexactError`] where a figure has more digits than are calculated with.
 pub fn value_of(quantity: Decimal, price: Price) -> Result<Usd, InexactError> {
     let exact = decimal::mul(quantity, price.value())?;
     Ok(Usd::new(exact.round_dp_with_strategy(

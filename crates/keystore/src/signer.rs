@@ -13,6 +13,10 @@ pub trait Signer: Send + Sync {
 
     /// HMAC-SHA-512 over the parts of `message`, read as one text, with the secret decoded by
     /// `encoding` as the key.
+    ///
+    /// # Errors
+    ///
+    /// See [`SignError`]; nothing was signed.
     fn hmac_sha512(&self, encoding: SecretEncoding, message: &[&[u8]]) -> Result<[u8; 64], SignError>;
 }
 

@@ -153,6 +153,10 @@ impl Book {
     }
 
     /// What is held, one per pair.
+    ///
+    /// # Errors
+    ///
+    /// [`InexactError`] where a figure has more digits than are calculated with.
     pub fn positions(&self) -> Result<Vec<OpenPosition>, InexactError> {
         positions(self.open_lots())
     }

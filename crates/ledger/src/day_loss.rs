@@ -70,6 +70,10 @@ pub struct PairLoss {
 }
 
 /// The day's figure as of [`DayInputs::now`].
+///
+/// # Errors
+///
+/// [`InexactError`] where a figure has more digits than are calculated with.
 pub fn day_loss(inputs: &DayInputs<'_>) -> Result<DayLoss, InexactError> {
     let mut parts: BTreeMap<&Pair, PairLoss> = BTreeMap::new();
     for closed in inputs
@@ -131,17 +135,29 @@ impl DayInputs<'_> {
 
 impl DayLoss {
     /// What the day gained after fees; negative for a loss.
+    ///
+    /// # Errors
+    ///
+    /// [`InexactError`] where a figure has more digits than are calculated with.
     pub fn profit_and_loss(&self) -> Result<Usd, InexactError> {
         self.realised.plus(self.unrealised_change)?.minus(self.fees)
     }
 
     /// What the day lost: zero on a day that gained.
+    ///
+    /// # Errors
+    ///
+    /// [`InexactError`] where a figure has more digits than are calculated with.
     pub fn loss(&self) -> Result<Usd, InexactError> {
         Ok(self.profit_and_loss()?.negated().max(Usd::ZERO))
     }
 
     /// Both together, for a user with several accounts or for all users: gains of one count against
     /// losses of the other, and the less certain of the two decides what is known.
+    ///
+    /// # Errors
+    ///
+    /// [`InexactError`] where a figure has more digits than are calculated with.
     pub fn plus(&self, other: &Self) -> Result<Self, InexactError> {
         let mut parts: BTreeMap<&Pair, PairLoss> = BTreeMap::new();
         for one in self.pairs.iter().chain(&other.pairs) {

@@ -30,6 +30,10 @@ pub struct Entry {
 }
 
 /// The lines of one fill; for every asset they sum to zero. A fee of zero makes no lines.
+///
+/// # Errors
+///
+/// [`InexactError`] where a figure has more digits than are calculated with.
 pub fn entries(fill: &Fill) -> Result<Vec<Entry>, InexactError> {
     let quantity = fill.quantity.value();
     let cost = fill.price.cost(fill.quantity)?;
@@ -57,6 +61,10 @@ pub fn entries(fill: &Fill) -> Result<Vec<Entry>, InexactError> {
 }
 
 /// The assets whose lines do not sum to zero, with what is left over. Empty for a sound ledger.
+///
+/// # Errors
+///
+/// [`InexactError`] where a figure has more digits than are calculated with.
 pub fn imbalances<'a>(
     lines: impl IntoIterator<Item = &'a Entry>,
 ) -> Result<BTreeMap<Asset, Decimal>, InexactError> {

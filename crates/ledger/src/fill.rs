@@ -124,6 +124,10 @@ impl LedgerFill {
 
 /// The fee of `fill` in dollars, rounded up. A fee that cannot be valued is taken as the venue's
 /// worst tier; a rebate that cannot be valued is taken as nothing.
+///
+/// # Errors
+///
+/// [`InexactError`] where a figure has more digits than are calculated with.
 pub fn fee_in_usd(fill: &Fill, valuation: &Valuation) -> Result<FeeInUsd, InexactError> {
     let fee = &fill.fee;
     let known = |usd| FeeInUsd {
@@ -156,6 +160,10 @@ pub fn fee_in_usd(fill: &Fill, valuation: &Valuation) -> Result<FeeInUsd, Inexac
 
 /// The most that the venue charges for such a fill, in dollars, rounded up: for a fee that the venue
 /// has not told, or that cannot be valued.
+///
+/// # Errors
+///
+/// [`InexactError`] where a figure has more digits than are calculated with.
 pub fn worst_fee(fill: &Fill, valuation: &Valuation) -> Result<Usd, InexactError> {
     let cost = fill.price.cost(fill.quantity)?;
     let part = decimal::mul(valuation.worst_fee_percent, Decimal::new(1, 2))?;

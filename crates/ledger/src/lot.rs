@@ -51,6 +51,10 @@ pub struct Lot {
 
 impl Lot {
     /// What the rest of this very purchase cost in dollars, whatever the method; rounded up.
+    ///
+    /// # Errors
+    ///
+    /// [`InexactError`] where a figure has more digits than are calculated with.
     pub fn entry_usd(&self) -> Result<Usd, InexactError> {
         usd_up(self.entry_price.cost(self.quantity)?, self.entry_rate)
     }
@@ -108,16 +112,28 @@ pub struct ClosedLot {
 
 impl ClosedLot {
     /// What was gained in dollars after fees; negative when lost.
+    ///
+    /// # Errors
+    ///
+    /// [`InexactError`] where a figure has more digits than are calculated with.
     pub fn net_usd(&self) -> Result<Usd, InexactError> {
         self.realised_usd.minus(self.fees_usd)
     }
 
     /// What the sale brought in dollars, without fees.
+    ///
+    /// # Errors
+    ///
+    /// [`InexactError`] where a figure has more digits than are calculated with.
     pub fn proceeds_usd(&self) -> Result<Usd, InexactError> {
         self.realised_usd.plus(self.cost_usd)
     }
 
     /// What this part of this very purchase cost in dollars, whatever the method; rounded up.
+    ///
+    /// # Errors
+    ///
+    /// [`InexactError`] where a figure has more digits than are calculated with.
     pub fn entry_usd(&self) -> Result<Usd, InexactError> {
         usd_up(self.entry_price.cost(self.quantity)?, self.entry_rate)
     }

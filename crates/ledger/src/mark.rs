@@ -132,6 +132,10 @@ impl Mark {
     }
 
     /// What `quantity` is worth, in dollars, rounded down.
+    ///
+    /// # Errors
+    ///
+    /// [`InexactError`] where a figure has more digits than are calculated with.
     pub fn value_usd(&self, quantity: Quantity) -> Result<Usd, InexactError> {
         usd_down(self.price.cost(quantity)?, self.usd_rate)
     }
@@ -140,6 +144,10 @@ impl Mark {
 impl OpeningMark {
     /// What `quantity` was worth when the day began, in dollars, rounded up: a higher beginning is a
     /// bigger loss.
+    ///
+    /// # Errors
+    ///
+    /// [`InexactError`] where a figure has more digits than are calculated with.
     pub fn basis_usd(&self, quantity: Quantity) -> Result<Usd, InexactError> {
         usd_up(self.price.cost(quantity)?, self.usd_rate)
     }

@@ -49,6 +49,10 @@ pub struct Performance {
 /// that began with less than ten dollars has no return: below a dollar nobody tells what came and went from what was
 /// gained and lost. An account that had more and is worth nothing without a flow has lost all, and its curve stays at
 /// zero.
+///
+/// # Errors
+///
+/// [`InexactError`] where a figure has more digits than are calculated with.
 pub fn performance(readings: &[EquityReading]) -> Result<Option<Performance>, InexactError> {
     let ([first, later @ ..], Some(last)) = (readings, readings.last()) else {
         return Ok(None);

@@ -40,17 +40,29 @@ impl OpenPosition {
     }
 
     /// What it is worth at `mark`, in dollars, rounded down.
+    ///
+    /// # Errors
+    ///
+    /// [`InexactError`] where a figure has more digits than are calculated with.
     pub fn value_usd(&self, mark: &Mark) -> Result<Usd, InexactError> {
         mark.value_usd(self.quantity)
     }
 
     /// What it would gain over its cost at `mark`, in dollars, without fees; negative for a loss.
+    ///
+    /// # Errors
+    ///
+    /// [`InexactError`] where a figure has more digits than are calculated with.
     pub fn unrealised_usd(&self, mark: &Mark) -> Result<Usd, InexactError> {
         self.value_usd(mark)?.minus(self.cost_usd)
     }
 }
 
 /// One position per account and pair, in that order. A pair without open lots has none.
+///
+/// # Errors
+///
+/// [`InexactError`] where a figure has more digits than are calculated with.
 pub fn positions<'a>(lots: impl IntoIterator<Item = &'a Lot>) -> Result<Vec<OpenPosition>, InexactError> {
     let mut found: BTreeMap<(&AccountId, &Pair), OpenPosition> = BTreeMap::new();
     for lot in lots {
@@ -79,6 +91,10 @@ pub fn positions<'a>(lots: impl IntoIterator<Item = &'a Lot>) -> Result<Vec<Open
 }
 
 /// What all of `lots` cost, in dollars: the exposure that limits count.
+///
+/// # Errors
+///
+/// [`InexactError`] where a figure has more digits than are calculated with.
 pub fn exposure_usd<'a>(lots: impl IntoIterator<Item = &'a Lot>) -> Result<Usd, InexactError> {
     sum_usd(lots.into_iter().map(|lot| lot.cost_usd))
 }

@@ -76,6 +76,10 @@ pub struct Drawdown {
 }
 
 /// Counts closed lots of one or several accounts, in any order.
+///
+/// # Errors
+///
+/// [`InexactError`] where a figure has more digits than are calculated with.
 pub fn statistics<'a>(closed: impl IntoIterator<Item = &'a ClosedLot>) -> Result<Statistics, InexactError> {
     let mut trades: BTreeMap<(&AccountId, &Pair, &VenueOrderId), Trade> = BTreeMap::new();
     let mut result = Statistics::default();
@@ -125,6 +129,10 @@ struct Trade {
 
 impl Tally {
     /// What was gained after fees.
+    ///
+    /// # Errors
+    ///
+    /// [`InexactError`] where a figure has more digits than are calculated with.
     pub fn net(&self) -> Result<Usd, InexactError> {
         self.realised.minus(self.fees)
     }
@@ -178,6 +186,10 @@ impl fmt::Display for WinRate {
 
 /// The value of an account that began with `start`, after each closing fill. Open positions stay at
 /// cost; an account's own records of its equity say more where they exist.
+///
+/// # Errors
+///
+/// [`InexactError`] where a figure has more digits than are calculated with.
 pub fn equity_curve<'a>(
     start: EquityPoint,
     closed: impl IntoIterator<Item = &'a ClosedLot>,
@@ -205,6 +217,10 @@ pub fn equity_curve<'a>(
 
 /// The deepest fall of a curve, in dollars; `None` when it never fell. The points are in order of
 /// time; of two falls of the same depth the earlier counts.
+///
+/// # Errors
+///
+/// [`InexactError`] where a figure has more digits than are calculated with.
 pub fn drawdown(curve: &[EquityPoint]) -> Result<Option<Drawdown>, InexactError> {
     let mut deepest: Option<Drawdown> = None;
     for (peak, trough) in with_peaks(curve) {
@@ -218,6 +234,10 @@ pub fn drawdown(curve: &[EquityPoint]) -> Result<Option<Drawdown>, InexactError>
 
 /// How far below its highest so far each point of a curve is, in percent of that and rounded up to 2
 /// decimals; zero where that was not above zero.
+///
+/// # Errors
+///
+/// [`InexactError`] where a figure has more digits than are calculated with.
 pub fn below_peak(curve: &[EquityPoint]) -> Result<Vec<Decimal>, InexactError> {
     let below = with_peaks(curve).map(|(peak, point)| {
         let percent = percent_up(peak.equity.minus(point.equity)?, peak.equity)?;

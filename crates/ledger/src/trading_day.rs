@@ -113,6 +113,11 @@ impl Boundary {
     }
 
     /// The day that is running at `now`, by the rules of the zone as they are known now.
+    ///
+    /// # Errors
+    ///
+    /// [`DayError::OutOfCalendar`] where a boundary lies outside of the years that can be calculated
+    /// with.
     pub fn day_at(&self, now: Timestamp) -> Result<TradingDay, DayError> {
         let local = self.zone.to_datetime(now);
         let mut key = DayKey(local.date());
@@ -131,6 +136,11 @@ impl Boundary {
     }
 
     /// The day after `day`, without a gap: it starts when `day` ends, whatever the rules say by now.
+    ///
+    /// # Errors
+    ///
+    /// [`DayError::OutOfCalendar`] where a boundary lies outside of the years that can be calculated
+    /// with.
     pub fn following(&self, day: &TradingDay) -> Result<TradingDay, DayError> {
         let mut key = day.key.next()?;
         // A zone that crosses the date line skips a date; the day that would be empty is skipped too.
@@ -145,6 +155,11 @@ impl Boundary {
     }
 
     /// The two days after `day`, to be stored ahead.
+    ///
+    /// # Errors
+    ///
+    /// [`DayError::OutOfCalendar`] where a boundary lies outside of the years that can be calculated
+    /// with.
     pub fn ahead(&self, day: &TradingDay) -> Result<[TradingDay; 2], DayError> {
         let next = self.following(day)?;
         Ok([next, self.following(&next)?])
@@ -165,6 +180,10 @@ impl Boundary {
 /// before its start; when it has ended, the next one has a greater key and starts no earlier than
 /// `previous` ends. If zone or boundary were changed so that its date would come again, the next day is
 /// longer instead: a loss is remembered for longer, never forgotten early.
+///
+/// # Errors
+///
+/// [`DayError::OutOfCalendar`] where a boundary lies outside of the years that can be calculated with.
 pub fn next_trading_day(
     previous: Option<&TradingDay>,
     planned: &[TradingDay],

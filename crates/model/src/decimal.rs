@@ -47,6 +47,10 @@ pub fn parse(text: &str) -> Result<Decimal, NotADecimal> {
 }
 
 /// `a + b`, or an error where that does not fit exactly.
+///
+/// # Errors
+///
+/// [`InexactError`] where the sum has more digits than fit.
 pub fn add(a: Decimal, b: Decimal) -> Result<Decimal, InexactError> {
     let sum = a.checked_add(b).ok_or(InexactError)?;
     // `rust_decimal` drops digits in silence when 96 bits are not enough; it keeps the scale when they are.
@@ -59,11 +63,19 @@ pub fn add(a: Decimal, b: Decimal) -> Result<Decimal, InexactError> {
 }
 
 /// `a - b`, or an error where that does not fit exactly.
+///
+/// # Errors
+///
+/// [`InexactError`] where the difference has more digits than fit.
 pub fn sub(a: Decimal, b: Decimal) -> Result<Decimal, InexactError> {
     add(a, -b)
 }
 
 /// `a × b`, or an error where that does not fit exactly.
+///
+/// # Errors
+///
+/// [`InexactError`] where the product has more digits than fit.
 pub fn mul(a: Decimal, b: Decimal) -> Result<Decimal, InexactError> {
     let (a, b) = (a.normalize(), b.normalize());
     if a.is_zero() || b.is_zero() {
@@ -79,11 +91,19 @@ pub fn mul(a: Decimal, b: Decimal) -> Result<Decimal, InexactError> {
 }
 
 /// `a ÷ b` to at most 12 decimals, rounded towards zero.
+///
+/// # Errors
+///
+/// [`InexactError`] where `b` is zero, and where the quotient does not fit.
 pub fn div_down(a: Decimal, b: Decimal) -> Result<Decimal, InexactError> {
     divide(a, b, RoundingStrategy::ToZero)
 }
 
 /// `a ÷ b` to at most 12 decimals, rounded away from zero.
+///
+/// # Errors
+///
+/// [`InexactError`] where `b` is zero, and where the quotient does not fit.
 pub fn div_up(a: Decimal, b: Decimal) -> Result<Decimal, InexactError> {
     divide(a, b, RoundingStrategy::AwayFromZero)
 }
@@ -112,12 +132,20 @@ fn divide(a: Decimal, b: Decimal, direction: RoundingStrategy) -> Result<Decimal
 }
 
 /// The largest multiple of `step` that is not more than `value`; both more than zero.
+///
+/// # Errors
+///
+/// [`InexactError`] where `step` is zero, or a figure does not fit.
 pub fn floor_to(value: Decimal, step: Decimal) -> Result<Decimal, InexactError> {
     let rest = value.checked_rem(step).ok_or(InexactError)?;
     sub(value, rest).map(|floored| floored.normalize())
 }
 
 /// The smallest multiple of `step` that is not less than `value`; both more than zero.
+///
+/// # Errors
+///
+/// [`InexactError`] where `step` is zero, and where the multiple has more digits than fit.
 pub fn ceil_to(value: Decimal, step: Decimal) -> Result<Decimal, InexactError> {
     let floored = floor_to(value, step)?;
     if floored == value {

@@ -67,6 +67,10 @@ pub struct Quote {
 
 impl Quote {
     /// The middle of bid and ask; exact, because halves of decimals are decimals.
+    ///
+    /// # Errors
+    ///
+    /// [`InexactError`](crate::InexactError) where the middle has more digits than fit.
     pub fn mid(&self) -> Result<Price, crate::InexactError> {
         let sum = crate::decimal::add(self.bid.value(), self.ask.value())?;
         let half = crate::decimal::mul(sum, Decimal::new(5, 1))?;

@@ -69,6 +69,10 @@ impl Usd {
     }
 
     /// `percent` of this, rounded down to the cent: a limit never rounds towards more risk.
+    ///
+    /// # Errors
+    ///
+    /// [`InexactError`] where the share has more digits than fit before it is rounded.
     pub fn percent(self, percent: Decimal) -> Result<Self, InexactError> {
         let hundredth = decimal::mul(percent, Decimal::new(1, 2))?;
         decimal::mul(self.0, hundredth).map(|exact| Self(exact).rounded_down())
@@ -194,6 +198,10 @@ positive! {
 
 impl Price {
     /// What `quantity` costs at this price, in the quote asset.
+    ///
+    /// # Errors
+    ///
+    /// [`InexactError`] where the cost has more digits than fit.
     pub fn cost(self, quantity: Quantity) -> Result<Decimal, InexactError> {
         decimal::mul(self.0, quantity.0)
     }

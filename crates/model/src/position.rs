@@ -19,6 +19,10 @@ pub struct Position {
 
 impl Position {
     /// What one unit cost on average, in the quote asset, rounded down to 12 decimals.
+    ///
+    /// # Errors
+    ///
+    /// [`InexactError`] where the price is too large.
     pub fn average_price(&self) -> Result<Decimal, InexactError> {
         decimal::div_down(self.cost, self.quantity.value())
     }

@@ -338,6 +338,10 @@ impl FaultPlan {
     }
 
     /// Refuses rules that could never strike, or not as they say.
+    ///
+    /// # Errors
+    ///
+    /// [`FaultsError::Rule`], for the first such rule.
     pub fn checked(self) -> Result<Self, FaultsError> {
         for (position, rule) in self.fault.iter().enumerate() {
             let refuse = |reason: String| FaultsError::Rule {
