@@ -23,6 +23,8 @@ pub enum Refusal {
     /// A feature, by its name, that the exchange has switched off.
     FeatureDisabled(&'static str),
     UnknownAssetPair,
+    /// The same, said beside what was found of the other pairs: a result in JSON.
+    UnknownAssetPairAmong(String),
     UnknownAsset,
     Unavailable,
     DeadlineElapsed,
@@ -66,7 +68,7 @@ impl fmt::Display for Refusal {
             Self::InvalidArguments("") => "EGeneral:Invalid arguments",
             Self::InvalidArguments(what) => return write!(f, "EGeneral:Invalid arguments:{what}"),
             Self::FeatureDisabled(what) => return write!(f, "EAPI:Feature disabled:{what}"),
-            Self::UnknownAssetPair => "EQuery:Unknown asset pair",
+            Self::UnknownAssetPair | Self::UnknownAssetPairAmong(_) => "EQuery:Unknown asset pair",
             Self::UnknownAsset => "EQuery:Unknown asset",
             Self::Unavailable => "EService:Unavailable",
             Self::DeadlineElapsed => "EService:Deadline elapsed",

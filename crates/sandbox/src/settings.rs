@@ -27,11 +27,22 @@ pub enum KeyInfoCasing {
     Snake,
 }
 
+/// What `Ticker` answers when one of the pairs that it is asked for is not listed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnknownPair {
+    /// An error and nothing else.
+    #[default]
+    RefusesAll,
+    /// The same error beside the prices of the others.
+    IsLeftOut,
+}
+
 /// The behaviour of one exchange.
 #[derive(Clone, Debug)]
 pub struct ExchangeSettings {
     pub post_only_crossing: PostOnlyCrossing,
     pub key_info_casing: KeyInfoCasing,
+    pub unknown_pair: UnknownPair,
     /// How long a new order stays invisible to the reading calls.
     pub read_lag: Duration,
     /// So many bad nonces or signatures within a minute lock a key out.
@@ -65,6 +76,7 @@ impl Default for ExchangeSettings {
         Self {
             post_only_crossing: PostOnlyCrossing::default(),
             key_info_casing: KeyInfoCasing::default(),
+            unknown_pair: UnknownPair::default(),
             read_lag: Duration::ZERO,
             lockout_threshold: 20,
             lockout: Duration::from_secs(15 * 60),

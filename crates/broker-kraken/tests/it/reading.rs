@@ -1,7 +1,9 @@
 //! Lists, pages, rights and prices.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bursar_broker::{Broker, ErrorClass, MarketData, ReadError, VenueOrderStatus, VenueStatus};
 use bursar_model::{ClientOrderId, InstrumentStatus, Liquidity, OrderKind};
@@ -485,6 +487,162 @@ async fn prices_of_many_pairs_come_with_one_request() {
     );
     assert!(world.public.quotes(&[]).await.unwrap().is_empty());
     assert_eq!(world.calls("Ticker").len(), 1);
+}
+
+/// The prices of those of the pairs that are listed, and the errors of the others.
+fn prices(call: &Call, listed: &[(&str, &str)]) -> (BTreeMap<String, String>, usize) {
+    let row = r#"{"a":["60000.2","1","1.0"],"b":["60000.0","2","2.0"],"c":["60000.1","0.1"]}"#;
+    let asked = call
+        .path
+        .split_once("?pair=")
+        .map(|(_, names)| names.split("%2C"));
+    let Some(asked) = asked else {
+        return (
+            listed
+                .iter()
+                .map(|(_, id)| ((*id).to_owned(), row.to_owned()))
+                .collect(),
+            0,
+        );
+    };
+    let asked: Vec<&str> = asked.collect();
+    let found: BTreeMap<String, String> = (listed.iter())
+        .filter(|(altname, _)| asked.contains(altname))
+        .map(|(_, id)| ((*id).to_owned(), row.to_owned()))
+        .collect();
+    let unknown = asked.len() - found.len();
+    (found, unknown)
+}
+
+fn object(rows: &BTreeMap<String, String>) -> String {
+    let rows: Vec<String> = rows
+        .iter()
+        .map(|(name, row)| format!("\"{name}\":{row}"))
+        .collect();
+    format!("{{{}}}", rows.join(","))
+}
+
+const BTC_ONLY: &str = r#"{"XXBTZUSD":{"altname":"XBTUSD","wsname":"XBT/USD","base":"XXBT","quote":"ZUSD",
+    "pair_decimals":1,"lot_decimals":8,"fees":[[0,0.40]]}}"#;
+
+/// An exchange on which ether is listed until it is not; with `lists_on`, its list says so for ever.
+async fn delisting(lists_on: bool) -> (World, Arc<AtomicBool>) {
+    let gone = Arc::new(AtomicBool::new(false));
+    let world = World::new({
+        let gone = gone.clone();
+        move |call| {
+            let is_gone = gone.load(Ordering::SeqCst);
+            match call.path.split('?').next().unwrap() {
+                "/0/public/Ticker" => {
+                    let all = [("XBTUSD", "XXBTZUSD"), ("ETHUSD", "XETHZUSD")];
+                    let listed = if is_gone { &all[..1] } else { &all[..] };
+                    match prices(call, listed) {
+                        (found, 0) => Some((200, ok(&object(&found)))),
+                        _ => Some((200, error("EQuery:Unknown asset pair"))),
+                    }
+                }
+                "/0/public/AssetPairs" if is_gone && !lists_on => Some((200, ok(BTC_ONLY))),
+                _ => None,
+            }
+        }
+    })
+    .await;
+    (world, gone)
+}
+
+#[tokio::test]
+async fn i18_a_pair_that_is_delisted_takes_its_own_price_away_and_no_other() {
+    let pairs = ["BTC-USD", "ETH-USD"].map(|pair| pair.parse().unwrap());
+    let (world, gone) = delisting(false).await;
+    assert_eq!(world.public.quotes(&pairs).await.unwrap().len(), 2);
+    gone.store(true, Ordering::SeqCst);
+    world.clock.step(31);
+
+    for _ in 0..5 {
+        let quotes = world.public.quotes(&pairs).await.unwrap();
+        assert_eq!(quotes.len(), 1);
+        assert_eq!(quotes[0].pair, pairs[0]);
+    }
+
+    assert_eq!(world.calls("AssetPairs").len(), 2, "read anew, and once");
+    assert_eq!(world.calls("Ticker").len(), 1 + 2 + 4);
+}
+
+#[tokio::test]
+async fn i18_a_pair_that_kraken_lists_and_does_not_price_takes_no_other_price_away() {
+    let pairs = ["BTC-USD", "ETH-USD"].map(|pair| pair.parse().unwrap());
+    let (world, gone) = delisting(true).await;
+    assert_eq!(world.public.quotes(&pairs).await.unwrap().len(), 2);
+    gone.store(true, Ordering::SeqCst);
+
+    for _ in 0..5 {
+        let quotes = world.public.quotes(&pairs).await.unwrap();
+        assert_eq!(quotes.len(), 1);
+    }
+
+    assert_eq!(world.calls("AssetPairs").len(), 1, "they were read a moment ago");
+    assert_eq!(world.calls("Ticker").len(), 1 + 2 + 4);
+    // Listed again, and the list is read.
+    gone.store(false, Ordering::SeqCst);
+    world.public.instruments().await.unwrap();
+    assert_eq!(world.public.quotes(&pairs).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn prices_count_beside_errors_that_say_only_that_a_pair_is_unknown() {
+    let told = |errors: &'static str| async move {
+        let world = World::new(move |call| {
+            call.path.starts_with("/0/public/Ticker").then(|| {
+                let (found, _) = prices(call, &[("XBTUSD", "XXBTZUSD")]);
+                let result = object(&found);
+                (200, format!(r#"{{"error":[{errors}],"result":{result}}}"#))
+            })
+        })
+        .await;
+        let pairs = ["BTC-USD", "ETH-USD"].map(|pair| pair.parse().unwrap());
+        world.public.quotes(&pairs).await
+    };
+
+    assert_eq!(told(r#""EQuery:Unknown asset pair""#).await.unwrap().len(), 1);
+    assert!(
+        told(r#""EQuery:Unknown asset pair","EService:Busy""#)
+            .await
+            .is_err()
+    );
+    assert!(told(r#""EGeneral:Internal error""#).await.is_err());
+}
+
+#[tokio::test]
+async fn prices_of_very_many_pairs_come_in_several_requests() {
+    let name = |number: usize| format!("T{number:03}");
+    let world = World::new(move |call| {
+        if call.path.starts_with("/0/public/AssetPairs") {
+            let rows: Vec<String> = (0..250)
+                .map(|number| {
+                    let name = name(number);
+                    format!(
+                        r#""{name}USD":{{"altname":"{name}USD","wsname":"{name}/USD","base":"{name}","quote":"ZUSD",
+                        "pair_decimals":1,"lot_decimals":8,"fees":[[0,0.40]]}}"#
+                    )
+                })
+                .collect();
+            return Some((200, ok(&format!("{{{}}}", rows.join(",")))));
+        }
+        call.path.starts_with("/0/public/Ticker").then(|| {
+            let names: Vec<String> = (0..250).map(|number| format!("{}USD", name(number))).collect();
+            let listed: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), name.as_str())).collect();
+            (200, ok(&object(&prices(call, &listed).0)))
+        })
+    })
+    .await;
+    let pairs: Vec<bursar_model::Pair> = (0..250)
+        .map(|number| format!("{}-USD", name(number)).parse().unwrap())
+        .collect();
+
+    assert_eq!(world.public.quotes(&pairs).await.unwrap().len(), 250);
+    let asked = world.calls("Ticker");
+    assert_eq!(asked.len(), 3);
+    assert!(asked.iter().all(|call| call.path.len() < 1_500));
 }
 
 #[tokio::test]

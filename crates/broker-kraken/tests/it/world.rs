@@ -35,6 +35,12 @@ impl SetClock {
     }
 }
 
+impl SetClock {
+    pub(crate) fn step(&self, seconds: i64) {
+        *self.0.lock().unwrap() += SignedDuration::from_secs(seconds);
+    }
+}
+
 impl Clock for SetClock {
     fn now(&self) -> Timestamp {
         *self.0.lock().unwrap()
