@@ -243,8 +243,7 @@ impl KrakenPublic {
             self.get::<BTreeMap<String, WirePair>>("AssetPairs", &form),
             self.get::<BTreeMap<String, WireAsset>>("Assets", &form),
         )?;
-        let directory =
-            Directory::new(&pairs, &assets).map_err(|collision| unreadable("AssetPairs", collision))?;
+        let directory = Directory::new(&pairs, &assets);
         let directory = Arc::new(match self.known_names() {
             Some(earlier) => directory.remembering(&earlier.directory),
             None => directory,
