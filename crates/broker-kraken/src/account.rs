@@ -1,6 +1,6 @@
 //! One account, reached with one key.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -63,6 +63,8 @@ pub struct Kraken {
     numbers: Numbers,
     gate: Gate,
     limits: Arc<KeyLimits>,
+    /// The latest cancels that Kraken has answered.
+    answered_cancels: Mutex<VecDeque<ClientOrderId>>,
     /// Pairs of which it was said that Kraken does not list them.
     left_out: Mutex<BTreeSet<String>>,
 }
@@ -164,6 +166,7 @@ impl Kraken {
             numbers: Numbers::new(settings.credential, numbers, clock),
             gate: Gate::default(),
             limits,
+            answered_cancels: Mutex::default(),
             left_out: Mutex::default(),
             settings,
             public,

@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
-use bursar_broker::{Broker, ErrorClass, MarketData, ReadError, VenueOrderStatus, VenueStatus};
+use bursar_broker::{
+    Broker, CancelOutcome, ErrorClass, MarketData, ReadError, VenueOrderStatus, VenueStatus,
+};
+use bursar_broker_kraken::KrakenTier;
 use bursar_model::{ClientOrderId, InstrumentStatus, Liquidity, OrderKind};
 use jiff::Timestamp;
 use rust_decimal::dec;
 
-use crate::world::{Call, World, error, ok};
+use crate::world::{Call, World, error, ok, pass_time};
 
 const ID: &str = "6d1b345e-2821-40e2-ad83-4ecb18a06876";
 
@@ -692,4 +696,70 @@ async fn status_instruments_and_clock_are_read() {
         1_772_000_000
     );
     assert!(world.public.clock_offset().unwrap().uncertainty.as_millis() <= 500);
+}
+
+fn nothing(call: &Call) -> Option<(u16, String)> {
+    match call.path.as_str() {
+        "/0/private/OpenOrders" => Some((200, list("open", &[], 0))),
+        "/0/private/ClosedOrders" => Some((200, list("closed", &[], 0))),
+        "/0/private/TradesHistory" => Some((200, list("trades", &[], 0))),
+        "/0/private/CancelOrder" => Some((200, ok(r#"{"count":1}"#))),
+        _ => None,
+    }
+}
+
+/// Three orders are to be cancelled and go on working; each answer takes three seconds.
+#[tokio::test]
+async fn i20_readings_end_while_cancels_that_were_answered_are_repeated() {
+    let world = World::slow(KrakenTier::Pro, Duration::from_secs(3), nothing).await;
+    world.public.instruments().await.unwrap();
+    let time = pass_time(Duration::from_millis(50));
+    let reading = tokio::spawn({
+        let kraken = world.kraken.clone();
+        async move {
+            let mut whole_looks = 0;
+            loop {
+                let fills = kraken.fills(since()).await;
+                let orders = kraken.open_orders().await;
+                if fills.is_ok() && orders.is_ok() {
+                    whole_looks += 1;
+                }
+                if whole_looks == 3 {
+                    return;
+                }
+            }
+        }
+    });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let began = tokio::time::Instant::now();
+    let mut cancelling = Vec::new();
+    for number in 1..=3 {
+        let kraken = world.kraken.clone();
+        cancelling.push(tokio::spawn(async move {
+            let id: ClientOrderId = format!("6d1b345e-2821-40e2-ad83-4ecb18a0687{number}")
+                .parse()
+                .unwrap();
+            let first = kraken.cancel(&id).await;
+            let answered = began.elapsed();
+            for _ in 0..6 {
+                tokio::time::sleep(Duration::from_secs(10)).await;
+                kraken.cancel(&id).await.unwrap();
+            }
+            (first, answered)
+        }));
+    }
+
+    let ended = tokio::time::timeout(Duration::from_secs(60), reading).await;
+    let mut answered = Vec::new();
+    for cancel in cancelling {
+        let (first, after) = cancel.await.unwrap();
+        assert_eq!(first, Ok(CancelOutcome::Taken));
+        answered.push(after);
+    }
+    time.abort();
+
+    assert!(ended.is_ok(), "no three looks in a minute");
+    // A second for the reading that was under way, and three for each cancel.
+    let last = answered.into_iter().max().unwrap();
+    assert!(last < Duration::from_secs(12), "{last:?}");
 }
