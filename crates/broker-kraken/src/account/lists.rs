@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use bursar_broker::{ErrorClass, ReadError, VenueOrder};
 use bursar_model::{Amount, ClientOrderId, Fill, Liquidity, Price, Quantity};
@@ -147,6 +148,7 @@ impl Kraken {
     ) -> Result<Vec<VenueOrder>, ReadError> {
         let by_id = Form::new().with("cl_ord_id", id.as_str());
         let windowed = by_id.clone().with("start", &window_start(since));
+        self.looked_up.store(true, Ordering::Relaxed);
         let before = self.working(&by_id, Share::Reserved).await?;
         let ended = self.ended(&windowed, Share::Reserved).await?;
         let mut all = self.working(&by_id, Share::Reserved).await?;
@@ -171,10 +173,15 @@ impl Kraken {
             .with("consolidate_taker", "false")
             .with("start", &window_start(since));
         let base = &base;
+        // Those that follow a lookup are part of it.
+        let share = match self.looked_up.swap(false, Ordering::Relaxed) {
+            true => Share::Reserved,
+            false => Share::Ordinary,
+        };
         let trades: BTreeMap<String, WireTrade> = self
             .pages(CALL, |offset| async move {
                 let form = base.clone().with("ofs", &offset.to_string());
-                let page: TradesHistory = self.read(CALL, &form, 2, Share::Ordinary).await?;
+                let page: TradesHistory = self.read(CALL, &form, 2, share).await?;
                 Ok(Page {
                     rows: page.trades,
                     count: page.count,

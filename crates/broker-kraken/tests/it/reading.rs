@@ -708,6 +708,27 @@ fn nothing(call: &Call) -> Option<(u16, String)> {
     }
 }
 
+#[tokio::test]
+async fn i9_after_a_search_for_several_orders_other_readings_wait_and_do_not_fail() {
+    let world = World::slow(KrakenTier::Starter, Duration::ZERO, nothing).await;
+    world.public.instruments().await.unwrap();
+    let time = pass_time(Duration::from_millis(50));
+    // The first complete look, which nothing makes wait, and a while.
+    for _ in 0..5 {
+        world.kraken.open_orders().await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+
+    for _ in 0..4 {
+        world.kraken.find(&ID.parse().unwrap(), since()).await.unwrap();
+    }
+    let fills = world.kraken.fills(since()).await;
+    let orders = world.kraken.open_orders().await;
+    time.abort();
+
+    assert_eq!((fills, orders), (Ok(vec![]), Ok(vec![])));
+}
+
 /// Three orders are to be cancelled and go on working; each answer takes three seconds.
 #[tokio::test]
 async fn i20_readings_end_while_cancels_that_were_answered_are_repeated() {

@@ -489,3 +489,40 @@ async fn an_end_that_shows_minutes_late_is_found_all_the_same() {
     assert_eq!(world.store.state(id), IntentState::Cancelled);
     world.end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn i9_several_orders_that_are_looked_for_share_one_reading_of_fills() {
+    let world = world();
+    for _ in 0..4 {
+        world.venue.book().answers.push_back(Answer::Vanish);
+    }
+    world.start().await;
+    let ids = [(); 4].map(|()| world.store.admit_now(buy("100")));
+    world.pass(1).await;
+    let sent: Vec<Timestamp> = ids
+        .map(|id| world.store.rows().intents[&id].dispatched_at.unwrap())
+        .into();
+
+    world.pass(70).await;
+
+    let (readings, looks) = {
+        let book = world.venue.book();
+        // A search reaches behind the sending of its orders, other readings behind the checkpoint.
+        let is_of_search = |since: &&Timestamp| {
+            sent.iter()
+                .any(|sent| *sent - SignedDuration::from_mins(1) == **since)
+        };
+        (
+            book.fill_readings.iter().filter(is_of_search).count(),
+            book.lookups,
+        )
+    };
+    assert!(
+        looks >= 8 && readings * 2 <= looks,
+        "{readings} readings for {looks} lookups"
+    );
+    for id in ids {
+        assert_eq!(world.store.state(id), IntentState::Absent);
+    }
+    world.end().await;
+}

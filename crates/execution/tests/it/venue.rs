@@ -77,6 +77,7 @@ pub(crate) struct Book {
     pub(crate) dead_man: Vec<(Duration, Duration)>,
     pub(crate) dead_man_fails: bool,
     pub(crate) fill_readings: Vec<Timestamp>,
+    pub(crate) lookups: usize,
     /// From when on closed orders were read.
     pub(crate) closed_since: Vec<Timestamp>,
     /// When an order ended, where that is another moment than when it was opened.
@@ -394,6 +395,7 @@ impl Broker for Venue {
     }
 
     async fn find(&self, id: &ClientOrderId, since: Timestamp) -> Result<Vec<VenueOrder>, ReadError> {
+        self.book().lookups += 1;
         if self.book().no_lookups {
             return Err(ReadError::Unreadable {
                 call: "ClosedOrders".into(),
