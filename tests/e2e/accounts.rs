@@ -101,6 +101,12 @@ async fn delisted(unknown_pair: UnknownPair) {
     let (_time, mut stage) = crate::time::stage(plan).await;
     stage.connect("kraken-main").await;
     stage.connect("kraken-ilves").await;
+    let mut bid_for_ether = bid("0.1", "2500");
+    bid_for_ether.pair = "ETH-USD".parse().unwrap();
+    let resting = stage
+        .order_until("kraken-ilves", bid_for_ether, IntentState::Open)
+        .await;
+
     stage.delist("ETHUSD");
     // Longer than any price is believed.
     stage
@@ -113,8 +119,9 @@ async fn delisted(unknown_pair: UnknownPair) {
             .order_until(account, sell("0.01"), IntentState::Filled)
             .await;
     }
+    stage.until_state(resting.id, IntentState::Cancelled).await;
 
-    // Who starts now has never heard of the pair.
+    // Who starts now has never heard of the pair, and reads an order of his own in it.
     stage.restart().await;
     for account in ["kraken-main", "kraken-ilves"] {
         stage.connect(account).await;

@@ -128,7 +128,7 @@ impl Answers {
                 let mut rows = 0_usize;
                 for (id, trade) in &page.trades {
                     if let Named::Pair(pair) = self.directory.named(&trade.pair) {
-                        read_fill(id, trade, pair).map_err(|reason| unreadable(name, reason))?;
+                        read_fill(id, trade, pair.pair()).map_err(|reason| unreadable(name, reason))?;
                         rows = rows.saturating_add(1);
                     }
                 }

@@ -132,6 +132,26 @@ impl Directory {
         }
     }
 
+    /// The pair of a name that is not listed, where both of its assets are known by their full names and
+    /// nothing else can be meant: what was delisted is still in the lists of those who traded it.
+    pub(crate) fn unlisted(&self, spelling: &str) -> Option<Pair> {
+        if self.ambiguous.contains(spelling) {
+            return None;
+        }
+        let parts: Vec<(&str, &str)> = match spelling.split_once('/') {
+            Some(parts) => vec![parts],
+            None => (1..spelling.len())
+                .filter_map(|middle| spelling.split_at_checked(middle))
+                .collect(),
+        };
+        let mut meant: BTreeSet<Pair> = parts
+            .into_iter()
+            .filter_map(|(base, quote)| Pair::new(self.asset(base)?, self.asset(quote)?))
+            .collect();
+        let only = meant.pop_first();
+        only.filter(|_| meant.is_empty())
+    }
+
     pub(crate) fn instruments(&self) -> Vec<Instrument> {
         self.by_pair
             .values()
@@ -462,6 +482,22 @@ mod tests {
         assert!(
             matches!(later.named("XBTUSD"), Named::Pair(known) if *known.pair() == pair("BTC-USD") && known.is_closed())
         );
+    }
+
+    #[test]
+    fn a_name_that_is_not_listed_is_read_where_it_can_mean_one_pair_only() {
+        let (_, shared) = with_a_twin(None);
+        let directory = directory();
+        let read = |name: &str| directory.unlisted(name).map(|pair| pair.to_string());
+
+        for name in ["XDGXBT", "XXDGXXBT", "XDG/XBT"] {
+            assert_eq!(read(name).as_deref(), Some("DOGE-BTC"), "{name}");
+        }
+        for name in ["AAPLxUSD", "TZUSD", "USD", "", "/", "€USD", "XBTUSD.d"] {
+            assert_eq!(read(name), None, "{name}");
+        }
+        // Two pairs bear it.
+        assert_eq!(shared.unlisted("XBTUSD"), None);
     }
 
     #[test]

@@ -377,8 +377,8 @@ fn all_fills(file: &str, trades: &BTreeMap<String, WireTrade>, directory: &Direc
     for (id, trade) in trades {
         match directory.named(&trade.pair) {
             Named::Pair(pair) => {
-                let fill =
-                    read_fill(id, trade, pair).unwrap_or_else(|reason| panic!("{file} {id}: {reason}"));
+                let fill = read_fill(id, trade, pair.pair())
+                    .unwrap_or_else(|reason| panic!("{file} {id}: {reason}"));
                 assert_eq!(&fill.fee.asset, fill.pair.quote(), "{file} {id}");
             }
             Named::Unknown => assert!(GONE.contains(&trade.pair.as_str()), "{file} {id}: {}", trade.pair),

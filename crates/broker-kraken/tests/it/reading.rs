@@ -274,17 +274,39 @@ async fn what_the_owner_trades_by_hand_on_a_pair_that_kraken_does_not_list_is_le
 }
 
 #[tokio::test]
-async fn an_order_with_a_clients_id_on_a_pair_that_kraken_does_not_list_voids_the_reading() {
-    let world = World::new(|call| {
-        (call.path == "/0/private/OpenOrders")
-            .then(|| (200, list("open", &[order(1, "open", Some(ID), "NEWUSD")], 1)))
-    })
-    .await;
+async fn only_an_order_that_may_be_ours_voids_a_list_when_kraken_does_not_list_its_pair() {
+    let listed = |client_id: &'static str, pair: &'static str| async move {
+        let world = World::new(move |call| {
+            let orders = [
+                order(1, "open", Some(client_id), pair),
+                order(2, "open", None, "XBTUSD"),
+            ];
+            (call.path == "/0/private/OpenOrders").then(|| (200, list("open", &orders, 2)))
+        })
+        .await;
+        world.kraken.open_orders().await
+    };
 
+    // Ours is a random UUID; neither another program's words are, nor an id that it made of the time.
     assert!(matches!(
-        world.kraken.open_orders().await,
+        listed(ID, "NEWUSD").await,
         Err(ReadError::Unreadable { .. })
     ));
+    assert!(matches!(
+        listed("6D1B345E282140E2AD834ECB18A06876", "NEWUSD").await,
+        Err(ReadError::Unreadable { .. })
+    ));
+    for other in ["grid-7", "0195f2a0-5d3e-7c11-a3f4-1b2c3d4e5f60"] {
+        let orders = listed(other, "NEWUSD").await.unwrap();
+        assert_eq!(orders.len(), 1, "{other}");
+        assert_eq!(orders[0].client_order_id, None);
+    }
+    // Where both assets are known, so is the pair.
+    for spelling in ["ETHXBT", "XETHXXBT", "ETH/XBT"] {
+        let orders = listed(ID, spelling).await.unwrap();
+        assert_eq!(orders[0].pair.to_string(), "ETH-BTC", "{spelling}");
+        assert_eq!(orders[0].client_order_id, Some(ID.parse().unwrap()));
+    }
 }
 
 #[tokio::test]
