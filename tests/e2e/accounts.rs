@@ -5,7 +5,7 @@ use bursar_broker::{ErrorClass, PlaceError};
 use bursar_execution::{Attempt, Dispatch, Journal, Reports};
 use bursar_model::{AccountId, IntentState, Right, Rights};
 use bursar_permissions::Caller;
-use bursar_sandbox::{CustomerSpec, LimitTier, Permission};
+use bursar_sandbox::{CustomerSpec, ExchangeSettings, LimitTier, Permission, UnknownPair};
 use bursar_testkit::people;
 use bursar_tests::orders::{bid, buy, sell};
 use bursar_tests::watching::intent;
@@ -75,6 +75,58 @@ async fn a33_what_goes_wrong_on_one_account_touches_no_other() {
     let main: AccountId = "kraken-main".parse().unwrap();
     assert_eq!(stage.store().intents(Some(&main), 10).await.unwrap().len(), 1);
     assert_eq!(stage.orders_of("mara_ilves").len(), 0);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn i18_a_pair_that_is_delisted_takes_the_prices_of_the_others_from_nobody() {
+    delisted(UnknownPair::RefusesAll).await;
+}
+
+#[tokio::test]
+async fn i18_nor_does_one_that_kraken_leaves_out_of_its_answer() {
+    delisted(UnknownPair::IsLeftOut).await;
+}
+
+/// Both accounts trade on when a pair is gone, and after a restart.
+async fn delisted(unknown_pair: UnknownPair) {
+    let exchange = ExchangeSettings {
+        unknown_pair,
+        ..ExchangeSettings::default()
+    };
+    let plan = Plan {
+        exchange,
+        ..Plan::default()
+    };
+    let (_time, mut stage) = crate::time::stage(plan).await;
+    stage.connect("kraken-main").await;
+    stage.connect("kraken-ilves").await;
+    let mut bid_for_ether = bid("0.1", "2500");
+    bid_for_ether.pair = "ETH-USD".parse().unwrap();
+    let resting = stage
+        .order_until("kraken-ilves", bid_for_ether, IntentState::Open)
+        .await;
+
+    stage.delist("ETHUSD");
+    // Longer than any price is believed.
+    stage
+        .until_after(stage.now() + jiff::SignedDuration::from_mins(2))
+        .await;
+
+    for account in ["kraken-main", "kraken-ilves"] {
+        stage.order_until(account, buy("0.01"), IntentState::Filled).await;
+        stage
+            .order_until(account, sell("0.01"), IntentState::Filled)
+            .await;
+    }
+    stage.until_state(resting.id, IntentState::Cancelled).await;
+
+    // Who starts now has never heard of the pair, and reads an order of his own in it.
+    stage.restart().await;
+    for account in ["kraken-main", "kraken-ilves"] {
+        stage.connect(account).await;
+        stage.order_until(account, buy("0.01"), IntentState::Filled).await;
+    }
     stage.close().await;
 }
 

@@ -4,9 +4,9 @@ use bursar_controls::{Latch, LatchMode};
 use bursar_execution::Journal;
 use bursar_model::{IntentId, IntentState};
 use bursar_sandbox::{FaultKind, FaultRule};
-use bursar_tests::Stage;
 use bursar_tests::orders::{bid, buy, offer};
 use bursar_tests::watching::manual;
+use bursar_tests::{Plan, Stage};
 
 use crate::time::story;
 
@@ -280,5 +280,53 @@ async fn d24_the_strictest_switch_counts_and_each_is_cleared_by_itself() {
         ["switch-user"]
     );
     assert_eq!(stage.latches().await, [mild]);
+    stage.close().await;
+}
+
+/// Every answer takes three seconds: a reading takes longer than a cancel is made to wait.
+#[tokio::test]
+async fn i20_a_halt_is_proved_on_an_exchange_that_answers_slowly() {
+    let plan = Plan {
+        request_timeout: std::time::Duration::from_secs(10),
+        ..Plan::default()
+    };
+    let (_time, stage) = crate::time::stage(plan).await;
+    stage.connect(ACCOUNT).await;
+    let mut orders = Vec::new();
+    for price in ["50000", "50001", "50002"] {
+        let order = stage
+            .order_until(ACCOUNT, bid("0.001", price), IntentState::Open)
+            .await;
+        orders.push(order.id);
+    }
+    for endpoint in [
+        "OpenOrders",
+        "ClosedOrders",
+        "TradesHistory",
+        "BalanceEx",
+        "CancelOrder",
+    ] {
+        let slow = FaultRule::always(FaultKind::Slow).with_delay_ms(3_000);
+        stage.fault(FaultRule {
+            endpoint: Some(endpoint.to_owned()),
+            ..slow
+        });
+    }
+    let began = stage.now();
+
+    stage.kill("global", LatchMode::Halt).await;
+
+    stage
+        .until("the halt to be proved", async || {
+            let halts = Journal::halts(stage.store()).await.unwrap();
+            halts.iter().any(|halt| halt.verified_at.is_some()).then_some(())
+        })
+        .await;
+    for id in orders {
+        stage.until_state(id, IntentState::Cancelled).await;
+    }
+    let took = stage.now().duration_since(began).as_secs();
+    assert!(took <= 90, "{took} s");
+    stage.clear_faults();
     stage.close().await;
 }

@@ -68,6 +68,12 @@ impl Stage {
         self.book().faults.get(kind).copied().unwrap_or_default()
     }
 
+    /// The exchange lists a pair no longer.
+    pub fn delist(&self, pair: &str) {
+        let delisted = (self.server).with(|exchange| exchange.delist(self.server.now(), pair));
+        must("delist the pair", delisted);
+    }
+
     pub fn mode(&self, mode: Mode) {
         let set = self
             .server

@@ -61,6 +61,8 @@ pub struct Plan {
     /// Of every user.
     pub limits: UserLimits,
     pub policy: Policy,
+    /// How long a request to the exchange may take.
+    pub request_timeout: Duration,
 }
 
 impl Default for Plan {
@@ -78,6 +80,7 @@ impl Default for Plan {
                 pairs: PairRule::All,
             },
             policy: Policy::default(),
+            request_timeout: Duration::from_secs(2),
         }
     }
 }
@@ -85,6 +88,7 @@ impl Default for Plan {
 /// A whole gateway in one process. Accounts are added, and not connected yet.
 pub struct Stage {
     seed: u64,
+    request_timeout: Duration,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) pace: Arc<Pace>,
     pub(crate) entropy: Arc<dyn Entropy>,
@@ -121,6 +125,7 @@ impl Stage {
         let server = open_exchange(&plan, Arc::clone(&clock), shutdown.clone()).await;
         let mut stage = Self {
             seed: plan.seed,
+            request_timeout: plan.request_timeout,
             clock,
             pace,
             entropy,
@@ -189,7 +194,7 @@ impl Stage {
         let settings = KrakenSettings {
             endpoint: must("name the exchange", KrakenEndpoint::at(&self.server.url())),
             connect_timeout: Duration::from_secs(2),
-            request_timeout: Duration::from_secs(2),
+            request_timeout: self.request_timeout,
             public_burst: 10_000,
             ..KrakenSettings::default()
         };

@@ -1,6 +1,7 @@
 //! One account, reached with one key.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -66,6 +67,10 @@ pub struct Kraken {
     numbers: Numbers,
     gate: Gate,
     limits: Arc<KeyLimits>,
+    /// The latest cancels that Kraken has answered.
+    answered_cancels: Mutex<VecDeque<ClientOrderId>>,
+    /// An order was looked up, and the fills that belong to the look were not read yet.
+    looked_up: AtomicBool,
     /// Pairs of which it was said that Kraken does not list them.
     left_out: Mutex<BTreeSet<String>>,
 }
@@ -170,6 +175,8 @@ impl Kraken {
             numbers: Numbers::new(settings.credential, numbers, clock),
             gate: Gate::default(),
             limits,
+            answered_cancels: Mutex::default(),
+            looked_up: AtomicBool::new(false),
             left_out: Mutex::default(),
             settings,
             public,
@@ -232,8 +239,9 @@ impl Kraken {
     }
 
     async fn wait_to_read(&self, points: u64, share: Share) -> Result<(), ReadError> {
-        let patience = Instant::now() + self.public.longest_wait();
-        while let Err(wait) = self.limits.reads.take(points, share, Instant::now()) {
+        let reads = &self.limits.reads;
+        let patience = Instant::now() + self.public.longest_wait() + reads.reserve_falls(share);
+        while let Err(wait) = reads.take(points, share, Instant::now()) {
             if Instant::now() + wait > patience {
                 return Err(ReadError::TryAgain {
                     class: ErrorClass::Rate,

@@ -52,7 +52,7 @@ impl Answers {
     pub fn new(pairs: &[u8], assets: &[u8], now: Timestamp) -> Result<Self, ReadError> {
         let assets = result::<BTreeMap<String, WireAsset>>("Assets", 200, assets, now)?;
         let pairs = result::<BTreeMap<String, WirePair>>("AssetPairs", 200, pairs, now)?;
-        let directory = Directory::new(&pairs, &assets).map_err(|reason| unreadable("AssetPairs", reason))?;
+        let directory = Directory::new(&pairs, &assets);
         Ok(Self { directory, now })
     }
 
@@ -68,7 +68,6 @@ impl Answers {
             Call::AssetPairs => {
                 let pairs: BTreeMap<String, WirePair> = self.result(name, status, body)?;
                 let read = Directory::new(&pairs, &BTreeMap::new());
-                let read = read.map_err(|reason| unreadable(name, reason))?;
                 Ok(read.remembering(&self.directory).instruments().len())
             }
             Call::BalanceEx => {
@@ -129,7 +128,7 @@ impl Answers {
                 let mut rows = 0_usize;
                 for (id, trade) in &page.trades {
                     if let Named::Pair(pair) = self.directory.named(&trade.pair) {
-                        read_fill(id, trade, pair).map_err(|reason| unreadable(name, reason))?;
+                        read_fill(id, trade, pair.pair()).map_err(|reason| unreadable(name, reason))?;
                         rows = rows.saturating_add(1);
                     }
                 }

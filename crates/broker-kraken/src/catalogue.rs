@@ -315,6 +315,11 @@ pub(crate) fn is_of_number(text: &str) -> bool {
     find(text).class == ErrorClass::Nonce
 }
 
+/// Whether the text says nothing but that a pair is not listed.
+pub(crate) fn is_of_pair(text: &str) -> bool {
+    ["EQuery:Unknown asset pair", "EQuery:Invalid asset pair"].contains(&find(text).text)
+}
+
 /// The longest row that begins `text` and ends where it ends or at a colon.
 fn find(text: &str) -> Row {
     let text = normalised(text);

@@ -51,6 +51,25 @@ pub(crate) fn open(reply: &Reply) -> Answer {
     }
 }
 
+/// As [`open`], for a list of which a part may be missing: its result counts beside errors that say
+/// only that.
+pub(crate) fn open_in_part(reply: &Reply, is_of_a_part: impl Fn(&str) -> bool) -> Answer {
+    let envelope: Option<Envelope> = serde_json::from_slice(&reply.body).ok();
+    match envelope {
+        Some(Envelope {
+            error,
+            result: Some(result),
+        }) if reply.status == 200
+            && !holds_nothing(&result)
+            && error.iter().any(|text| is_of_a_part(text))
+            && error.iter().all(|text| is_warning(text) || is_of_a_part(text)) =>
+        {
+            Answer::Success(result)
+        }
+        _ => open(reply),
+    }
+}
+
 /// Whether the exchange took the number of the request; `None` where the answer does not tell.
 pub(crate) fn took_number(reply: &Reply) -> Option<bool> {
     let envelope: Envelope = serde_json::from_slice(&reply.body).ok()?;

@@ -16,6 +16,8 @@ pub(crate) enum Urgency {
     /// An order that lowers a position.
     Reduce,
     Entry,
+    /// A reading, and a cancel that was answered and is sent again until a reading shows that it took effect:
+    /// passing the reading, it would be sent for ever.
     Read,
 }
 

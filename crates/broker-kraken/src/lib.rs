@@ -16,7 +16,7 @@
 //! - Success is an order id and a description that agrees with what was sent.
 //! - Every order bears our id and a deadline that ends before what was recorded.
 //! - Request numbers of a key grow strictly, over restarts too, and leave in their order: one
-//!   private request at a time, cancels first.
+//!   private request at a time, cancels that were not answered yet first.
 //! - A list that was cut off is an error.
 
 #![warn(missing_docs)]

@@ -189,6 +189,9 @@ impl Counters {
     }
 }
 
+/// Tenths of the limit that ordinary readings may use up.
+const ORDINARY_READS: u64 = 4;
+
 /// The counter of a key's readings.
 #[derive(Debug)]
 pub(crate) struct ReadLimit {
@@ -231,12 +234,25 @@ impl ReadLimit {
         let mut reads = locked(&self.reads);
         let opening = reads.opening >= cost;
         let cap = match share {
-            Share::Ordinary if !opening => figures.reads_max.saturating_mul(4) / 10,
+            Share::Ordinary if !opening => figures.reads_max.saturating_mul(ORDINARY_READS) / 10,
             Share::Ordinary | Share::Reserved => Share::Reserved.of(figures.reads_max),
         };
         reads.level.take(cost, cap, figures.reads_decay, now)?;
         reads.opening = reads.opening.saturating_sub(cost);
         Ok(())
+    }
+
+    /// How long what lookups took of their reserve may hold this reading up, beyond what others do.
+    pub(crate) fn reserve_falls(&self, share: Share) -> Duration {
+        let figures = self.tier.figures();
+        let ordinary = figures.reads_max.saturating_mul(ORDINARY_READS) / 10;
+        match share {
+            Share::Ordinary => {
+                let reserve = Share::Reserved.of(figures.reads_max).saturating_sub(ordinary);
+                Duration::from_millis(reserve.saturating_mul(1000).div_ceil(figures.reads_decay))
+            }
+            Share::Reserved => Duration::ZERO,
+        }
     }
 
     /// Kraken said that it was too much: its counter stands higher than ours.

@@ -26,6 +26,10 @@ impl KrakenPair {
     pub(crate) const fn pair(&self) -> &Pair {
         &self.instrument.pair
     }
+
+    fn is_closed(&self) -> bool {
+        self.instrument.status == InstrumentStatus::Closed
+    }
 }
 
 /// All pairs and assets of one look at the exchange.
@@ -36,16 +40,15 @@ pub(crate) struct Directory {
     /// Spellings of what Kraken lists and we cannot trade: margin venues, dark pools, tokens whose
     /// names are no asset codes.
     beyond_us: BTreeSet<String>,
+    /// Names of pairs that were left out because they share one.
+    ambiguous: BTreeSet<String>,
     assets: BTreeMap<String, Asset>,
 }
 
-/// Two of Kraken's pairs under one name: an order could go to the wrong one.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{name}` names both `{one}` and `{other}`")]
-pub(crate) struct NameCollision {
-    name: String,
-    one: String,
-    other: String,
+/// A pair that could be traded, and all of its names.
+struct Listed {
+    pair: Arc<KrakenPair>,
+    spellings: BTreeSet<String>,
 }
 
 /// What a spelling stands for.
@@ -57,18 +60,28 @@ pub(crate) enum Named<'a> {
     Unknown,
 }
 
+impl Listed {
+    fn of(pair: KrakenPair, wire: &WirePair) -> Self {
+        let known = pair.pair();
+        let modern = format!("{}/{}", known.base(), known.quote());
+        let names = [pair.id.clone(), pair.altname.clone(), modern, known.to_string()];
+        Self {
+            spellings: names.into_iter().chain(wire.wsname.clone()).collect(),
+            pair: Arc::new(pair),
+        }
+    }
+}
+
 impl Directory {
-    pub(crate) fn new(
-        pairs: &BTreeMap<String, WirePair>,
-        assets: &BTreeMap<String, WireAsset>,
-    ) -> Result<Self, NameCollision> {
+    pub(crate) fn new(pairs: &BTreeMap<String, WirePair>, assets: &BTreeMap<String, WireAsset>) -> Self {
         let mut directory = Self {
             assets: asset_names(assets),
             ..Self::default()
         };
+        let mut listed = Vec::new();
         for (id, wire) in pairs {
             match directory.read_pair(id, wire, assets) {
-                Some(known) => directory.insert(known, wire)?,
+                Some(pair) => listed.push(Listed::of(pair, wire)),
                 None => {
                     tracing::debug!(pair = %id, "pair is not traded through Bursar");
                     let spellings = [Some(id), Some(&wire.altname), wire.wsname.as_ref()];
@@ -78,13 +91,15 @@ impl Directory {
                 }
             }
         }
-        Ok(directory)
+        directory.keep_distinct(&listed);
+        directory
     }
 
     /// Keeps the names of an earlier look: what was delisted may still appear in lists of orders.
     pub(crate) fn remembering(mut self, earlier: &Self) -> Self {
         for (name, pair) in &earlier.by_name {
-            let is_new = !self.by_name.contains_key(name) && !self.beyond_us.contains(name);
+            let is_beyond_us = self.beyond_us.contains(name) && !self.ambiguous.contains(name);
+            let is_new = !self.by_name.contains_key(name) && !is_beyond_us;
             if is_new && !self.by_pair.contains_key(pair.pair()) {
                 let mut delisted = KrakenPair::clone(pair);
                 delisted.instrument.status = InstrumentStatus::Closed;
@@ -110,9 +125,31 @@ impl Directory {
     pub(crate) fn named(&self, spelling: &str) -> Named<'_> {
         match self.by_name.get(spelling) {
             Some(pair) => Named::Pair(pair),
+            // What it stands for may be ours.
+            None if self.ambiguous.contains(spelling) => Named::Unknown,
             None if self.beyond_us.contains(spelling) || spelling.contains(':') => Named::BeyondUs,
             None => Named::Unknown,
         }
+    }
+
+    /// The pair of a name that is not listed, where both of its assets are known by their full names and
+    /// nothing else can be meant: what was delisted is still in the lists of those who traded it.
+    pub(crate) fn unlisted(&self, spelling: &str) -> Option<Pair> {
+        if self.ambiguous.contains(spelling) {
+            return None;
+        }
+        let parts: Vec<(&str, &str)> = match spelling.split_once('/') {
+            Some(parts) => vec![parts],
+            None => (1..spelling.len())
+                .filter_map(|middle| spelling.split_at_checked(middle))
+                .collect(),
+        };
+        let mut meant: BTreeSet<Pair> = parts
+            .into_iter()
+            .filter_map(|(base, quote)| Pair::new(self.asset(base)?, self.asset(quote)?))
+            .collect();
+        let only = meant.pop_first();
+        only.filter(|_| meant.is_empty())
     }
 
     pub(crate) fn instruments(&self) -> Vec<Instrument> {
@@ -129,24 +166,39 @@ impl Directory {
             .or_else(|| self.assets.get(name).cloned())
     }
 
-    fn insert(&mut self, known: KrakenPair, wire: &WirePair) -> Result<(), NameCollision> {
-        let known = Arc::new(known);
-        let pair = known.pair().clone();
-        let modern = format!("{}/{}", pair.base(), pair.quote());
-        let spellings = [known.id.clone(), known.altname.clone(), modern, pair.to_string()];
-        for name in spellings.into_iter().chain(wire.wsname.clone()) {
-            if let Some(other) = self.by_name.insert(name.clone(), known.clone())
-                && other != known
-            {
-                return Err(NameCollision {
-                    name,
-                    one: other.id.clone(),
-                    other: known.id.clone(),
-                });
+    /// Leaves out pairs that share a name: an order could go to the wrong one. Where Kraken has closed all
+    /// but one of them, none can.
+    fn keep_distinct(&mut self, listed: &[Listed]) {
+        let mut bearers: BTreeMap<&str, Vec<&KrakenPair>> = BTreeMap::new();
+        for one in listed {
+            for name in &one.spellings {
+                bearers.entry(name).or_default().push(&one.pair);
             }
         }
-        self.by_pair.insert(pair, known);
-        Ok(())
+        for one in listed {
+            let stands_in_the_way =
+                |other: &&KrakenPair| other.id != one.pair.id && (one.pair.is_closed() || !other.is_closed());
+            let rival = one.spellings.iter().find_map(|name| {
+                let other = bearers
+                    .get(name.as_str())?
+                    .iter()
+                    .copied()
+                    .find(stands_in_the_way)?;
+                Some((name, other))
+            });
+            match rival {
+                Some((name, other)) => {
+                    tracing::warn!(pair = %one.pair.id, name, other = %other.id, "two of Kraken's pairs under one name: the pair is left out");
+                    self.ambiguous.extend(one.spellings.iter().cloned());
+                }
+                None => {
+                    for name in &one.spellings {
+                        self.by_name.insert(name.clone(), one.pair.clone());
+                    }
+                    self.by_pair.insert(one.pair.pair().clone(), one.pair.clone());
+                }
+            }
+        }
     }
 
     /// `None` for a pair that cannot be traded through us.
@@ -308,7 +360,7 @@ mod tests {
 
     fn directory() -> Directory {
         let pairs = serde_json::from_str(PAIRS).unwrap();
-        Directory::new(&pairs, &serde_json::from_str(ASSETS).unwrap()).unwrap()
+        Directory::new(&pairs, &serde_json::from_str(ASSETS).unwrap())
     }
 
     fn pair(text: &str) -> Pair {
@@ -390,15 +442,62 @@ mod tests {
         }
     }
 
-    #[test]
-    fn two_pairs_under_one_name_are_refused() {
+    /// Those of the pairs that are there when Tezos bears the name of bitcoin, and what that name stands for.
+    fn with_a_twin(status: Option<&str>) -> (Vec<String>, Directory) {
         let mut pairs: BTreeMap<String, WirePair> = serde_json::from_str(PAIRS).unwrap();
-        let mut twin: WirePair = pairs.remove("XTZUSD").unwrap();
+        let twin = pairs.get_mut("XTZUSD").unwrap();
         twin.altname = "XBTUSD".into();
-        pairs.insert("XTZUSD".into(), twin);
-        let error = Directory::new(&pairs, &BTreeMap::new()).unwrap_err();
+        twin.status = status.map(ToOwned::to_owned);
+        let directory = Directory::new(&pairs, &BTreeMap::new());
+        let listed = directory.instruments();
+        (
+            listed.iter().map(|listed| listed.pair.to_string()).collect(),
+            directory,
+        )
+    }
 
-        assert_eq!(error.to_string(), "`XBTUSD` names both `XTZUSD` and `XXBTZUSD`");
+    #[test]
+    fn pairs_that_share_a_name_are_left_out_and_no_others() {
+        let (listed, directory) = with_a_twin(None);
+
+        assert_eq!(listed, ["DOGE-USD"]);
+        for name in ["XBTUSD", "XXBTZUSD", "XTZUSD", "XBT/USD"] {
+            assert_eq!(directory.named(name), Named::Unknown, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_a_closed_pair_bears_too_is_that_of_the_other() {
+        let (listed, directory) = with_a_twin(Some("delisted"));
+
+        assert_eq!(listed, ["BTC-USD", "DOGE-USD"]);
+        assert!(matches!(directory.named("XBTUSD"), Named::Pair(known) if known.id == "XXBTZUSD"));
+    }
+
+    #[test]
+    fn a_pair_whose_names_came_to_be_shared_is_read_and_not_traded() {
+        let later = with_a_twin(None).1.remembering(&directory());
+
+        assert_eq!(later.pair(&pair("BTC-USD")), None);
+        assert!(
+            matches!(later.named("XBTUSD"), Named::Pair(known) if *known.pair() == pair("BTC-USD") && known.is_closed())
+        );
+    }
+
+    #[test]
+    fn a_name_that_is_not_listed_is_read_where_it_can_mean_one_pair_only() {
+        let (_, shared) = with_a_twin(None);
+        let directory = directory();
+        let read = |name: &str| directory.unlisted(name).map(|pair| pair.to_string());
+
+        for name in ["XDGXBT", "XXDGXXBT", "XDG/XBT"] {
+            assert_eq!(read(name).as_deref(), Some("DOGE-BTC"), "{name}");
+        }
+        for name in ["AAPLxUSD", "TZUSD", "USD", "", "/", "€USD", "XBTUSD.d"] {
+            assert_eq!(read(name), None, "{name}");
+        }
+        // Two pairs bear it.
+        assert_eq!(shared.unlisted("XBTUSD"), None);
     }
 
     #[test]
@@ -417,9 +516,7 @@ mod tests {
     fn a_delisted_pair_keeps_its_name_and_trades_no_more() {
         let mut pairs: BTreeMap<String, WirePair> = serde_json::from_str(PAIRS).unwrap();
         pairs.remove("XTZUSD");
-        let later = Directory::new(&pairs, &serde_json::from_str(ASSETS).unwrap())
-            .unwrap()
-            .remembering(&directory());
+        let later = Directory::new(&pairs, &serde_json::from_str(ASSETS).unwrap()).remembering(&directory());
 
         assert!(
             matches!(later.named("XTZUSD"), Named::Pair(found) if found.instrument.status == InstrumentStatus::Closed)

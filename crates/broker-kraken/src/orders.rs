@@ -112,7 +112,9 @@ pub(crate) fn venue_order(
     let pair = match directory.named(spelling) {
         Named::Pair(known) => known.pair().clone(),
         Named::BeyondUs => return Ok(None),
-        Named::Unknown => return Err(unreadable(spelling, "a pair that Kraken lists")),
+        Named::Unknown => directory
+            .unlisted(spelling)
+            .ok_or_else(|| unreadable(spelling, "a pair that Kraken lists"))?,
     };
     // Volumes in the quote asset belong to market buys by amount, which we never place; volume zero
     // closes a margin position.
@@ -154,6 +156,11 @@ pub(crate) fn client_order_id(text: &str) -> Option<ClientOrderId> {
         Ok(uuid) => uuid.hyphenated().to_string().parse().ok(),
         Err(_) => text.parse().ok(),
     }
+}
+
+/// Whether an order of this id may be one of ours, which are random UUIDs.
+pub(crate) fn may_be_ours(text: &str) -> bool {
+    Uuid::try_parse(text).is_ok_and(|uuid| uuid.get_version() == Some(uuid::Version::Random))
 }
 
 pub(crate) fn side(word: &str) -> Result<Side, Unreadable> {

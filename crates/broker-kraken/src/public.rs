@@ -1,6 +1,6 @@
 //! Public data of the exchange, and what all accounts there share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,13 +13,14 @@ use serde_json::value::RawValue;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
+use crate::catalogue::is_of_pair;
 use crate::endpoint::KrakenEndpoint;
-use crate::envelope::{self, unread, unreadable};
+use crate::envelope::{self, Answer, unread, unreadable};
 use crate::form::Form;
 use crate::limits::{Counters, KeyLimits, KrakenTier, PublicLimit, locked};
 use crate::names::{Directory, Named};
 use crate::text::{Text, Unreadable};
-use crate::transport::Transport;
+use crate::transport::{Reply, Transport};
 use crate::venue_clock::{ClockOffset, VenueClock};
 use crate::wire::{WireAsset, WireCandles, WirePair, WireStatus, WireTicker, WireTime};
 
@@ -99,6 +100,8 @@ struct Shared {
     reading_names: Mutex<()>,
 }
 
+const TICKER: &str = "Ticker";
+
 /// What Kraken's clock showed, and when we had it by a clock of ours that nobody sets.
 #[derive(Clone, Copy)]
 struct Told {
@@ -113,10 +116,18 @@ const TIME_REST: Duration = Duration::from_secs(5);
 struct Names {
     directory: Arc<Directory>,
     at: Timestamp,
+    /// Listed pairs of which the exchange has no price.
+    unpriced: BTreeSet<Pair>,
 }
 
 /// A name that is not known makes us look again, but not more often than this.
 const NAMES_REST: SignedDuration = SignedDuration::from_mins(10);
+
+/// The same for a price that is refused because a pair is not listed any more: nobody has prices meanwhile.
+const REFUSED_REST: SignedDuration = SignedDuration::from_secs(30);
+
+/// Pairs of one request, so that its address stays short.
+const PAIRS_AT_ONCE: usize = 100;
 
 /// The intervals of candles that Kraken keeps, in minutes.
 const INTERVALS: [u32; 9] = [1, 5, 15, 30, 60, 240, 1440, 10080, 21600];
@@ -215,9 +226,14 @@ impl KrakenPublic {
         if unknown.next().is_none() {
             return Ok(directory);
         }
+        self.names_of_the_last(NAMES_REST).await
+    }
+
+    /// The names, read again unless that was done of late.
+    async fn names_of_the_last(&self, rest: SignedDuration) -> Result<Arc<Directory>, ReadError> {
         let sole = self.shared.reading_names.lock().await;
         match self.known_names() {
-            Some(known) if self.now().duration_since(known.at).abs() <= NAMES_REST => Ok(known.directory),
+            Some(known) if self.now().duration_since(known.at).abs() <= rest => Ok(known.directory),
             _ => self.read_names(&sole).await,
         }
     }
@@ -232,8 +248,7 @@ impl KrakenPublic {
             self.get::<BTreeMap<String, WirePair>>("AssetPairs", &form),
             self.get::<BTreeMap<String, WireAsset>>("Assets", &form),
         )?;
-        let directory =
-            Directory::new(&pairs, &assets).map_err(|collision| unreadable("AssetPairs", collision))?;
+        let directory = Directory::new(&pairs, &assets);
         let directory = Arc::new(match self.known_names() {
             Some(earlier) => directory.remembering(&earlier.directory),
             None => directory,
@@ -241,15 +256,24 @@ impl KrakenPublic {
         *locked(&self.shared.names) = Some(Names {
             directory: Arc::clone(&directory),
             at: self.now(),
+            unpriced: BTreeSet::new(),
         });
         Ok(directory)
     }
 
     async fn get<T: DeserializeOwned>(&self, call: &'static str, form: &Form) -> Result<T, ReadError> {
+        let reply = self.ask(call, form).await?;
+        self.read_answer(call, &envelope::open(&reply))
+    }
+
+    async fn ask(&self, call: &str, form: &Form) -> Result<Reply, ReadError> {
         self.wait_for_turn().await?;
         let path = format!("/0/public/{call}{}", form.query());
-        let reply = self.shared.transport.get(&path).await.map_err(unread)?;
-        let result = envelope::read(call, &envelope::open(&reply), self.venue_now());
+        self.shared.transport.get(&path).await.map_err(unread)
+    }
+
+    fn read_answer<T: DeserializeOwned>(&self, call: &str, answer: &Answer) -> Result<T, ReadError> {
+        let result = envelope::read(call, answer, self.venue_now());
         if let Err(ReadError::TryAgain {
             class: ErrorClass::Rate,
             wait,
@@ -287,17 +311,11 @@ impl MarketData for KrakenPublic {
     }
 
     async fn quotes(&self, pairs: &[Pair]) -> Result<Vec<Quote>, ReadError> {
-        let directory = self.directory().await?;
-        let altnames: Vec<&str> = pairs
-            .iter()
-            .filter_map(|pair| Some(directory.pair(pair)?.altname.as_str()))
-            .collect();
-        if altnames.is_empty() {
-            return Ok(Vec::new());
+        let mut quotes = Vec::with_capacity(pairs.len());
+        for slice in pairs.chunks(PAIRS_AT_ONCE) {
+            quotes.extend(self.quotes_of(slice).await?);
         }
-        let form = Form::new().with("pair", &altnames.join(","));
-        let tickers: BTreeMap<String, WireTicker> = self.get("Ticker", &form).await?;
-        read_quotes(&tickers, &directory, self.now()).map_err(|reason| unreadable("Ticker", reason))
+        Ok(quotes)
     }
 
     async fn candles(&self, pair: &Pair, interval_minutes: u32) -> Result<Vec<Candle>, ReadError> {
@@ -352,6 +370,87 @@ impl Told {
 }
 
 impl KrakenPublic {
+    /// What a pair that is not listed any more costs is the price of that pair, and no other's: Kraken
+    /// refuses the whole request for it, or answers without it.
+    async fn quotes_of(&self, pairs: &[Pair]) -> Result<Vec<Quote>, ReadError> {
+        let known = self.directory().await?;
+        let Some(form) = self.asking_for(pairs, &known) else {
+            return Ok(Vec::new());
+        };
+        if let Some(tickers) = self.tickers(&form).await? {
+            return self.quotes_in(&tickers, pairs, &known);
+        }
+        // Where the names cannot be read anew, the exchange is asked without them.
+        let fresh = self.names_of_the_last(REFUSED_REST).await.unwrap_or(known);
+        let shorter = self.asking_for(pairs, &fresh);
+        let Some(shorter) = shorter else {
+            return Ok(Vec::new());
+        };
+        if shorter != form
+            && let Some(tickers) = self.tickers(&shorter).await?
+        {
+            return self.quotes_in(&tickers, pairs, &fresh);
+        }
+        // Kraken lists it still, or lists cannot be read: what is asked for by no name is never refused for one.
+        let Some(all) = self.tickers(&Form::new()).await? else {
+            return Err(unreadable(TICKER, "it knows none of its own pairs"));
+        };
+        self.leave_out_unpriced(&all, pairs, &fresh);
+        self.quotes_in(&all, pairs, &fresh)
+    }
+
+    /// `None` where there is nothing to ask for.
+    fn asking_for(&self, pairs: &[Pair], directory: &Directory) -> Option<Form> {
+        let unpriced = self
+            .known_names()
+            .map_or_else(BTreeSet::new, |names| names.unpriced);
+        let altnames: Vec<&str> = pairs
+            .iter()
+            .filter(|pair| !unpriced.contains(pair))
+            .filter_map(|pair| Some(directory.pair(pair)?.altname.as_str()))
+            .collect();
+        (!altnames.is_empty()).then(|| Form::new().with("pair", &altnames.join(",")))
+    }
+
+    /// `None` when Kraken does not know one of the pairs, and says nothing of the others.
+    async fn tickers(&self, form: &Form) -> Result<Option<BTreeMap<String, WireTicker>>, ReadError> {
+        let reply = self.ask(TICKER, form).await?;
+        match envelope::open_in_part(&reply, is_of_pair) {
+            Answer::Errors(errors) if errors.iter().all(|text| is_of_pair(text)) => Ok(None),
+            answer => self.read_answer(TICKER, &answer).map(Some),
+        }
+    }
+
+    fn quotes_in(
+        &self,
+        tickers: &BTreeMap<String, WireTicker>,
+        pairs: &[Pair],
+        directory: &Directory,
+    ) -> Result<Vec<Quote>, ReadError> {
+        let mut quotes =
+            read_quotes(tickers, directory, self.now()).map_err(|reason| unreadable(TICKER, reason))?;
+        quotes.retain(|quote| pairs.contains(&quote.pair));
+        Ok(quotes)
+    }
+
+    /// Until the names are read again: by then the exchange has made up its mind.
+    fn leave_out_unpriced(&self, all: &BTreeMap<String, WireTicker>, pairs: &[Pair], directory: &Directory) {
+        let is_priced = |pair: &Pair| {
+            (all.keys())
+                .any(|name| matches!(directory.named(name), Named::Pair(known) if known.pair() == pair))
+        };
+        let mut names = locked(&self.shared.names);
+        let Some(names) = names.as_mut() else { return };
+        for pair in pairs
+            .iter()
+            .filter(|pair| directory.pair(pair).is_some() && !is_priced(pair))
+        {
+            if names.unpriced.insert(pair.clone()) {
+                tracing::warn!(%pair, "Kraken lists a pair of which it has no price: it is not asked for until the list is read again");
+            }
+        }
+    }
+
     async fn ask_time(&self) -> Result<Told, ReadError> {
         // A wait for a turn must not count as travel time.
         self.wait_for_turn().await?;

@@ -22,7 +22,7 @@ use tracing::{info, warn};
 
 use self::clock::VenueClock;
 use self::pace::{LONGEST_WAIT, Pace};
-use self::reconcile::Holdings;
+use self::reconcile::{Gone, Holdings};
 use self::search::Search;
 use crate::errors::RequestKind;
 use crate::{Conditions, Intent, Journal, JournalError, Stops};
@@ -121,6 +121,8 @@ pub struct Desk {
     orders: Mutex<Pace>,
     cancels: Mutex<Pace>,
     holdings: Mutex<Holdings>,
+    /// Orders that are gone from the venue's list, and from when on their end is looked for.
+    gone: Mutex<BTreeMap<Gone, Timestamp>>,
     /// Something was sent: the watcher looks at once what became of it.
     sent: Notify,
     health: watch::Sender<DeskHealth>,
@@ -175,6 +177,7 @@ impl Desk {
             orders: Mutex::default(),
             cancels: Mutex::default(),
             holdings: Mutex::default(),
+            gone: Mutex::default(),
             sent: Notify::new(),
             health,
             trouble: Mutex::default(),

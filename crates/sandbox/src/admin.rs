@@ -40,6 +40,12 @@ struct SetMode {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Delist {
+    pair: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct SetBalance {
     customer: String,
     asset: String,
@@ -89,6 +95,10 @@ impl Exchange {
                 self.set_mode(at, pair.as_deref(), mode)
                     .map_err(|error| error.to_string())
             })),
+            ("POST", "delist") => done(
+                read(request)
+                    .and_then(|Delist { pair }| self.delist(at, &pair).map_err(|error| error.to_string())),
+            ),
             ("POST", "price") => done(read(request).and_then(|SetPrice { pair, price }| {
                 self.set_price(at, &pair, price)
                     .map_err(|error| error.to_string())

@@ -160,6 +160,14 @@ impl Exchange {
         found.len()
     }
 
+    /// What works in a pair of which nothing is traded any more.
+    pub(crate) fn cancel_pair(&mut self, pair: PairNo, now: Moment) {
+        let found: Vec<OrderNo> = (self.live.get(&pair).into_iter().flatten().copied()).collect();
+        for number in found {
+            self.cancel(number, "Market delisted", now);
+        }
+    }
+
     /// `CancelAllOrdersAfter`: arms, re-arms or disarms the dead-man switch of the account.
     pub(crate) fn cancel_all_after(
         &mut self,

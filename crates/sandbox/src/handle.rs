@@ -87,10 +87,21 @@ impl Reply {
 
     fn envelope(outcome: Result<Json, Refusal>) -> Self {
         let json = match outcome {
+            Err(Refusal::UnknownAssetPairAmong(others)) => return Self::in_part(&others),
             Ok(result) => Json::object([("error", Json::list([])), ("result", result)]),
             Err(refusal) => Json::object([("error", Json::list([Json::text(refusal)]))]),
         };
         Self::json(200, &json)
+    }
+
+    /// A result of the pairs that are listed beside the error of the others.
+    fn in_part(result: &str) -> Self {
+        let error = Json::list([Json::text(Refusal::UnknownAssetPair)]);
+        let body = format!(r#"{{"error":{error},"result":{result}}}"#);
+        Self {
+            body: body.into_bytes(),
+            ..Self::json(200, &Json::Null)
+        }
     }
 
     /// The body as text.

@@ -74,7 +74,7 @@ pub use permission::Permission;
 pub use refusal::Refusal;
 pub use run::{RunError, RunOptions, run};
 pub use server::SandboxServer;
-pub use settings::{ExchangeSettings, KeyInfoCasing, PostOnlyCrossing};
+pub use settings::{ExchangeSettings, KeyInfoCasing, PostOnlyCrossing, UnknownPair};
 
 /// The example of the README, compiled and run.
 #[cfg(doctest)]

@@ -17,7 +17,7 @@ pub mod files;
 pub(crate) mod generated;
 pub(crate) mod series;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use rust_decimal::{Decimal, RoundingStrategy};
@@ -36,6 +36,8 @@ use series::{Event, Series};
 pub struct Market {
     pub(crate) pairs: Pairs,
     listings: BTreeMap<PairNo, Listing>,
+    /// Those that are not listed any more.
+    delisted: BTreeSet<PairNo>,
     clock: MarketClock,
     /// Remarks about what was read: files not used, pairs made up.
     notes: Vec<String>,
@@ -167,6 +169,7 @@ impl Market {
         Self {
             pairs,
             listings,
+            delisted: BTreeSet::new(),
             clock: MarketClock {
                 speed: 1_000,
                 segments: Vec::new(),
@@ -227,6 +230,7 @@ impl Market {
     pub(crate) fn listed(&self) -> impl Iterator<Item = (PairNo, &PairRules)> {
         self.listings
             .keys()
+            .filter(|pair| !self.delisted.contains(pair))
             .filter_map(|pair| Some((*pair, self.pairs.get(*pair)?)))
     }
 
@@ -234,7 +238,11 @@ impl Market {
     pub(crate) fn find(&self, name: &str) -> Option<PairNo> {
         self.pairs
             .find(name)
-            .filter(|pair| self.listings.contains_key(pair))
+            .filter(|pair| self.listings.contains_key(pair) && !self.delisted.contains(pair))
+    }
+
+    pub(crate) fn delist(&mut self, pair: PairNo) {
+        self.delisted.insert(pair);
     }
 
     pub(crate) fn rules(&self, pair: PairNo) -> Option<&PairRules> {

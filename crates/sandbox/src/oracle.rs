@@ -305,6 +305,21 @@ impl Exchange {
         Ok(())
     }
 
+    /// Lists a pair no longer: nobody knows its name any more, and what works in it is cancelled.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`] for a pair that the exchange does not have.
+    pub fn delist(&mut self, now: Timestamp, pair: &str) -> Result<(), ControlError> {
+        let now = self.arrive(now);
+        let number = self.market.find(pair).ok_or_else(|| ControlError::UnknownPair {
+            pair: pair.to_owned(),
+        })?;
+        self.cancel_pair(number, now);
+        self.market.delist(number);
+        Ok(())
+    }
+
     /// Moves a pair's price by hand; orders that it meets fill, triggers fire.
     ///
     /// # Errors

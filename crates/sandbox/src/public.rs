@@ -14,6 +14,7 @@ use crate::orders::fixed;
 use crate::pairs::{PairNo, PairRules};
 use crate::params::Params;
 use crate::refusal::Refusal;
+use crate::settings::UnknownPair;
 
 /// The intervals of candles, in minutes.
 const INTERVALS: [i64; 9] = [1, 5, 15, 30, 60, 240, 1_440, 10_080, 21_600];
@@ -87,6 +88,16 @@ impl Exchange {
         }
     }
 
+    /// Those of the pairs that `pair` names which are listed, and whether that is all of them.
+    fn pairs_found(&self, params: &Params) -> (Vec<PairNo>, bool) {
+        let Some(names) = params.get("pair") else {
+            return (self.market.listed().map(|(pair, _)| pair).collect(), true);
+        };
+        let found: Vec<Option<PairNo>> = names.split(',').map(|name| self.market.find(name)).collect();
+        let are_all = found.iter().all(Option::is_some);
+        (found.into_iter().flatten().collect(), are_all)
+    }
+
     /// The one pair that `pair` names.
     fn pair_named(&self, params: &Params) -> Result<(PairNo, PairRules), Refusal> {
         let name = params.get("pair").ok_or(Refusal::InvalidArguments(""))?;
@@ -151,13 +162,21 @@ impl Exchange {
     }
 
     fn ticker(&mut self, params: &Params, now: Moment) -> Result<Json, Refusal> {
+        let (pairs, are_all) = match self.settings.unknown_pair {
+            UnknownPair::RefusesAll => (self.pairs_named(params)?, true),
+            UnknownPair::IsLeftOut => self.pairs_found(params),
+        };
         let mut rows = Vec::new();
-        for pair in self.pairs_named(params)? {
+        for pair in pairs {
             if let Some(row) = self.ticker_row(pair, now) {
                 rows.push(row);
             }
         }
-        Ok(Json::object(rows))
+        match (are_all, rows.is_empty()) {
+            (true, _) => Ok(Json::object(rows)),
+            (false, true) => Err(Refusal::UnknownAssetPair),
+            (false, false) => Err(Refusal::UnknownAssetPairAmong(Json::object(rows).to_string())),
+        }
     }
 
     fn ticker_row(&mut self, pair: PairNo, now: Moment) -> Option<(String, Json)> {

@@ -33,6 +33,8 @@ pub enum Refusal {
     FeatureDisabled(&'static str),
     /// `EQuery:Unknown asset pair`.
     UnknownAssetPair,
+    /// The same, said beside what was found of the other pairs: a result in JSON.
+    UnknownAssetPairAmong(String),
     /// `EQuery:Unknown asset`.
     UnknownAsset,
     /// `EService:Unavailable`: maintenance, or no price yet.
@@ -97,7 +99,7 @@ impl fmt::Display for Refusal {
             Self::InvalidArguments("") => "EGeneral:Invalid arguments",
             Self::InvalidArguments(what) => return write!(f, "EGeneral:Invalid arguments:{what}"),
             Self::FeatureDisabled(what) => return write!(f, "EAPI:Feature disabled:{what}"),
-            Self::UnknownAssetPair => "EQuery:Unknown asset pair",
+            Self::UnknownAssetPair | Self::UnknownAssetPairAmong(_) => "EQuery:Unknown asset pair",
             Self::UnknownAsset => "EQuery:Unknown asset",
             Self::Unavailable => "EService:Unavailable",
             Self::DeadlineElapsed => "EService:Deadline elapsed",

@@ -27,6 +27,16 @@ pub enum KeyInfoCasing {
     Snake,
 }
 
+/// What `Ticker` answers when one of the pairs that it is asked for is not listed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnknownPair {
+    /// An error and nothing else.
+    #[default]
+    RefusesAll,
+    /// The same error beside the prices of the others.
+    IsLeftOut,
+}
+
 /// The behaviour of one exchange.
 #[derive(Clone, Debug)]
 pub struct ExchangeSettings {
@@ -34,6 +44,7 @@ pub struct ExchangeSettings {
     pub post_only_crossing: PostOnlyCrossing,
     /// For customers whose specification does not say.
     pub key_info_casing: KeyInfoCasing,
+    pub unknown_pair: UnknownPair,
     /// How long a new order stays invisible to the reading calls.
     pub read_lag: Duration,
     /// So many bad nonces or signatures within a minute lock a key out.
@@ -69,6 +80,7 @@ impl Default for ExchangeSettings {
         Self {
             post_only_crossing: PostOnlyCrossing::default(),
             key_info_casing: KeyInfoCasing::default(),
+            unknown_pair: UnknownPair::default(),
             read_lag: Duration::ZERO,
             lockout_threshold: 20,
             lockout: Duration::from_secs(15 * 60),

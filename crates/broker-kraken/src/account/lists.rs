@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use bursar_broker::{ErrorClass, ReadError, VenueOrder};
-use bursar_model::{Amount, ClientOrderId, Fill, Liquidity, Price, Quantity};
+use bursar_model::{Amount, ClientOrderId, Fill, Liquidity, Pair, Price, Quantity};
 use jiff::Timestamp;
 
 use super::Kraken;
 use crate::envelope::unreadable;
 use crate::form::Form;
 use crate::limits::Share;
-use crate::names::{KrakenPair, Named};
+use crate::names::Named;
 use crate::orders;
 use crate::text::{Text, Unreadable, unreadable as no};
 use crate::wire::{ClosedOrders, OpenOrders, TradesHistory, WireOrder, WireTrade};
@@ -102,8 +103,11 @@ impl Kraken {
         let mut orders = Vec::with_capacity(wire.len());
         for (id, order) in wire {
             let spelling = order.descr.pair.as_deref().unwrap_or_default();
-            // One with a client's id may be ours: then a list that cannot be read is none.
-            if order.cl_ord_id.is_none() && directory.named(spelling) == Named::Unknown {
+            // A list with an order that may be ours and cannot be read is none.
+            let may_be_ours = order.cl_ord_id.as_deref().is_some_and(orders::may_be_ours);
+            let is_known =
+                directory.named(spelling) != Named::Unknown || directory.unlisted(spelling).is_some();
+            if !may_be_ours && !is_known {
                 self.leave_out(call, spelling);
                 continue;
             }
@@ -147,6 +151,7 @@ impl Kraken {
     ) -> Result<Vec<VenueOrder>, ReadError> {
         let by_id = Form::new().with("cl_ord_id", id.as_str());
         let windowed = by_id.clone().with("start", &window_start(since));
+        self.looked_up.store(true, Ordering::Relaxed);
         let before = self.working(&by_id, Share::Reserved).await?;
         let ended = self.ended(&windowed, Share::Reserved).await?;
         let mut all = self.working(&by_id, Share::Reserved).await?;
@@ -171,10 +176,15 @@ impl Kraken {
             .with("consolidate_taker", "false")
             .with("start", &window_start(since));
         let base = &base;
+        // Those that follow a lookup are part of it.
+        let share = match self.looked_up.swap(false, Ordering::Relaxed) {
+            true => Share::Reserved,
+            false => Share::Ordinary,
+        };
         let trades: BTreeMap<String, WireTrade> = self
             .pages(CALL, |offset| async move {
                 let form = base.clone().with("ofs", &offset.to_string());
-                let page: TradesHistory = self.read(CALL, &form, 2, Share::Ordinary).await?;
+                let page: TradesHistory = self.read(CALL, &form, 2, share).await?;
                 Ok(Page {
                     rows: page.trades,
                     count: page.count,
@@ -186,16 +196,17 @@ impl Kraken {
         let mut fills = Vec::with_capacity(trades.len());
         for (id, trade) in &trades {
             let pair = match directory.named(&trade.pair) {
-                Named::Pair(known) => known,
+                Named::Pair(known) => Some(known.pair().clone()),
                 Named::BeyondUs => continue,
+                Named::Unknown => directory.unlisted(&trade.pair),
+            };
+            let Some(pair) = pair else {
                 // Of an order of ours, whose pair is gone since, the list of orders says that more was filled than
                 // is booked; what the owner trades by hand there keeps nobody from reading the rest.
-                Named::Unknown => {
-                    self.leave_out(CALL, &trade.pair);
-                    continue;
-                }
+                self.leave_out(CALL, &trade.pair);
+                continue;
             };
-            let fill = read_fill(id, trade, pair).map_err(|reason| unreadable(CALL, reason))?;
+            let fill = read_fill(id, trade, &pair).map_err(|reason| unreadable(CALL, reason))?;
             if fill.at >= since {
                 fills.push(fill);
             }
@@ -215,7 +226,7 @@ impl Kraken {
             tracing::warn!(
                 call,
                 pair,
-                "a pair that Kraken does not list: what was traded there by hand is left out"
+                "a pair that Kraken does not list: what was traded there by hand, or by another program, is left out"
             );
         }
     }
@@ -226,8 +237,7 @@ fn window_start(since: Timestamp) -> String {
     since.as_second().saturating_sub(1).to_string()
 }
 
-pub(crate) fn read_fill(id: &str, trade: &WireTrade, pair: &KrakenPair) -> Result<Fill, Unreadable> {
-    let pair = pair.pair();
+pub(crate) fn read_fill(id: &str, trade: &WireTrade, pair: &Pair) -> Result<Fill, Unreadable> {
     Ok(Fill {
         id: id.parse().map_err(|_| no(id, "a trade id"))?,
         venue_order_id: trade

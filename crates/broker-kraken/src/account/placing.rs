@@ -12,7 +12,7 @@ use crate::catalogue::{Finding, judge};
 use crate::envelope::{self, Answer};
 use crate::form::Form;
 use crate::gate::Urgency;
-use crate::limits::Share;
+use crate::limits::{Share, locked};
 use crate::names::Directory;
 use crate::orders;
 use crate::transport::{NoReply, Reply};
@@ -155,8 +155,13 @@ impl Kraken {
 
     pub(super) async fn send_cancel(&self, id: &ClientOrderId) -> Result<CancelOutcome, CancelError> {
         let form = Form::new().with("cl_ord_id", id.as_str());
+        let urgency = if locked(&self.answered_cancels).contains(id) {
+            Urgency::Read
+        } else {
+            Urgency::Cancel
+        };
         let sent = {
-            let _turn = self.gate.enter(Urgency::Cancel).await;
+            let _turn = self.gate.enter(urgency).await;
             self.exchange("CancelOrder", &form, Lane::Write).await
         };
         match sent.map_err(NoAnswer::into_no_reply) {
@@ -164,7 +169,11 @@ impl Kraken {
                 let pair = self.limits.orders.cancel(id, Instant::now());
                 let answer = envelope::open(&reply);
                 self.heed(&answer, pair.as_ref());
-                envelope::cancelled(&answer, self.public.venue_now())
+                let outcome = envelope::cancelled(&answer, self.public.venue_now());
+                if outcome.is_ok() {
+                    self.note_answered(id);
+                }
+                outcome
             }
             Err(NoReply::NotSent { class, reason } | NoReply::Lost { class, reason }) => {
                 Err(CancelError::TryAgain {
@@ -174,6 +183,18 @@ impl Kraken {
                 })
             }
         }
+    }
+
+    fn note_answered(&self, id: &ClientOrderId) {
+        const MOST: usize = 1024;
+        let mut answered = locked(&self.answered_cancels);
+        if answered.contains(id) {
+            return;
+        }
+        if answered.len() >= MOST {
+            answered.pop_front();
+        }
+        answered.push_back(id.clone());
     }
 }
 

@@ -1,14 +1,20 @@
 //! Lists, pages, rights and prices.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
-use bursar_broker::{Broker, ErrorClass, MarketData, ReadError, VenueOrderStatus, VenueStatus};
+use bursar_broker::{
+    Broker, CancelOutcome, ErrorClass, MarketData, ReadError, VenueOrderStatus, VenueStatus,
+};
+use bursar_broker_kraken::KrakenTier;
 use bursar_model::{ClientOrderId, InstrumentStatus, Liquidity, OrderKind};
 use jiff::Timestamp;
 use rust_decimal::dec;
 
-use crate::world::{Call, World, error, ok};
+use crate::world::{Call, World, error, ok, pass_time};
 
 const ID: &str = "6d1b345e-2821-40e2-ad83-4ecb18a06876";
 
@@ -268,17 +274,39 @@ async fn what_the_owner_trades_by_hand_on_a_pair_that_kraken_does_not_list_is_le
 }
 
 #[tokio::test]
-async fn an_order_with_a_clients_id_on_a_pair_that_kraken_does_not_list_voids_the_reading() {
-    let world = World::new(|call| {
-        (call.path == "/0/private/OpenOrders")
-            .then(|| (200, list("open", &[order(1, "open", Some(ID), "NEWUSD")], 1)))
-    })
-    .await;
+async fn only_an_order_that_may_be_ours_voids_a_list_when_kraken_does_not_list_its_pair() {
+    let listed = |client_id: &'static str, pair: &'static str| async move {
+        let world = World::new(move |call| {
+            let orders = [
+                order(1, "open", Some(client_id), pair),
+                order(2, "open", None, "XBTUSD"),
+            ];
+            (call.path == "/0/private/OpenOrders").then(|| (200, list("open", &orders, 2)))
+        })
+        .await;
+        world.kraken.open_orders().await
+    };
 
+    // Ours is a random UUID; neither another program's words are, nor an id that it made of the time.
     assert!(matches!(
-        world.kraken.open_orders().await,
+        listed(ID, "NEWUSD").await,
         Err(ReadError::Unreadable { .. })
     ));
+    assert!(matches!(
+        listed("6D1B345E282140E2AD834ECB18A06876", "NEWUSD").await,
+        Err(ReadError::Unreadable { .. })
+    ));
+    for other in ["grid-7", "0195f2a0-5d3e-7c11-a3f4-1b2c3d4e5f60"] {
+        let orders = listed(other, "NEWUSD").await.unwrap();
+        assert_eq!(orders.len(), 1, "{other}");
+        assert_eq!(orders[0].client_order_id, None);
+    }
+    // Where both assets are known, so is the pair.
+    for spelling in ["ETHXBT", "XETHXXBT", "ETH/XBT"] {
+        let orders = listed(ID, spelling).await.unwrap();
+        assert_eq!(orders[0].pair.to_string(), "ETH-BTC", "{spelling}");
+        assert_eq!(orders[0].client_order_id, Some(ID.parse().unwrap()));
+    }
 }
 
 #[tokio::test]
@@ -487,6 +515,162 @@ async fn prices_of_many_pairs_come_with_one_request() {
     assert_eq!(world.calls("Ticker").len(), 1);
 }
 
+/// The prices of those of the pairs that are listed, and the errors of the others.
+fn prices(call: &Call, listed: &[(&str, &str)]) -> (BTreeMap<String, String>, usize) {
+    let row = r#"{"a":["60000.2","1","1.0"],"b":["60000.0","2","2.0"],"c":["60000.1","0.1"]}"#;
+    let asked = call
+        .path
+        .split_once("?pair=")
+        .map(|(_, names)| names.split("%2C"));
+    let Some(asked) = asked else {
+        return (
+            listed
+                .iter()
+                .map(|(_, id)| ((*id).to_owned(), row.to_owned()))
+                .collect(),
+            0,
+        );
+    };
+    let asked: Vec<&str> = asked.collect();
+    let found: BTreeMap<String, String> = (listed.iter())
+        .filter(|(altname, _)| asked.contains(altname))
+        .map(|(_, id)| ((*id).to_owned(), row.to_owned()))
+        .collect();
+    let unknown = asked.len() - found.len();
+    (found, unknown)
+}
+
+fn object(rows: &BTreeMap<String, String>) -> String {
+    let rows: Vec<String> = rows
+        .iter()
+        .map(|(name, row)| format!("\"{name}\":{row}"))
+        .collect();
+    format!("{{{}}}", rows.join(","))
+}
+
+const BTC_ONLY: &str = r#"{"XXBTZUSD":{"altname":"XBTUSD","wsname":"XBT/USD","base":"XXBT","quote":"ZUSD",
+    "pair_decimals":1,"lot_decimals":8,"fees":[[0,0.40]]}}"#;
+
+/// An exchange on which ether is listed until it is not; with `lists_on`, its list says so for ever.
+async fn delisting(lists_on: bool) -> (World, Arc<AtomicBool>) {
+    let gone = Arc::new(AtomicBool::new(false));
+    let world = World::new({
+        let gone = gone.clone();
+        move |call| {
+            let is_gone = gone.load(Ordering::SeqCst);
+            match call.path.split('?').next().unwrap() {
+                "/0/public/Ticker" => {
+                    let all = [("XBTUSD", "XXBTZUSD"), ("ETHUSD", "XETHZUSD")];
+                    let listed = if is_gone { &all[..1] } else { &all[..] };
+                    match prices(call, listed) {
+                        (found, 0) => Some((200, ok(&object(&found)))),
+                        _ => Some((200, error("EQuery:Unknown asset pair"))),
+                    }
+                }
+                "/0/public/AssetPairs" if is_gone && !lists_on => Some((200, ok(BTC_ONLY))),
+                _ => None,
+            }
+        }
+    })
+    .await;
+    (world, gone)
+}
+
+#[tokio::test]
+async fn i18_a_pair_that_is_delisted_takes_its_own_price_away_and_no_other() {
+    let pairs = ["BTC-USD", "ETH-USD"].map(|pair| pair.parse().unwrap());
+    let (world, gone) = delisting(false).await;
+    assert_eq!(world.public.quotes(&pairs).await.unwrap().len(), 2);
+    gone.store(true, Ordering::SeqCst);
+    world.clock.step(31);
+
+    for _ in 0..5 {
+        let quotes = world.public.quotes(&pairs).await.unwrap();
+        assert_eq!(quotes.len(), 1);
+        assert_eq!(quotes[0].pair, pairs[0]);
+    }
+
+    assert_eq!(world.calls("AssetPairs").len(), 2, "read anew, and once");
+    assert_eq!(world.calls("Ticker").len(), 1 + 2 + 4);
+}
+
+#[tokio::test]
+async fn i18_a_pair_that_kraken_lists_and_does_not_price_takes_no_other_price_away() {
+    let pairs = ["BTC-USD", "ETH-USD"].map(|pair| pair.parse().unwrap());
+    let (world, gone) = delisting(true).await;
+    assert_eq!(world.public.quotes(&pairs).await.unwrap().len(), 2);
+    gone.store(true, Ordering::SeqCst);
+
+    for _ in 0..5 {
+        let quotes = world.public.quotes(&pairs).await.unwrap();
+        assert_eq!(quotes.len(), 1);
+    }
+
+    assert_eq!(world.calls("AssetPairs").len(), 1, "they were read a moment ago");
+    assert_eq!(world.calls("Ticker").len(), 1 + 2 + 4);
+    // Listed again, and the list is read.
+    gone.store(false, Ordering::SeqCst);
+    world.public.instruments().await.unwrap();
+    assert_eq!(world.public.quotes(&pairs).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn prices_count_beside_errors_that_say_only_that_a_pair_is_unknown() {
+    let told = |errors: &'static str| async move {
+        let world = World::new(move |call| {
+            call.path.starts_with("/0/public/Ticker").then(|| {
+                let (found, _) = prices(call, &[("XBTUSD", "XXBTZUSD")]);
+                let result = object(&found);
+                (200, format!(r#"{{"error":[{errors}],"result":{result}}}"#))
+            })
+        })
+        .await;
+        let pairs = ["BTC-USD", "ETH-USD"].map(|pair| pair.parse().unwrap());
+        world.public.quotes(&pairs).await
+    };
+
+    assert_eq!(told(r#""EQuery:Unknown asset pair""#).await.unwrap().len(), 1);
+    assert!(
+        told(r#""EQuery:Unknown asset pair","EService:Busy""#)
+            .await
+            .is_err()
+    );
+    assert!(told(r#""EGeneral:Internal error""#).await.is_err());
+}
+
+#[tokio::test]
+async fn prices_of_very_many_pairs_come_in_several_requests() {
+    let name = |number: usize| format!("T{number:03}");
+    let world = World::new(move |call| {
+        if call.path.starts_with("/0/public/AssetPairs") {
+            let rows: Vec<String> = (0..250)
+                .map(|number| {
+                    let name = name(number);
+                    format!(
+                        r#""{name}USD":{{"altname":"{name}USD","wsname":"{name}/USD","base":"{name}","quote":"ZUSD",
+                        "pair_decimals":1,"lot_decimals":8,"fees":[[0,0.40]]}}"#
+                    )
+                })
+                .collect();
+            return Some((200, ok(&format!("{{{}}}", rows.join(",")))));
+        }
+        call.path.starts_with("/0/public/Ticker").then(|| {
+            let names: Vec<String> = (0..250).map(|number| format!("{}USD", name(number))).collect();
+            let listed: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), name.as_str())).collect();
+            (200, ok(&object(&prices(call, &listed).0)))
+        })
+    })
+    .await;
+    let pairs: Vec<bursar_model::Pair> = (0..250)
+        .map(|number| format!("{}-USD", name(number)).parse().unwrap())
+        .collect();
+
+    assert_eq!(world.public.quotes(&pairs).await.unwrap().len(), 250);
+    let asked = world.calls("Ticker");
+    assert_eq!(asked.len(), 3);
+    assert!(asked.iter().all(|call| call.path.len() < 1_500));
+}
+
 #[tokio::test]
 async fn the_candle_that_still_forms_is_left_out() {
     let world = World::new(|call| {
@@ -534,4 +718,91 @@ async fn status_instruments_and_clock_are_read() {
         1_772_000_000
     );
     assert!(world.public.clock_offset().unwrap().uncertainty.as_millis() <= 500);
+}
+
+fn nothing(call: &Call) -> Option<(u16, String)> {
+    match call.path.as_str() {
+        "/0/private/OpenOrders" => Some((200, list("open", &[], 0))),
+        "/0/private/ClosedOrders" => Some((200, list("closed", &[], 0))),
+        "/0/private/TradesHistory" => Some((200, list("trades", &[], 0))),
+        "/0/private/CancelOrder" => Some((200, ok(r#"{"count":1}"#))),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn i9_after_a_search_for_several_orders_other_readings_wait_and_do_not_fail() {
+    let world = World::slow(KrakenTier::Starter, Duration::ZERO, nothing).await;
+    world.public.instruments().await.unwrap();
+    let time = pass_time(Duration::from_millis(50));
+    // The first complete look, which nothing makes wait, and a while.
+    for _ in 0..5 {
+        world.kraken.open_orders().await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+
+    for _ in 0..4 {
+        world.kraken.find(&ID.parse().unwrap(), since()).await.unwrap();
+    }
+    let fills = world.kraken.fills(since()).await;
+    let orders = world.kraken.open_orders().await;
+    time.abort();
+
+    assert_eq!((fills, orders), (Ok(vec![]), Ok(vec![])));
+}
+
+/// Three orders are to be cancelled and go on working; each answer takes three seconds.
+#[tokio::test]
+async fn i20_readings_end_while_cancels_that_were_answered_are_repeated() {
+    let world = World::slow(KrakenTier::Pro, Duration::from_secs(3), nothing).await;
+    world.public.instruments().await.unwrap();
+    let time = pass_time(Duration::from_millis(50));
+    let reading = tokio::spawn({
+        let kraken = world.kraken.clone();
+        async move {
+            let mut whole_looks = 0;
+            loop {
+                let fills = kraken.fills(since()).await;
+                let orders = kraken.open_orders().await;
+                if fills.is_ok() && orders.is_ok() {
+                    whole_looks += 1;
+                }
+                if whole_looks == 3 {
+                    return;
+                }
+            }
+        }
+    });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let began = tokio::time::Instant::now();
+    let mut cancelling = Vec::new();
+    for number in 1..=3 {
+        let kraken = world.kraken.clone();
+        cancelling.push(tokio::spawn(async move {
+            let id: ClientOrderId = format!("6d1b345e-2821-40e2-ad83-4ecb18a0687{number}")
+                .parse()
+                .unwrap();
+            let first = kraken.cancel(&id).await;
+            let answered = began.elapsed();
+            for _ in 0..6 {
+                tokio::time::sleep(Duration::from_secs(10)).await;
+                kraken.cancel(&id).await.unwrap();
+            }
+            (first, answered)
+        }));
+    }
+
+    let ended = tokio::time::timeout(Duration::from_secs(60), reading).await;
+    let mut answered = Vec::new();
+    for cancel in cancelling {
+        let (first, after) = cancel.await.unwrap();
+        assert_eq!(first, Ok(CancelOutcome::Taken));
+        answered.push(after);
+    }
+    time.abort();
+
+    assert!(ended.is_ok(), "no three looks in a minute");
+    // A second for the reading that was under way, and three for each cancel.
+    let last = answered.into_iter().max().unwrap();
+    assert!(last < Duration::from_secs(12), "{last:?}");
 }

@@ -35,6 +35,12 @@ impl SetClock {
     }
 }
 
+impl SetClock {
+    pub(crate) fn step(&self, seconds: i64) {
+        *self.0.lock().unwrap() += SignedDuration::from_secs(seconds);
+    }
+}
+
 impl Clock for SetClock {
     fn now(&self) -> Timestamp {
         *self.0.lock().unwrap()
@@ -129,6 +135,8 @@ struct Exchange {
     clock: Arc<SetClock>,
     /// What the exchange's clock shows beyond ours, in seconds.
     ahead: i64,
+    /// How long it takes for a private answer.
+    takes: Duration,
 }
 
 async fn answer(
@@ -145,6 +153,9 @@ async fn answer(
         body: String::from_utf8(body.to_vec()).unwrap(),
     };
     exchange.calls.lock().unwrap().push(call.clone());
+    if call.path.starts_with("/0/private/") {
+        tokio::time::sleep(exchange.takes).await;
+    }
     if let Some((status, body)) = (exchange.script)(&call) {
         let status = StatusCode::from_u16(status).unwrap();
         if status.is_redirection() {
@@ -198,19 +209,40 @@ impl World {
         ahead: i64,
         script: impl Fn(&Call) -> Option<(u16, String)> + Send + Sync + 'static,
     ) -> Self {
+        Self::of(mode, KrakenTier::Pro, ahead, Duration::ZERO, script).await
+    }
+
+    /// One that takes so long for each private answer.
+    pub(crate) async fn slow(
+        tier: KrakenTier,
+        takes: Duration,
+        script: impl Fn(&Call) -> Option<(u16, String)> + Send + Sync + 'static,
+    ) -> Self {
+        Self::of(AccountMode::Live, tier, 0, takes, script).await
+    }
+
+    async fn of(
+        mode: AccountMode,
+        tier: KrakenTier,
+        ahead: i64,
+        takes: Duration,
+        script: impl Fn(&Call) -> Option<(u16, String)> + Send + Sync + 'static,
+    ) -> Self {
         let clock = SetClock::new();
         let exchange = Arc::new(Exchange {
             calls: Mutex::default(),
             script: Box::new(script),
             clock: clock.clone(),
             ahead,
+            takes,
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let app = Router::new().fallback(answer).with_state(exchange.clone());
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         let public = public(&address, &clock);
-        let kraken = Arc::new(account(mode, &public, &clock).await);
+        let floors = Arc::new(Floors::default());
+        let kraken = Arc::new(made(mode, tier, &public, &clock, floors).await);
         Self {
             exchange,
             clock,
@@ -265,11 +297,21 @@ pub(crate) async fn numbered(
     clock: &Arc<SetClock>,
     floors: Arc<dyn NonceFloor>,
 ) -> Kraken {
+    made(mode, KrakenTier::Pro, public, clock, floors).await
+}
+
+async fn made(
+    mode: AccountMode,
+    tier: KrakenTier,
+    public: &KrakenPublic,
+    clock: &Arc<SetClock>,
+    floors: Arc<dyn NonceFloor>,
+) -> Kraken {
     let settings = KrakenAccount {
         account: ACCOUNT.parse().unwrap(),
         mode,
         credential: "0f8fad5b-d9cb-469f-a165-70867728950e".parse().unwrap(),
-        tier: KrakenTier::Pro,
+        tier,
         flexible_is_spendable: false,
     };
     let signer = key().await.signer();
@@ -285,4 +327,25 @@ pub(crate) fn ticket(now: Timestamp, ahead_ms: i64) -> OrderTicket {
         acceptance_bound: now + SignedDuration::from_millis(ahead_ms),
         still_wanted: StillWanted::always(),
     }
+}
+
+/// Lets time pass in steps, each after everybody had a turn, until what is returned is aborted. A paused
+/// clock by itself leaps to the next timer while bytes are on their way.
+pub(crate) fn pass_time(step: Duration) -> tokio::task::JoinHandle<()> {
+    tokio::time::pause();
+    let (strike, mut strikes) = tokio::sync::mpsc::channel(1);
+    // While a blocking task runs the clock does not leap.
+    tokio::task::spawn_blocking(move || {
+        loop {
+            std::thread::sleep(Duration::from_micros(500));
+            if let Err(tokio::sync::mpsc::error::TrySendError::Closed(())) = strike.try_send(()) {
+                return;
+            }
+        }
+    });
+    tokio::spawn(async move {
+        while strikes.recv().await.is_some() {
+            tokio::time::advance(step).await;
+        }
+    })
 }

@@ -5,7 +5,9 @@ use std::fmt;
 use std::time::Duration;
 
 use bursar_controls::{ClearRule, LatchCause, LatchMode, Scope};
-use bursar_model::{Asset, Balance, BalanceKind, Fill, IntentState, Side, Usd, decimal};
+use bursar_model::{
+    Asset, Balance, BalanceKind, Fill, IntentId, IntentState, Side, Usd, VenueOrderId, decimal,
+};
 use bursar_points::reach;
 use jiff::{SignedDuration, Timestamp};
 use rust_decimal::Decimal;
@@ -36,6 +38,13 @@ pub(super) enum Holdings {
     },
     /// It stayed short, and a switch tells so.
     Missing,
+}
+
+/// An order that works as far as we know, and that the venue does not list any more.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Gone {
+    Ours(IntentId),
+    Theirs(VenueOrderId),
 }
 
 /// An asset of which the venue shows less than the ledger holds.
@@ -139,26 +148,24 @@ impl Desk {
             .filter(|intent| intent.state == IntentState::Open)
             .collect();
         let working = broker.open_orders().await?;
-        let ours_gone = live.iter().any(|intent| {
-            !working
-                .iter()
-                .any(|order| order.client_order_id.as_ref() == Some(&intent.client_order_id))
-        });
+        let ours_gone = live
+            .iter()
+            .filter(|intent| {
+                !working
+                    .iter()
+                    .any(|order| order.client_order_id.as_ref() == Some(&intent.client_order_id))
+            })
+            .map(|intent| (Gone::Ours(intent.id), sent_at(intent)));
         // Those placed by hand end too, and would count as working for ever.
         let external = journal.external_orders(&self.account).await?;
         let theirs_gone = external
             .iter()
             .filter(|known| !working.iter().any(|order| order.id == known.order.id))
-            .map(|known| known.first_seen);
-        let ended_since = live
-            .iter()
-            .filter(|_| ours_gone)
-            .map(|intent| sent_at(intent))
-            // A clock of ours that was ahead wrote down a time that is still to come.
-            .chain(theirs_gone.map(|seen| seen.min(began)))
-            .min();
+            .map(|known| (Gone::Theirs(known.order.id.clone()), known.first_seen));
+        let gone: Vec<(Gone, Timestamp)> = ours_gone.chain(theirs_gone).collect();
+        let last_look = known.map(|_| earlier(checkpoint, signed(broker.profile().visibility_lag)));
         let mut orders = working;
-        if let Some(since) = ended_since {
+        if let Some(since) = self.ended_since(gone, last_look, began) {
             orders.extend(
                 broker
                     .closed_orders(earlier(since, signed(self.parts.settings.overlap)))
@@ -176,6 +183,31 @@ impl Desk {
             journal.set_checkpoint(&self.account, began).await?;
         }
         Ok(())
+    }
+
+    /// From when on ended orders are read, given those that are gone from the list and since when each may have
+    /// been on it. One that was listed at the last complete look ended after that, however long it had rested;
+    /// while no list shows its end, it is looked for from there.
+    fn ended_since(
+        &self,
+        gone: Vec<(Gone, Timestamp)>,
+        last_look: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let mut known = lock(&self.gone);
+        let searched: BTreeMap<Gone, Timestamp> = gone
+            .into_iter()
+            .map(|(order, began)| {
+                // A clock of ours that was ahead wrote down a time that is still to come.
+                let began = began.min(now);
+                let since = last_look.map_or(began, |look| look.max(began));
+                let since = known.get(&order).map_or(since, |earlier| since.min(*earlier));
+                (order, since)
+            })
+            .collect();
+        let since = searched.values().min().copied();
+        *known = searched;
+        since
     }
 
     /// From when on fills are read: with what the venue may show late, and as far back as the oldest

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bursar_broker::{ReadError, VenueOrder};
 use bursar_model::{Fill, IntentState};
 use bursar_points::reach;
 use jiff::{SignedDuration, Timestamp};
@@ -23,8 +24,20 @@ pub(super) struct Search {
     pause: Duration,
 }
 
+/// What the venue had under an order's id.
+struct Lookup {
+    /// Before anything was asked: by our clock, and by the venue's where it can be believed.
+    started_at: Timestamp,
+    venue_time: Result<Timestamp, DeskError>,
+    since: Timestamp,
+    found: Vec<VenueOrder>,
+}
+
 /// Looks that are made soon after each other, before the search waits for the one that counts.
 const EAGER_LOOKS: u32 = 5;
+/// Orders that are looked up before fills and other orders are read again: at a venue that limits readings each
+/// of them may take a quarter of a minute.
+const LOOKS_IN_A_ROUND: usize = 4;
 /// The venue's clock tells whole seconds: one later it is surely past the moment.
 const A_SECOND: SignedDuration = SignedDuration::from_secs(1);
 /// How far our clock and the venue's may be apart in judging whether a fill is older than an order.
@@ -65,21 +78,39 @@ impl Search {
 }
 
 impl Desk {
-    /// Looks for every order whose next look is due. One that cannot be looked up keeps no other
-    /// waiting; the first failure is returned at the end.
+    /// Looks for orders whose next look is due. One that cannot be looked up keeps no other waiting; the first
+    /// failure is returned at the end.
     pub(super) async fn search_unknown(&self) -> Result<(), DeskError> {
         let mut unknown = self.parts.journal.unresolved(&self.account).await?;
         unknown.retain(|intent| intent.state == IntentState::Unknown);
         lock(&self.searches).retain(|id, _| unknown.iter().any(|intent| intent.id == *id));
         let mut failed = None;
-        for intent in unknown {
-            let due = lock(&self.searches)
-                .get(&intent.id)
-                .is_none_or(|search| Instant::now() >= search.next_at);
-            if !due {
-                continue;
+        let mut looked = Vec::new();
+        for intent in self.due(unknown) {
+            match self.look_up(&intent).await {
+                Ok(lookup) => looked.push((intent, lookup)),
+                Err(error) => {
+                    self.plan(&intent, None);
+                    failed.get_or_insert(error);
+                }
             }
-            match self.look_for(&intent).await {
+        }
+        // One reading for all of them, after the last: a venue that limits readings allows no more.
+        let Some(since) = looked.iter().map(|(_, lookup)| lookup.since).min() else {
+            return failed.map_or(Ok(()), |error| Err(error.into()));
+        };
+        let fills = match self.parts.broker.fills(since).await {
+            Ok(fills) => fills,
+            Err(error) => {
+                for (intent, _) in &looked {
+                    self.plan(intent, None);
+                }
+                return Err(failed.unwrap_or(error).into());
+            }
+        };
+        self.book(fills.clone()).await?;
+        for (intent, lookup) in looked {
+            match self.conclude_look(&intent, lookup, &fills).await {
                 Ok(()) => {}
                 Err(DeskError::Venue(error)) => {
                     self.plan(&intent, None);
@@ -89,6 +120,19 @@ impl Desk {
             }
         }
         failed.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// Those whose next look is due, the one that has waited longest first, and no more than fit in a round.
+    fn due(&self, unknown: Vec<Intent>) -> Vec<Intent> {
+        let searches = lock(&self.searches);
+        let mut due: Vec<(Option<Instant>, Intent)> = unknown
+            .into_iter()
+            .map(|intent| (searches.get(&intent.id).map(|search| search.next_at), intent))
+            .filter(|(next_at, _)| next_at.is_none_or(|next_at| Instant::now() >= next_at))
+            .collect();
+        due.sort_by_key(|(next_at, _)| *next_at);
+        due.truncate(LOOKS_IN_A_ROUND);
+        due.into_iter().map(|(_, intent)| intent).collect()
     }
 
     /// Makes every look due that is still to come.
@@ -105,16 +149,25 @@ impl Desk {
             .plan(counts_in);
     }
 
-    async fn look_for(&self, intent: &Intent) -> Result<(), DeskError> {
-        let broker = &self.parts.broker;
+    async fn look_up(&self, intent: &Intent) -> Result<Lookup, ReadError> {
         reach("search", "begun");
         let started_at = self.now();
         // Without a clock to believe in nothing is proved; what is there is found all the same.
         let venue_time = self.measure_clock().await;
+        let since = earlier(sent_at(intent), signed(self.parts.settings.overlap));
+        let found = self.parts.broker.find(&intent.client_order_id, since).await?;
+        Ok(Lookup {
+            started_at,
+            venue_time,
+            since,
+            found,
+        })
+    }
+
+    async fn conclude_look(&self, intent: &Intent, lookup: Lookup, fills: &[Fill]) -> Result<(), DeskError> {
+        let broker = &self.parts.broker;
         let dispatched_at = sent_at(intent);
-        let since = earlier(dispatched_at, signed(self.parts.settings.overlap));
-        let mut found = broker.find(&intent.client_order_id, since).await?;
-        let fills = broker.fills(since).await?;
+        let mut found = lookup.found;
         let mut explained = true;
         if found.is_empty() {
             let like_ours: Vec<&Fill> = fills
@@ -123,7 +176,7 @@ impl Desk {
                 .collect();
             if !like_ours.is_empty() {
                 let mut orders = broker.open_orders().await?;
-                orders.extend(broker.closed_orders(since).await?);
+                orders.extend(broker.closed_orders(lookup.since).await?);
                 // A fill whose order no list shows may be ours: the lists are behind.
                 explained = like_ours
                     .iter()
@@ -132,7 +185,6 @@ impl Desk {
                 found = orders;
             }
         }
-        self.book(fills).await?;
         if !found.is_empty() {
             reach("search", "found");
             info!(account = %self.account, intent = %intent.id, "the order was found at the venue");
@@ -149,8 +201,8 @@ impl Desk {
             return Ok(());
         }
         let look = NegativeLook {
-            venue_time: venue_time?,
-            started_at,
+            venue_time: lookup.venue_time?,
+            started_at: lookup.started_at,
         };
         reach("search", "not-found");
         self.judge(intent, dispatched_at, look).await

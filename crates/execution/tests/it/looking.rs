@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use bursar_broker::{ErrorClass, VenueOrderStatus};
+use bursar_broker::{ErrorClass, VenueOrder, VenueOrderStatus};
 use bursar_controls::{LatchCause, LatchMode};
-use bursar_execution::DeskHealth;
-use bursar_model::{Clock, IntentState, Side};
-use jiff::SignedDuration;
+use bursar_execution::{DeskHealth, ExternalOrder};
+use bursar_model::{Clock, IntentId, IntentState, Side, VenueOrderId};
+use jiff::{SignedDuration, Timestamp};
 use rust_decimal::{Decimal, dec};
 
 use crate::venue::{Answer, fill};
-use crate::world::{at_start, boundless_world, buy, patient, sell, world};
+use crate::world::{World, account, at_start, boundless_world, buy, patient, sell, world};
 
 #[tokio::test(start_paused = true)]
 async fn i9_an_order_that_vanished_is_proved_absent_and_never_sent_again() {
@@ -395,5 +395,134 @@ async fn i8_an_order_that_was_recorded_by_a_clock_that_was_ahead_is_found_and_no
     world.pass(120).await;
 
     assert_eq!(world.store.state(id), IntentState::Filled);
+    world.end().await;
+}
+
+/// An order that rests, as the venue lists it.
+async fn resting(world: &World) -> (IntentId, VenueOrderId) {
+    let id = world.store.admit_now(patient(buy("100")));
+    world.pass(5).await;
+    assert_eq!(world.store.state(id), IntentState::Open);
+    let order = world.store.rows().intents[&id].venue_order_id.clone();
+    (id, order.unwrap())
+}
+
+/// The least of what was asked for since.
+fn closed_since(world: &World) -> Timestamp {
+    let asked = std::mem::take(&mut world.venue.book().closed_since);
+    asked.into_iter().min().expect("nobody read what ended")
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_that_rests_for_long_makes_nobody_read_what_ended_since_it_was_placed() {
+    let world = world();
+    world.start().await;
+    let (old, old_order) = resting(&world).await;
+    world.pass(1_800).await;
+    let (new, new_order) = resting(&world).await;
+    world.venue.book().closed_since.clear();
+
+    for (id, order) in [(new, new_order), (old, old_order)] {
+        let ends_at = world.clock.now();
+        world.venue.end(&order, SignedDuration::ZERO);
+        world.pass(30).await;
+
+        assert_eq!(world.store.state(id), IntentState::Cancelled);
+        let since = closed_since(&world);
+        assert!(
+            ends_at.duration_since(since).as_secs() <= 180,
+            "{since} for an end at {ends_at}"
+        );
+    }
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_of_somebody_else_that_ends_is_looked_for_since_it_was_last_listed() {
+    let world = world();
+    let order = VenueOrder {
+        id: "V-by-hand".parse().unwrap(),
+        client_order_id: None,
+        pair: "BTC-USD".parse().unwrap(),
+        side: Side::Buy,
+        kind: None,
+        quantity: bursar_model::Quantity::new(Decimal::ONE).unwrap(),
+        filled: Decimal::ZERO,
+        status: VenueOrderStatus::Live,
+        opened_at: at_start(),
+        reason: String::new(),
+    };
+    world.venue.book().orders.push(order.clone());
+    world.store.rows().external.push(ExternalOrder {
+        account: account(),
+        order: order.clone(),
+        first_seen: at_start(),
+    });
+    world.start().await;
+    world.pass(1_800).await;
+    world.venue.book().closed_since.clear();
+
+    let ends_at = world.clock.now();
+    world.venue.end(&order.id, SignedDuration::ZERO);
+    world.pass(30).await;
+
+    let since = closed_since(&world);
+    assert!(
+        ends_at.duration_since(since).as_secs() <= 180,
+        "{since} for an end at {ends_at}"
+    );
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_shows_minutes_late_is_found_all_the_same() {
+    let world = world();
+    world.start().await;
+    let (id, order) = resting(&world).await;
+    world.pass(600).await;
+
+    world.venue.end(&order, SignedDuration::from_mins(10));
+    world.pass(590).await;
+    assert_eq!(world.store.state(id), IntentState::Open);
+    world.pass(40).await;
+
+    assert_eq!(world.store.state(id), IntentState::Cancelled);
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn i9_several_orders_that_are_looked_for_share_one_reading_of_fills() {
+    let world = world();
+    for _ in 0..4 {
+        world.venue.book().answers.push_back(Answer::Vanish);
+    }
+    world.start().await;
+    let ids = [(); 4].map(|()| world.store.admit_now(buy("100")));
+    world.pass(1).await;
+    let sent: Vec<Timestamp> = ids
+        .map(|id| world.store.rows().intents[&id].dispatched_at.unwrap())
+        .into();
+
+    world.pass(70).await;
+
+    let (readings, looks) = {
+        let book = world.venue.book();
+        // A search reaches behind the sending of its orders, other readings behind the checkpoint.
+        let is_of_search = |since: &&Timestamp| {
+            sent.iter()
+                .any(|sent| *sent - SignedDuration::from_mins(1) == **since)
+        };
+        (
+            book.fill_readings.iter().filter(is_of_search).count(),
+            book.lookups,
+        )
+    };
+    assert!(
+        looks >= 8 && readings * 2 <= looks,
+        "{readings} readings for {looks} lookups"
+    );
+    for id in ids {
+        assert_eq!(world.store.state(id), IntentState::Absent);
+    }
     world.end().await;
 }

@@ -35,6 +35,7 @@ pub(crate) struct Rows {
     pub(crate) intents: BTreeMap<IntentId, Intent>,
     tokens: BTreeMap<IntentId, [u8; 16]>,
     pub(crate) cancels: BTreeMap<IntentId, Cancel>,
+    pub(crate) external: Vec<ExternalOrder>,
     pub(crate) position: Decimal,
     fills: BTreeSet<String>,
     pub(crate) latches: Vec<Latch>,
@@ -430,7 +431,7 @@ impl Journal for Store {
     }
 
     async fn external_orders(&self, _: &AccountId) -> Result<Vec<ExternalOrder>, JournalError> {
-        Ok(vec![])
+        Ok(self.rows().external.clone())
     }
 
     async fn trip(&self, new: NewLatch, act: &Act) -> Result<Latch, JournalError> {

@@ -77,7 +77,11 @@ pub(crate) struct Book {
     pub(crate) dead_man: Vec<(Duration, Duration)>,
     pub(crate) dead_man_fails: bool,
     pub(crate) fill_readings: Vec<Timestamp>,
-    pub(crate) closed_readings: u32,
+    pub(crate) lookups: usize,
+    /// From when on closed orders were read.
+    pub(crate) closed_since: Vec<Timestamp>,
+    /// When an order ended, where that is another moment than when it was opened.
+    ended: BTreeMap<VenueOrderId, Timestamp>,
     /// A sell that fills just before the next balance is read.
     pub(crate) fills_before_balance: Option<Fill>,
 }
@@ -185,6 +189,16 @@ impl Venue {
             book.btc += if fill.side == Side::Buy { filled } else { -filled };
             book.fills.push((now, fill));
         }
+    }
+
+    /// The venue ends the order of this id, and shows it among the closed ones so much later.
+    pub(crate) fn end(&self, id: &VenueOrderId, shown_after: SignedDuration) {
+        let now = self.time.now();
+        let mut book = self.book();
+        book.ended.insert(id.clone(), now);
+        book.shown_from.insert(id.clone(), now + shown_after);
+        let order = book.orders.iter_mut().find(|order| order.id == *id);
+        order.unwrap().status = VenueOrderStatus::Cancelled;
     }
 
     /// An order of this id filled at this moment, shown among closed orders from then on and among
@@ -350,6 +364,8 @@ impl Broker for Venue {
         match working {
             Some(order) => {
                 order.status = VenueOrderStatus::Cancelled;
+                let ended = order.id.clone();
+                book.ended.insert(ended, self.time.now());
                 Ok(CancelOutcome::Taken)
             }
             None => Ok(CancelOutcome::NotWorking),
@@ -369,17 +385,17 @@ impl Broker for Venue {
         self.reachable()?;
         let now = self.time.now();
         let mut book = self.book();
-        book.closed_readings += 1;
+        book.closed_since.push(since);
         Ok((book.orders.iter())
             .filter(|order| order.status.is_terminal())
-            // No order of a test lives so long that its end and its beginning are apart in this.
-            .filter(|order| order.opened_at >= since)
+            .filter(|order| *book.ended.get(&order.id).unwrap_or(&order.opened_at) >= since)
             .filter(|order| book.shown_from.get(&order.id).is_none_or(|from| now >= *from))
             .cloned()
             .collect())
     }
 
     async fn find(&self, id: &ClientOrderId, since: Timestamp) -> Result<Vec<VenueOrder>, ReadError> {
+        self.book().lookups += 1;
         if self.book().no_lookups {
             return Err(ReadError::Unreadable {
                 call: "ClosedOrders".into(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bursar_sandbox::{CustomerSpec, Disposition, FaultKind, FaultPlan, FaultRule, Mode};
+use bursar_sandbox::{CustomerSpec, Disposition, FaultKind, FaultPlan, FaultRule, Mode, UnknownPair};
 use rust_decimal::dec;
 use serde_json::json;
 
@@ -315,6 +315,8 @@ fn the_admin_routes_read_the_book_and_move_the_market() {
     ] {
         assert_eq!(admin("POST", route, body).0, 400, "{route} {body}");
     }
+    assert_eq!(admin("POST", "delist", r#"{"pair":"ETHUSD"}"#).0, 200);
+    assert_eq!(admin("POST", "delist", r#"{"pair":"ETHUSD"}"#).0, 400);
     assert_eq!(admin("GET", "nothing", "").0, 404);
 }
 
@@ -333,4 +335,26 @@ fn the_admin_routes_are_closed_to_other_machines_and_to_web_pages() {
         .headers
         .insert("origin".to_owned(), "https://example.com".to_owned());
     assert_eq!(world.send(&request).status, 403);
+}
+
+#[test]
+fn a_pair_that_is_delisted_is_unknown_and_its_orders_are_over() {
+    for (unknown_pair, beside) in [(UnknownPair::RefusesAll, false), (UnknownPair::IsLeftOut, true)] {
+        let mut world = world()
+            .settings(|settings| settings.unknown_pair = unknown_pair)
+            .build();
+        let txid = world.limit("buy", "0.01", "1000.0");
+
+        world.exchange.delist(world.now, "XBTUSD").unwrap();
+
+        assert_eq!(world.status(&txid), "canceled");
+        assert!(world.public("AssetPairs", "").get("XXBTZUSD").is_none());
+        let told = world.public_envelope("Ticker", "pair=XBTUSD,ETHUSD");
+        assert_eq!(told["error"], json!(["EQuery:Unknown asset pair"]));
+        assert_eq!(told["result"].get("XETHZUSD").is_some(), beside);
+        let told = world.public_envelope("Ticker", "pair=XBTUSD");
+        assert_eq!(refusal(&told), "EQuery:Unknown asset pair");
+        assert!(world.public("Ticker", "").get("XETHZUSD").is_some());
+        assert!(world.exchange.delist(world.now, "XBTUSD").is_err());
+    }
 }
