@@ -44,6 +44,7 @@ pub struct ExchangeSettings {
     pub post_only_crossing: PostOnlyCrossing,
     /// For customers whose specification does not say.
     pub key_info_casing: KeyInfoCasing,
+    /// How a request for prices is answered that names a pair which is not listed, among others.
     pub unknown_pair: UnknownPair,
     /// How long a new order stays invisible to the reading calls.
     pub read_lag: Duration,
