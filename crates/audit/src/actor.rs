@@ -54,7 +54,7 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// `id`: which one of its kind, cut and escaped by [`outside`](crate::outside); `None` where there
+    /// `id`: which one of its kind, cut and escaped by [`outside`]; `None` where there
     /// is only one.
     pub fn new(kind: ActorKind, id: Option<&str>) -> Self {
         Self {

@@ -93,7 +93,7 @@ impl Certificate {
 pub struct CertifiedKey {
     /// One more than that of the key before it.
     pub generation: u32,
-    /// Its name is the [`origin`](crate::checkpoint::origin) of the store.
+    /// Its name is the [`origin`] of the store.
     pub key: VerifierKey,
     /// The record that certified it.
     pub seq: u64,

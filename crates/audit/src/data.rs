@@ -16,13 +16,13 @@ pub const ENTRY_LIMIT: usize = 40;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Value {
-    /// Cut and escaped by [`outside`](crate::outside) where it was put in.
+    /// Cut and escaped by [`outside`] where it was put in.
     Text(String),
     /// Written as a number; what does not fit has to be a text.
     Integer(i64),
     /// Written as true or false.
     Bool(bool),
-    /// At most [`ENTRY_LIMIT`](crate::data::ENTRY_LIMIT) of them.
+    /// At most [`ENTRY_LIMIT`] of them.
     Texts(Vec<String>),
 }
 
