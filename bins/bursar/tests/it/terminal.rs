@@ -28,6 +28,17 @@ impl Place {
         Self(folder)
     }
 
+    fn with_store() -> Self {
+        let place = Self::new();
+        let made = place
+            .bursar(&["init", "--yes", "--recovery-file", "recovery.txt"], &[])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        place
+    }
+
     fn bursar(&self, line: &[&str], set: &[(&str, &str)]) -> Command {
         let mut command = Command::new(cargo_bin!("bursar"));
         command
@@ -202,13 +213,7 @@ fn only_a_person_who_types_gets_a_pager() {
 /// The answer is longer than this screen; what is asked before it, and the code, are not the pager's.
 #[test]
 fn a_command_that_asks_is_answered_before_its_answer_is_paged() {
-    let place = Place::new();
-    let made = place
-        .bursar(&["init", "--yes", "--recovery-file", "recovery.txt"], &[])
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let place = Place::with_store();
     let pager = [("BURSAR_PAGER", "sh pager")];
 
     let halt = ["kill", "global", "--mode", "halt"];
@@ -227,13 +232,7 @@ fn a_command_that_asks_is_answered_before_its_answer_is_paged() {
 
 #[test]
 fn a_bar_shows_how_far_long_work_is_and_is_gone_at_its_end() {
-    let place = Place::new();
-    let made = place
-        .bursar(&["init", "--yes", "--recovery-file", "recovery.txt"], &[])
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let place = Place::with_store();
     std::fs::create_dir(place.0.path().join("safe")).unwrap();
 
     let (screen, code) = place.shown(24, &["backup", "create", "safe/one"], &[]);

@@ -407,10 +407,14 @@ async fn resting(world: &World) -> (IntentId, VenueOrderId) {
     (id, order.unwrap())
 }
 
-/// The least of what was asked for since.
-fn closed_since(world: &World) -> Timestamp {
+/// What ended was read since a moment that is minutes before this end at most.
+fn was_looked_for_since_shortly_before(world: &World, ends_at: Timestamp) {
     let asked = std::mem::take(&mut world.venue.book().closed_since);
-    asked.into_iter().min().expect("nobody read what ended")
+    let since = asked.into_iter().min().expect("nobody read what ended");
+    assert!(
+        ends_at.duration_since(since).as_secs() <= 180,
+        "{since} for an end at {ends_at}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -428,11 +432,7 @@ async fn an_order_that_rests_for_long_makes_nobody_read_what_ended_since_it_was_
         world.pass(30).await;
 
         assert_eq!(world.store.state(id), IntentState::Cancelled);
-        let since = closed_since(&world);
-        assert!(
-            ends_at.duration_since(since).as_secs() <= 180,
-            "{since} for an end at {ends_at}"
-        );
+        was_looked_for_since_shortly_before(&world, ends_at);
     }
     world.end().await;
 }
@@ -466,11 +466,7 @@ async fn an_order_of_somebody_else_that_ends_is_looked_for_since_it_was_last_lis
     world.venue.end(&order.id, SignedDuration::ZERO);
     world.pass(30).await;
 
-    let since = closed_since(&world);
-    assert!(
-        ends_at.duration_since(since).as_secs() <= 180,
-        "{since} for an end at {ends_at}"
-    );
+    was_looked_for_since_shortly_before(&world, ends_at);
     world.end().await;
 }
 
