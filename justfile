@@ -9,10 +9,10 @@ run:
 
 # The README's test command.
 test:
-    cargo test --workspace --locked
+    cargo test --workspace --features bursard/points --locked
 
 lint:
-    cargo clippy --workspace --all-targets --locked -- --deny warnings
+    cargo clippy --workspace --all-targets --features bursard/points --locked -- --deny warnings
 
 fmt:
     cargo fmt --all

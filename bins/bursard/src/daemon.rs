@@ -259,6 +259,7 @@ impl Daemon {
             going_on(custody.run(&stop)),
             going_on(self.tell(&stop)),
             going_on(supervision::stay_alive(&self.store, &stop)),
+            going_on(supervision::tell_accounts(&manager, &stop)),
             going_on(async { Changes::new(Arc::clone(&self.store)).run(&stop).await }),
             going_on(async { self.breakers().run(stop.clone()).await }),
             async {

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bursar_accounts::{AccountEntry, AccountManager};
 use bursar_audit::Log;
 use bursar_store_sqlite::SqliteStore;
 use sd_notify::NotifyState;
@@ -20,6 +21,38 @@ pub fn ready() {
 /// Says that the daemon is about to end by itself.
 pub fn stopping() {
     say(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
+}
+
+/// Says how many accounts are connected once each was tried, and anew whenever that changes, until `stop`.
+pub async fn tell_accounts(manager: &AccountManager, stop: &CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => return,
+        () = manager.reported() => {}
+    }
+    let mut entries = manager.entries();
+    let mut said = String::new();
+    loop {
+        let status = accounts_status(&entries);
+        if status != said {
+            say(&[NotifyState::Status(&status)]);
+            said = status;
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            others = manager.entries_other_than(&entries) => entries = others,
+        }
+    }
+}
+
+/// For one line in the service manager's overview. Accounts that are switched off are not missed.
+fn accounts_status(entries: &[AccountEntry]) -> String {
+    let on = || entries.iter().filter(|entry| entry.enabled);
+    match (on().count(), on().filter(|entry| entry.is_connected()).count()) {
+        (0, _) => "no account to connect".to_owned(),
+        (1, 1) => "the account is connected".to_owned(),
+        (all, connected) if connected == all => format!("all {all} accounts are connected"),
+        (all, connected) => format!("{connected} of {all} accounts connected"),
+    }
 }
 
 /// Says again and again that the daemon is alive, until `stop`: as long as tasks get their turn and the store
@@ -75,6 +108,9 @@ fn say(state: &[NotifyState<'_>]) {
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
+    use bursar_execution::ConnectionState;
+    use bursar_model::AccountRole;
+
     use super::*;
 
     /// How often something was said in a minute, with a limit of ten seconds.
@@ -89,6 +125,33 @@ mod tests {
             () = tokio::time::sleep(Duration::from_millis(60_100)) => {}
         }
         count.into_inner()
+    }
+
+    #[test]
+    fn the_status_counts_the_accounts_that_are_on() {
+        let entry = |name: &str, enabled, state| AccountEntry {
+            account: name.parse().unwrap(),
+            broker: "kraken".parse().unwrap(),
+            role: AccountRole::User,
+            user: "mira_ilves".parse().unwrap(),
+            user_name: "Mira Ilves".to_owned(),
+            enabled,
+            state,
+            cause: String::new(),
+        };
+        let off = entry("kraken-main", false, ConnectionState::Stopped);
+        assert_eq!(
+            accounts_status(std::slice::from_ref(&off)),
+            "no account to connect"
+        );
+        let failed = entry("kraken-ilves", true, ConnectionState::Failed);
+        let mut entries = vec![off, entry("paper-ilves", true, ConnectionState::Ready)];
+        assert_eq!(accounts_status(&entries), "the account is connected");
+        entries.push(failed);
+        assert_eq!(accounts_status(&entries), "1 of 2 accounts connected");
+        // It is a connection, although nothing new is sent.
+        entries[2].state = ConnectionState::Degraded;
+        assert_eq!(accounts_status(&entries), "all 2 accounts are connected");
     }
 
     #[tokio::test(start_paused = true)]

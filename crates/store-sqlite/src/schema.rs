@@ -31,6 +31,7 @@ const STEPS: &[(i64, &str)] = &[
     (18, include_str!("schema/0018_switches.sql")),
     (19, include_str!("schema/0019_made.sql")),
     (20, include_str!("schema/0020_written_off.sql")),
+    (21, include_str!("schema/0021_newest.sql")),
 ];
 
 /// The format that this version writes.

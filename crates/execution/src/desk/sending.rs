@@ -128,8 +128,14 @@ impl Desk {
         reach("send", "recorded");
         let placed = self.parts.broker.place(order, &ticket).await;
         reach("send", "answered");
-        if let Err(error) = &placed {
-            warn!(account = %self.account, intent = %intent.id, %error, hint = error.hint(), "order not confirmed");
+        // Somebody took it back while the adapter waited for its turn: nobody's fault.
+        let withheld =
+            matches!(placed, Err(PlaceError::NotSent { .. })) && ticket.still_wanted.ask().is_err();
+        match &placed {
+            Err(error) if !withheld => {
+                warn!(account = %self.account, intent = %intent.id, %error, hint = error.hint(), "order not confirmed");
+            }
+            _ => {}
         }
         if let Err(PlaceError::Throttled { wait, of, .. }) = &placed {
             let mut orders = lock(&self.orders);
@@ -161,6 +167,7 @@ impl Desk {
             Err(PlaceError::Unknown { reason, .. }) => Outcome::Lost { reason },
             Err(PlaceError::AlreadyThere { code }) => Outcome::Lost { reason: code },
         };
+        let not_sent = matches!(outcome, Outcome::NotSent { .. });
         let concluded = self.conclude(intent.id, outcome).await?;
         reach("send", "concluded");
         self.sent.notify_one();
@@ -170,9 +177,11 @@ impl Desk {
             intent = %concluded.id,
             state = %concluded.state,
             order = %concluded.request,
-            "order sent"
+            "{}",
+            if not_sent { "order not sent" } else { "order sent" }
         );
         match error {
+            _ if withheld => {}
             Some((class, code)) => {
                 journal
                     .note_error(&self.account, RequestKind::Place, class, &code, self.now())

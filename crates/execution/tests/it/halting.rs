@@ -63,6 +63,7 @@ async fn i4_a_stop_between_the_record_and_the_write_is_seen_by_the_adapter() {
 
     assert!(world.venue.placed().is_empty());
     assert_eq!(world.store.state(id), IntentState::Expired);
+    assert_eq!(world.store.rows().errors, [], "nobody's fault");
     world.end().await;
 }
 
@@ -77,6 +78,7 @@ async fn i4_what_waited_until_its_deadline_is_not_written() {
 
     assert!(world.venue.placed().is_empty());
     assert_eq!(world.store.state(id), IntentState::Expired);
+    assert_eq!(world.store.rows().errors, [], "nobody's fault");
     world.end().await;
 }
 

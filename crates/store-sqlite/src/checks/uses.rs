@@ -25,7 +25,8 @@ pub(super) fn gather(connection: &Connection) -> Result<Vec<UseFacts>, StoreErro
     Ok(uses.found)
 }
 
-/// The newest entry of some rows that was admitted.
+/// The newest entry of some rows that was admitted: by its number, which is the order in which limits were
+/// in force. The clock may have been ahead and put right since.
 struct Entry {
     /// What the gate saw of it.
     snapshot: Snapshot,
@@ -43,7 +44,7 @@ impl Entry {
     fn newest(of: &[Self], condition: impl Fn(&Self) -> bool) -> Option<&Self> {
         of.iter()
             .filter(|entry| condition(entry))
-            .max_by_key(|entry| (entry.created_at, entry.number))
+            .max_by_key(|entry| entry.number)
     }
 
     /// What the sums of [`usage`] may ask for.
@@ -80,8 +81,8 @@ impl Uses<'_> {
         let mut statement = self.connection.prepare_cached(&format!(
             "SELECT snapshot, account, user, pair, day, created_at, number,
                     (SELECT mode = 'paper' FROM account WHERE id = intent.account)
-             FROM intent WHERE {condition} AND reducing = 0 AND state <> 'denied'
-             ORDER BY created_at DESC, number DESC LIMIT 1"
+             FROM intent INDEXED BY intent_newest WHERE {condition} AND reducing = 0 AND state <> 'denied'
+             ORDER BY number DESC LIMIT 1"
         ))?;
         let mut rows = statement.query(values)?;
         let Some(row) = rows.next()? else {
@@ -337,8 +338,9 @@ impl Uses<'_> {
         let newest: Option<(String, i64, Moment, bool)> = self
             .connection
             .prepare_cached(
-                "SELECT snapshot, number, created_at, reducing FROM intent WHERE account = ?1 AND state <> 'denied'
-                 ORDER BY created_at DESC, number DESC LIMIT 1",
+                "SELECT snapshot, number, created_at, reducing FROM intent INDEXED BY intent_newest
+                 WHERE account = ?1 AND state <> 'denied'
+                 ORDER BY number DESC LIMIT 1",
             )?
             .query_row([account], |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))

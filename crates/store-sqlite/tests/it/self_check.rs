@@ -216,6 +216,24 @@ async fn i3_a_limit_that_was_lowered_since_is_no_violation() {
     assert_eq!(check(&world, Reach::Everything).await.violations, []);
 }
 
+/// What was admitted last counts, not what has the latest time: the clock was ahead and was put right.
+#[tokio::test]
+async fn i3_a_limit_that_was_raised_after_the_clock_was_put_right_is_no_violation() {
+    let (world, _) = busy().await;
+    let before = world.now();
+    world.clock.set(before + SignedDuration::from_mins(10));
+    world.refresh("kraken-ilves").await;
+    world.limit(limits("300", "100000", 10)).await;
+    world.approved(buy("1", "ETH-USD", "10")).await;
+
+    world.clock.set(before);
+    world.refresh("kraken-ilves").await;
+    world.limit(limits("100000", "100000", 10)).await;
+    world.approved(buy("50", "ETH-USD", "10")).await;
+
+    assert_eq!(check(&world, Reach::Everything).await.violations, []);
+}
+
 /// Each limit, as if it had been too small already when the last entry was admitted.
 #[tokio::test]
 async fn i3_every_kind_of_limit_is_measured() {
