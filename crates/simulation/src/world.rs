@@ -285,11 +285,16 @@ impl Rest {
         let node = operator.node().await;
         for (account, _, _) in &machine.plan.accounts {
             let unresolved = node.store.unresolved(account).await.unwrap_or_default();
-            // Where nothing is promised, an order of which nothing was seen stays unknown.
-            let beyond_proof = machine.venue_of(account).class == Class::Nothing;
-            let may_stay = |intent: &Intent| {
-                self.stays.contains(&intent.state) || beyond_proof && intent.state == IntentState::Unknown
+            let venue = machine.venue_of(account);
+            // Where nothing is promised, an order that was never there stays unknown; one that is there is found
+            // with the next look, which may be a minute away.
+            let beyond_proof = |intent: &Intent| {
+                let state = venue.state();
+                let is_there =
+                    || (state.books.get(account)).and_then(|book| book.first(&intent.client_order_id));
+                intent.state == IntentState::Unknown && venue.class == Class::Nothing && is_there().is_none()
             };
+            let may_stay = |intent: &Intent| self.stays.contains(&intent.state) || beyond_proof(intent);
             if !unresolved.iter().all(may_stay) {
                 return false;
             }
