@@ -94,7 +94,7 @@ async fn found(all: &Holders, opened: &Opened, session: &Session<'_>) -> Result<
     if names.is_empty() {
         return Err(Failure::not_found(
             "the environment holds no exchange key",
-            format!("set {}", expected(holders)),
+            hint(holders, "set"),
         ));
     }
     let mut mistakes: Vec<Failure> = names
@@ -155,17 +155,17 @@ fn unknown(name: &str, holders: &[Holder]) -> Failure {
     let meant = nearest.map_or_else(String::new, |right| format!("; did you mean `{right}_API_KEY`?"));
     Failure::not_found(
         format!("`{name}_API_KEY` is for no account that holds a key{meant}"),
-        format!(
-            "add the account with `bursar account add`, or unset it; there are {}",
-            expected(holders)
+        hint(
+            holders,
+            "add the account with `bursar account add`, or unset it; there are",
         ),
     )
 }
 
-/// Every variable that would be understood, with its account.
-fn expected(holders: &[Holder]) -> String {
+/// What to do, and every variable that would be understood, with its account.
+fn hint(holders: &[Holder], act: &str) -> String {
     if holders.is_empty() {
-        return "no accounts that hold a key: add one with `bursar account add`".to_owned();
+        return "there is no account that could hold it: add one with `bursar account add`".to_owned();
     }
     let list: Vec<String> = holders
         .iter()
@@ -177,7 +177,7 @@ fn expected(holders: &[Holder]) -> String {
             )
         })
         .collect();
-    list.join(", ")
+    format!("{act} {}", list.join(", "))
 }
 
 /// The accounts that have no key and get none.

@@ -349,6 +349,22 @@ async fn a41_a42_d27_the_keys_of_all_accounts_are_imported_at_once() {
 }
 
 #[tokio::test]
+async fn d27_where_no_account_could_hold_a_key_the_import_says_so() {
+    let mut desk = Desk::made().await;
+    let told = desk.ends("import-env", Exit::NotFound).await;
+    assert!(
+        told.contains("hint: there is no account that could hold it: add one"),
+        "{told}"
+    );
+    desk.set_variable("KRAKEN_MASTER_API_KEY", "CANARYSECRET");
+    let told = desk.ends("import-env", Exit::NotFound).await;
+    assert!(
+        told.contains("hint: there is no account that could hold it: add one"),
+        "{told}"
+    );
+}
+
+#[tokio::test]
 async fn d27_a_variable_that_fits_no_account_or_two_stops_the_import() {
     let mut desk = two_live_accounts().await;
     let told = desk.ends("import-env", Exit::NotFound).await;
