@@ -347,7 +347,13 @@ impl Desk {
         let mut failures: u32 = 0;
         let mut balance_due = Instant::now();
         while !stop.is_cancelled() {
-            let pause = match self.watch_once(&mut balance_due).await {
+            // A reading may wait a quarter of a minute for the venue's limit, and is made anew at the next start.
+            let looked = tokio::select! {
+                biased; // a stop first; and by no chance, so that a run can be repeated
+                () = stop.cancelled() => break,
+                looked = self.watch_once(&mut balance_due) => looked,
+            };
+            let pause = match looked {
                 Ok(active) => {
                     failures = 0;
                     self.judge_health(|trouble| trouble.venue = None);

@@ -115,15 +115,29 @@ pub fn reach(what: &str, stage: &str) {
 
 /// The transaction on this thread does this. Of a path, only the function counts.
 pub fn pending(what: &str) {
-    let word = what
+    let path = without_arguments(what);
+    let word = path
         .rsplit("::")
-        .find(|part| !part.starts_with('{'))
-        // Without the lifetimes.
-        .and_then(|part| part.split('<').next())
+        .find(|part| !part.is_empty() && !part.starts_with('{'))
         .unwrap_or(what)
         .to_owned();
     reach(&word, "begun");
     PENDING.with_borrow_mut(|pending| pending.push(word));
+}
+
+/// The path of a function, without the lifetimes and types between `<` and `>`: they have paths of their own.
+fn without_arguments(path: &str) -> String {
+    let mut depth = 0_usize;
+    let mut kept = String::new();
+    for letter in path.chars() {
+        match letter {
+            '<' => depth += 1,
+            '>' => depth = depth.saturating_sub(1),
+            _ if depth == 0 => kept.push(letter),
+            _ => {}
+        }
+    }
+    kept
 }
 
 /// Everything that the transaction on this thread does is at this stage.
@@ -165,7 +179,9 @@ mod tests {
             log: Some(log.clone()),
             ..Plan::default()
         });
-        pending("bursar_store_sqlite::journal::Journal::admit<'_, '_>::{{closure}}::{{closure}}");
+        pending(
+            "bursar_store_sqlite::journal::<impl Journal for Store>::admit<'_, store::other::{{closure}}>::{{closure}}",
+        );
         settle("uncommitted", false);
         settle("committed", true);
         settle("answered", true);

@@ -111,6 +111,11 @@ impl Ledger {
         table
     }
 
+    /// How often somebody died at the moment at which the fewest did.
+    pub(crate) fn least_hits(&self) -> u64 {
+        self.table().values().min().copied().unwrap_or(0)
+    }
+
     /// Those that no process ever came to.
     pub(crate) fn never_reached(&self) -> BTreeSet<String> {
         let kept = self.kept();

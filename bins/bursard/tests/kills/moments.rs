@@ -38,6 +38,12 @@ const APART: &[(&str, &str)] = &[
          simulation comes to it",
     ),
     ("contradict", "takes an exchange that contradicts itself"),
+    ("roll_day", "takes a day that ends; the simulation comes to it"),
+    ("statement", "takes a day that ended while nothing ran"),
+    (
+        "after_prices",
+        "takes pairs that are not paid for in dollars; the simulation comes to it",
+    ),
     (
         "resolve-absent",
         "takes an order that contradicts itself, and two people",

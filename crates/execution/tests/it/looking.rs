@@ -522,3 +522,17 @@ async fn i9_several_orders_that_are_looked_for_share_one_reading_of_fills() {
     }
     world.end().await;
 }
+
+/// A venue that limits readings lets one wait for a quarter of a minute; whoever stops does not.
+#[tokio::test(start_paused = true)]
+async fn a_stop_waits_for_no_reading() {
+    let world = world();
+    world.venue.book().list_takes = Duration::from_secs(15);
+    world.start().await;
+    world.pass(1).await;
+
+    let began = tokio::time::Instant::now();
+    world.end().await;
+
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+}

@@ -63,6 +63,8 @@ pub(crate) struct Book {
     landing: Vec<(Timestamp, VenueOrder)>,
     /// How long an adapter waits for its turn before it writes.
     pub(crate) turn_takes: Duration,
+    /// How long a list of working orders waits for the venue's limit.
+    pub(crate) list_takes: Duration,
     pub(crate) btc: Decimal,
     /// How far the venue's clock is ahead.
     pub(crate) clock_ahead: SignedDuration,
@@ -373,6 +375,8 @@ impl Broker for Venue {
     }
 
     async fn open_orders(&self) -> Result<Vec<VenueOrder>, ReadError> {
+        let list_takes = self.book().list_takes;
+        tokio::time::sleep(list_takes).await;
         self.reachable()?;
         let book = self.book();
         Ok((book.orders.iter())
