@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::{ErrorClass, PlaceError};
 
@@ -11,14 +12,20 @@ use crate::{ErrorClass, PlaceError};
 /// Cheap and without I/O, so that nothing can pass between the answer and the write. It only shortens
 /// the time in which a switch takes hold: what is certain was decided when the attempt was recorded.
 #[derive(Clone)]
-pub struct StillWanted(Arc<Question>);
+pub struct StillWanted {
+    question: Arc<Question>,
+    said_no: Arc<AtomicBool>,
+}
 
 type Question = dyn Fn() -> Result<(), String> + Send + Sync;
 
 impl StillWanted {
     /// `question` says why not, for people.
     pub fn asking(question: impl Fn() -> Result<(), String> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(question))
+        Self {
+            question: Arc::new(question),
+            said_no: Arc::default(),
+        }
     }
 
     /// For an order that nobody takes back.
@@ -32,7 +39,15 @@ impl StillWanted {
     ///
     /// Nothing may be written any more. With `?` an adapter says so.
     pub fn ask(&self) -> Result<(), NotWanted> {
-        (self.0)().map_err(|reason| NotWanted { reason })
+        (self.question)().map_err(|reason| {
+            self.said_no.store(true, Ordering::Relaxed);
+            NotWanted { reason }
+        })
+    }
+
+    /// Whether somebody asked and was told no, so that what was not sent then was held back and did not fail.
+    pub fn said_no(&self) -> bool {
+        self.said_no.load(Ordering::Relaxed)
     }
 }
 
@@ -61,7 +76,7 @@ impl fmt::Debug for StillWanted {
 /// The same question, not the same answer.
 impl PartialEq for StillWanted {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.question, &other.question)
     }
 }
 

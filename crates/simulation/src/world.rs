@@ -288,13 +288,15 @@ impl Rest {
             let venue = machine.venue_of(account);
             // Where nothing is promised, an order that was never there stays unknown; one that is there is found
             // with the next look, which may be a minute away.
-            let beyond_proof = |intent: &Intent| {
+            let is_there = |intent: &Intent| {
                 let state = venue.state();
-                let is_there =
-                    || (state.books.get(account)).and_then(|book| book.first(&intent.client_order_id));
-                intent.state == IntentState::Unknown && venue.class == Class::Nothing && is_there().is_none()
+                let book = state.books.get(account);
+                book.is_some_and(|book| book.first(&intent.client_order_id).is_some())
             };
-            let may_stay = |intent: &Intent| self.stays.contains(&intent.state) || beyond_proof(intent);
+            let may_stay = |intent: &Intent| match intent.state {
+                IntentState::Unknown => venue.class == Class::Nothing && !is_there(intent),
+                state => self.stays.contains(&state),
+            };
             if !unresolved.iter().all(may_stay) {
                 return false;
             }

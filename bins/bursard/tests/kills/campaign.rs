@@ -50,8 +50,10 @@ fn i2_killed_at_any_moment_nothing_is_lost_or_doubled() {
                 return outcomes;
             }
             // Each world can be played again alone: `BURSAR_SEED=… BURSAR_KILLS=50`.
-            let share = IN_ONE_WORLD.min(kills.saturating_sub(world * IN_ONE_WORLD));
-            let share = if share == 0 { IN_ONE_WORLD } else { share };
+            let share = match kills.saturating_sub(world * IN_ONE_WORLD) {
+                0 => IN_ONE_WORLD,
+                left => IN_ONE_WORLD.min(left),
+            };
             let playing = || runtime.block_on(world::play(seed + world, share, Arc::clone(&ledger)));
             // Why, it has said itself; the others come to their end.
             let Ok(outcome) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(playing)) else {

@@ -129,13 +129,9 @@ impl Desk {
         let placed = self.parts.broker.place(order, &ticket).await;
         reach("send", "answered");
         // Somebody took it back while the adapter waited for its turn: nobody's fault.
-        let withheld =
-            matches!(placed, Err(PlaceError::NotSent { .. })) && ticket.still_wanted.ask().is_err();
-        match &placed {
-            Err(error) if !withheld => {
-                warn!(account = %self.account, intent = %intent.id, %error, hint = error.hint(), "order not confirmed");
-            }
-            _ => {}
+        let withheld = matches!(placed, Err(PlaceError::NotSent { .. })) && ticket.still_wanted.said_no();
+        if let (Err(error), false) = (&placed, withheld) {
+            warn!(account = %self.account, intent = %intent.id, %error, hint = error.hint(), "order not confirmed");
         }
         if let Err(PlaceError::Throttled { wait, of, .. }) = &placed {
             let mut orders = lock(&self.orders);

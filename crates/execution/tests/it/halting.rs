@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bursar_broker::{VenueOrder, VenueOrderStatus};
+use bursar_broker::{ErrorClass, VenueOrder, VenueOrderStatus};
 use bursar_controls::{Latch, LatchCause, LatchMode};
 use bursar_execution::{DeskHealth, DeskSettings, Journal, NewLatch};
 use bursar_model::{IntentState, LatchId, Quantity, Side};
@@ -79,6 +79,20 @@ async fn i4_what_waited_until_its_deadline_is_not_written() {
     assert!(world.venue.placed().is_empty());
     assert_eq!(world.store.state(id), IntentState::Expired);
     assert_eq!(world.store.rows().errors, [], "nobody's fault");
+    world.end().await;
+}
+
+/// The adapter's last look had let it pass: what failed then is a failure, whatever the clock says afterwards.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_not_made_until_the_deadline_is_an_error() {
+    let world = world();
+    let slow = Answer::NotSentFor(Duration::from_millis(4_800));
+    world.venue.book().answers.push_back(slow);
+    world.start().await;
+    world.store.admit_now(buy("100"));
+    world.pass(6).await;
+
+    assert_eq!(world.store.rows().errors, [ErrorClass::Connect]);
     world.end().await;
 }
 

@@ -44,6 +44,8 @@ pub(crate) enum Answer {
     /// The answer is lost, and so much later the order works in the book.
     LandLate(Duration),
     NotSent,
+    /// The connection could not be made for so long.
+    NotSentFor(Duration),
     Throttle(Duration, Throttle),
     /// The venue does not answer for so long, and then says no.
     Hang(Duration),
@@ -273,7 +275,7 @@ impl Broker for Venue {
         let quantity = order.terms().quantity.value();
         let now = self.time.now();
         let id = &ticket.client_order_id;
-        if !matches!(answer, Answer::NotSent) {
+        if !matches!(answer, Answer::NotSent | Answer::NotSentFor(_)) {
             assert!(!sent_before, "sent twice");
             let at = self.began.elapsed();
             self.book().placed.push((id.clone(), at));
@@ -332,6 +334,13 @@ impl Broker for Venue {
                 class: ErrorClass::Connect,
                 reason: "connection refused".into(),
             }),
+            Answer::NotSentFor(long) => {
+                tokio::time::sleep(long).await;
+                Err(PlaceError::NotSent {
+                    class: ErrorClass::Connect,
+                    reason: "the connection timed out".into(),
+                })
+            }
             Answer::Throttle(wait, of) => Err(PlaceError::Throttled {
                 code: "EOrder:Rate limit exceeded".into(),
                 wait,
