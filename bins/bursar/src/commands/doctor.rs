@@ -418,8 +418,12 @@ async fn unlocking(opened: &Opened, findings: &mut Findings, session: &Session<'
 fn at_hand(header: &Header, opened: &Opened, session: &Session<'_>) -> Vec<UnlockMaterial> {
     let mut materials = session.at_hand();
     let typed = session.global.unlock_file.as_deref();
-    if header.slots.iter().any(|slot| slot.kind == SlotKind::File)
+    let has = |kinds: fn(&SlotKind) -> bool| header.slots.iter().any(|slot| kinds(&slot.kind));
+    // Where the daemon is handed another key, the file is often removed, or lies on another disk.
+    let is_needed = typed.is_some() || !has(|kind| !matches!(kind, SlotKind::File | SlotKind::Recovery));
+    if has(|kind| *kind == SlotKind::File)
         && let Ok(file) = unlock_file(typed, &opened.installation, session.surroundings)
+        && (is_needed || file.exists())
     {
         materials.push(UnlockMaterial::File(key_file(file, &opened.installation)));
     }

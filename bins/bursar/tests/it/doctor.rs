@@ -66,6 +66,23 @@ async fn b9_what_is_bad_is_named_with_what_to_do_and_the_exit_code() {
 }
 
 #[tokio::test]
+async fn b9_an_unlock_file_that_is_gone_is_bad_where_nothing_else_unlocks_the_daemon() {
+    let desk = Desk::ready().await;
+    let (key, elsewhere) = (desk.path("home/.config/bursar/unlock.key"), desk.path("home/key"));
+    std::fs::rename(&key, &elsewhere).unwrap();
+    assert_eq!(found(&desk, "slots").await[0].0, "bad");
+
+    std::fs::rename(&elsewhere, &key).unwrap();
+    desk.done("keystore slot add systemd-credential home/bursar-unlock")
+        .await;
+    std::fs::remove_file(&key).unwrap();
+    let slots = found(&desk, "slots").await;
+    assert_eq!(slots[0].0, "look", "{slots:?}");
+    assert!(slots[0].1.contains("none was proved"), "{slots:?}");
+    assert_eq!(desk.run("doctor").await.exit, Exit::Done);
+}
+
+#[tokio::test]
 async fn b9_while_the_store_is_sealed_its_slots_are_proved_and_no_key_is_opened() {
     let desk = Desk::ready().await;
     desk.done("keystore seal --reason drill").await;
