@@ -1,6 +1,7 @@
 //! The commands, and what is to hold of each.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use bursar::Surroundings;
@@ -110,6 +111,49 @@ fn store_and_root(place: &Place) -> Value {
     json!({ "root": root, "store": store(place) })
 }
 
+/// The store, and which keys it has.
+fn store_and_keys(place: &Place) -> Value {
+    let keys = place.json("keystore status --prove")["keys"].clone();
+    json!({ "keys": keys, "store": store(place) })
+}
+
+/// The store; each slot that `init` did not make opens it with what lies in `home/added`.
+fn store_and_slots(place: &Place) -> Value {
+    let state = store(place);
+    for kind in state["slots"].as_array().unwrap().iter().skip(2) {
+        let text = |name: &str| fs::read_to_string(place.path(&format!("home/added/{name}"))).unwrap();
+        let folder = place.path("home/added").display().to_string();
+        let proved = match kind.as_str().unwrap() {
+            "file" => place.json("keystore slot prove --unlock-file home/added/file"),
+            "passphrase" => place.json("keystore slot prove --passphrase-file home/added/passphrase"),
+            "recovery" => place.json("keystore slot prove --recovery-code-file home/added/recovery"),
+            "env" => place.json_with(
+                "keystore slot prove",
+                &[("BURSAR_UNLOCK_KEY", text("variable").trim())],
+            ),
+            "systemd-credential" => {
+                place.json_with("keystore slot prove", &[("CREDENTIALS_DIRECTORY", &folder)])
+            }
+            other => panic!("nothing proves a slot of the kind `{other}`"),
+        };
+        assert_eq!(proved["kind"], *kind, "{proved:#}");
+    }
+    state
+}
+
+/// With a folder for what a new slot opens with, and a passphrase in it.
+async fn with_a_place_for_slots() -> Place {
+    let place = with_keys().await;
+    fs::create_dir(place.path("home/added")).unwrap();
+    fs::write(
+        place.path("home/added/passphrase"),
+        "seven words that nobody else would think of",
+    )
+    .unwrap();
+    fs::set_permissions(place.path("home/added/passphrase"), Permissions::from_mode(0o600)).unwrap();
+    place
+}
+
 /// Nothing, or a store that opens with its file and its code.
 fn new_store(place: &Place) -> Value {
     let is_there = place.path("bursar-data/bursar.db").exists();
@@ -180,23 +224,58 @@ async fn every_step_of_replacing_root() {
 }
 
 #[tokio::test]
-async fn every_step_of_adding_a_slot() {
-    Case {
-        line: "keystore slot add file home/second.key",
-        again: Again::Never,
-        state: store,
+async fn every_step_of_replacing_a_purpose_key() {
+    let place = with_keys().await;
+    for line in [
+        "keystore rotate api-key-pepper",
+        "keystore rotate session-key",
+        "keystore rotate pseudonym-key",
+    ] {
+        Case {
+            line,
+            again: Again::WhereNotDone,
+            state: store_and_keys,
+        }
+        .try_in(&place);
     }
-    .try_in(&with_keys().await);
+}
+
+#[tokio::test]
+async fn every_step_of_adding_a_slot() {
+    let place = with_a_place_for_slots().await;
+    for line in [
+        "keystore slot add file home/added/file",
+        "keystore slot add systemd-credential home/added/bursar-unlock",
+        "keystore slot add env home/added/variable",
+        "keystore slot add recovery --recovery-file home/added/recovery",
+    ] {
+        Case {
+            line,
+            again: Again::Never,
+            state: store_and_slots,
+        }
+        .try_in(&place);
+    }
+}
+
+#[tokio::test]
+async fn every_step_of_adding_a_passphrase() {
+    Case {
+        line: "keystore slot add passphrase --new-passphrase-file home/added/passphrase",
+        again: Again::WhereNotDone,
+        state: store_and_slots,
+    }
+    .try_in(&with_a_place_for_slots().await);
 }
 
 #[tokio::test]
 async fn every_step_of_removing_a_slot() {
-    let place = with_keys().await;
-    place.done("keystore slot add file home/second.key");
+    let place = with_a_place_for_slots().await;
+    place.done("keystore slot add file home/added/file");
     Case {
         line: "keystore slot remove file-4 --yes --reason test",
         again: Again::MayEnd(&[NOT_FOUND]),
-        state: store,
+        state: store_and_slots,
     }
     .try_in(&place);
 }

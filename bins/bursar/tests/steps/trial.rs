@@ -57,13 +57,26 @@ impl Place {
     }
 
     pub(crate) fn done(&self, line: &str) -> String {
-        let ran = self.run(line);
+        self.done_with(line, &[])
+    }
+
+    fn done_with(&self, line: &str, variables: &[(&str, &str)]) -> String {
+        let ran = self
+            .command(line)
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap();
         assert!(ran.status.success(), "`{line}` failed:\n{}", told(&ran));
         String::from_utf8(ran.stdout).unwrap()
     }
 
     pub(crate) fn json(&self, line: &str) -> Value {
-        serde_json::from_str(&self.done(&format!("{line} --json"))).unwrap()
+        self.json_with(line, &[])
+    }
+
+    /// With variables that this one command is started with.
+    pub(crate) fn json_with(&self, line: &str, variables: &[(&str, &str)]) -> Value {
+        serde_json::from_str(&self.done_with(&format!("{line} --json"), variables)).unwrap()
     }
 
     /// Ends the command before its step of this number; without a number, counts the steps.
@@ -129,7 +142,8 @@ pub(crate) enum Again {
     Never,
     /// It brings about what was asked for, and where that was done, it may end with one of these codes.
     MayEnd(&'static [i32]),
-    /// Where what was asked for was not done, it brings that about. Where it was, it would take it back.
+    /// Where what was asked for was not done, it brings that about. Where it was, it would take it back, or do it once
+    /// more.
     WhereNotDone,
 }
 
