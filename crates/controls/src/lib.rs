@@ -33,7 +33,9 @@ pub mod switch;
 
 pub use bound::collar_price;
 pub use policy::Policy;
-pub use review::{ApprovedOrder, Claim, LimitKind, Refused, claims, cost_claims, reduces, review, trace};
+pub use review::{
+    ApprovedOrder, Claim, LimitKind, Refused, claims, cost_claims, reduces, review, trace, trace_without_size,
+};
 pub use sizing::{Sizing, size};
 pub use snapshot::{
     AccountState, DayState, Exposure, Funds, Holding, KeyState, MarkHealth, Observed, PositionCount,

@@ -230,6 +230,14 @@ pub fn trace(request: &OrderRequest, caller: &Caller, sizing: &Sizing, snapshot:
     )
 }
 
+/// What the account and its switches say of an order of which no size could be found. Any sell of what is held
+/// counts as one that lowers a position here: it is refused for the want of a size, and a switch that lets such
+/// orders pass is not what stands in its way.
+pub fn trace_without_size(request: &OrderRequest, caller: &Caller, snapshot: &Snapshot) -> Vec<Check> {
+    let may_reduce = request.side == Side::Sell && !snapshot.holding.sellable().is_zero();
+    rules::of_the_account(caller, may_reduce, snapshot)
+}
+
 /// Whether the ledger proves that the order only lowers a position of the gateway's own: a sell of
 /// what it bought, holds, and has not promised to another sell. The exact terms are judged: they are
 /// what is sent, and they stay the same when the price moves before that.

@@ -33,14 +33,8 @@ impl Order<'_> {
 
 /// Every rule, in the order in which a person wants to read them.
 pub(crate) fn all(order: &Order<'_>, snapshot: &Snapshot) -> Vec<Check> {
-    let mut checks = vec![
-        order.sizing.check(snapshot),
-        account::ready(snapshot),
-        account::key_admitted(snapshot),
-        account::mode(snapshot),
-    ];
-    checks.extend(account::switches(order, snapshot));
-    checks.extend(account::flattener(order, snapshot));
+    let mut checks = vec![order.sizing.check(snapshot)];
+    checks.extend(of_the_account(order.caller, order.reducing, snapshot));
     checks.push(account::unresolved(order, snapshot));
     checks.push(exposure::sale_covered(order, snapshot));
     checks.push(venue::terms(order, snapshot));
@@ -54,6 +48,18 @@ pub(crate) fn all(order: &Order<'_>, snapshot: &Snapshot) -> Vec<Check> {
     checks.extend(exposure::all(order, snapshot));
     checks.extend(totals::all(order, snapshot));
     checks.push(venue::duplicate(order, snapshot));
+    checks
+}
+
+/// What does not depend on the order's size, but for whether it lowers a position.
+pub(crate) fn of_the_account(caller: &Caller, reducing: bool, snapshot: &Snapshot) -> Vec<Check> {
+    let mut checks = vec![
+        account::ready(snapshot),
+        account::key_admitted(snapshot),
+        account::mode(snapshot),
+    ];
+    checks.extend(account::switches(caller, reducing, snapshot));
+    checks.extend(account::flattener(caller, snapshot));
     checks
 }
 

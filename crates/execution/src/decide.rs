@@ -156,6 +156,7 @@ pub fn decide(
         Ok(sizing) => sizing,
         Err(missing) => {
             let mut trace = bursar_permissions::trace(request, context);
+            trace.extend(bursar_controls::trace_without_size(request, caller, &snapshot));
             trace.extend(missing);
             return refuse(trace, None);
         }

@@ -71,7 +71,7 @@ pub(super) fn mode(snapshot: &Snapshot) -> Check {
 }
 
 /// One check per scope without a switch, and one per switch that is on.
-pub(super) fn switches(order: &Order<'_>, snapshot: &Snapshot) -> Vec<Check> {
+pub(super) fn switches(caller: &Caller, reducing: bool, snapshot: &Snapshot) -> Vec<Check> {
     let account = &snapshot.account;
     let scopes = [
         Scope::Global,
@@ -89,7 +89,7 @@ pub(super) fn switches(order: &Order<'_>, snapshot: &Snapshot) -> Vec<Check> {
         let mut quiet = true;
         for latch in snapshot.switches.iter().filter(|latch| latch.scope == scope) {
             quiet = false;
-            let passes = passes(order, latch.mode);
+            let passes = passes(caller, reducing, latch.mode);
             let rule = Rule::new(
                 &format!("switch-{}", scope.kind()),
                 level,
@@ -105,7 +105,7 @@ pub(super) fn switches(order: &Order<'_>, snapshot: &Snapshot) -> Vec<Check> {
                 latch.mode, latch.tripped_at, latch.cause, latch.reason
             ))
             .aged(snapshot.age_ms(latch.tripped_at));
-            checks.push(rule.holds_unless(passes, false, || hint(order, latch)));
+            checks.push(rule.holds_unless(passes, false, || hint(reducing, latch)));
         }
         if quiet {
             let rule = Rule::new(&format!("switch-{}", scope.kind()), level, "switches");
@@ -116,8 +116,8 @@ pub(super) fn switches(order: &Order<'_>, snapshot: &Snapshot) -> Vec<Check> {
 }
 
 /// Whoever wants to leave a position that the gateway is closing needs nothing but patience.
-fn hint(order: &Order<'_>, latch: &Latch) -> String {
-    if order.reducing && latch.mode == LatchMode::Flatten {
+fn hint(reducing: bool, latch: &Latch) -> String {
+    if reducing && latch.mode == LatchMode::Flatten {
         format!(
             "`bursard run` closes the position itself, see `bursar orders`; to trade by hand, {}",
             latch.release_hint()
@@ -129,8 +129,8 @@ fn hint(order: &Order<'_>, latch: &Latch) -> String {
 
 /// The gateway closes positions only while somebody wants it to: what it asked for just before the switch
 /// was turned off is not sent after that.
-pub(super) fn flattener(order: &Order<'_>, snapshot: &Snapshot) -> Option<Check> {
-    if *order.caller != Caller::Flattener {
+pub(super) fn flattener(caller: &Caller, snapshot: &Snapshot) -> Option<Check> {
+    if *caller != Caller::Flattener {
         return None;
     }
     let on = (snapshot.switches.iter()).any(|latch| latch.mode == LatchMode::Flatten);
@@ -143,9 +143,9 @@ pub(super) fn flattener(order: &Order<'_>, snapshot: &Snapshot) -> Option<Check>
     )
 }
 
-fn passes(order: &Order<'_>, mode: LatchMode) -> bool {
-    let flattening = mode == LatchMode::Flatten && *order.caller == Caller::Flattener;
-    order.reducing && (mode.allows_reducing() || flattening)
+fn passes(caller: &Caller, reducing: bool, mode: LatchMode) -> bool {
+    let flattening = mode == LatchMode::Flatten && *caller == Caller::Flattener;
+    reducing && (mode.allows_reducing() || flattening)
 }
 
 /// While an order may or may not be at the venue, the same side of the same pair waits.

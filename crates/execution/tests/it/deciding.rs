@@ -1,8 +1,8 @@
 //! From facts to a decision: what the snapshot is made of.
 
-use bursar_controls::RecentOrder;
+use bursar_controls::{ClearRule, Latch, LatchCause, LatchMode, RecentOrder, Scope};
 use bursar_execution::{Decision, Facts, HeldPosition, decide, equity};
-use bursar_model::{OrderKind, OrderRequest, OrderSize, Side, Usd, Verdict};
+use bursar_model::{LatchId, OrderKind, OrderRequest, OrderSize, Side, Usd, Verdict};
 use bursar_permissions::Caller;
 use jiff::SignedDuration;
 use rust_decimal::dec;
@@ -36,6 +36,24 @@ fn held(quantity: rust_decimal::Decimal, cost: &str) -> HeldPosition {
     }
 }
 
+fn latch(mode: LatchMode) -> Latch {
+    Latch {
+        id: LatchId::from_uuid(uuid::Uuid::from_u128(7)),
+        scope: Scope::Account(account()),
+        mode,
+        cause: LatchCause::Manual,
+        reason: "test".into(),
+        tripped_by: "ops_desk".into(),
+        tripped_at: at_start(),
+        clear_rule: ClearRule::Manual,
+    }
+}
+
+fn sell_usd(dollars: &str) -> OrderRequest {
+    let size = OrderSize::Usd(dollars.parse().unwrap());
+    OrderRequest::market("BTC-USD".parse().unwrap(), Side::Sell, size)
+}
+
 #[test]
 fn i3_a_position_told_in_several_rows_counts_whole() {
     let mut facts = facts(at_start());
@@ -61,6 +79,31 @@ fn d15_an_exit_in_dollars_is_judged_by_the_terms_it_was_admitted_with() {
     assert!(broken(&order, Some(sizing.clone()), &facts).is_empty());
     facts.quotes.clear();
     assert!(broken(&order, Some(sizing), &facts).is_empty());
+}
+
+#[test]
+fn an_order_without_a_size_is_told_of_the_switches_in_its_way_too() {
+    let mut facts = facts(at_start());
+    facts.quotes.clear();
+    assert_eq!(broken(&buy("100"), None, &facts), ["reference-price"]);
+
+    facts.latches = vec![latch(LatchMode::Pause)];
+    assert_eq!(
+        broken(&buy("100"), None, &facts),
+        ["switch-account", "reference-price"]
+    );
+    assert_eq!(
+        broken(&sell_usd("100"), None, &facts),
+        ["switch-account", "reference-price"],
+        "nothing is held that the sell could reduce"
+    );
+    facts.positions = vec![held(dec!(0.005), "300")];
+    assert_eq!(broken(&sell_usd("100"), None, &facts), ["reference-price"]);
+    facts.latches = vec![latch(LatchMode::Halt)];
+    assert_eq!(
+        broken(&sell_usd("100"), None, &facts),
+        ["switch-account", "reference-price"]
+    );
 }
 
 #[test]
