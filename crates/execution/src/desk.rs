@@ -7,6 +7,7 @@
 //! a desk can be dropped at any moment and made again, and [`Desk::connect`] starts where it stopped.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use tracing::{info, warn};
 use self::clock::VenueClock;
 use self::pace::{LONGEST_WAIT, Pace};
 use self::reconcile::{Gone, Holdings};
+use self::said::Said;
 use self::search::Search;
 use crate::errors::RequestKind;
 use crate::{Conditions, Intent, Journal, JournalError, Stops};
@@ -33,6 +35,7 @@ mod dead_man;
 mod halting;
 mod pace;
 mod reconcile;
+mod said;
 mod search;
 mod sending;
 
@@ -127,6 +130,8 @@ pub struct Desk {
     sent: Notify,
     health: watch::Sender<DeskHealth>,
     trouble: Mutex<Trouble>,
+    /// Why the venue cannot be read.
+    unread: Mutex<Said>,
 }
 
 /// What keeps the account from being relied on.
@@ -181,6 +186,7 @@ impl Desk {
             sent: Notify::new(),
             health,
             trouble: Mutex::default(),
+            unread: Mutex::default(),
         }
     }
 
@@ -281,7 +287,7 @@ impl Desk {
     pub async fn only_cancel(&self, stop: &CancellationToken) {
         let mut watch = halting::Watch::default();
         let mut seen = 0;
-        let mut last_error = String::new();
+        let mut said = Said::default();
         let mut read_due = Instant::now();
         let mut was_sent = Work::Done;
         while !stop.is_cancelled() {
@@ -296,14 +302,21 @@ impl Desk {
                 work = work.and(was_sent).and(self.look_at_halts(&mut watch).await?);
                 Ok::<Work, DeskError>(work)
             };
-            let (work, error) = match round.await {
-                Ok(work) => (work, String::new()),
-                Err(error) => (Work::UnderWay, error.to_string()),
+            let work = match round.await {
+                Ok(work) => {
+                    said.is_over();
+                    work
+                }
+                Err(error) => {
+                    let error = error
+                        .source()
+                        .map_or_else(|| error.to_string(), ToString::to_string);
+                    if said.is_news(&error) {
+                        warn!(account = %self.account, error, "not everything that is to be cancelled can be");
+                    }
+                    Work::UnderWay
+                }
             };
-            if !error.is_empty() && error != last_error {
-                warn!(account = %self.account, error, "not everything that is to be cancelled can be");
-            }
-            last_error = error;
             self.next_look(&mut seen, work, stop).await;
         }
     }
@@ -356,6 +369,9 @@ impl Desk {
             let pause = match looked {
                 Ok(active) => {
                     failures = 0;
+                    if lock(&self.unread).is_over() {
+                        info!(account = %self.account, "the venue can be read again");
+                    }
                     self.judge_health(|trouble| trouble.venue = None);
                     if active || self.is_short() {
                         self.look_interval()
@@ -414,7 +430,9 @@ impl Desk {
     }
 
     async fn note_read_error(&self, error: &ReadError) -> Result<(), DeskError> {
-        warn!(account = %self.account, %error, hint = error.hint(), "the venue could not be read");
+        if lock(&self.unread).is_news(&error.to_string()) {
+            warn!(account = %self.account, %error, hint = error.hint(), "the venue could not be read");
+        }
         // A reading that fails says nothing about an order: only a refused key counts, and an exchange
         // that is not itself.
         let code = match error {

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::said::Said;
 use super::{Desk, DeskError, Work, pace};
 use crate::halting::{LONGEST_PAUSE, Unproved, forgotten_until};
 use crate::{HaltLook, Halting, Intent, JournalError, Listing, cancels_working};
@@ -31,6 +32,8 @@ pub(super) struct Watch {
     pause: Duration,
     /// When the venue may be swept again for a stop that the store has not taken.
     next_sweep: Option<Instant>,
+    /// Why it could not be.
+    unswept: Said,
 }
 
 impl Desk {
@@ -184,7 +187,9 @@ impl Desk {
             }
             Ok::<(), DeskError>(())
         };
-        if let Err(error) = swept.await {
+        if let Err(error) = swept.await
+            && watch.unswept.is_news(&error.to_string())
+        {
             warn!(account = %self.account, %error, "cannot sweep the venue for a stop that is not recorded yet");
         }
         work
