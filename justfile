@@ -27,7 +27,7 @@ deny:
 orders-page:
     BURSAR_WRITE_PAGES=1 cargo test -p bursar-execution --test it --locked the_page_about_orders
 
-# Real third-party clients against the local exchange.
+# Real third-party clients against the local exchange, and a real mail server for our mails.
 conformance:
     tests/conformance/run
 

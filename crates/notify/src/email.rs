@@ -1,7 +1,8 @@
 //! A mail by SMTP.
 
-use std::fmt;
+use std::error::Error as _;
 use std::time::Duration;
+use std::{fmt, io};
 
 use async_trait::async_trait;
 use bursar_config::{HostName, MailAddress, MailTls};
@@ -171,8 +172,13 @@ fn of_error(error: &lettre::transport::smtp::Error) -> Outcome {
     }
     Outcome::Later(Why::new(if error.is_timeout() {
         "the mail server did not answer in time"
-    } else if error.is_tls() {
-        "the connection to the mail server could not be encrypted"
+    } else if let Some(tls) = of_encryption(error) {
+        match tls {
+            rustls::Error::InvalidCertificate(_) => {
+                "the mail server's certificate is not trusted, or not for this name: look at `host` and `ca_file`"
+            }
+            _ => "the connection to the mail server could not be encrypted: look at `tls` and `port`",
+        }
     } else if error.is_response() {
         "the mail server's answer is not understood"
     } else if error.is_client() {
@@ -180,4 +186,13 @@ fn of_error(error: &lettre::transport::smtp::Error) -> Outcome {
     } else {
         "no connection to the mail server"
     }))
+}
+
+/// What went wrong when the connection was to be encrypted. The client counts it among the errors of connecting.
+fn of_encryption(error: &lettre::transport::smtp::Error) -> Option<&rustls::Error> {
+    let mut causes = std::iter::successors(error.source(), |&cause| cause.source());
+    causes.find_map(|cause| {
+        let io = cause.downcast_ref::<io::Error>()?;
+        io.get_ref()?.downcast_ref::<rustls::Error>()
+    })
 }

@@ -128,11 +128,36 @@ async fn a_server_with_another_certificate_gets_nothing() {
             let email = email(settings(server.port, tls, trusted, true));
             let message = message(mara(), vec![trade(1)]);
 
-            assert_eq!(later(&email.send(&letter(&message)).await), "later");
+            let outcome = email.send(&letter(&message)).await;
 
+            assert_eq!(later(&outcome), "later");
+            assert!(
+                format!("{outcome:?}").contains("certificate is not trusted"),
+                "{outcome:?}"
+            );
             assert_eq!(server.mails(), []);
         }
     }
+}
+
+#[tokio::test]
+async fn a_port_that_is_not_encrypted_from_the_first_byte_is_told_from_a_bad_certificate() {
+    let identity = Identity::of(&["127.0.0.1"]);
+    let server = MailServer::start(Encryption::Starttls, Some(&identity), true, &[]).await;
+    let email = email(settings(
+        server.port,
+        MailTls::Implicit,
+        Some(&identity.pem),
+        true,
+    ));
+
+    let outcome = email.send(&letter(&message(mara(), vec![trade(1)]))).await;
+
+    assert!(
+        format!("{outcome:?}").contains("could not be encrypted: look at `tls`"),
+        "{outcome:?}"
+    );
+    assert_eq!(server.mails(), []);
 }
 
 #[tokio::test]
