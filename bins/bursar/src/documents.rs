@@ -103,7 +103,10 @@ fn of_all() -> Vec<(&'static str, Value)> {
         ("approve", of::<Decided<'_>>()),
         ("audit export", of::<audit::export::Exported<'_>>()),
         ("audit tail", of::<audit::Newest>()),
-        ("audit verify", of::<audit::Proof<'_>>()),
+        (
+            "audit verify",
+            of::<Either<audit::Proof<'_>, audit::exported::ExportProof<'_>>>(),
+        ),
         ("backup create", of::<backup::Created<'_>>()),
         ("backup restore", of::<backup::restore::Restored<'_>>()),
         ("backup verify", of::<backup::Proved<'_>>()),

@@ -3,7 +3,8 @@
 //! Whoever changes something fills in a [`Draft`]: who, what, on what, with which outcome. The store
 //! turns it into a [`Record`] with [`chain()`], inside the transaction that makes the change, so that
 //! change and record are there together or not at all. Anybody can check the whole trail afterwards
-//! with a [`Verifier`], on a copy, with nothing but the bytes and a public key.
+//! with a [`Verifier`], on a copy, with nothing but the bytes and a public key; and what was copied out of it with an
+//! [`ExcerptVerifier`].
 //!
 //! The hashes of the records are the leaves of a Merkle tree ([`merkle`]). Now and then a checkpoint
 //! ([`checkpoint`]) says how large the tree is and what its root is, signed with a key of that day;
@@ -33,6 +34,7 @@ pub mod checkpoint;
 pub mod data;
 pub mod draft;
 mod encoding;
+pub mod excerpt;
 pub mod expected;
 pub mod hash;
 pub mod log;
@@ -49,6 +51,7 @@ pub use checkpoint::{Checkpoint, CheckpointFile, SignedCheckpoint};
 pub use data::{Data, Value, outside};
 pub use draft::{Draft, Outcome, Subject};
 pub use encoding::DecodeError;
+pub use excerpt::{ExcerptReport, ExcerptVerifier};
 pub use expected::Expected;
 pub use hash::{Hash, InvalidHash};
 pub use log::{Log, LogError, verify_log};

@@ -1,6 +1,7 @@
 //! `bursar audit`: the record of every decision, and the proof that it is whole.
 
 pub(crate) mod export;
+pub(crate) mod exported;
 
 use std::path::PathBuf;
 
@@ -32,7 +33,8 @@ pub enum Audit {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Reads a store or a copy of one and changes nothing. Exit 0 whole, 1 broken, 2 could not look.
+Reads a store, a copy of one, or an export of its trail, and changes nothing. Exit 0 whole,
+1 broken, 2 could not look.
 
 Without an outside copy of its checkpoints the chain only detects mistakes, not an attacker with
 write access and the key. Keep the checkpoint file on another volume and the public key on paper.
@@ -41,8 +43,12 @@ Examples:
   bursar audit verify --deep
   bursar audit verify --checkpoint /mnt/elsewhere/bursar-checkpoints --public-key \"$KEY\"
   bursar audit verify --from 120000
+  bursar audit verify --export trail.jsonl --checkpoint /mnt/elsewhere/bursar-checkpoints
   bursar audit verify --head 41:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
 pub struct Verify {
+    /// Verify this file that `bursar audit export` wrote; no store is looked at
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "deep"])]
+    export: Option<PathBuf>,
     /// Begin with the last checkpoint before this record; what lies before it is not looked at
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "deep")]
     from: Option<u64>,
@@ -96,6 +102,9 @@ impl Audit {
 
 impl Verify {
     async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
+        if let Some(file) = &self.export {
+            return exported::verify(&self, file, session);
+        }
         let installation = session.installation()?;
         // Verification must not change what it looks at, and works on a copy.
         let environment = environment(&installation, session.surroundings);
@@ -121,7 +130,7 @@ impl Verify {
         let Verified { report, orphans } = waited(session.console, &what, verifying).await?;
 
         let mut page = Page::new();
-        verdict(&mut page, &report);
+        verdict(&mut page, "the audit trail", report.is_whole());
         let key = report
             .public_key
             .as_deref()
@@ -216,13 +225,13 @@ const SHOWN: usize = 20;
 pub(crate) const WITHOUT_COPY: &str =
     "without an outside copy the chain only detects mistakes, not an attacker with write access and the key";
 
-fn verdict(page: &mut Page, report: &VerifyReport) {
-    let verdict = if report.is_whole() {
+fn verdict(page: &mut Page, what: &str, is_whole: bool) {
+    let verdict = if is_whole {
         render::good("whole")
     } else {
         render::bad("broken")
     };
-    page.line(format!("the audit trail is {verdict}"));
+    page.line(format!("{what} is {verdict}"));
 }
 
 impl Tail {

@@ -114,3 +114,109 @@ async fn the_trail_is_read_page_by_page_to_its_beginning() {
     let taken = desk.json("audit tail -n 1").await;
     assert_eq!(taken["records"][0]["data"], json!({ "before": 9, "count": 3 }));
 }
+
+/// Away from the store, as the person would verify it who was given the file.
+fn elsewhere(desk: &Desk, text: &str) -> Desk {
+    let other = Desk::bare();
+    other.write("trail.jsonl", text);
+    assert!(desk.path("trail.jsonl").exists());
+    other
+}
+
+async fn exported() -> (Desk, String) {
+    let desk = Desk::with_mara().await;
+    desk.done("audit export trail.jsonl").await;
+    let text = std::fs::read_to_string(desk.path("trail.jsonl")).unwrap();
+    (desk, text)
+}
+
+#[tokio::test]
+async fn i6_an_export_is_verified_where_there_is_no_store() {
+    let (desk, text) = exported().await;
+    let other = elsewhere(&desk, &text);
+    let records = text.lines().count();
+
+    let told = other.json("audit verify --export trail.jsonl").await;
+
+    let export = &told["export"];
+    assert_eq!(export["whole"], true, "{told:#}");
+    assert_eq!(export["records"], json!(records));
+    assert_eq!((&export["first"], &export["pieces"]), (&json!(1), &json!(1)));
+    let verified = desk.json("audit verify").await;
+    assert_eq!(export["store"], verified["audit"]["store"]);
+    let page = other.done("audit verify --export trail.jsonl").await;
+    assert!(page.contains("the export is whole"), "{page}");
+    assert!(page.contains("without an outside copy"), "{page}");
+    let head = export["head_text"].as_str().unwrap();
+    let line = format!("audit verify --export trail.jsonl --head {head} --json");
+    let told: Value = serde_json::from_str(&other.done(&line).await).unwrap();
+    assert_eq!(told["export"]["known_heads"], 1);
+}
+
+#[tokio::test]
+async fn i6_an_export_of_some_records_says_what_it_does_not_prove() {
+    let (desk, text) = exported().await;
+    let some: Vec<&str> = text.lines().skip(2).step_by(2).collect();
+    let other = elsewhere(&desk, &format!("{}\n", some.join("\n")));
+
+    let page = other.done("audit verify --export trail.jsonl").await;
+
+    assert!(page.contains("the export is whole"), "{page}");
+    let missing = 2 + some.len() - 1;
+    let said = format!("it leaves out {missing} records before its last one");
+    assert!(page.contains(&said), "{page}");
+}
+
+#[tokio::test]
+async fn i6_an_export_that_was_changed_is_broken_at_its_line() {
+    let (desk, text) = exported().await;
+    let lines: Vec<&str> = text.lines().collect();
+    let replaced = |index: usize, line: String| {
+        let mut changed: Vec<String> = lines.iter().map(ToString::to_string).collect();
+        changed[index] = line;
+        format!("{}\n", changed.join("\n"))
+    };
+    let third = lines[2];
+    let other_body = serde_json::from_str::<Value>(lines[1]).unwrap()["body"].to_string();
+    let own_body = serde_json::from_str::<Value>(third).unwrap()["body"].to_string();
+    for (changed, kind) in [
+        (third.replace("ops_desk", "ops_dusk"), "words"),
+        (third.replacen('{', "{\"note\":\"\",", 1), "words"),
+        (third.replacen('{', "{\"outcome\":\"denied\",", 1), "words"),
+        (third.replace(&own_body, &other_body), "hash"),
+        (lines[4].to_owned(), "order"),
+    ] {
+        assert_ne!(changed, third);
+        let other = elsewhere(&desk, &replaced(2, changed));
+        let ran = other.run("audit verify --export trail.jsonl --json").await;
+        assert_eq!(ran.exit, Exit::Failed, "{}", ran.out);
+        let told: Value = serde_json::from_str(&ran.out).unwrap();
+        let found = &told["export"]["broken"];
+        assert_eq!(found["kind"], kind, "{told:#}");
+        assert_eq!(told["export"]["whole"], false);
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_export_could_not_be_looked_at() {
+    let (desk, text) = exported().await;
+    for (what, said) in [
+        ("not an export\n".to_owned(), "line 1 of"),
+        (format!("{text}{{\"seq\":1}}\n"), "is not one of an export"),
+        (text[..text.len() - 20].to_owned(), "is not one of an export"),
+        ("x".repeat(1024 * 1024 + 1), "line 1 of"),
+    ] {
+        let other = elsewhere(&desk, &what);
+        let told = other.ends("audit verify --export trail.jsonl", Exit::Usage).await;
+        assert!(told.contains(said), "{told}");
+        assert!(told.contains("the audit trail could not be verified"), "{told}");
+    }
+    let other = Desk::bare();
+    let told = other
+        .ends("audit verify --export nowhere.jsonl", Exit::Usage)
+        .await;
+    assert!(told.contains("cannot be read"), "{told}");
+    other
+        .ends("audit verify --export trail.jsonl --deep", Exit::Usage)
+        .await;
+}

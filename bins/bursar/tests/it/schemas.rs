@@ -270,6 +270,7 @@ async fn every_document_was_read_against_its_schema() {
         ("audit verify --deep", ""),
         ("audit tail", ""),
         ("audit export trail.jsonl", ""),
+        ("audit verify --export trail.jsonl", ""),
         ("errors show mara_ilves", ""),
         ("errors reset mara_ilves --reason drill", ""),
         ("loss show mara_ilves", ""),

@@ -19,15 +19,15 @@ const KEYS: [u64; 3] = [4, 19, 34];
 /// is not protected yet.
 const CHECKPOINTS: [u64; 6] = [7, 18, 26, 33, 41, 48];
 
-fn ours() -> StoreId {
+pub(crate) fn ours() -> StoreId {
     StoreId::from_uuid(Uuid::from_u128(1))
 }
 
-fn secret(generation: u32) -> SigningKey {
+pub(crate) fn secret(generation: u32) -> SigningKey {
     SigningKey::from_bytes(&[u8::try_from(generation).unwrap(); 32])
 }
 
-fn public(secret: &SigningKey) -> VerifierKey {
+pub(crate) fn public(secret: &SigningKey) -> VerifierKey {
     VerifierKey::new(&origin(ours()), secret.verifying_key().to_bytes()).unwrap()
 }
 
@@ -51,12 +51,12 @@ fn certificate(generation: u32, tree: &Tree, secrets: &dyn Fn(u32) -> SigningKey
 
 /// A store's trail with all that lies beside it.
 #[derive(Clone, PartialEq, Eq)]
-struct Kept {
-    trail: Vec<StoredRecord>,
-    checkpoints: Vec<SignedCheckpoint>,
+pub(crate) struct Kept {
+    pub(crate) trail: Vec<StoredRecord>,
+    pub(crate) checkpoints: Vec<SignedCheckpoint>,
 }
 
-fn kept() -> Kept {
+pub(crate) fn kept() -> Kept {
     let store = Origin {
         store: ours(),
         node: "node-1".to_owned(),

@@ -54,7 +54,7 @@ pub(super) fn draft(number: u64) -> Draft {
     }
 }
 
-fn trail_of(store: StoreId, length: u64) -> Vec<StoredRecord> {
+pub(crate) fn trail_of(store: StoreId, length: u64) -> Vec<StoredRecord> {
     let origin = Origin {
         store,
         node: "node-1".to_owned(),
@@ -261,7 +261,7 @@ fn i6_a_changed_record_with_a_matching_hash_does_not_fit_its_neighbours() {
 }
 
 /// Computes every hash from record `from` on again, as somebody would who may write the store.
-pub(super) fn recompute(trail: &mut [StoredRecord], from: usize) {
+pub(crate) fn recompute(trail: &mut [StoredRecord], from: usize) {
     for index in from..trail.len() {
         let (before, rest) = trail.split_at_mut(index);
         let mut entry = crate::encoding::decode(&rest[0].body).unwrap();

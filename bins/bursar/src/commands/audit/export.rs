@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use bursar_audit::{Action, Data, Draft, Log, Record, StoredRecord};
+use bursar_audit::{Action, Data, DecodeError, Draft, Log, Record, StoredRecord};
 use bursar_model::{AccountId, UserId};
 use clap::Args;
 use data_encoding::BASE64;
@@ -24,8 +24,9 @@ const AT_ONCE: u32 = 1_000;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-One JSON document per line, in the order of the trail: the record in words, its hash, and its canonical
-bytes (`body`, base64 of CBOR), from which the hash is made. The export itself is recorded.
+One JSON document per line, in the order of the trail: the record in words, its hash, and its
+canonical bytes (`body`, base64 of CBOR), from which the hash is made. The export itself is
+recorded. `bursar audit verify --export FILE` verifies it, also where there is no store.
 
 Examples:
   bursar audit export trail.jsonl
@@ -193,16 +194,9 @@ impl Export {
 
     /// A record as a line, if it is wanted. One that cannot be read is wanted by everybody.
     fn line(&self, stored: &StoredRecord) -> Option<Value> {
-        let mut line = match Record::open(stored) {
-            Ok(record) if self.wants(&record) => json!(record),
-            Ok(_) => return None,
-            Err(error) => json!({ "seq": stored.seq, "unreadable": error.to_string() }),
-        };
-        if let Value::Object(fields) = &mut line {
-            fields.insert("hash".to_owned(), json!(stored.hash));
-            fields.insert("body".to_owned(), json!(BASE64.encode(&stored.body)));
-        }
-        Some(line)
+        let read = Record::open(stored);
+        let is_wanted = read.as_ref().map_or(true, |record| self.wants(record));
+        is_wanted.then(|| line_of(stored, read.as_ref()))
     }
 
     fn wants(&self, record: &Record) -> bool {
@@ -210,6 +204,19 @@ impl Export {
             && self.until.is_none_or(|until| record.at < until)
             && is_about(record, self.user.as_ref(), self.account.as_ref())
     }
+}
+
+/// What an export says of a record: in words, and with what its hash is made of.
+pub(super) fn line_of(stored: &StoredRecord, read: Result<&Record, &DecodeError>) -> Value {
+    let mut line = match read {
+        Ok(record) => json!(record),
+        Err(error) => json!({ "seq": stored.seq, "unreadable": error.to_string() }),
+    };
+    if let Value::Object(fields) = &mut line {
+        fields.insert("hash".to_owned(), json!(stored.hash));
+        fields.insert("body".to_owned(), json!(BASE64.encode(&stored.body)));
+    }
+    line
 }
 
 fn unwritten(file: &Path, error: &io::Error) -> Failure {
