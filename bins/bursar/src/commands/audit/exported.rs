@@ -172,7 +172,8 @@ fn stored(line: &str) -> Option<StoredRecord> {
 /// The words are for people and programs that do not read the bytes: they must say the same, to the letter.
 fn in_other_words(line: &str, stored: &StoredRecord) -> Option<Broken> {
     let read = Record::open(stored);
-    (line_of(stored, read.as_ref()).to_string() != line).then(|| Broken {
+    let written = line_of(stored, read.as_ref()).to_string();
+    (written != line).then(|| Broken {
         seq: stored.seq,
         kind: BrokenKind::Words,
         detail: "its line does not say what its bytes say, or not as an export writes it".to_owned(),
