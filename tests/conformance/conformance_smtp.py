@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import warnings
 
 import trustme
 from aiosmtpd.smtp import SMTP, AuthResult
@@ -154,8 +155,9 @@ def context_for(authority, name):
 def main():
     (bursar,) = sys.argv[1:] if len(sys.argv) == 2 else sys.exit(__doc__)
     checks = Checks()
-    # It tells of each handshake that fails, which some are to do.
+    # It tells of each handshake that fails, which some are to do, and warns of a login that only the connection hides.
     logging.disable()
+    warnings.simplefilter("ignore", UserWarning)
     authority, stranger = trustme.CA(), trustme.CA()
     context = context_for(authority, NAME)
     with tempfile.TemporaryDirectory() as folder:
