@@ -41,13 +41,6 @@ impl ExcerptReport {
     pub const fn is_whole(&self) -> bool {
         self.broken.is_none()
     }
-
-    /// With what was found beside it, unless something was found before.
-    #[must_use]
-    pub fn or_broken(mut self, found: Option<Broken>) -> Self {
-        self.broken = self.broken.or(found);
-        self
-    }
 }
 
 /// Checks a copy of a trail, or of parts of one, record by record, in memory that does not grow with it: each record
@@ -98,17 +91,20 @@ impl ExcerptVerifier {
         self
     }
 
-    /// Takes the next record of the copy. After the first broken one nothing is looked at any more.
-    pub fn feed(&mut self, stored: &StoredRecord) -> Option<&Broken> {
-        if self.broken.is_none()
-            && let Err(broken) = self.take(stored)
-        {
-            self.broken = Some(broken);
+    /// Takes the next record of the copy, and says what is in it.
+    ///
+    /// # Errors
+    ///
+    /// The first mistake, also for whatever comes after it: nothing is looked at any more then.
+    pub fn feed(&mut self, stored: &StoredRecord) -> Result<Record, Broken> {
+        if let Some(broken) = &self.broken {
+            return Err(broken.clone());
         }
-        self.broken.as_ref()
+        self.take(stored)
+            .inspect_err(|broken| self.broken = Some(broken.clone()))
     }
 
-    fn take(&mut self, stored: &StoredRecord) -> Result<(), Broken> {
+    fn take(&mut self, stored: &StoredRecord) -> Result<Record, Broken> {
         let broken = |kind, detail: String| Broken {
             seq: stored.seq,
             kind,
@@ -131,7 +127,7 @@ impl ExcerptVerifier {
         }
         self.last = Some(Head::of(&record));
         self.records = self.records.saturating_add(1);
-        Ok(())
+        Ok(record)
     }
 
     /// Whether the record may come after the last one.

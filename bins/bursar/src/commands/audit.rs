@@ -6,8 +6,8 @@ pub(crate) mod exported;
 use std::path::PathBuf;
 
 use bursar_audit::{
-    Action, Broken, Data, DecodeError, Draft, Head, Log, Outcome, Record, StoredRecord, VerifierKey,
-    VerifyReport,
+    Action, Broken, CheckpointFile, Data, DecodeError, Draft, Head, Log, Outcome, Record, StoredRecord,
+    VerifierKey, VerifyReport,
 };
 use bursar_model::{AccountId, UserId};
 use bursar_store_sqlite::{SqliteStore, Verification, Verified};
@@ -101,6 +101,12 @@ impl Audit {
 }
 
 impl Verify {
+    /// The checkpoints that were kept elsewhere, where they are named.
+    fn outside(&self, session: &Session<'_>) -> Result<Option<CheckpointFile>, Failure> {
+        let file = self.checkpoint.as_ref().map(|file| session.path(file));
+        Ok(file.map(|file| checkpoint_file::read(&file)).transpose()?)
+    }
+
     async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
         if let Some(file) = &self.export {
             return exported::verify(&self, file, session);
@@ -109,10 +115,7 @@ impl Verify {
         // Verification must not change what it looks at, and works on a copy.
         let environment = environment(&installation, session.surroundings);
         let store = SqliteStore::open_read_only(&installation.store, environment)?;
-        let outside = match &self.checkpoint {
-            Some(file) => Some(checkpoint_file::read(&session.path(file))?),
-            None => None,
-        };
+        let outside = self.outside(session)?;
         let kept_elsewhere = outside.as_ref().map(|file| file.checkpoints.len());
         let is_torn = outside.as_ref().is_some_and(|file| file.is_torn);
         let verification = Verification {

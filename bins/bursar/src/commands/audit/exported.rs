@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
-use bursar_audit::{Broken, BrokenKind, ExcerptReport, ExcerptVerifier, Hash, Record, StoredRecord};
+use bursar_audit::{Broken, BrokenKind, ExcerptReport, ExcerptVerifier, Hash, StoredRecord};
 use data_encoding::BASE64;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use super::{Verify, WITHOUT_COPY, verdict};
 use crate::progress::Progress;
 use crate::render::{self, Cell, Page, count};
 use crate::session::Session;
-use crate::{Exit, Failure, checkpoint_file};
+use crate::{Exit, Failure};
 
 /// No record is longer in an export.
 const LONGEST_LINE: u64 = 1024 * 1024;
@@ -52,10 +52,7 @@ struct Line {
 /// Verifies the export at `file`.
 pub(super) fn verify(command: &Verify, file: &Path, session: &mut Session<'_>) -> Result<Exit, Failure> {
     let file = session.path(file);
-    let outside = match &command.checkpoint {
-        Some(path) => Some(checkpoint_file::read(&session.path(path))?),
-        None => None,
-    };
+    let outside = command.outside(session)?;
     let kept_elsewhere = outside.as_ref().map(|copy| copy.checkpoints.len());
     let mut verifier = ExcerptVerifier::new().with_known_heads(&command.head);
     if let Some(copy) = outside {
@@ -148,11 +145,20 @@ fn read(
                 "name a file that `bursar audit export` wrote, as it was written",
             )
         })?;
-        if verifier.feed(&stored).is_some() {
+        let Ok(record) = verifier.feed(&stored) else {
             return Ok(verifier.finish());
-        }
-        if let Some(broken) = in_other_words(line, &stored) {
-            return Ok(verifier.finish().or_broken(Some(broken)));
+        };
+        // The words are for people and programs that do not read the bytes: they must say the same, to the letter.
+        let words = line_of(&stored, Ok(&record)).to_string();
+        if words != line {
+            let mut report = verifier.finish();
+            // Whatever else is missing may come in what was not looked at.
+            report.broken = Some(Broken {
+                seq: stored.seq,
+                kind: BrokenKind::Words,
+                detail: "its line does not say what its bytes say, or not as an export writes it".to_owned(),
+            });
+            return Ok(report);
         }
         if number.is_multiple_of(TOLD_EVERY) {
             progress.at(session.console, steps(done), steps(length));
@@ -166,16 +172,5 @@ fn stored(line: &str) -> Option<StoredRecord> {
         seq: line.seq,
         hash: line.hash,
         body: BASE64.decode(line.body.as_bytes()).ok()?,
-    })
-}
-
-/// The words are for people and programs that do not read the bytes: they must say the same, to the letter.
-fn in_other_words(line: &str, stored: &StoredRecord) -> Option<Broken> {
-    let read = Record::open(stored);
-    let written = line_of(stored, read.as_ref()).to_string();
-    (written != line).then(|| Broken {
-        seq: stored.seq,
-        kind: BrokenKind::Words,
-        detail: "its line does not say what its bytes say, or not as an export writes it".to_owned(),
     })
 }
