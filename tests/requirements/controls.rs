@@ -1,4 +1,4 @@
-//! Switches, losses and limits that nobody can go round.
+//! Switches, losses and limits that nobody can bypass.
 
 use bursar::Exit;
 use rust_decimal::dec;

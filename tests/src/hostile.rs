@@ -4,8 +4,8 @@
 //! `fuzz/` searches with them, and a test plays the kept corpus through them, so that what was found
 //! once is found without a fuzzer.
 //!
-//! A function returns when the rule holds and panics when it does not. None may take more than a
-//! second or 256 MB.
+//! A function returns when the rule holds and panics when it does not. None may take more than ten
+//! seconds in the fuzzer's build, or 256 MB.
 
 pub mod backup;
 mod exchange;

@@ -75,22 +75,15 @@ impl DeskConnector {
 #[async_trait]
 impl Connector for DeskConnector {
     async fn connect(&self, account: &Account) -> Result<Box<dyn LiveAccount>, ConnectError> {
-        // Before the broker is made: what its key may do is kept of that key and no later one.
-        let facts = self
-            .wiring
-            .store
-            .credential_of(account.id())
+        // Nothing is cancelled before there is a desk.
+        let (key, broker) = tokio::time::timeout(ADMISSION, self.admitted(account))
             .await
-            .map_err(unusable)?;
-        let broker = self.wiring.broker(account).await?;
-        // The exchange is asked at every connect: rights may have changed since the key was stored.
-        let key = KeyWatch {
-            wiring: Arc::clone(&self.wiring),
-            account: account.clone(),
-            facts,
-            broker: Arc::clone(&broker),
-        };
-        key.look().await?;
+            .unwrap_or_else(|_| {
+                let seconds = ADMISSION.as_secs();
+                Err(ConnectError::try_again(format!(
+                    "the key was not opened and looked at within {seconds} s"
+                )))
+            })?;
         let desk = Desk::new(account.id().clone(), self.parts(account, broker));
         desk.connect().await.map_err(lost)?;
         Ok(Box::new(DeskAccount {
@@ -116,6 +109,31 @@ impl Connector for DeskConnector {
     }
 }
 
+impl DeskConnector {
+    /// The account's broker, and its key, which may trade and not withdraw.
+    async fn admitted(&self, account: &Account) -> Result<(KeyWatch, Arc<dyn Broker>), ConnectError> {
+        // Before the broker is made: what its key may do is kept of that key and no later one.
+        let facts = self
+            .wiring
+            .store
+            .credential_of(account.id())
+            .await
+            .map_err(unusable)?;
+        let broker = self.wiring.broker(account).await?;
+        // The exchange is asked at every connect: rights may have changed since the key was stored.
+        let key = KeyWatch {
+            wiring: Arc::clone(&self.wiring),
+            account: account.clone(),
+            facts,
+            broker: Arc::clone(&broker),
+        };
+        key.look().await?;
+        Ok((key, broker))
+    }
+}
+
+/// How long it may take to open a key and to ask its exchange what it may do.
+const ADMISSION: Duration = Duration::from_secs(120);
 /// How often the exchange is asked again what a key may do.
 const KEY_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// After it did not say.

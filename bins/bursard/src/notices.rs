@@ -189,7 +189,7 @@ impl Outbox {
             recorded.latch,
         ) {
             ("intent.denied", account, ..) => event.refused = account,
-            ("intent.incident", Some(account), Some(order), _) => {
+            ("intent.incident" | "search.ended", Some(account), Some(order), _) => {
                 event.notices = add(
                     Happened::OrderUnclear { account, order },
                     vec![Receiver::Operator],

@@ -39,7 +39,7 @@ pub struct AccountEntry {
     pub enabled: bool,
     /// How far its connection is.
     pub state: ConnectionState,
-    /// Why it failed, waits or is degraded; empty otherwise.
+    /// Why it failed, waits, takes long or is degraded; empty otherwise.
     pub cause: String,
 }
 

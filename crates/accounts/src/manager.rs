@@ -31,7 +31,11 @@ pub struct ManagerSettings {
     pub stagger: Duration,
     /// Accounts of a broker that connect at the same time.
     pub connecting_at_once: usize,
-    /// How long an account may take to connect, its first complete look included.
+    /// How long an account may keep others waiting while it connects, its first complete look included. An exchange
+    /// that allows few readings takes longer to tell what an owner did who trades all day.
+    pub connect_patience: Duration,
+    /// How long an account may take to connect at all. Every request and every wait on the way has its own bound;
+    /// this one is for what nobody thought of.
     pub connect_timeout: Duration,
     /// How often the health of a connected account is looked at.
     pub health_interval: Duration,
@@ -64,7 +68,10 @@ impl Default for ManagerSettings {
             reconnect_max: Duration::from_secs(300),
             stagger: Duration::from_millis(250),
             connecting_at_once: 8,
-            connect_timeout: Duration::from_secs(120),
+            connect_patience: Duration::from_secs(120),
+            // 20,000 orders and as many executions in pages of 50, one page in six seconds, take 81 minutes; and nearly
+            // twice as long while a switch is being proved.
+            connect_timeout: Duration::from_hours(4),
             health_interval: Duration::from_secs(1),
             stop_grace: Duration::from_secs(10),
             gather: Duration::from_millis(500),

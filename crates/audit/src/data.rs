@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use bursar_model::text::is_shown;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, Serializer};
 
@@ -203,13 +204,6 @@ fn escape(c: char) -> String {
     } else {
         c.escape_unicode().to_string()
     }
-}
-
-pub(crate) fn is_shown(c: char) -> bool {
-    let turns_or_hides = matches!(c,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
-    !c.is_control() && !turns_or_hides
 }
 
 #[cfg(test)]

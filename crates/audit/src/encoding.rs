@@ -10,12 +10,13 @@ use std::convert::Infallible;
 use std::str::FromStr;
 
 use bursar_model::canonical::Encoder;
+use bursar_model::text::is_shown;
 use jiff::Timestamp;
 use minicbor::Decoder;
 use minicbor::data::Type;
 use uuid::Uuid;
 
-use crate::data::{ENTRY_LIMIT, Key, TEXT_LIMIT, is_shown};
+use crate::data::{ENTRY_LIMIT, Key, TEXT_LIMIT};
 use crate::record::VERSION;
 use crate::{Action, Actor, Data, Entry, Hash, StoreId, Subject, Value};
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use bursar_model::UserId;
+use bursar_model::text::is_shown;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -118,12 +119,7 @@ fn email_fits(text: &str) -> bool {
 }
 
 fn display_name_fits(text: &str) -> bool {
-    // Marks that turn the reading direction can make one name look like another.
-    let misleads = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    (1..=100).contains(&text.chars().count()) && text.trim() == text && !text.chars().any(misleads)
+    (1..=100).contains(&text.chars().count()) && text.trim() == text && text.chars().all(is_shown)
 }
 
 #[cfg(test)]

@@ -147,6 +147,11 @@ impl Level {
         self.at = later(self.at, used).min(now);
     }
 
+    /// A longer pause that was asked for before holds.
+    fn close_for(&mut self, pause: Duration, now: Instant) {
+        self.closed_until = self.closed_until.max(later(now, pause));
+    }
+
     /// Takes `cost`, or tells how long to wait for it.
     fn take(&mut self, cost: u64, cap: u64, decay: u64, now: Instant) -> Result<(), Duration> {
         self.settle(decay, now);
@@ -261,7 +266,7 @@ impl ReadLimit {
         let level = &mut locked(&self.reads).level;
         level.points = self.tier.figures().reads_max;
         level.at = now;
-        level.closed_until = level.closed_until.max(later(now, pause));
+        level.close_for(pause, now);
         pause
     }
 }
@@ -340,8 +345,8 @@ impl OrderLimit {
         let pause = wait.unwrap_or_default().max(Duration::from_secs(5));
         let mut book = locked(&self.book);
         match pair {
-            Some(pair) => book.level(pair, now).closed_until = later(now, pause),
-            None => book.all_closed_until = later(now, pause),
+            Some(pair) => book.level(pair, now).close_for(pause, now),
+            None => book.close_for(pause, now),
         }
         pause
     }
@@ -356,7 +361,7 @@ impl OrderLimit {
                 let level = book.level(pair, now);
                 level.points = figures.orders_max;
                 level.at = now;
-                level.closed_until = later(now, pause);
+                level.close_for(pause, now);
                 let above = figures
                     .orders_max
                     .saturating_sub(Share::Ordinary.of(figures.orders_max));
@@ -365,7 +370,7 @@ impl OrderLimit {
                 ))
             }
             None => {
-                book.all_closed_until = later(now, pause);
+                book.close_for(pause, now);
                 pause
             }
         }
@@ -373,6 +378,11 @@ impl OrderLimit {
 }
 
 impl OrderBook {
+    /// A longer pause that was asked for before holds.
+    fn close_for(&mut self, pause: Duration, now: Instant) {
+        self.all_closed_until = self.all_closed_until.max(later(now, pause));
+    }
+
     fn level(&mut self, pair: &Pair, now: Instant) -> &mut Level {
         self.levels.entry(pair.clone()).or_insert_with(|| Level::new(now))
     }
@@ -417,7 +427,7 @@ impl PublicLimit {
     }
 
     pub(crate) fn exceeded(&self, wait: Duration, now: Instant) {
-        locked(&self.level).closed_until = later(now, wait);
+        locked(&self.level).close_for(wait, now);
     }
 }
 

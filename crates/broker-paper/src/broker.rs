@@ -104,7 +104,8 @@ impl PaperBroker {
     ///
     /// # Errors
     ///
-    /// [`PaperSetupError::NotPaper`] for a live or shadow account.
+    /// [`PaperSetupError::NotPaper`] for a live or shadow account, [`PaperSetupError::Opening`] when its opening
+    /// amounts cannot be added up.
     pub fn new(
         settings: PaperAccount,
         kept: Option<PaperState>,

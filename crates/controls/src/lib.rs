@@ -1,4 +1,4 @@
-//! Limits and switches that no user, strategy or setting can go round.
+//! Limits and switches that no user, strategy or setting can bypass.
 //!
 //! A [`PermittedOrder`](bursar_permissions::PermittedOrder) comes in and leaves as an
 //! [`ApprovedOrder`] or as [`Refused`], which lists every broken rule. [`review`] is a pure
@@ -39,7 +39,7 @@ pub use review::{
 pub use sizing::{Sizing, size};
 pub use snapshot::{
     AccountState, DayState, Exposure, Funds, Holding, KeyState, MarkHealth, Observed, PositionCount,
-    Readiness, RecentOrder, Snapshot, Turnover, Usage, WiderDay,
+    Readiness, RecentOrder, Snapshot, Turnover, Usage, WiderDay, is_fresh,
 };
 pub use switch::{ClearRule, Latch, LatchCause, LatchMode, Scope};
 

@@ -250,7 +250,7 @@ pub struct Snapshot {
     pub account: AccountState,
     /// The switches that are on and cover the account.
     pub switches: Vec<Latch>,
-    /// The tightest of tier, user and preferences.
+    /// Of each figure the tighter one of the user's permissions and preferences.
     pub limits: UserLimits,
     /// Of the order's pair in this account.
     pub holding: Holding,
@@ -322,12 +322,21 @@ impl Snapshot {
     }
 
     pub(crate) fn age_ms(&self, at: Timestamp) -> i64 {
-        self.now.as_millisecond().saturating_sub(at.as_millisecond())
+        age_ms(at, self.now)
     }
 
-    /// Whether something of that moment is close enough to now. What claims to be from the future is
-    /// as old: a clock that was set back must not make an old price look fresh.
+    /// As [`is_fresh`], now.
     pub(crate) fn is_fresh(&self, at: Timestamp, allowed_ms: i64) -> bool {
-        self.age_ms(at).saturating_abs() <= allowed_ms
+        is_fresh(at, self.now, allowed_ms)
     }
+}
+
+fn age_ms(at: Timestamp, now: Timestamp) -> i64 {
+    now.as_millisecond().saturating_sub(at.as_millisecond())
+}
+
+/// Whether something of the moment `at` is close enough to `now` to be relied on, `allowed_ms` milliseconds at most.
+/// What claims to be from the future is as old: a clock that was set back must not make an old price look fresh.
+pub fn is_fresh(at: Timestamp, now: Timestamp, allowed_ms: i64) -> bool {
+    age_ms(at, now).saturating_abs() <= allowed_ms
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use bursar_model::{AccountId, BrokerId, LatchId, UserId};
+use bursar_permissions::Caller;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -129,6 +130,27 @@ impl LatchMode {
             Self::Pause | Self::ReduceOnly => true,
             Self::Halt | Self::Flatten => false,
         }
+    }
+
+    /// Whether an order may be sent while such a switch is on: one that is proven to reduce, by anybody or, while
+    /// positions are closed, by the gateway itself.
+    pub fn lets_through(self, caller: &Caller, reducing: bool) -> bool {
+        let flattening = self == Self::Flatten && *caller == Caller::Flattener;
+        reducing && (self.allows_reducing() || flattening)
+    }
+
+    /// Whether a working order is cancelled when such a switch is turned on.
+    pub const fn cancels_working(self, reducing: bool) -> bool {
+        match self {
+            Self::Pause => false,
+            Self::ReduceOnly => !reducing,
+            Self::Halt | Self::Flatten => true,
+        }
+    }
+
+    /// Whether an order that was admitted and not sent is taken back when such a switch is turned on.
+    pub const fn withdraws_unsent(self, reducing: bool) -> bool {
+        !(reducing && self.allows_reducing())
     }
 }
 

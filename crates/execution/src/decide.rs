@@ -5,7 +5,7 @@
 
 use bursar_controls::{
     AccountState, ApprovedOrder, DayState, Funds, Holding, KeyState, LatchMode, LimitKind, Observed, Policy,
-    PositionCount, Readiness, RecentOrder, Refused, Sizing, Snapshot, Usage,
+    PositionCount, Readiness, RecentOrder, Refused, Sizing, Snapshot, Usage, is_fresh,
 };
 use bursar_ledger::PriceRange;
 use bursar_model::{
@@ -403,8 +403,7 @@ pub fn equity(
             return Some(Decimal::ONE);
         }
         let quote = in_dollars(asset, quotes)?;
-        let age_ms = now.as_millisecond().saturating_sub(quote.at.as_millisecond());
-        (age_ms.saturating_abs() <= max_age_ms)
+        is_fresh(quote.at, now, max_age_ms)
             .then(|| prudent(quote))
             .flatten()
             .map(Price::value)

@@ -22,8 +22,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::clock::VenueClock;
+use self::missing::Missing;
 use self::pace::{LONGEST_WAIT, Pace};
-use self::reconcile::{Gone, Holdings};
+use self::reconcile::{EndSearch, Gone, Holdings};
 use self::said::Said;
 use self::search::Search;
 use crate::errors::RequestKind;
@@ -33,6 +34,7 @@ mod cancelling;
 mod clock;
 mod dead_man;
 mod halting;
+mod missing;
 mod pace;
 mod reconcile;
 mod said;
@@ -125,7 +127,9 @@ pub struct Desk {
     cancels: Mutex<Pace>,
     holdings: Mutex<Holdings>,
     /// Orders that are gone from the venue's list, and from when on their end is looked for.
-    gone: Mutex<BTreeMap<Gone, Timestamp>>,
+    gone: Mutex<BTreeMap<Gone, EndSearch>>,
+    /// Orders of ours that no list shows, and when each is looked up.
+    missing: Mutex<BTreeMap<IntentId, Missing>>,
     /// Something was sent: the watcher looks at once what became of it.
     sent: Notify,
     health: watch::Sender<DeskHealth>,
@@ -183,6 +187,7 @@ impl Desk {
             cancels: Mutex::default(),
             holdings: Mutex::default(),
             gone: Mutex::default(),
+            missing: Mutex::default(),
             sent: Notify::new(),
             health,
             trouble: Mutex::default(),
@@ -233,12 +238,15 @@ impl Desk {
         reach("connect", "recovered");
         self.send_cancels(&CancellationToken::new()).await?;
         reach("connect", "cancels-sent");
-        // What is to be cancelled from now on does not wait until everything is read.
+        // What is to be cancelled or stopped from now on does not wait until everything is read, which takes an hour
+        // where a venue that allows few readings has thousands of orders to tell.
         let stop = CancellationToken::new();
         tokio::select! {
             biased; // by no chance, so that a run can be repeated
             caught_up = self.catch_up(unresolved) => caught_up,
             cancelled = self.cancel_until(&stop) => cancelled,
+            halted = self.halt_until(&stop) => halted,
+            read = self.read_for_halts_until(&stop) => read,
         }
     }
 
@@ -254,7 +262,13 @@ impl Desk {
             .count();
         if unknown > 0 {
             info!(account = %self.account, unknown, "looking up orders that may or may not be at the venue");
-            self.search_unknown().await?;
+            match self.search_unknown().await {
+                // The order keeps its room, and is looked for while the account works.
+                Err(DeskError::Venue(error)) => {
+                    warn!(account = %self.account, %error, "not every order that may be at the venue could be looked up");
+                }
+                searched => searched?,
+            }
             reach("connect", "unknown-searched");
         }
         self.read_balances().await?;
@@ -319,6 +333,21 @@ impl Desk {
             };
             self.next_look(&mut seen, work, stop).await;
         }
+    }
+
+    /// What a switch has to be proved by while the account connects: how its orders ended.
+    async fn read_for_halts_until(&self, stop: &CancellationToken) -> Result<(), DeskError> {
+        while !stop.is_cancelled() {
+            if !self.parts.journal.unproved_halts(&self.account).await?.is_empty() {
+                match self.read_what_was_sent().await {
+                    // Whoever connects hears of it as well.
+                    Ok(_) | Err(DeskError::Venue(_)) => {}
+                    Err(error @ DeskError::Journal(_)) => return Err(error),
+                }
+            }
+            tokio::time::sleep(self.look_interval()).await;
+        }
+        Ok(())
     }
 
     /// What became of orders that are or may be at the venue, if there are any.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bursar_auth::{Account, Directory};
-use bursar_controls::{Latch, LatchMode, Policy};
+use bursar_controls::{Latch, LatchMode, Policy, is_fresh};
 use bursar_model::{
     AccountId, Clock, Instrument, IntentState, LatchId, OrderRequest, Pair, Position, Quote, Verdict, decimal,
 };
@@ -299,9 +299,8 @@ impl Flattener {
 
     fn fresh_quote<'m>(&self, pair: &Pair, market: &'m Market) -> Option<&'m Quote> {
         let quote = market.quotes.iter().find(|quote| quote.pair == *pair)?;
-        let now = self.parts.clock.now().as_millisecond();
-        let age_ms = now.saturating_sub(quote.at.as_millisecond()).saturating_abs();
-        (age_ms <= market.policy.reference_max_age_ms).then_some(quote)
+        let allowed_ms = market.policy.reference_max_age_ms;
+        is_fresh(quote.at, self.parts.clock.now(), allowed_ms).then_some(quote)
     }
 
     /// What was ordered so far to close the position, newest first.

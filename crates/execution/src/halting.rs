@@ -125,7 +125,7 @@ pub fn judge(latch: &Latch, facts: &HaltFacts<'_>) -> Halting {
                 // An attempt without a bound can arrive at any time.
                 bound = bound.max(Some(intent.acceptance_bound.unwrap_or(Timestamp::MAX)));
             }
-            IntentState::Open if crate::cancels_working(latch.mode, intent.reducing) => {
+            IntentState::Open if latch.mode.cancels_working(intent.reducing) => {
                 unproved.working = unproved.working.saturating_add(1);
             }
             // Not sent, and dispatch refuses it; but what the flattener asked for is sent.

@@ -177,3 +177,8 @@ pub struct ExternalOrder {
     /// When it was seen for the first time.
     pub first_seen: Timestamp,
 }
+
+impl ExternalOrder {
+    /// The reason of one that ended without any list that says how. Should it be listed as working again, it works.
+    pub const UNLISTED: &str = "no list of the venue shows it any more";
+}

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bursar_audit::Draft;
 use bursar_auth::Act;
 use bursar_broker::{ErrorClass, VenueOrder};
-use bursar_controls::{KeyState, Latch, LatchMode, Policy};
+use bursar_controls::{KeyState, Latch, Policy};
 use bursar_ledger::TradingDay;
 use bursar_model::{
     AccountId, Balance, BrokerId, ClientOrderId, Fill, Instrument, IntentId, LatchId, Quote, Usd, UserId,
@@ -128,6 +128,8 @@ pub enum Outcome {
     },
     /// Looked for completely and proved absent.
     Absent(AbsenceEvidence),
+    /// No list of the venue reaches back to it: nothing changes, and people are told, once.
+    OutOfReach,
     /// The venue contradicts what was recorded; the account is latched.
     Contradiction {
         /// In words, for people; what the switch says.
@@ -456,7 +458,7 @@ pub struct AccountBalances {
 pub struct Connection {
     /// Only [`Ready`](ConnectionState::Ready) may trade.
     pub state: ConnectionState,
-    /// Why it failed or is degraded; empty otherwise.
+    /// Why it failed, waits, takes long or is degraded; empty otherwise.
     pub cause: String,
     /// When it came into this state.
     pub since: Timestamp,
@@ -493,18 +495,4 @@ pub enum ConnectionState {
     Failed,
     /// The daemon is not running, or does not run this account.
     Stopped,
-}
-
-/// What the mode of a switch asks of working orders.
-pub const fn cancels_working(mode: LatchMode, reducing: bool) -> bool {
-    match mode {
-        LatchMode::Pause => false,
-        LatchMode::ReduceOnly => !reducing,
-        LatchMode::Halt | LatchMode::Flatten => true,
-    }
-}
-
-/// Whether a switch of this mode takes back an order that was admitted and not sent.
-pub const fn withdraws_unsent(mode: LatchMode, reducing: bool) -> bool {
-    !(reducing && mode.allows_reducing())
 }

@@ -300,7 +300,8 @@ const END: Because = because(
 const CONTRADICT: Because = because(
     "T13",
     "other terms at the venue, two venue orders for one id, more filled than ordered, an order that was never \
-     sent, terms that do not have their hash, or executions that do not fit",
+     sent, terms that do not have their hash, executions that do not fit, or a working order that no list of the \
+     venue has shown for a quarter of an hour",
     "the facts; a switch that halts the account",
 );
 const NEVER_THERE: Because = because(

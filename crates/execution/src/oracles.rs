@@ -333,6 +333,7 @@ pub fn holds_its_room(order: IntentId, due: &[Due]) -> Option<Violation> {
 /// I4.
 fn stopped_by_switches(order: &OrderFacts, switches: &[SwitchFacts]) -> Vec<Violation> {
     let intent = &order.intent;
+    // In words of its own: a mistake in the gate's would not show in them.
     let may_pass = |mode: LatchMode| {
         (intent.reducing && mode.allows_reducing())
             || (mode == LatchMode::Flatten && intent.caller == Caller::Flattener)

@@ -7,9 +7,8 @@
 use std::pin::pin;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use bursar_controls::{Latch, LatchMode};
+use bursar_controls::Latch;
 use bursar_model::LatchId;
-use bursar_permissions::Caller;
 use tokio::sync::Notify;
 
 use crate::Intent;
@@ -171,14 +170,8 @@ impl Drop for Raised {
 
 /// The gate's rule on switches, for one that already approved the order.
 fn forbids(latch: &Latch, intent: &Intent) -> bool {
-    if !latch.scope.covers(&intent.account, &intent.user, &intent.broker) {
-        return false;
-    }
-    match latch.mode {
-        LatchMode::Pause | LatchMode::ReduceOnly => !intent.reducing,
-        LatchMode::Halt => true,
-        LatchMode::Flatten => !(intent.reducing && intent.caller == Caller::Flattener),
-    }
+    latch.scope.covers(&intent.account, &intent.user, &intent.broker)
+        && !latch.mode.lets_through(&intent.caller, intent.reducing)
 }
 
 #[cfg(test)]

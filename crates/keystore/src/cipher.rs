@@ -93,7 +93,7 @@ pub(crate) struct Binding<'a> {
     pub(crate) broker: &'a str,
     /// Which set of fields was sealed: the number of their format.
     pub(crate) fields: u16,
-    /// The version of the row, counted up at every write.
+    /// The version of the row; wrapping a data key anew does not count it up.
     pub(crate) version: u64,
     pub(crate) wrapping_key: &'a str,
     /// What else of the row's public facts is bound, in the order that the purpose lays down.

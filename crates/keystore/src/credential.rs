@@ -350,7 +350,7 @@ impl StagedCredential {
         })
     }
 
-    /// The last four characters of the public key id.
+    /// The last four characters of the public key id; empty for a very short id.
     pub fn public_key_hint(&self) -> &str {
         &self.hint
     }

@@ -63,86 +63,86 @@ pub enum KeysError {
     /// No key is in memory.
     #[error("the key store is sealed")]
     Sealed,
-    /// What is stored does not open with the keys in memory.
+    /// What is stored does not open with the keys in memory, which goes on working.
     #[error("the key store header was changed, damaged, or is of another store")]
     Damaged,
-    /// What is in memory goes on working.
+    /// Somebody rotated the root key while this process held the old one.
     #[error("the root key was replaced: this process has `{held}`, the store is sealed with `{stored}`")]
     RootReplaced {
-        /// Somebody rotated the root key while this process held the old one.
-        held: KeyId,
         /// The root key in memory.
+        held: KeyId,
+        /// The root key of the stored header.
         stored: KeyId,
     },
-    /// The root key of the stored header.
+    /// It does not open. Its wrapping key stays.
     #[error("the credential `{id}` was changed or damaged")]
     CredentialDamaged {
-        /// It does not open. Its wrapping key stays.
+        /// Which one.
         id: CredentialId,
     },
     /// A change of the slots would vouch for a damaged one.
     #[error("a slot of the key store is not what it was when it was made")]
     SlotDamaged,
-    /// Which one.
+    /// A key could not be added, or what was made does not open: nothing was written.
     #[error("the header of the key store could not be made anew")]
     CannotSeal,
-    /// A key could not be added, or what was made does not open: nothing was written.
+    /// Nothing was removed.
     #[error("there is no slot `{id}`; there is {}", names(.slots))]
     NoSuchSlot {
-        /// Nothing was removed.
-        id: SlotId,
         /// As it was asked for.
+        id: SlotId,
+        /// Those that there are.
         slots: Vec<SlotId>,
     },
-    /// Those that there are.
+    /// Nothing was removed.
     #[error("`{id}` is the last slot but the recovery code, and nothing else would unlock the store")]
     LastSlot {
-        /// Nothing was removed.
+        /// As it was asked for.
         id: SlotId,
     },
     /// Sealing ROOT anew needs the key of each slot.
     #[error("the key of slot {} was not given", labels(.slots))]
     NotOpened {
-        /// As it was asked for.
+        /// Those of which no material fits, or none was given.
         slots: Vec<SlotLabel>,
     },
-    /// Those of which no material fits, or none was given.
+    /// Nothing was written.
     #[error("the recovery code that was confirmed is not the one that was made")]
     NotConfirmed,
-    /// Nothing was written.
+    /// Nothing was stored. A file that was written is taken back.
     #[error("an unlock key file cannot be used")]
     KeyFile {
-        /// Nothing was stored. A file that was written is taken back.
+        /// Which rule it breaks, or what the system said.
         #[from]
         source: KeyFileError,
     },
-    /// Which rule it breaks, or what the system said.
+    /// Nothing was stored.
     #[error("the passphrase cannot guard a store")]
     WeakPassphrase {
-        /// Nothing was stored.
+        /// Which rule it breaks.
         #[from]
         source: WeakPassphrase,
     },
-    /// Which rule it breaks.
+    /// Nothing was stored.
     #[error(
         "{} KiB, {} passes, {} lanes are outside what a passphrase may cost",
         .cost.memory_kib, .cost.passes, .cost.lanes
     )]
     Cost {
-        /// Nothing was stored.
+        /// What was asked for.
         cost: PassphraseCost,
     },
-    /// What was asked for.
+    /// What is stored is no header that this process can use.
     #[error("the key store header cannot be read")]
     Unlock {
-        /// What is stored is no header that this process can use.
+        /// What is the matter with it.
         #[from]
         source: UnlockError,
     },
-    /// What is the matter with it.
+    /// It may or may not have been written: read again.
     #[error("the key store could not be written")]
     Vault {
-        /// It may or may not have been written: read again.
+        /// What the vault said.
         #[from]
         source: VaultError,
     },

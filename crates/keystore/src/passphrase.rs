@@ -27,22 +27,22 @@ const GUESSED_FIRST: [&str; 14] = [
 /// Why a passphrase is too weak to guard exchange keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WeakPassphrase {
-    /// What the vault said.
+    /// Fewer than 12.
     #[error("the passphrase has fewer than {SHORTEST} characters")]
     Short,
-    /// Fewer than 12.
+    /// Fewer than 6.
     #[error("the passphrase has fewer than {FEWEST_DIFFERENT} different characters")]
     FewCharacters,
-    /// Fewer than 6.
+    /// It is a text of at most half its length, over and over.
     #[error("the passphrase repeats a shorter text")]
     Repeated,
-    /// It is a text of at most half its length, over and over.
+    /// More than half of its characters are the neighbour, in Unicode, of the one before, or the same.
     #[error("the passphrase is mostly a run of neighbouring characters")]
     Run,
-    /// More than half of its characters are the neighbour, in Unicode, of the one before, or the same.
+    /// Without the common words in it, fewer than 12 characters are left.
     #[error("the passphrase is mostly a word that is guessed first")]
     GuessedFirst,
-    /// Without the common words in it, fewer than 12 characters are left.
+    /// It cannot be typed again on another machine with certainty.
     #[error("the passphrase is not text in UTF-8")]
     NotText,
 }

@@ -189,13 +189,13 @@ pub struct RecoveryConfirmed(pub(crate) [u8; 8]);
 /// A text that is not a recovery code. Tells where to look, never what was typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecoveryCodeError {
-    /// It cannot be typed again on another machine with certainty.
+    /// It has too few or too many characters, separators left out.
     #[error("a recovery code has {} groups of {GROUP} characters", RecoveryCode::GROUPS)]
     Length,
-    /// It has too few or too many characters, separators left out.
+    /// The group's own check character does not fit.
     #[error("group {number} of the recovery code is mistyped")]
     Group {
-        /// The group's own check character does not fit.
+        /// Counted from 1.
         number: usize,
     },
 }
@@ -213,13 +213,13 @@ impl RecoveryCodeError {
 /// Why a recovery code does not count as written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotConfirmed {
-    /// Counted from 1.
+    /// What was typed differs from the code.
     #[error("group {number} is not what was shown")]
     Group {
-        /// What was typed differs from the code.
+        /// Counted from 1.
         number: usize,
     },
-    /// Counted from 1.
+    /// One group proves nothing twice.
     #[error("the same group was given twice")]
     SameGroup,
 }

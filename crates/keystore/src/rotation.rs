@@ -19,7 +19,7 @@ use crate::vault::{Header, HeaderChange, SealedSlot, SlotKind};
 pub struct Rewrapped {
     /// The key that everything is wrapped with from now on.
     pub key: KeyId,
-    /// Credentials that were looked at so far, and how many there are.
+    /// Credentials that were looked at so far.
     pub done: usize,
     /// Credentials of the store when the rotation, or its continuation, began.
     pub of: usize,

@@ -281,11 +281,12 @@ pub struct CredentialPlace {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CredentialFacts {
-    /// Random; the same through every rotation.
+    /// Random. Wrapping its data key anew keeps it.
     pub id: CredentialId,
     /// Sealed to it: at another place the key does not open.
     pub place: CredentialPlace,
-    /// 1 at first, one more at every write.
+    /// 1 for an account's first key, one more for each that is sealed in its place; wrapping its data key anew does not
+    /// count.
     pub version: u64,
     /// In whole milliseconds, so that no store cuts it.
     pub created_at: Timestamp,

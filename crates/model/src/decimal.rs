@@ -208,7 +208,7 @@ mod tests {
         assert_eq!(div_down(dec!(6000.01), dec!(60000.1)).unwrap(), dec!(0.1));
     }
 
-    /// Whole numbers of any size up to what can be read, with up to 12 decimals.
+    /// Amounts of up to 18 digits before the dot, with up to 12 decimals.
     fn any_amount() -> impl Strategy<Value = Decimal> {
         (1..999_999_999_999_999_999_i64, 0..13_u32, 0..7_u32)
             .prop_map(|(units, scale, fewer)| Decimal::new(units / 10_i64.pow(3 * fewer) + 1, scale))

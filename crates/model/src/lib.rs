@@ -35,6 +35,7 @@ pub mod order;
 pub mod pair;
 pub mod position;
 pub mod rights;
+pub mod text;
 
 pub use account::{AccountMode, AccountRole, AccountStatus, Rights, RiskLevel, Tier};
 pub use asset::Asset;

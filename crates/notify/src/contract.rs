@@ -171,6 +171,19 @@ async fn check_order(deliveries: &dyn Deliveries) -> Result<(), BrokenPromise> {
     promise(
         deliveries.due_messages(ChannelKind::Webhook, at(10), 9).await? == [other],
         "each channel has its own",
+    )?;
+    // A switch must not wait behind the trades of an hour in which a server was gone.
+    let mut urgent = delivery(4, ChannelKind::Telegram, 30)?;
+    let notice = Notice::new(at(30), Happened::Test);
+    urgent.message.told = vec![Told { notice, repeats: 0 }];
+    let ordinary = delivery(5, ChannelKind::Telegram, 10)?;
+    deliveries
+        .take_notices(&batch(8, 8, vec![ordinary.clone(), urgent.clone()]))
+        .await?;
+    promise(
+        deliveries.due_messages(ChannelKind::Telegram, at(30), 1).await? == [urgent.clone()]
+            && deliveries.due_messages(ChannelKind::Telegram, at(30), 9).await? == [urgent, ordinary],
+        "what is urgent comes before what has waited longer",
     )
 }
 
@@ -232,11 +245,12 @@ async fn check_attempts(deliveries: &dyn Deliveries) -> Result<(), BrokenPromise
 }
 
 async fn check_states(deliveries: &dyn Deliveries) -> Result<(), BrokenPromise> {
-    let third = id(3)?;
     let given_up = Ended::GivenUp {
         why: "the address refuses it".to_owned(),
     };
-    deliveries.end_attempt(third, 0, at(50), &given_up).await?;
+    for number in [3, 4, 5] {
+        deliveries.end_attempt(id(number)?, 0, at(50), &given_up).await?;
+    }
     promise(
         deliveries
             .due_messages(ChannelKind::Webhook, at(1_000), 9)
@@ -250,14 +264,14 @@ async fn check_states(deliveries: &dyn Deliveries) -> Result<(), BrokenPromise> 
         .filter(|kind| channels.contains(kind))
         .collect();
     promise(
-        channels == [ChannelKind::Email, ChannelKind::Webhook] && channels == in_order,
+        channels == [ChannelKind::Email, ChannelKind::Webhook, ChannelKind::Telegram] && channels == in_order,
         "there is a state of each channel that had a message",
     )?;
     let counted = states
         .iter()
         .map(|state| (state.waiting, state.delivered, state.given_up));
     promise(
-        counted.eq([(1, 1, 0), (0, 0, 1)]),
+        counted.eq([(1, 1, 0), (0, 0, 1), (0, 0, 2)]),
         "what waits, what is delivered and what is given up is counted",
     )?;
     let last = states.iter().map(|state| {
@@ -270,6 +284,7 @@ async fn check_states(deliveries: &dyn Deliveries) -> Result<(), BrokenPromise> 
     promise(
         last.eq([
             (Some(at(31)), Some((at(21), "no answer"))),
+            (None, Some((at(50), "the address refuses it"))),
             (None, Some((at(50), "the address refuses it"))),
         ]),
         "the last success and the last failure are known",

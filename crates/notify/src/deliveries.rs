@@ -251,7 +251,8 @@ pub trait Deliveries: Send + Sync {
     /// [`DeliveryError::Conflict`] when the position is not `from`.
     async fn take_notices(&self, batch: &Batch) -> Result<(), DeliveryError>;
 
-    /// What waits on a channel and may be tried at `now`, at most `limit`, the longest due first.
+    /// What waits on a channel and may be tried at `now`, at most `limit`: what is urgent first, and then what has
+    /// been due for longest.
     async fn due_messages(
         &self,
         channel: ChannelKind,

@@ -101,7 +101,10 @@ impl Deliveries for MemoryDeliveries {
             .filter(|delivery| delivery.channel == channel && delivery.next_at <= now)
             .cloned()
             .collect();
-        due.sort_by_key(|delivery| (delivery.next_at, delivery.made_at, delivery.id));
+        due.sort_by_key(|delivery| {
+            let waits_for = (delivery.next_at, delivery.made_at, delivery.id);
+            (!delivery.message.is_urgent(), waits_for)
+        });
         due.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         Ok(due)
     }

@@ -193,7 +193,7 @@ fn sentence(happened: &Happened, receiver: &Receiver) -> String {
             format!("the loss of trading day {day} of {scope} is near its limit{figures}")
         }
         Happened::OrderUnclear { account, order } => format!(
-            "{account}: what the exchange says of order {} contradicts the records{}",
+            "{account}: order {} needs people: what the exchange shows does not settle it{}",
             short(order),
             run(format!("bursar explain {order}"))
         ),

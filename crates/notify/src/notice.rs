@@ -193,7 +193,8 @@ pub enum Happened {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         amounts: Option<LossAmounts>,
     },
-    /// What the exchange says of an order contradicts what is recorded: people must end it.
+    /// What the exchange says of an order contradicts what is recorded, or its lists do not reach back to it: people
+    /// must end it.
     OrderUnclear {
         /// The account of that order.
         account: AccountId,
@@ -259,7 +260,7 @@ pub enum Kind {
     AutoDisabled,
     /// The rights of an exchange key are not what they were.
     KeyDrift,
-    /// What the exchange says of an order contradicts what is recorded.
+    /// What the exchange shows of an order does not settle it.
     OrderUnclear,
     /// Many orders are refused, by the exchange or by the gate.
     Suspicious,

@@ -28,7 +28,7 @@ const EVERY: Duration = Duration::from_secs(1);
 /// So many events in one step.
 const PAGE: u32 = 200;
 /// So many messages of one channel on their way at the same time.
-const ABREAST: usize = 4;
+const ABREAST: u32 = 4;
 /// So long what ended is kept.
 const KEPT_FOR: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// How often what is older is forgotten.
@@ -122,7 +122,7 @@ impl Notifier {
                     attempted = self.deliver(channel.as_ref()) => attempted,
                 };
                 // What waits behind those goes on at once.
-                let is_more = matches!(&attempted, Ok(count) if *count >= ABREAST);
+                let is_more = matches!(&attempted, Ok(count) if u32::try_from(*count).is_ok_and(|count| count >= ABREAST));
                 trouble.note(attempted.map(drop));
                 if !is_more && sleep_or_stop(stop).await {
                     return;
@@ -219,14 +219,11 @@ impl Notifier {
     /// When the queue cannot be read or written. What a channel says is no error: it is recorded.
     pub async fn deliver(&self, channel: &dyn Channel) -> Result<usize, NotifyError> {
         let now = self.parts.clock.now();
-        let mut due = self
+        let due = self
             .parts
             .deliveries
-            .due_messages(channel.kind(), now, PAGE)
+            .due_messages(channel.kind(), now, ABREAST)
             .await?;
-        // A switch must not wait behind the trades of an hour in which a server was gone.
-        due.sort_by_key(|delivery| !delivery.message.is_urgent());
-        due.truncate(ABREAST);
         let attempts = due.iter().map(|delivery| self.attempt(channel, delivery));
         for ended in join_all(attempts).await {
             ended?;

@@ -191,8 +191,9 @@ impl Inbox {
     }
 
     fn remember(&mut self, cause: String, now: Timestamp, rules: &Rules) {
+        // What came again since it was told is told with how often, whenever that is.
         self.seen
-            .retain(|_, seen| is_within(now, seen.at, rules.repeat_after));
+            .retain(|_, seen| seen.repeats > 0 || is_within(now, seen.at, rules.repeat_after));
         if self.seen.len() >= REMEMBERED {
             let oldest = self.seen.iter().min_by_key(|(_, seen)| seen.at);
             if let Some(oldest) = oldest.map(|(cause, _)| cause.clone()) {

@@ -286,7 +286,7 @@ impl IdMaker {
         Self { random }
     }
 
-    /// 15 characters out of 36: no two are equal in any run that could be afforded.
+    /// 16 characters out of 36: no two are equal in any run that could be afforded.
     pub(crate) fn make(&mut self, letter: char) -> Arc<str> {
         let mut next = |count: usize| -> String {
             (0..count)

@@ -96,7 +96,7 @@ const ASSETS: &[AssetRow] = &[
     ("USDC", "USDC", "USDC", 8, 4),
 ];
 
-/// Base, quote, price decimals, volume decimals, cost decimals, smallest order, smallest cost.
+/// Id, base, quote, price decimals, volume decimals, cost decimals, smallest order, smallest cost.
 type PairRow = (
     &'static str,
     &'static str,

@@ -153,7 +153,7 @@ pub(crate) fn of(
     Ok(figures)
 }
 
-/// What one account contributes to its owner's day.
+/// What one account contributes to a day: its own, its owner's or everybody's.
 #[derive(Default)]
 struct Part {
     open: Vec<Lot>,

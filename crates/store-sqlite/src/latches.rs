@@ -5,9 +5,7 @@ use bursar_auth::{Act, Principal};
 use bursar_controls::{ClearRule, Latch, LatchCause, LatchMode, Scope};
 use bursar_execution::emergency::EmergencyStop;
 use bursar_execution::machine::Step;
-use bursar_execution::{
-    JournalError, LatchClearance, LatchRecord, NewLatch, cancels_working, withdraws_unsent,
-};
+use bursar_execution::{JournalError, LatchClearance, LatchRecord, NewLatch};
 use bursar_ledger::DayKey;
 use bursar_model::{AccountId, IntentId, IntentState, LatchId};
 use jiff::Timestamp;
@@ -201,8 +199,8 @@ fn in_scope(connection: &Connection, latch: &Latch) -> Result<Vec<IntentId>, Sto
         );
         let (Text(state), reducing) = (row.get::<_, Text<IntentState>>(4)?, row.get(5)?);
         let concerned = match state {
-            IntentState::Approved => withdraws_unsent(latch.mode, reducing),
-            _ => cancels_working(latch.mode, reducing),
+            IntentState::Approved => latch.mode.withdraws_unsent(reducing),
+            _ => latch.mode.cancels_working(reducing),
         };
         Ok((covered && concerned).then_some(row.get::<_, Text<IntentId>>(0)?.0))
     })?;
@@ -217,13 +215,13 @@ fn take_back(tx: &Tx<'_>, latch: &Latch, id: IntentId, by: &By) -> Result<(), Jo
     let intent = &stored.intent;
     let cause = format!("switch {}: {}", latch.scope, latch.reason);
     match intent.state {
-        IntentState::Approved if withdraws_unsent(latch.mode, intent.reducing) => {
+        IntentState::Approved if latch.mode.withdraws_unsent(intent.reducing) => {
             let because =
                 Because::new(by.actor.clone(), by.at, cause).with(Data::new().text("latch", latch.id));
             intents::step(tx, &mut stored, Step::Withdraw, because)?;
         }
         IntentState::Dispatching | IntentState::Unknown | IntentState::Open | IntentState::Incident
-            if cancels_working(latch.mode, intent.reducing) =>
+            if latch.mode.cancels_working(intent.reducing) =>
         {
             cancels::request(tx, intent, &cause, &by.actor, by.at)?;
         }

@@ -137,8 +137,8 @@ fn take(tx: &Tx<'_>, batch: &Batch) -> Result<(), DeliveryError> {
         }
         for delivery in &batch.deliveries {
             tx.prepare_cached(
-                "INSERT INTO notice_delivery (id, channel, message, made_at, attempts, next_at, state)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'waiting')",
+                "INSERT INTO notice_delivery (id, channel, message, made_at, attempts, next_at, urgent, state)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'waiting')",
             )?
             .execute(params![
                 Text(&delivery.id),
@@ -147,6 +147,7 @@ fn take(tx: &Tx<'_>, batch: &Batch) -> Result<(), DeliveryError> {
                 moment(delivery.made_at)?,
                 delivery.attempts,
                 moment(delivery.next_at)?,
+                delivery.message.is_urgent(),
             ])?;
         }
         Ok(())
@@ -163,7 +164,7 @@ fn due(
     let mut statement = connection.prepare_cached(
         "SELECT id, channel, message, made_at, attempts, next_at FROM notice_delivery
          WHERE channel = ?1 AND state = 'waiting' AND next_at <= ?2
-         ORDER BY next_at, made_at, id LIMIT ?3",
+         ORDER BY urgent DESC, next_at, made_at, id LIMIT ?3",
     )?;
     let due = statement.query_map(params![Text(&channel), moment(now)?, limit], delivery)?;
     Ok(due.collect::<rusqlite::Result<_>>()?)

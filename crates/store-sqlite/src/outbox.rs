@@ -39,6 +39,14 @@ fn append(tx: &Tx<'_>, event: &Event<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Whether it was said of the order that only people can tell.
+pub(crate) fn has_search_ended(tx: &Tx<'_>, intent: IntentId) -> Result<bool, StoreError> {
+    // By an index over exactly these.
+    Ok(tx
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM outbox WHERE kind = 'search.ended' AND intent = ?1)")?
+        .query_row([intent.to_string()], |row| row.get(0))?)
+}
+
 pub(crate) fn of_intent(
     tx: &Tx<'_>,
     at: Timestamp,

@@ -19,7 +19,7 @@ use crate::fills;
 use crate::intents::{self, Because, StoredIntent, subject};
 use crate::values::{Exact, Json, Moment, Text, json, moment};
 use crate::writer::Tx;
-use crate::{cancels, latches, usage};
+use crate::{cancels, latches, outbox, usage};
 
 pub(crate) fn conclude(
     tx: &Tx<'_>,
@@ -34,6 +34,7 @@ pub(crate) fn conclude(
         Outcome::Refused { code } => refuse(tx, &mut stored, code, now)?,
         Outcome::Lost { reason } => lose(tx, &mut stored, reason, now)?,
         Outcome::Absent(evidence) => prove_absent(tx, &mut stored, &evidence, now)?,
+        Outcome::OutOfReach => end_search(tx, &stored, now)?,
         Outcome::Contradiction { facts } => contradict(tx, &mut stored, &facts, now)?,
     }
     Ok(stored.intent)
@@ -121,6 +122,19 @@ fn prove_absent(
     intents::step(tx, stored, Step::ProveAbsent, because)
 }
 
+/// Says once that only people can tell.
+fn end_search(tx: &Tx<'_>, stored: &StoredIntent, now: Timestamp) -> Result<(), JournalError> {
+    let intent = &stored.intent;
+    if intent.state != IntentState::Unknown || outbox::has_search_ended(tx, intent.id)? {
+        return Ok(());
+    }
+    let draft = Draft::new(daemon(), Action::SearchEnded)
+        .on(subject(intent))
+        .because("no list of the venue reaches back to when it was sent");
+    tx.record(now, draft)?;
+    Ok(outbox::of_intent(tx, now, Action::SearchEnded, intent)?)
+}
+
 /// The venue has the order under this id of its own.
 pub(crate) fn accept(
     tx: &Tx<'_>,
@@ -153,6 +167,7 @@ pub(crate) fn accept(
     if state == IntentState::Incident {
         // It stays one; its executions must be booked all the same.
         intents::save(tx, stored, state)?;
+        forget_external(tx, &stored.intent.account, venue_order_id)?;
         return fills::adopt(tx, stored, now);
     }
     let data = Data::new().text("venue_order_id", venue_order_id);
@@ -261,8 +276,7 @@ fn observe_ours(
         IntentState::Filled | IntentState::Cancelled | IntentState::VenueExpired => {
             return observe_ended(tx, stored, order, now);
         }
-        // What it contradicts is recorded already.
-        IntentState::Incident => return Ok(()),
+        IntentState::Incident => return observe_incident(tx, stored, order, now),
         IntentState::Approved
         | IntentState::Denied
         | IntentState::Expired
@@ -291,6 +305,29 @@ fn observe_ours(
         end_if_complete(tx, stored, now)?;
     }
     Ok(())
+}
+
+/// It stays one, and what it contradicts is recorded already. What people end it by is taken over all the same:
+/// its id at the venue, its executions, how it ended there.
+fn observe_incident(
+    tx: &Tx<'_>,
+    stored: &mut StoredIntent,
+    order: &VenueOrder,
+    now: Timestamp,
+) -> Result<(), JournalError> {
+    let is_its_own = match &stored.intent.venue_order_id {
+        Some(known) => *known == order.id,
+        None => intents::by_venue_order(tx, &stored.intent.account, &order.id)?.is_none(),
+    };
+    // Executions in another pair could not be booked for it.
+    let request = &stored.intent.request;
+    if !is_its_own || order.pair != request.pair || order.side != request.side {
+        return Ok(());
+    }
+    if stored.intent.venue_order_id.is_none() {
+        accept(tx, stored, &order.id, now)?;
+    }
+    follow(tx, stored, order).map_err(Into::into)
 }
 
 /// An order that is over stays over, and there is only one.
@@ -418,7 +455,8 @@ fn write_external(
         "INSERT INTO external_order (account, venue_order_id, body, is_working, first_seen, cost_usd)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6)
          ON CONFLICT (account, venue_order_id) DO UPDATE SET body = excluded.body,
-             is_working = min(is_working, excluded.is_working), cost_usd = excluded.cost_usd",
+             is_working = CASE json_extract(body, '$.reason') WHEN ?7 THEN excluded.is_working
+                 ELSE min(is_working, excluded.is_working) END, cost_usd = excluded.cost_usd",
     )?
     .execute(params![
         Text(account),
@@ -427,6 +465,7 @@ fn write_external(
         !order.status.is_terminal(),
         moment(now)?,
         usage::cost_of_external(tx, account, order, now)?.map(|usd| Exact(usd.amount())),
+        ExternalOrder::UNLISTED,
     ])?;
     if !is_new {
         return Ok(());
@@ -498,7 +537,7 @@ pub(crate) fn recover(
     Ok(unresolved.into_iter().map(|stored| stored.intent).collect())
 }
 
-/// Adds what one adoption booked to what a whole operation reports.
+/// Notes an order that changed in what a whole operation reports: once, and as it is now.
 pub(crate) fn join(booked: &mut Booked, intent: &Intent) {
     booked.intents.retain(|known| known.id != intent.id);
     booked.intents.push(intent.clone());

@@ -32,6 +32,7 @@ const STEPS: &[(i64, &str)] = &[
     (19, include_str!("schema/0019_made.sql")),
     (20, include_str!("schema/0020_written_off.sql")),
     (21, include_str!("schema/0021_newest.sql")),
+    (22, include_str!("schema/0022_urgent.sql")),
 ];
 
 /// The format that this version writes.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bursar_config::Preferences;
-use bursar_controls::{LimitKind, Policy};
+use bursar_controls::{LimitKind, Policy, is_fresh};
 use bursar_execution::{Conditions, ConnectionState, Intent, Journal, JournalError, Reports};
 use bursar_model::{
     AccountId, Asset, Balance, BalanceKind, BrokerId, InexactError, Instrument, IntentId, OrderKind, Pair,
@@ -45,7 +45,8 @@ pub struct AccountState {
     pub preferences: Preferences,
     /// The installation's limits in force.
     pub policy: Policy,
-    /// `None` while a holding cannot be valued.
+    /// What it is worth at least: what has no fresh price is not in it. `None` before a balance was read, and where it
+    /// could not be calculated.
     pub equity: Option<Usd>,
     /// What was paid in and not out again; `None` before the account was ever valued.
     pub paid_in: Option<Usd>,
@@ -117,8 +118,7 @@ impl AccountState {
     /// The price of the pair, unless it is older than the gate would accept.
     pub(crate) fn fresh_quote(&self, pair: &Pair, now: Timestamp) -> Option<&Quote> {
         let quote = self.quotes.iter().find(|quote| quote.pair == *pair)?;
-        let age = now.as_millisecond().saturating_sub(quote.at.as_millisecond());
-        (age <= self.policy.reference_max_age_ms).then_some(quote)
+        is_fresh(quote.at, now, self.policy.reference_max_age_ms).then_some(quote)
     }
 
     /// What is free of an asset, in dollars, rounded down; `None` without its price.

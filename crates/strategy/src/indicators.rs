@@ -105,7 +105,7 @@ mod tests {
         }
     }
 
-    /// Three numbers that are far apart, so that a wrong weight shows.
+    /// Two to fifty-nine prices with three decimals, below a hundred thousand.
     fn prices() -> impl Strategy<Value = Vec<Decimal>> {
         prop::collection::vec(
             (1..100_000_000_i64).prop_map(|units| Decimal::new(units, 3)),

@@ -22,7 +22,7 @@ pub struct SizingInput<'a> {
     pub quote: &'a Asset,
     /// Where the position would be given up.
     pub stop: Price,
-    /// The tightest of tier, user and preferences.
+    /// Of each figure the tighter one of the user's permissions and preferences.
     pub limits: &'a UserLimits,
     /// The installation's caps, and its collar for the price.
     pub policy: &'a Policy,

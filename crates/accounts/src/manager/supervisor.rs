@@ -118,26 +118,43 @@ impl Supervisor {
             self.stagger(&gate).await;
             gate.at_once.acquire().await
         };
-        let Ok(_permit) = self.cancelling_if_long(turn).await else {
+        let Ok(permit) = self.cancelling_if_long(turn).await else {
             return Err(ConnectError::try_again("the gateway is shutting down"));
         };
         if self.is_first_attempt() {
             self.record(ConnectionState::Connecting, "", Phase::Pending).await;
         }
         let connecting = self.shared.connector.connect(&self.account);
-        let live = tokio::time::timeout(settings.connect_timeout, connecting)
-            .await
-            .unwrap_or_else(|_| {
-                let seconds = settings.connect_timeout.as_secs();
-                Err(ConnectError::try_again(format!(
-                    "not connected within {seconds} s"
-                )))
-            })?;
+        let connecting = tokio::time::timeout(settings.connect_timeout, connecting);
+        let mut connecting = pin!(connecting);
+        let live = match tokio::time::timeout(settings.connect_patience, &mut connecting).await {
+            Ok(live) => live,
+            Err(_) => {
+                drop(permit);
+                self.tell_that_it_takes_long().await;
+                connecting.await
+            }
+        };
+        let live = live.unwrap_or_else(|_| {
+            let minutes = settings.connect_timeout.as_secs() / 60;
+            Err(ConnectError::try_again(format!(
+                "not connected within {minutes} minutes"
+            )))
+        })?;
         match self.persist(ConnectionState::Ready, "").await {
             Ok(()) => Ok(live),
             // Nobody could trade it: the gate reads the state from the store.
             Err(error) => Err(ConnectError::try_again(error.to_string())),
         }
+    }
+
+    /// Nobody waits for the account any more, users for their master neither, unless the policy says so.
+    async fn tell_that_it_takes_long(&self) {
+        let (account, user, broker) = (self.account.id(), self.account.owner(), self.account.broker());
+        let cause = "reads what happened meanwhile; an exchange takes long to tell of many orders";
+        tracing::info!(%account, %user, "{broker}: {account} {cause}");
+        self.record(ConnectionState::Connecting, cause, Phase::Tried)
+            .await;
     }
 
     /// Masters are always tried first; where the policy requires it, users wait until one is there.

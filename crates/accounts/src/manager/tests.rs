@@ -288,10 +288,38 @@ async fn a5_a30_a_broker_that_hangs_holds_up_no_other_broker() {
 
     assert_eq!(world.state("kraken-ilves"), ConnectionState::Ready);
     assert_eq!(world.script.attempts("coinbase-brandt"), 0);
-    // The master's first attempt is given up after two minutes; then its user may connect.
+    // Nobody waits longer than two minutes for a master that is still connecting.
     seconds(120).await;
-    assert_eq!(world.state("coinbase-main"), ConnectionState::Failed);
+    assert_eq!(world.state("coinbase-main"), ConnectionState::Connecting);
     assert_eq!(world.state("coinbase-brandt"), ConnectionState::Ready);
+    // What nobody thought of ends, too.
+    seconds(14_300).await;
+    assert_eq!(world.state("coinbase-main"), ConnectionState::Failed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn accounts_with_much_to_tell_connect_and_hold_up_nobody() {
+    let world = World::new();
+    world.three_at_kraken();
+    let slow: Vec<String> = (1..=8).map(|number| format!("kraken-slow-{number}")).collect();
+    for account in &slow {
+        world.account(account, "kraken", AccountRole::User, "mara_ilves");
+        world.script.plan(account, [Attempt::Takes(40 * 60)]);
+    }
+
+    let _task = world.start();
+    seconds(130).await;
+
+    assert_eq!(world.state("kraken-brandt"), ConnectionState::Ready);
+    for account in &slow {
+        assert_eq!(world.state(account), ConnectionState::Connecting);
+        assert_eq!(world.script.attempts(account), 1);
+    }
+    seconds(40 * 60).await;
+    for account in &slow {
+        assert_eq!(world.state(account), ConnectionState::Ready);
+        assert_eq!(world.script.attempts(account), 1);
+    }
 }
 
 mockall::mock! {

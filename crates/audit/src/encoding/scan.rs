@@ -3,12 +3,13 @@
 //!
 //! Accepts exactly what [`super::decode`] accepts; a test holds the two against each other.
 
+use bursar_model::text::is_shown;
 use bursar_model::{AccountId, BrokerId, FillId, UserId};
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::BODY_LIMIT;
-use crate::data::{ENTRY_LIMIT, TEXT_LIMIT, is_shown};
+use crate::data::{ENTRY_LIMIT, TEXT_LIMIT};
 use crate::record::VERSION;
 use crate::{Action, ActorKind, Hash, Outcome, StoreId};
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bursar_broker::{ErrorClass, ReadError, VenueOrder};
 use bursar_model::{Amount, ClientOrderId, Fill, Liquidity, Pair, Price, Quantity};
@@ -21,6 +22,10 @@ use crate::wire::{ClosedOrders, OpenOrders, TradesHistory, WireOrder, WireTrade}
 /// Rows of a page of closed orders or trades.
 const PAGE: usize = 50;
 const MOST_PAGES: usize = 400;
+/// Before a page is asked for a second time, where Kraken names no pause.
+const ONCE_MORE_AFTER: Duration = Duration::from_secs(2);
+/// A longer pause than this is for the caller to know of.
+const WAITED_FOR: Duration = Duration::from_secs(20);
 
 struct Page<Row> {
     rows: BTreeMap<String, Row>,
@@ -52,7 +57,16 @@ impl Kraken {
         let mut announced = None;
         let mut offset = 0_usize;
         for _ in 0..MOST_PAGES {
-            let page = fetch(offset).await?;
+            let page = match fetch(offset).await {
+                // A long list is not begun anew for one page.
+                Err(ReadError::TryAgain { wait, .. })
+                    if offset > 0 && wait.is_none_or(|wait| wait <= WAITED_FOR) =>
+                {
+                    tokio::time::sleep(wait.unwrap_or(ONCE_MORE_AFTER)).await;
+                    fetch(offset).await?
+                }
+                page => page?,
+            };
             let rows = page.rows.len();
             let count = page
                 .count

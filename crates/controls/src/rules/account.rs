@@ -89,7 +89,7 @@ pub(super) fn switches(caller: &Caller, reducing: bool, snapshot: &Snapshot) -> 
         let mut quiet = true;
         for latch in snapshot.switches.iter().filter(|latch| latch.scope == scope) {
             quiet = false;
-            let passes = passes(caller, reducing, latch.mode);
+            let passes = latch.mode.lets_through(caller, reducing);
             let rule = Rule::new(
                 &format!("switch-{}", scope.kind()),
                 level,
@@ -141,11 +141,6 @@ pub(super) fn flattener(caller: &Caller, snapshot: &Snapshot) -> Option<Check> {
                 "the gateway closes positions only after `bursar kill … --mode flatten`".into()
             }),
     )
-}
-
-fn passes(caller: &Caller, reducing: bool, mode: LatchMode) -> bool {
-    let flattening = mode == LatchMode::Flatten && *caller == Caller::Flattener;
-    reducing && (mode.allows_reducing() || flattening)
 }
 
 /// While an order may or may not be at the venue, the same side of the same pair waits.

@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use super::said::Said;
 use super::{Desk, DeskError, Work, pace};
 use crate::halting::{LONGEST_PAUSE, Unproved, forgotten_until};
-use crate::{HaltLook, Halting, Intent, JournalError, Listing, cancels_working};
+use crate::{HaltLook, Halting, Intent, JournalError, Listing};
 
 /// Between two looks at first; each in vain makes the pause longer.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
@@ -161,7 +161,7 @@ impl Desk {
         let stops = self.parts.stops.unrecorded();
         let work = Work::of(!stops.is_empty());
         let is_due = watch.next_sweep.is_none_or(|at| Instant::now() >= at);
-        if !stops.iter().any(|latch| cancels_working(latch.mode, false)) || !is_due {
+        if !stops.iter().any(|latch| latch.mode.cancels_working(false)) || !is_due {
             return work;
         }
         watch.next_sweep = Some(pace::after(FIRST_PAUSE));
@@ -176,7 +176,7 @@ impl Desk {
             for intent in ours {
                 let is_covered = stops.iter().any(|latch| {
                     latch.scope.covers(&intent.account, &intent.user, &intent.broker)
-                        && cancels_working(latch.mode, intent.reducing)
+                        && latch.mode.cancels_working(intent.reducing)
                 });
                 if is_covered {
                     info!(account = %self.account, intent = %intent.id, "cancelling for a stop that is not recorded yet");
@@ -229,7 +229,7 @@ impl Desk {
     async fn cancel_listed(&self, latch: &Latch, ours: &[Intent]) -> Result<usize, DeskError> {
         let to_cancel: Vec<&Intent> = ours
             .iter()
-            .filter(|intent| cancels_working(latch.mode, intent.reducing))
+            .filter(|intent| latch.mode.cancels_working(intent.reducing))
             .collect();
         for intent in &to_cancel {
             let act = Act::new(bursar_auth::Principal::Daemon, self.now())

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use bursar_broker::{VenueOrder, VenueOrderStatus};
 use bursar_controls::{ClearRule, LatchCause, LatchMode, Scope};
 use bursar_model::{
     Asset, Balance, BalanceKind, Fill, IntentId, IntentState, Side, Usd, VenueOrderId, decimal,
@@ -14,10 +15,11 @@ use rust_decimal::Decimal;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::missing::MISSED_AFTER;
 use super::search::sent_at;
 use super::{Desk, DeskError, lock};
 use crate::clocks::{earlier, signed};
-use crate::{Intent, NewLatch, Reconciliation, equity};
+use crate::{ExternalOrder, Intent, NewLatch, Reconciliation, equity};
 
 /// How far back the first reading of an account goes, and how far every connect reaches behind the
 /// checkpoint.
@@ -41,10 +43,25 @@ pub(super) enum Holdings {
 }
 
 /// An order that works as far as we know, and that the venue does not list any more.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Gone {
     Ours(IntentId),
     Theirs(VenueOrderId),
+}
+
+/// The search for the end of an order that is gone.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EndSearch {
+    /// From when on ended orders are read for it.
+    since: Timestamp,
+    begun_at: Instant,
+}
+
+impl EndSearch {
+    /// A list that does not show it after so long will not show it later.
+    fn is_over(&self) -> bool {
+        self.begun_at.elapsed() >= MISSED_AFTER
+    }
 }
 
 /// An asset of which the venue shows less than the ledger holds.
@@ -172,9 +189,20 @@ impl Desk {
                     .await?,
             );
         }
+        let is_ours = |order: &VenueOrder| {
+            unresolved
+                .iter()
+                .any(|intent| order.client_order_id.as_ref() == Some(&intent.client_order_id))
+        };
+        let external = external.into_iter().map(|known| known.order);
+        orders.extend(self.unlisted(external.filter(|order| !is_ours(order)), &orders));
+        let missed = self.look_for_missing(unresolved, &mut orders).await;
         reach("read-activity", "listed");
         let changed = journal.observe(&self.account, orders, self.now()).await?;
         reach("read-activity", "orders-recorded");
+        if let Some(intent) = missed {
+            self.give_up_on(intent).await?;
+        }
         if changed.iter().any(is_behind) {
             reach("read-activity", "fills-behind");
             self.read_fills(self.fills_since(checkpoint, &changed)).await?;
@@ -187,7 +215,7 @@ impl Desk {
 
     /// From when on ended orders are read, given those that are gone from the list and since when each may have
     /// been on it. One that was listed at the last complete look ended after that, however long it had rested;
-    /// while no list shows its end, it is looked for from there.
+    /// while no list shows its end, it is looked for from there, as long as a list may still show it.
     fn ended_since(
         &self,
         gone: Vec<(Gone, Timestamp)>,
@@ -195,19 +223,50 @@ impl Desk {
         now: Timestamp,
     ) -> Option<Timestamp> {
         let mut known = lock(&self.gone);
-        let searched: BTreeMap<Gone, Timestamp> = gone
+        let searched: BTreeMap<Gone, EndSearch> = gone
             .into_iter()
             .map(|(order, began)| {
                 // A clock of ours that was ahead wrote down a time that is still to come.
                 let began = began.min(now);
                 let since = last_look.map_or(began, |look| look.max(began));
-                let since = known.get(&order).map_or(since, |earlier| since.min(*earlier));
-                (order, since)
+                let search = match known.get(&order) {
+                    Some(search) => EndSearch {
+                        since: since.min(search.since),
+                        ..*search
+                    },
+                    None => EndSearch {
+                        since,
+                        begun_at: Instant::now(),
+                    },
+                };
+                (order, search)
             })
             .collect();
-        let since = searched.values().min().copied();
+        let since = searched
+            .values()
+            .filter(|search| !search.is_over())
+            .map(|search| search.since)
+            .min();
         *known = searched;
         since
+    }
+
+    /// Orders by hand that worked and that no list shows any more: venues drop some that were cancelled. They do
+    /// not work, since the list of those that do is without them.
+    fn unlisted(&self, external: impl Iterator<Item = VenueOrder>, listed: &[VenueOrder]) -> Vec<VenueOrder> {
+        let gone = lock(&self.gone);
+        let is_over = |order: &VenueOrder| {
+            gone.get(&Gone::Theirs(order.id.clone()))
+                .is_some_and(EndSearch::is_over)
+        };
+        external
+            .filter(|order| is_over(order) && !listed.iter().any(|listed| listed.id == order.id))
+            .map(|order| VenueOrder {
+                status: VenueOrderStatus::Cancelled,
+                reason: ExternalOrder::UNLISTED.to_owned(),
+                ..order
+            })
+            .collect()
     }
 
     /// From when on fills are read: with what the venue may show late, and as far back as the oldest
@@ -394,9 +453,10 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Whether the venue says that more of the order was filled than is booked.
+/// Whether the venue says that more of the order was filled than is booked. Executions of an incident were read with
+/// all others, and are kept aside where they cannot be booked: nothing earlier is read for it.
 fn is_behind(intent: &Intent) -> bool {
-    intent.venue_filled > intent.filled
+    intent.state != IntentState::Incident && intent.venue_filled > intent.filled
 }
 
 /// How much of an asset our orders that are or may be at the venue may still sell.

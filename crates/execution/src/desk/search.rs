@@ -22,6 +22,8 @@ pub(super) struct Search {
     made: u32,
     next_at: Instant,
     pause: Duration,
+    /// That only people can tell was said.
+    is_told: bool,
 }
 
 /// What the venue had under an order's id.
@@ -50,6 +52,7 @@ impl Search {
             made: 0,
             next_at: Instant::now(),
             pause: pace::longer(Duration::ZERO),
+            is_told: false,
         }
     }
 
@@ -215,12 +218,17 @@ impl Desk {
         look: NegativeLook,
     ) -> Result<(), DeskError> {
         let profile = self.parts.broker.profile();
-        let verdict = intent.acceptance_bound.map_or(Absence::OutOfReach, |bound| {
+        let Some(bound) = intent.acceptance_bound else {
+            // Of a store that was put back: it gets its bound when the account connects.
+            self.plan(intent, None);
+            return Ok(());
+        };
+        let verdict = {
             let mut searches = lock(&self.searches);
             let search = searches.entry(intent.id).or_insert_with(Search::begun);
             search.add(look, absence::counts_from(bound, profile));
             absence::judge(dispatched_at, bound, &search.looks, profile)
-        });
+        };
         match verdict {
             Absence::NotYet { next_look } => {
                 let wait = next_look.duration_since(look.venue_time).saturating_add(A_SECOND);
@@ -231,8 +239,17 @@ impl Desk {
                 self.plan(intent, Some(wait));
             }
             Absence::OutOfReach => {
-                warn!(account = %self.account, intent = %intent.id, "the order is older than the venue's lists; a person must decide");
+                let is_news = lock(&self.searches)
+                    .get_mut(&intent.id)
+                    .is_none_or(|search| !std::mem::replace(&mut search.is_told, true));
                 self.plan(intent, None);
+                if is_news {
+                    warn!(account = %self.account, intent = %intent.id, "the order is older than the venue's lists; a person must decide");
+                    let journal = &self.parts.journal;
+                    journal
+                        .conclude(intent.id, Outcome::OutOfReach, self.now())
+                        .await?;
+                }
             }
             Absence::Proved(evidence) => {
                 reach("search", "absence-proved");

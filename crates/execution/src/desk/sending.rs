@@ -218,6 +218,7 @@ impl Desk {
             Outcome::Refused { .. }
             | Outcome::Lost { .. }
             | Outcome::Absent(_)
+            | Outcome::OutOfReach
             | Outcome::Contradiction { .. } => (false, false),
         };
         match journal.conclude(intent, outcome, self.now()).await {

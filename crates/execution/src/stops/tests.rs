@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use bursar_controls::{ClearRule, LatchCause, Scope};
+use bursar_controls::{ClearRule, LatchCause, LatchMode, Scope};
 use bursar_model::{IntentId, IntentState};
+use bursar_permissions::Caller;
 use bursar_testkit::schedules::{Task, every_schedule, turn};
 use jiff::Timestamp;
 use rust_decimal::Decimal;

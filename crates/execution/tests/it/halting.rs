@@ -340,3 +340,28 @@ async fn i4_an_account_that_may_not_trade_is_cancelled_and_proved_halted() {
     assert_eq!(world.venue.placed().len(), 1, "nothing was sent");
     assert_eq!(world.store.state(waiting), IntentState::Approved);
 }
+
+/// A venue that allows few readings takes an hour to tell what happened meanwhile.
+#[tokio::test(start_paused = true)]
+async fn i4_an_account_that_is_still_connecting_is_proved_halted() {
+    let world = world();
+    world.start().await;
+    world.store.admit_now(patient(buy("100")));
+    world.pass(5).await;
+    world.end().await;
+    world.venue.book().closed_takes = Duration::from_secs(3_600);
+    let connecting = tokio::spawn({
+        let desk = world.desk.clone();
+        async move { desk.connect().await }
+    });
+    world.pass(60).await;
+
+    trip(&world, LatchMode::Halt).await;
+    // Looks at what works wait for nothing here; only what ended takes so long.
+    world.pass(120).await;
+
+    assert!(nothing_works(&world));
+    assert!(halted_after(&world).is_some());
+    assert!(!connecting.is_finished());
+    connecting.abort();
+}

@@ -467,6 +467,12 @@ async fn an_order_of_somebody_else_that_ends_is_looked_for_since_it_was_last_lis
     world.pass(30).await;
 
     was_looked_for_since_shortly_before(&world, ends_at);
+
+    // This store never hears of its end; nobody reads ever more of what ended for it.
+    world.pass(1_800).await;
+    world.venue.book().closed_since.clear();
+    world.pass(600).await;
+    assert_eq!(world.venue.book().closed_since, []);
     world.end().await;
 }
 
@@ -483,6 +489,126 @@ async fn an_end_that_shows_minutes_late_is_found_all_the_same() {
     world.pass(40).await;
 
     assert_eq!(world.store.state(id), IntentState::Cancelled);
+    world.end().await;
+}
+
+/// People find an order at the venue that ended there while nobody followed it.
+#[tokio::test(start_paused = true)]
+async fn t14_an_order_that_people_found_is_looked_up_back_to_when_it_was_sent() {
+    let world = world();
+    world.start().await;
+    let (id, order) = resting(&world).await;
+    world.store.rows().intents.get_mut(&id).unwrap().state = IntentState::Absent;
+    world.venue.end(&order, SignedDuration::ZERO);
+    world.pass(7_200).await;
+    assert_eq!(world.venue.book().lookups, 0);
+
+    world.store.rows().intents.get_mut(&id).unwrap().state = IntentState::Open;
+    world.pass(60).await;
+
+    assert_eq!(world.store.state(id), IntentState::Cancelled);
+    assert_eq!(world.venue.book().lookups, 1);
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn t14_how_an_incident_ended_at_the_venue_is_known_before_people_decide() {
+    let world = world();
+    world.start().await;
+    let (id, order) = resting(&world).await;
+    world.store.rows().intents.get_mut(&id).unwrap().state = IntentState::Incident;
+    world.venue.end(&order, SignedDuration::ZERO);
+    world.pass(60).await;
+
+    assert_eq!(world.store.state(id), IntentState::Incident);
+    let closing = world.store.rows().intents[&id].closing;
+    assert_eq!(closing, Some(VenueOrderStatus::Cancelled));
+    let lookups = world.venue.book().lookups;
+    world.pass(7_200).await;
+    assert_eq!(world.venue.book().lookups, lookups, "its end is known");
+    world.end().await;
+}
+
+/// Neither is it at work for ever, nor is it over because nobody shows it.
+#[tokio::test(start_paused = true)]
+async fn t13_an_order_that_no_list_shows_any_more_is_given_to_people() {
+    let world = world();
+    world.start().await;
+    let (id, _) = resting(&world).await;
+    let (other, other_order) = resting(&world).await;
+    world.venue.book().orders.remove(0);
+    world.pass(600).await;
+    assert_eq!(world.store.state(id), IntentState::Open);
+
+    world.pass(600).await;
+
+    assert_eq!(world.store.state(id), IntentState::Incident);
+    assert_eq!(world.store.rows().contradictions.len(), 1);
+    assert!(world.venue.book().lookups <= 8, "{}", world.venue.book().lookups);
+    // Others are followed all the same.
+    assert_eq!(world.store.state(other), IntentState::Open);
+    world.venue.end(&other_order, SignedDuration::ZERO);
+    world.pass(30).await;
+    assert_eq!(world.store.state(other), IntentState::Cancelled);
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_order_that_cannot_be_looked_up_keeps_the_ends_of_others_from_nobody() {
+    let world = world();
+    world.start().await;
+    let (missing, _) = resting(&world).await;
+    let (other, other_order) = resting(&world).await;
+    world.venue.book().no_lookups = true;
+    world.venue.book().orders.remove(0);
+    world.pass(3_600).await;
+
+    world.venue.end(&other_order, SignedDuration::ZERO);
+    world.pass(30).await;
+
+    assert_eq!(world.store.state(other), IntentState::Cancelled);
+    assert_eq!(
+        world.store.state(missing),
+        IntentState::Open,
+        "nothing says that it is not there"
+    );
+    assert_eq!(*world.desk.health().borrow(), DeskHealth::Good);
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn i9_people_are_told_once_of_an_order_that_the_lists_do_not_reach() {
+    let world = world();
+    world.venue.book().answers.push_back(Answer::Vanish);
+    world.start().await;
+    let id = world.store.admit_now(buy("100"));
+    world.pass(1).await;
+    world.venue.book().unreachable = true;
+    world.pass(25 * 3_600).await;
+
+    world.venue.book().unreachable = false;
+    world.pass(3_600).await;
+
+    assert_eq!(world.store.state(id), IntentState::Unknown);
+    assert_eq!(world.store.rows().searches_ended, [id]);
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_order_that_cannot_be_looked_up_keeps_no_account_from_connecting() {
+    let mut world = world();
+    world.venue.book().answers.push_back(Answer::Vanish);
+    world.start().await;
+    let id = world.store.admit_now(buy("100"));
+    world.pass(1).await;
+    world.venue.book().no_lookups = true;
+
+    world.crash_and_restart().await;
+
+    assert_eq!(world.store.state(id), IntentState::Unknown);
+    world.venue.book().no_lookups = false;
+    world.pass(120).await;
+    assert_eq!(world.store.state(id), IntentState::Absent);
     world.end().await;
 }
 

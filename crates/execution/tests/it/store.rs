@@ -53,6 +53,8 @@ pub(crate) struct Rows {
     pub(crate) lists_written: u32,
     pub(crate) quotes_written: u32,
     pub(crate) contradictions: Vec<String>,
+    /// Orders of which it was said that only people can tell.
+    pub(crate) searches_ended: Vec<IntentId>,
     pub(crate) balances: Option<AccountBalances>,
     /// What accounts other than the desk's hold.
     pub(crate) elsewhere: BTreeMap<AccountId, Decimal>,
@@ -252,6 +254,10 @@ impl Journal for Store {
             Outcome::Refused { code } => self.step(&mut rows, id, Step::Refuse, &code),
             Outcome::Lost { reason } => self.step(&mut rows, id, Step::Lose, &reason),
             Outcome::Absent(_) => self.step(&mut rows, id, Step::ProveAbsent, ""),
+            Outcome::OutOfReach => {
+                rows.searches_ended.push(id);
+                Ok(rows.intents[&id].clone())
+            }
             Outcome::Contradiction { facts } => {
                 // What is over stays over; that it is contradicted is noted beside it.
                 rows.contradictions.push(facts.clone());

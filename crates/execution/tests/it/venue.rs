@@ -67,6 +67,8 @@ pub(crate) struct Book {
     pub(crate) turn_takes: Duration,
     /// How long a list of working orders waits for the venue's limit.
     pub(crate) list_takes: Duration,
+    /// How long the next list of those that ended takes, page after page.
+    pub(crate) closed_takes: Duration,
     pub(crate) btc: Decimal,
     /// How far the venue's clock is ahead.
     pub(crate) clock_ahead: SignedDuration,
@@ -395,6 +397,8 @@ impl Broker for Venue {
     }
 
     async fn closed_orders(&self, since: Timestamp) -> Result<Vec<VenueOrder>, ReadError> {
+        let closed_takes = std::mem::take(&mut self.book().closed_takes);
+        tokio::time::sleep(closed_takes).await;
         self.reachable()?;
         let now = self.time.now();
         let mut book = self.book();

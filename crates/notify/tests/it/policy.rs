@@ -88,6 +88,20 @@ fn the_same_cause_is_told_again_only_after_its_time_and_then_counted() {
 }
 
 #[test]
+fn how_often_a_cause_came_again_is_told_whatever_came_between() {
+    let mut desk = Desk::new();
+    desk.take(switch_on(1, "manual"));
+    assert_eq!(told(&desk.after(0)), [1]);
+    desk.take(switch_on(1, "manual"));
+    assert_eq!(told(&desk.after(3_600)), [0_usize; 0]);
+    desk.take(switch_on(2, "manual"));
+    assert_eq!(told(&desk.after(0)), [1]);
+    desk.take(switch_on(1, "manual"));
+
+    assert_eq!(desk.after(0)[0].told[0].repeats, 1);
+}
+
+#[test]
 fn a_switch_that_goes_on_again_is_another_cause() {
     let mut desk = Desk::new();
     desk.take(switch_on(1, "manual"));

@@ -54,7 +54,7 @@ const WITH_AMOUNTS: &str = "\
 2026-03-02 12:00:00 UTC  the rights of an exchange key changed, switch on: user:mara_ilves, mode pause, cause key-rights, switch 6d1b345e; run `bursar latches`
 2026-03-02 12:00:00 UTC  switch off: user:mara_ilves, mode pause, cause manual, switch 6d1b345e
 2026-03-02 12:00:00 UTC  the loss of trading day 2026-03-02 of user:mara_ilves is near its limit: 41.00 USD of 50.00 USD
-2026-03-02 12:00:00 UTC  kraken-ilves: what the exchange says of order 6d1b345e contradicts the records; run `bursar explain 6d1b345e-2821-40e2-ad83-4ecb00000008`
+2026-03-02 12:00:00 UTC  kraken-ilves: order 6d1b345e needs people: what the exchange shows does not settle it; run `bursar explain 6d1b345e-2821-40e2-ad83-4ecb00000008`
 2026-03-02 12:00:00 UTC  kraken-ilves: the exchange refused 25 orders in a short time; run `bursar orders --account kraken-ilves`
 2026-03-02 12:00:00 UTC  kraken-ilves: 50 orders were refused by rules in a short time; run `bursar orders --account kraken-ilves`
 2026-03-02 12:00:00 UTC  the daemon started

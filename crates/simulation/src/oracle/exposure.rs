@@ -12,7 +12,7 @@ use crate::log::What;
 /// How old a price and a balance may be when an order that adds risk is admitted.
 const PRICE_AGE_MS: i64 = 30_000;
 const BALANCE_AGE_MS: i64 = 120_000;
-/// Of a cent: costs are rounded up, execution by execution.
+/// Five cents: costs are rounded up to cents, execution by execution.
 const ROUNDING: Decimal = dec!(0.05);
 
 /// What was bought and is still there, first in first out.

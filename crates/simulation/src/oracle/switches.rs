@@ -150,7 +150,7 @@ fn cancels(mode: LatchMode, side: Side) -> bool {
     }
 }
 
-/// Section 8.3: when an account is said to be halted, no order of ours works there that the switch does
+/// when an account is said to be halted, no order of ours works there that the switch does
 /// not let work, and none is taken by its exchange until the switch is off.
 fn halted_means_halted(court: &mut Court<'_>) {
     let mut modes: BTreeMap<LatchId, LatchMode> = BTreeMap::new();

@@ -5,8 +5,8 @@ use bursar_broker::VenueOrderStatus;
 use bursar_controls::{LatchCause, LatchMode, Policy};
 use bursar_execution::replay::{OtherLimits, redecide};
 use bursar_execution::{
-    AbsenceEvidence, Admission, CancelState, Conditions, Connection, ConnectionState, Dispatch, Intent,
-    Journal, JournalError, NegativeLook, Outcome, Reports, SelfCheck,
+    AbsenceEvidence, Admission, CancelState, Conditions, Connection, ConnectionState, Dispatch,
+    ExternalOrder, Intent, Journal, JournalError, NegativeLook, Outcome, Reports, SelfCheck,
 };
 use bursar_model::{AccountMode, IntentState, OrderKind, OrderRequest, Side, Verdict};
 use serde_json::json;
@@ -715,6 +715,26 @@ async fn orders_that_are_not_ours_are_known_counted_and_left_alone() {
         .unwrap();
     assert_eq!(world.store.external_orders(&account()).await.unwrap(), []);
     world.approved(buy("1", "BTC-USD", "100")).await;
+}
+
+/// Left out of the lists for a while, and not ended: it counts again.
+#[tokio::test]
+async fn an_order_that_is_not_ours_works_again_when_it_is_listed_again() {
+    let world = ready().await;
+    let live = foreign("X1", VenueOrderStatus::Live);
+    let unlisted = bursar_broker::VenueOrder {
+        reason: ExternalOrder::UNLISTED.to_owned(),
+        ..foreign("X1", VenueOrderStatus::Cancelled)
+    };
+    let mut working = Vec::new();
+    for seen in [&live, &unlisted, &live] {
+        let seen = vec![seen.clone()];
+        world.store.observe(&account(), seen, world.now()).await.unwrap();
+        let external = world.store.external_orders(&account()).await.unwrap();
+        working.push(external.len());
+    }
+
+    assert_eq!(working, [1, 0, 1]);
 }
 
 #[tokio::test]

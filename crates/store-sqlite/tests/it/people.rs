@@ -2,7 +2,7 @@
 //! loosening what protects everybody.
 
 use bursar_auth::{Act, Principal};
-use bursar_broker::VenueOrderStatus;
+use bursar_broker::{VenueOrder, VenueOrderStatus};
 use bursar_controls::{ClearRule, Latch, LatchCause, LatchMode, Policy, Scope};
 use bursar_execution::{
     Approval, ApprovalError, Approvals, Conditions, Effect, Intent, Journal, JournalError, Measure, MoreLoss,
@@ -245,6 +245,95 @@ async fn t14_an_incident_with_fills_is_never_absent_and_ends_as_its_executions_s
         (IntentState::Cancelled, "0.5".parse().unwrap())
     );
     assert_eq!(world.store.reservations(None).await.unwrap(), []);
+}
+
+/// The owner changed it at the exchange before anybody heard that it is there.
+#[tokio::test]
+async fn t14_an_incident_is_followed_and_ended_by_what_the_venue_says_of_it() {
+    let world = two_people().await;
+    let unknown = world.unknown().await;
+    let amended = |id: &str, status| VenueOrder {
+        quantity: "0.7".parse().unwrap(),
+        ..listed(&unknown, id, "0.3", status)
+    };
+    let now = world.now();
+    // Its execution was seen before anybody knew whose it was.
+    world
+        .book(vec![fill("F1", "V1", Side::Buy, "0.3", "BTC-USD", "100", now)])
+        .await;
+    let seen = vec![amended("V1", VenueOrderStatus::Live)];
+    world.store.observe(&account(), seen, now).await.unwrap();
+    let incident = world.store.intent(unknown.id).await.unwrap();
+    assert_eq!(
+        (incident.state, &incident.venue_order_id),
+        (IntentState::Incident, &None)
+    );
+
+    let seen = vec![
+        amended("V1", VenueOrderStatus::Cancelled),
+        // What there is beside it is no end of it.
+        amended("V2", VenueOrderStatus::Live),
+    ];
+    world.store.observe(&account(), seen, now).await.unwrap();
+
+    let incident = world.store.intent(unknown.id).await.unwrap();
+    assert_eq!(incident.state, IntentState::Incident);
+    assert_eq!(incident.venue_order_id, Some("V1".parse().unwrap()));
+    assert_eq!(incident.filled.to_string(), "0.3");
+    assert_eq!(incident.closing, Some(VenueOrderStatus::Cancelled));
+    assert_eq!(
+        rule(world.resolved(&incident, Resolution::Absent, None).await),
+        "resolve-contradicts"
+    );
+    let ended = world
+        .resolved(&incident, Resolution::Cancelled, None)
+        .await
+        .unwrap();
+    assert_eq!(ended.state, IntentState::Cancelled);
+    assert_eq!(held(&world.store, "BTC-USD").await, "0.3".parse().unwrap());
+    assert_eq!(world.store.reservations(None).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn t14_what_has_another_pair_at_the_venue_is_no_order_of_ours() {
+    let world = two_people().await;
+    let unknown = world.unknown().await;
+    let other = VenueOrder {
+        pair: "ETH-USD".parse().unwrap(),
+        ..listed(&unknown, "V1", "0", VenueOrderStatus::Live)
+    };
+    for _ in 0..2 {
+        let seen = vec![other.clone()];
+        world.store.observe(&account(), seen, world.now()).await.unwrap();
+    }
+
+    let incident = world.store.intent(unknown.id).await.unwrap();
+    assert_eq!(incident.state, IntentState::Incident);
+    assert_eq!(incident.venue_order_id, None);
+}
+
+#[tokio::test]
+async fn i9_that_only_people_can_tell_is_said_once() {
+    let world = two_people().await;
+    let unknown = world.unknown().await;
+
+    for _ in 0..2 {
+        let told = world
+            .store
+            .conclude(unknown.id, Outcome::OutOfReach, world.now())
+            .await
+            .unwrap();
+        assert_eq!(told.state, IntentState::Unknown);
+    }
+
+    let said = actions(&world.store).await;
+    assert_eq!(said.iter().filter(|action| *action == "search.ended").count(), 1);
+    let events = world.store.events(0, 1_000).await.unwrap();
+    let told = events.iter().filter(|event| event.kind == "search.ended");
+    assert_eq!(
+        told.map(|event| event.intent).collect::<Vec<_>>(),
+        [Some(unknown.id)]
+    );
 }
 
 #[tokio::test]
