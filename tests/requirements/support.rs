@@ -47,6 +47,7 @@ impl Office {
             clock: Arc::<TestClock>::clone(&clock),
             entropy: Arc::new(SeededEntropy::new(7)),
             principal: Principal::operator("ops_desk").unwrap(),
+            is_person_known: true,
             variables: BTreeMap::new(),
             // Set by the stage.
             directory: PathBuf::new(),

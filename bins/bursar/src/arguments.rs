@@ -47,7 +47,7 @@ pub struct Global {
     /// The settings file, else BURSAR_CONFIG, ./bursar.toml or /etc/bursar/bursar.toml
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// The folder of the store, else BURSAR_DATA_DIR or ./bursar-data
+    /// The folder of the store, else BURSAR_DATA_DIR or the settings
     #[arg(long, global = true, value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,
     /// Print one JSON document on standard output
@@ -62,7 +62,7 @@ pub struct Global {
     /// Why, for the audit trail
     #[arg(long, global = true, value_name = "TEXT", value_parser = reason)]
     pub reason: Option<String>,
-    /// The unlock key, else BURSAR_UNLOCK_FILE or ~/.config/bursar/unlock.key
+    /// The unlock key, else BURSAR_UNLOCK_FILE or the settings
     #[arg(long, global = true, value_name = "FILE")]
     pub unlock_file: Option<PathBuf>,
     /// A file with the passphrase of the key store, for scripts
@@ -231,7 +231,7 @@ pub(crate) fn risk_level() -> impl TypedValueParser<Value = RiskLevel> {
 }
 
 /// A reason: what somebody reads years later must say something, on one line.
-fn reason(text: &str) -> Result<String, String> {
+pub(crate) fn reason(text: &str) -> Result<String, String> {
     let text = harmless(text.trim());
     match text.chars().count() {
         0 => Err("a reason cannot be empty".to_owned()),

@@ -57,7 +57,7 @@ pub enum Command {
     /// What a user may trade and lose
     #[command(subcommand)]
     Permissions(permissions::Permissions),
-    /// What a user wishes for, inside the permissions
+    /// A user's own, tighter settings, inside the permissions
     #[command(subcommand)]
     Preferences(preferences::Preferences),
     /// One user with account, keys, permissions and settings, in four steps
@@ -90,7 +90,7 @@ pub enum Command {
     Order(order::Order),
     /// Why an order was allowed or refused, and what became of it
     Explain(explain::Explain),
-    /// What other limits would have made of the orders of the past
+    /// Which past orders other limits would have refused
     Replay(replay::Replay),
     /// Whether the gateway's promises hold in everything that is recorded
     Check(check::Check),
@@ -108,7 +108,7 @@ pub enum Command {
     Approve(approvals::Approve),
     /// End a proposal without carrying it out
     Reject(approvals::Reject),
-    /// What exchanges answered that was no answer, counted
+    /// Errors of the exchanges, counted by kind
     #[command(subcommand)]
     Errors(errors::Errors),
     /// The day's loss of a user
@@ -117,7 +117,7 @@ pub enum Command {
     /// The keys that seal all other keys: how they are unlocked, and new ones in their place
     #[command(subcommand)]
     Keystore(keystore::Keystore),
-    /// Sealed copies of the store, and a store in the place of one that is lost
+    /// Make, verify and restore sealed backups
     #[command(subcommand)]
     Backup(backup::Backup),
     /// Messages to people about what happened

@@ -28,6 +28,7 @@ pub struct Console {
     held: Option<String>,
     /// What shows on the terminal how far work is; what is written stands above it.
     bar: Option<ProgressBar>,
+    unwritten: Exit,
 }
 
 /// Where answers to prompts and documents come from.
@@ -93,6 +94,7 @@ impl Console {
             pager: None,
             held: None,
             bar: None,
+            unwritten: Exit::Failed,
         }
     }
 
@@ -111,6 +113,7 @@ impl Console {
             pager: None,
             held: None,
             bar: None,
+            unwritten: Exit::Failed,
         }
     }
 
@@ -252,6 +255,11 @@ impl Console {
         self.write_err(&text);
     }
 
+    /// What it means when the answer of this command cannot be written, if not [`Exit::Failed`].
+    pub(crate) fn unwritten_is(&mut self, exit: Exit) {
+        self.unwritten = exit;
+    }
+
     /// How a command ends that was to end with `exit`: as a failure, where what it said could not be written.
     pub(crate) fn ending(&mut self, exit: Exit) -> Exit {
         let (which, error) = match (self.out.lost(), self.err.lost()) {
@@ -260,7 +268,7 @@ impl Console {
             (None, None) => return exit,
         };
         let failure = Failure::new(
-            Exit::Failed,
+            self.unwritten,
             format!("not all of the answer could be written to the {which}: {error}"),
             "what the command did is done: write to a place that has room, and look before it is done again",
         );

@@ -40,14 +40,13 @@ impl OutputFile {
                 _ => not_written(&self.path, &error),
             });
         }
-        let mut beside = self.path.clone().into_os_string();
-        beside.push(".new");
-        let beside = PathBuf::from(beside);
-        write_new(&beside, text).map_err(|error| not_written(&beside, &error))?;
-        fs::rename(&beside, &self.path).map_err(|error| {
-            drop(fs::remove_file(&beside));
-            not_written(&self.path, &error)
-        })
+        let unfinished = unfinished(&self.path);
+        let written = write_new(&unfinished, text).and_then(|()| {
+            fs::rename(&unfinished, &self.path).inspect_err(|_| drop(fs::remove_file(&unfinished)))
+        });
+        written
+            .and_then(|()| sync_folder_of(&self.path))
+            .map_err(|error| not_written(&self.path, &error))
     }
 }
 
@@ -124,7 +123,10 @@ pub(crate) fn sync_folder_of(file: &Path) -> io::Result<()> {
 
 fn write_new(path: &Path, text: &str) -> io::Result<()> {
     let mut file = new_private(path)?;
-    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    let written = file
+        .write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .and_then(|()| sync_folder_of(path));
     if written.is_err() {
         drop(fs::remove_file(path));
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use bursar_keystore::{Secret, is_private};
 use inquire::{Confirm, InquireError, Password, PasswordDisplayMode, Text};
 
-use crate::{Console, Exit, Failure};
+use crate::{Console, Exit, Failure, arguments};
 
 /// The longest document or secret that is read from a file or a pipe.
 const LONGEST: usize = 1024 * 1024;
@@ -106,10 +106,7 @@ pub(crate) fn reason(console: &Console, given: Option<&str>, what: &str) -> Resu
     }
     let beforehand = format!("add `--reason \"…\"`: the audit trail keeps why {what}");
     let typed = text(console, "Reason, for the audit trail", &beforehand)?;
-    if typed.is_empty() {
-        return Err(Failure::usage("no reason was given", beforehand));
-    }
-    Ok(typed)
+    arguments::reason(&typed).map_err(|wrong| Failure::usage(wrong, beforehand))
 }
 
 /// A secret from a file that its owner alone can read, without the line break at its end.

@@ -4,6 +4,7 @@
 //! nobody wants it.
 
 use anstyle::{AnsiColor, Style};
+use bursar_model::text::is_shown;
 use comfy_table::{CellAlignment, Table as Grid};
 
 const BOLD: Style = Style::new().bold();
@@ -240,14 +241,9 @@ impl Page {
     }
 }
 
-/// A text from outside, fit for a terminal: one line, no control characters, no marks that turn
-/// the reading direction.
+/// A text from outside, fit for a terminal: one line, and every character shows itself.
 pub fn harmless(text: &str) -> String {
-    let dangerous = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    text.chars().map(|c| if dangerous(c) { '?' } else { c }).collect()
+    text.chars().map(|c| if is_shown(c) { c } else { '?' }).collect()
 }
 
 /// A moment as people read it: UTC, to the second.

@@ -32,6 +32,9 @@ pub struct Surroundings {
     pub entropy: Arc<dyn Entropy>,
     /// Who acts, as the audit trail names them.
     pub principal: Principal,
+    /// Whether the kernel tells the person from everybody else who may act with the rights of this process. Where
+    /// it does not, nobody is one of two people.
+    pub is_person_known: bool,
     /// The environment variables that the program reads.
     pub variables: BTreeMap<String, String>,
     /// The directory that relative names of files start from.
@@ -41,10 +44,12 @@ pub struct Surroundings {
 impl Surroundings {
     /// This process's own.
     pub fn of_process() -> Self {
+        let person = Person::of_process();
         Self {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
-            principal: login(),
+            principal: person.principal(),
+            is_person_known: person.is_known,
             variables: std::env::vars_os()
                 .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
                 .collect(),
@@ -88,21 +93,7 @@ impl Surroundings {
 
 /// Whether this process has the rights of another than the person behind it, as by `sudo`.
 pub(crate) fn are_rights_lent() -> bool {
-    let own = rustix::process::geteuid().as_raw();
-    person(rustix::process::getuid().as_raw(), logged_in(), &ancestors()) != own
-}
-
-/// The login of the person behind this process, by what the kernel knows. The environment is not
-/// asked: anybody can set `USER` or `SUDO_USER`.
-fn login() -> Principal {
-    let own = rustix::process::getuid().as_raw();
-    let id = person(own, logged_in(), &ancestors());
-    let name = std::fs::read_to_string("/etc/passwd")
-        .ok()
-        .and_then(|passwd| name_in(&passwd, id));
-    name.and_then(|name| Principal::operator(&name).ok())
-        .or_else(|| Principal::operator(&format!("uid-{id}")).ok())
-        .unwrap_or(Principal::Recovery)
+    Person::of_process().user != rustix::process::geteuid().as_raw()
 }
 
 /// What the kernel says when nobody logged in.
@@ -114,13 +105,42 @@ fn logged_in() -> Option<u32> {
     text.trim().parse().ok()
 }
 
-/// Who acts: the login that the kernel recorded when the session began and that no `sudo` changes;
-/// else the outermost process above this one that is not root's; else this process's own user.
-fn person(own: u32, login: Option<u32>, ancestors: &[u32]) -> u32 {
-    let logged_in = login.filter(|login| *login != NOBODY && *login != 0);
-    logged_in
-        .or_else(|| ancestors.iter().rev().find(|id| **id != 0).copied())
-        .unwrap_or(own)
+/// The person behind a process, by what the kernel knows. The environment is not asked: anybody can set `USER`
+/// or `SUDO_USER`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Person {
+    user: u32,
+    is_known: bool,
+}
+
+impl Person {
+    fn of_process() -> Self {
+        Self::behind(rustix::process::getuid().as_raw(), logged_in(), &ancestors())
+    }
+
+    /// The login that the kernel recorded when the session began and that no `sudo` changes; else the outermost
+    /// process above this one that is not root's; else this process's own user. Without a recorded login that last
+    /// one is anybody who may act as it: whoever detaches a command from their session leaves no process above it.
+    fn behind(own: u32, login: Option<u32>, ancestors: &[u32]) -> Self {
+        if let Some(user) = login.filter(|login| *login != NOBODY && *login != 0) {
+            return Self { user, is_known: true };
+        }
+        let outermost = ancestors.iter().rev().find(|id| **id != 0).copied();
+        let user = outermost.unwrap_or(own);
+        Self {
+            user,
+            is_known: user != own,
+        }
+    }
+
+    fn principal(self) -> Principal {
+        let name = std::fs::read_to_string("/etc/passwd")
+            .ok()
+            .and_then(|passwd| name_in(&passwd, self.user));
+        name.and_then(|name| Principal::operator(&name).ok())
+            .or_else(|| Principal::operator(&format!("uid-{}", self.user)).ok())
+            .unwrap_or(Principal::Recovery)
+    }
 }
 
 /// The users of the processes above this one, nearest first, this one's own before them.
@@ -178,24 +198,42 @@ mod tests {
     #[test]
     fn sudo_does_not_change_who_acts() {
         let (root, service, mara, tomas) = (0, 998, 1001, 1002);
+        let known = |user| Person { user, is_known: true };
 
         assert_eq!(
-            person(service, Some(mara), &[service, root, tomas]),
-            mara,
+            Person::behind(service, Some(mara), &[service, root, tomas]),
+            known(mara),
             "the kernel's record"
         );
         assert_eq!(
-            person(service, Some(NOBODY), &[service, root, mara, mara, root]),
-            mara,
+            Person::behind(service, Some(mara), &[service, root]),
+            known(mara),
+            "the kernel's record of a command that was detached"
+        );
+        assert_eq!(
+            Person::behind(service, Some(NOBODY), &[service, root, mara, mara, root]),
+            known(mara),
             "by sudo"
         );
-        assert_eq!(person(mara, None, &[mara, mara, root]), mara, "directly");
-        assert_eq!(
-            person(service, None, &[service, root]),
-            service,
-            "started by the system"
-        );
-        assert_eq!(person(root, None, &[root, root]), root);
+    }
+
+    #[test]
+    fn nobody_becomes_a_second_person_by_detaching_a_command() {
+        let (root, service, mara) = (0, 998, 1001);
+        let anybody = |user| Person {
+            user,
+            is_known: false,
+        };
+
+        for login in [None, Some(NOBODY), Some(root)] {
+            let detached = Person::behind(service, login, &[service, root]);
+            assert_eq!(detached, anybody(service), "by sudo, or started by the system");
+            let detached = Person::behind(service, login, &[service, service, root, root]);
+            assert_eq!(detached, anybody(service), "with a shell between");
+            let owner = Person::behind(mara, login, &[mara, mara, root]);
+            assert_eq!(owner, anybody(mara), "as the one whose store it is");
+            assert_eq!(Person::behind(root, login, &[root, root]), anybody(root));
+        }
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub struct Run {
     /// Where the store lies, else BURSAR_DATA_DIR or the settings
     #[arg(long, value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,
-    /// The unlock key, else BURSAR_UNLOCK_FILE or ~/.config/bursar/unlock.key
+    /// The unlock key, else BURSAR_UNLOCK_FILE or the settings
     #[arg(long, value_name = "FILE")]
     pub unlock_file: Option<PathBuf>,
     /// A file with the passphrase, for a store with a passphrase slot

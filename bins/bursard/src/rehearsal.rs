@@ -148,6 +148,7 @@ impl Rehearsal {
     /// From now on somebody else types.
     pub fn set_principal(&mut self, principal: Principal) {
         self.surroundings.principal = principal;
+        self.surroundings.is_person_known = true;
     }
 
     /// Where the unlock key is.

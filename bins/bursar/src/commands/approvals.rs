@@ -60,6 +60,7 @@ pub(crate) async fn propose(
 ) -> Result<Exit, Failure> {
     let act = session.act().because(reason);
     let now = session.surroundings.now();
+    must_be_known(opened, session).await?;
     match opened.store.propose(measure, evidence, &act).await? {
         Proposed::Waiting(approval) => {
             let mut page = Page::new();
@@ -85,11 +86,27 @@ pub(crate) async fn propose(
     }
 }
 
+/// Two people are two only where the kernel tells them apart.
+async fn must_be_known(opened: &Opened, session: &Session<'_>) -> Result<(), Failure> {
+    if session.surroundings.is_person_known || opened.store.works_alone().await? {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Exit::Refused,
+        format!(
+            "it takes two people, and nothing says who types this: the kernel recorded no login but root's, and `{}` is anybody who may act with these rights",
+            session.surroundings.principal
+        ),
+        "log in under your own name and type it from there by `sudo`; who works alone sets `people.alone = true`",
+    ))
+}
+
 impl Approve {
     pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
         let opened = session.open().await?;
         let found = find(&self.proposal, &opened).await?;
         // Nobody is asked who may not.
+        must_be_known(&opened, session).await?;
         let found = opened.store.approvable(found.id, &session.act()).await?;
         let now = session.surroundings.now();
         let evidence = match found.evidence.as_str() {

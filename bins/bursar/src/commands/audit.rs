@@ -3,12 +3,14 @@
 pub(crate) mod export;
 pub(crate) mod exported;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use bursar_audit::{
     Action, Broken, CheckpointFile, Data, DecodeError, Draft, Head, Log, Outcome, Record, StoredRecord,
     VerifierKey, VerifyReport,
 };
+use bursar_auth::Directory as _;
 use bursar_model::{AccountId, UserId};
 use bursar_store_sqlite::{SqliteStore, Verification, Verified};
 use clap::{Args, Subcommand};
@@ -16,9 +18,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::lists::must_exist;
 use crate::progress::waited;
 use crate::render::{self, Cell, Page, Table, Tone, moment};
-use crate::session::{Session, environment};
+use crate::session::{Opened, Session, environment};
 use crate::{Exit, Failure, checkpoint_file};
 
 #[derive(Debug, Subcommand)]
@@ -78,7 +81,7 @@ pub struct Tail {
     /// Only records older than this one, for the next page
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
     before: Option<u64>,
-    /// Only those about this user
+    /// Only those about this user and their accounts
     #[arg(long)]
     user: Option<UserId>,
     /// Only those about this account
@@ -89,11 +92,14 @@ pub struct Tail {
 impl Audit {
     pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
         match self {
-            Self::Verify(command) => command.run(session).await.map_err(|failure| {
-                // Here, 1 means that the trail is broken; what could not be looked at is a 2.
-                Failure::new(Exit::Usage, failure.message(), failure.hint())
-                    .while_doing("the audit trail could not be verified")
-            }),
+            Self::Verify(command) => {
+                // Here, 1 means that the trail is broken; what could not be looked at, or told, is a 2.
+                session.console.unwritten_is(Exit::Usage);
+                command.run(session).await.map_err(|failure| {
+                    Failure::new(Exit::Usage, failure.message(), failure.hint())
+                        .while_doing("the audit trail could not be verified")
+                })
+            }
             Self::Tail(command) => command.run(session).await,
             Self::Export(command) => command.run(session).await,
         }
@@ -169,6 +175,7 @@ impl Verify {
             deep: self.deep,
             orphan_changes: &orphans,
             checkpoints_elsewhere: kept_elsewhere,
+            checkpoints_torn: is_torn,
         };
         session.console.answer(&page, &Proof { audit });
         Ok(if report.is_whole() {
@@ -198,6 +205,8 @@ struct VerifiedTrail<'a> {
     orphan_changes: &'a [Broken],
     /// How many checkpoints the outside copy has; `null` without one.
     checkpoints_elsewhere: Option<usize>,
+    /// Whether the last checkpoint in the file was not written to its end, and is left out.
+    checkpoints_torn: bool,
 }
 
 /// The newest records of the audit trail, or the newest before one of them; oldest first.
@@ -240,6 +249,7 @@ fn verdict(page: &mut Page, what: &str, is_whole: bool) {
 impl Tail {
     async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
         let opened = session.open().await?;
+        let about = About::named(self.user.clone(), self.account.clone(), &opened).await?;
         let (stored, next_before) = self.looked_at(opened.store.as_ref()).await?;
         // Who reads the trail is in it, too.
         let mut what = Data::new().integer("count", self.count.into());
@@ -254,7 +264,7 @@ impl Tail {
         for stored in &stored {
             match read(stored) {
                 Ok(record) => {
-                    if is_about(&record, self.user.as_ref(), self.account.as_ref()) {
+                    if about.has(&record) {
                         table.row(row(&record));
                         rows.push(TrailRow::Read(Box::new(record)));
                     }
@@ -305,11 +315,44 @@ impl Tail {
     }
 }
 
-/// Whether a record is about this user and this account, where they are named.
-fn is_about(record: &Record, user: Option<&UserId>, account: Option<&AccountId>) -> bool {
-    let subject = &record.subject;
-    user.is_none_or(|user| subject.user.as_ref() == Some(user))
-        && account.is_none_or(|account| subject.account.as_ref() == Some(account))
+/// Whom records are wanted about. Of a user: also those that name an account of theirs alone, such as a key that was
+/// stored or a switch that was turned on.
+#[derive(Debug, Default)]
+struct About {
+    user: Option<(UserId, BTreeSet<AccountId>)>,
+    account: Option<AccountId>,
+}
+
+impl About {
+    /// A name that the store does not know is an error, and not an empty answer.
+    async fn named(
+        user: Option<UserId>,
+        account: Option<AccountId>,
+        opened: &Opened,
+    ) -> Result<Self, Failure> {
+        must_exist(user.as_ref(), account.as_ref(), opened).await?;
+        let user = match user {
+            Some(user) => {
+                let accounts = opened.store.accounts().await?;
+                let own = accounts.iter().filter(|account| *account.owner() == user);
+                let own = own.map(|account| account.id().clone()).collect();
+                Some((user, own))
+            }
+            None => None,
+        };
+        Ok(Self { user, account })
+    }
+
+    fn has(&self, record: &Record) -> bool {
+        let subject = &record.subject;
+        let is_of_user = self.user.as_ref().is_none_or(|(user, accounts)| {
+            subject.user.as_ref() == Some(user)
+                || (subject.account.as_ref()).is_some_and(|account| accounts.contains(account))
+        });
+        let is_of_account =
+            (self.account.as_ref()).is_none_or(|account| subject.account.as_ref() == Some(account));
+        is_of_user && is_of_account
+    }
 }
 
 fn read(stored: &StoredRecord) -> Result<Record, DecodeError> {

@@ -14,6 +14,7 @@ use bursar_keystore::{
     BackupHeader, CredentialFacts, KeyId, KeyStore, KeysError, OpenBackup, Proof, SealedBackup, SlotId,
     SlotsFound, StoreId, Vault,
 };
+use bursar_model::CredentialId;
 use bursar_store_sqlite::{
     KnownBackup, OlderFormat, SqliteStore, StoreCopy, Verification, Verified, free_bytes,
 };
@@ -490,6 +491,7 @@ async fn verify(file: &Path, session: &mut Session<'_>) -> Result<Exit, Failure>
         slot: &unsealed.slot,
         whole: is_whole,
         slots_whole: unsealed.keys.slots == SlotsFound::Whole,
+        damaged: unsealed.keys.damaged.iter().map(|facts| facts.id).collect(),
         audit: report.to_string(),
     };
     session.console.answer(&page, &document);
@@ -595,6 +597,8 @@ pub(crate) struct Proved<'a> {
     whole: bool,
     /// Whether each slot is what it was when it was made.
     slots_whole: bool,
+    /// Exchange keys that do not open.
+    damaged: Vec<CredentialId>,
     /// What was found of its audit trail, in words.
     audit: String,
 }

@@ -70,6 +70,8 @@ pub(crate) struct Made<'a> {
     settings_written: bool,
     /// The commands to run next.
     next: Vec<&'static str>,
+    /// What to look at in the settings.
+    warnings: Vec<String>,
 }
 
 /// How the store is unlocked.
@@ -133,6 +135,9 @@ impl Init {
             settings_file: &settings_file,
             settings_written: written,
             next: NEXT.iter().map(|(command, _)| *command).collect(),
+            warnings: (opened.installation.warnings.iter())
+                .map(ToString::to_string)
+                .collect(),
         };
         session.console.answer(&page, &document);
         Ok(Exit::Done)

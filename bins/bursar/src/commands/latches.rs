@@ -1,5 +1,6 @@
 //! `bursar release` and `bursar latches`: which switches are on, and turning one off.
 
+use bursar_auth::{Account, Directory as _};
 use bursar_controls::{ClearRule, Latch, Scope};
 use bursar_execution::{Approvals as _, Journal, LatchRecord, Measure};
 use bursar_model::LatchId;
@@ -79,9 +80,10 @@ impl Release {
         let act = session.act().because(reason.clone());
         let released = opened.store.release(latch.id, &act).await?;
         let left: Vec<Latch> = opened.store.latches().await?;
+        let accounts = opened.store.accounts().await?;
         let still: Vec<&Latch> = left
             .iter()
-            .filter(|other| overlap(&other.scope, &released.scope))
+            .filter(|other| overlap(&other.scope, &released.scope, &accounts))
             .collect();
 
         let first_step = format!("first step of releasing {}", released.id);
@@ -194,9 +196,15 @@ struct Cleared<'a> {
     reason: &'a str,
 }
 
-/// Whether a switch of one scope may stop something that the other stops.
-fn overlap(one: &Scope, other: &Scope) -> bool {
-    one == other || matches!(one, Scope::Global) || matches!(other, Scope::Global)
+/// Whether a switch of one scope stops something that the other stops: an account that may still trade.
+fn overlap(one: &Scope, other: &Scope, accounts: &[Account]) -> bool {
+    let covers =
+        |scope: &Scope, account: &Account| scope.covers(account.id(), account.owner(), account.broker());
+    one == other
+        || accounts
+            .iter()
+            .filter(|account| account.is_open())
+            .any(|account| covers(one, account) && covers(other, account))
 }
 
 impl Latches {

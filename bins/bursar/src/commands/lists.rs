@@ -92,7 +92,7 @@ pub struct Fills {
 }
 
 /// A name that is nowhere gets an error, and not an empty table.
-async fn must_exist(
+pub(super) async fn must_exist(
     user: Option<&UserId>,
     account: Option<&AccountId>,
     opened: &Opened,
@@ -356,11 +356,17 @@ impl Orders {
             since: None,
             before: self.before,
         };
-        let intents = opened.store.find_intents(&filter, self.limit).await?;
-        let is_full = u32::try_from(intents.len()).unwrap_or(u32::MAX) >= self.limit;
+        // One more than a page, to know whether there is another.
+        let mut intents = opened
+            .store
+            .find_intents(&filter, self.limit.saturating_add(1))
+            .await?;
+        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let has_more = intents.len() > limit;
+        intents.truncate(limit);
         let next = intents
             .last()
-            .filter(|_| is_full)
+            .filter(|_| has_more)
             .map(|intent| intent.id.to_string());
         let mut page = Page::new();
         page.table(&view::order_table(&intents), "no orders");

@@ -84,7 +84,7 @@ impl LimitArguments {
             && self.loss_needs_release.is_none()
     }
 
-    /// `limits` with what was typed in its place.
+    /// `permissions` with what was typed in its place.
     pub fn over(&self, permissions: &UserPermissions, top: &PairRule) -> UserPermissions {
         let limits = &permissions.limits;
         UserPermissions {

@@ -122,7 +122,7 @@ pub(crate) fn connection_cell(connection: Option<&Connection>) -> Cell {
 #[schemars(rename = "Connection")]
 pub(crate) struct ConnectionDocument<'a> {
     state: ConnectionState,
-    /// Why it is not ready; empty when it is.
+    /// Why it failed, waits, takes long or is degraded; empty otherwise.
     cause: &'a str,
     since: Timestamp,
 }
@@ -197,7 +197,7 @@ pub(crate) fn balance_table(balances: &[Balance]) -> Table {
 #[schemars(rename = "Balances")]
 pub(crate) struct BalancesDocument<'a> {
     at: Timestamp,
-    /// What everything is worth; `null` while a price is missing.
+    /// What the account is worth at least: what has no fresh price is not in it. `null` where it could not be calculated.
     equity_usd: Option<Usd>,
     assets: &'a [Balance],
 }

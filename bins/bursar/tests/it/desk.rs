@@ -74,6 +74,7 @@ impl Desk {
             clock: Arc::<TestClock>::clone(&clock),
             entropy: Arc::new(SeededEntropy::new(7)),
             principal: Principal::operator("ops_desk").unwrap(),
+            is_person_known: true,
             variables: BTreeMap::from([("HOME".to_owned(), home.display().to_string())]),
             directory: folder.path().to_owned(),
         };
@@ -127,6 +128,11 @@ impl Desk {
     /// The same desk with somebody else in front of it.
     pub(crate) fn taken_by(&mut self, login: &str) {
         self.surroundings.principal = Principal::operator(login).unwrap();
+    }
+
+    /// Whether the kernel tells who is in front of it.
+    pub(crate) fn set_person_known(&mut self, known: bool) {
+        self.surroundings.is_person_known = known;
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

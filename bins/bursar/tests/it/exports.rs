@@ -72,9 +72,45 @@ async fn what_is_wanted_of_the_trail_can_be_named() {
     assert!(said.contains("cannot be written"), "{said}");
 }
 
+/// Many a record names an account alone: whose it is, the store knows.
+#[tokio::test]
+async fn what_was_done_to_the_accounts_of_a_user_is_in_their_trail() {
+    let desk = Desk::with_mara().await;
+    desk.done("user add tomas_brandt --email tomas@example.com --tier basic")
+        .await;
+    desk.done("account add kraken-brandt --user tomas_brandt --broker kraken --role user --mode paper")
+        .await;
+    for account in ["kraken-ilves", "kraken-brandt"] {
+        desk.done(&format!("kill account {account} --mode pause --reason drill"))
+            .await;
+    }
+    let switched = |lines: &[Value]| -> Vec<Value> {
+        (lines.iter())
+            .filter(|line| line["action"] == "latch.tripped")
+            .map(|line| line["subject"]["account"].clone())
+            .collect()
+    };
+
+    let exported = lines(&desk.done("audit export --user mara_ilves -").await);
+    let shown = desk.json("audit tail -n 100 --user mara_ilves").await;
+
+    assert_eq!(switched(&exported), ["kraken-ilves"]);
+    assert_eq!(switched(shown["records"].as_array().unwrap()), ["kraken-ilves"]);
+    // A name that is mistyped is no user of whom there is nothing to tell.
+    for line in [
+        "audit export --user mara_ilvse -",
+        "audit tail --account kraken-ilvse",
+    ] {
+        let said = desk.ends(line, Exit::NotFound).await;
+        assert!(said.contains("there is no"), "{said}");
+    }
+}
+
 #[tokio::test]
 async fn the_trail_is_read_page_by_page_to_its_beginning() {
     let desk = Desk::with_mara().await;
+    desk.done("user add tomas_brandt --email tomas@example.com --tier basic")
+        .await;
     let end = desk.json("audit verify").await["audit"]["records"]
         .as_u64()
         .unwrap();
@@ -100,7 +136,7 @@ async fn the_trail_is_read_page_by_page_to_its_beginning() {
     }
 
     assert_eq!(read, (1..=end).collect::<Vec<_>>());
-    let nobody = desk.json("audit tail -n 1 --before 3 --user nobody").await;
+    let nobody = desk.json("audit tail -n 1 --before 3 --user tomas_brandt").await;
     assert!(numbers(&nobody).is_empty());
     assert_eq!(
         nobody["next_before"],

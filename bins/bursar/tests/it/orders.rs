@@ -301,6 +301,9 @@ async fn orders_are_listed_in_pages() {
     assert_eq!(first["orders"].as_array().unwrap().len(), 2);
     assert_eq!(second["orders"].as_array().unwrap().len(), 1);
     assert_eq!(second["next_before"], json!(null));
+    let all = desk.json("orders --limit 3").await;
+    assert_eq!(all["orders"].as_array().unwrap().len(), 3);
+    assert_eq!(all["next_before"], json!(null), "a full page, and the last one");
     assert_eq!(desk.json("orders --state filled").await["orders"], json!([]));
 }
 

@@ -1,6 +1,7 @@
 //! What takes two people, at the command line.
 
 use bursar::Exit;
+use bursar_auth::{Act, Principal};
 use bursar_execution::{Approvals, Attempt, Conditions, Journal, Outcome};
 use bursar_model::IntentId;
 use rust_decimal::dec;
@@ -148,6 +149,32 @@ async fn a_rejected_proposal_does_nothing() {
     );
     let all = desk.json("approvals --all").await;
     assert_eq!(all["approvals"][0]["state"], json!("rejected"));
+}
+
+/// A command that was detached from its session has nobody above it: whoever did that would be a second person.
+#[tokio::test]
+async fn whom_the_kernel_does_not_know_is_neither_of_two_people() {
+    let mut desk = Desk::ready().await;
+    let order = forgotten(&desk).await;
+    let resolve =
+        format!("order resolve {order} --as absent --evidence 'not in the export' --reason 'too old'");
+    desk.set_person_known(false);
+    let said = desk.ends(&resolve, Exit::Refused).await;
+    assert!(said.contains("the kernel recorded no login but root's"), "{said}");
+    desk.set_person_known(true);
+    let ran = desk.run(&format!("{resolve} --json")).await;
+    let id = proposal(&serde_json::from_str(&ran.out).unwrap());
+
+    desk.taken_by("bursar");
+    desk.set_person_known(false);
+    desk.ends(&format!("approve {id} --yes"), Exit::Refused).await;
+
+    let orders = desk.json("orders --state unknown").await;
+    assert_eq!(orders["orders"].as_array().unwrap().len(), 1);
+    // Who works alone is one person in any case.
+    let act = Act::new(Principal::operator("ops_desk").unwrap(), desk.now());
+    desk.store().set_works_alone(true, &act).await.unwrap();
+    desk.done(&format!("approve {id} --yes")).await;
 }
 
 #[tokio::test]

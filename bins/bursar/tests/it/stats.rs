@@ -389,6 +389,8 @@ async fn a_file_that_is_there_is_left_unless_forced_and_is_its_owners_alone() {
     assert!(said.contains("--force"), "{said}");
     assert_eq!(std::fs::read_to_string(desk.path("mara.csv")).unwrap(), "mine");
     assert!(!desk.path("mara.svg").exists());
+    // Somebody's own file, with a name that a half-written one might have.
+    desk.write("mara.csv.new", "mine");
     let said = desk
         .done("stats mara_ilves --csv mara.csv --chart mara.svg --force")
         .await;
@@ -396,8 +398,15 @@ async fn a_file_that_is_there_is_left_unless_forced_and_is_its_owners_alone() {
     for name in ["mara.csv", "mara.svg"] {
         let mode = std::fs::metadata(desk.path(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
-        assert!(!desk.path(&format!("{name}.new")).exists());
     }
+    let left = std::fs::read_dir(desk.path(".")).unwrap();
+    let left = left.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let left: Vec<String> = left.filter(|name| name.starts_with("mara.")).collect();
+    assert_eq!(left.len(), 3, "nothing half written is left: {left:?}");
+    assert_eq!(
+        std::fs::read_to_string(desk.path("mara.csv.new")).unwrap(),
+        "mine"
+    );
     let said = desk
         .ends("stats mara_ilves --csv no-folder/mara.csv", Exit::Failed)
         .await;

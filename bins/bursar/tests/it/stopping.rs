@@ -4,6 +4,8 @@ use std::fs;
 
 use bursar::Exit;
 use bursar::sole::Sole;
+use bursar_auth::{Act, Principal};
+use bursar_execution::{Approvals as _, Journal as _};
 use serde_json::json;
 
 use crate::desk::{Desk, OLDER};
@@ -159,7 +161,25 @@ async fn i4_halting_is_said_until_it_is_proved_and_what_could_not_be_verified_is
     let killed = desk.json("kill user mara_ilves --mode halt --reason drill").await;
     assert_eq!(killed["latch"]["state"], json!("halted"), "{killed:#}");
     let id = killed["latch"]["latch_id"].as_str().unwrap().to_owned();
-    desk.done(&format!("release {id} --reason over")).await;
+    // What goes on stopping her account is told, whatever the switch was turned on for.
+    for scope in ["account kraken-ilves", "broker kraken"] {
+        desk.done(&format!("kill {scope} --mode pause --reason drill"))
+            .await;
+    }
+    let released = desk.json(&format!("release {id} --reason over")).await;
+    let still_on = released["still_on"].as_array().unwrap();
+    let scopes: Vec<&str> = still_on
+        .iter()
+        .map(|latch| latch["scope"].as_str().unwrap())
+        .collect();
+    assert_eq!(scopes, ["account:kraken-ilves", "broker:kraken"], "{released:#}");
+    let store = desk.store();
+    for latch in store.latches().await.unwrap() {
+        let act = Act::new(Principal::operator("ops_desk").unwrap(), desk.now()).because("over");
+        store.set_works_alone(true, &act).await.unwrap();
+        store.release(latch.id, &act).await.unwrap();
+    }
+    drop(store);
     desk.run("order place kraken-ilves buy BTC-USD --usd 40 --wait-ms 0")
         .await;
 

@@ -22,6 +22,7 @@ fn desk() -> Desk {
         clock: Arc::clone(&clock),
         entropy: Arc::clone(&entropy),
         principal: operator(),
+        is_person_known: true,
         variables: Default::default(),
         directory: folder.path().to_owned(),
     };

@@ -172,6 +172,7 @@ async fn a_process_that_runs_one_command() {
     let line: Line = serde_json::from_str(&line).unwrap();
     let surroundings = Surroundings {
         principal: Principal::operator(&line.login).unwrap(),
+        is_person_known: true,
         ..Surroundings::of_process()
     };
     let exit = match line.words[0].strip_prefix('!') {

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::is_about;
+use super::About;
 use crate::output_file::{new_private, publish, refuse_over, unfinished};
 use crate::progress::Progress;
 use crate::render::{Page, count};
@@ -47,7 +47,7 @@ pub struct Export {
     /// Only records before this moment
     #[arg(long, value_name = "TIME")]
     until: Option<Timestamp>,
-    /// Only those about this user
+    /// Only those about this user and their accounts
     #[arg(long)]
     user: Option<UserId>,
     /// Only those about this account
@@ -98,6 +98,7 @@ impl Export {
             refuse_over(&file, "name another file")?;
         }
         let opened = session.open().await?;
+        let about = About::named(self.user.clone(), self.account.clone(), &opened).await?;
         let head = Log::head(opened.store.as_ref()).await?;
         let last = self.until_record.unwrap_or(head.seq).min(head.seq);
         // Who takes the trail away is in it, before they have it.
@@ -109,9 +110,9 @@ impl Export {
 
         let written = if is_output {
             let mut lines = Lines::Output(session.console);
-            self.write(&opened, last, &mut lines, &mut |_| {}).await?
+            self.write(&opened, &about, last, &mut lines, &mut |_| {}).await?
         } else {
-            self.to_file(&file, &opened, last, session).await?
+            self.to_file(&file, &opened, &about, last, session).await?
         };
         if !is_output {
             let mut page = Page::new();
@@ -135,6 +136,7 @@ impl Export {
         &self,
         file: &Path,
         opened: &Opened,
+        about: &About,
         last: u64,
         session: &mut Session<'_>,
     ) -> Result<usize, Failure> {
@@ -144,7 +146,7 @@ impl Export {
         let total = usize::try_from(last).unwrap_or(usize::MAX);
         let mut progress = Progress::new(session.console, "records looked at");
         let written = self
-            .write(opened, last, &mut lines, &mut |seq| {
+            .write(opened, about, last, &mut lines, &mut |seq| {
                 progress.at(session.console, usize::try_from(seq).unwrap_or(usize::MAX), total);
             })
             .await;
@@ -166,6 +168,7 @@ impl Export {
     async fn write(
         &self,
         opened: &Opened,
+        about: &About,
         last: u64,
         lines: &mut Lines<'_>,
         told: &mut dyn FnMut(u64),
@@ -178,7 +181,7 @@ impl Export {
                 break;
             };
             for stored in records.iter().filter(|record| record.seq <= last) {
-                let Some(line) = self.line(stored) else {
+                let Some(line) = self.line(stored, about) else {
                     continue;
                 };
                 lines
@@ -193,16 +196,16 @@ impl Export {
     }
 
     /// A record as a line, if it is wanted. One that cannot be read is wanted by everybody.
-    fn line(&self, stored: &StoredRecord) -> Option<Value> {
+    fn line(&self, stored: &StoredRecord, about: &About) -> Option<Value> {
         let read = Record::open(stored);
-        let is_wanted = read.as_ref().map_or(true, |record| self.wants(record));
+        let is_wanted = read.as_ref().map_or(true, |record| self.wants(record, about));
         is_wanted.then(|| line_of(stored, read.as_ref()))
     }
 
-    fn wants(&self, record: &Record) -> bool {
+    fn wants(&self, record: &Record, about: &About) -> bool {
         self.since.is_none_or(|since| record.at >= since)
             && self.until.is_none_or(|until| record.at < until)
-            && is_about(record, self.user.as_ref(), self.account.as_ref())
+            && about.has(record)
     }
 }
 

@@ -49,7 +49,7 @@ pub(super) async fn run(id: &UserId, session: &mut Session<'_>) -> Result<Exit, 
         session.console,
         session.global.yes,
         &format!(
-            "Delete `{}`{closing}, and erase the keys? Nothing brings them back.",
+            "Delete `{id}` ({}){closing}, and erase the keys? Nothing brings them back.",
             user.shown_name()
         ),
     )?;
