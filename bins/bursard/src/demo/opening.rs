@@ -118,15 +118,22 @@ impl Performance {
         let all_said = |log: &str| connection_order(log).len() == CAST.len();
         self.stage.until_logged(Duration::from_secs(60), all_said).await;
         let order = connection_order(&self.stage.log());
-        let place = |account: &str| order.iter().position(|name| name == account);
-        let behind_master = CAST
+        let at_kraken: Vec<&str> = order
             .iter()
-            .filter(|member| member.broker == "kraken" && member.role == Role::User)
-            .all(|member| place(member.account) > place("kraken-main"));
+            .map(String::as_str)
+            .filter(|name| {
+                CAST.iter()
+                    .any(|member| member.broker == "kraken" && member.account == *name)
+            })
+            .collect();
+        let found = match at_kraken.as_slice() {
+            [first, others @ ..] => format!("kraken: {first}, then {}", others.join(", ")),
+            [] => "nobody".to_owned(),
+        };
         self.story.promise(
-            "masters connect first",
-            order.len() == CAST.len() && behind_master,
-            order.join(", "),
+            "a master connects before its users",
+            order.len() == CAST.len() && at_kraken.first() == Some(&"kraken-main"),
+            found,
         );
         let report = self.stage.bursar(&["hierarchy", "--json"], None).await;
         let alone = trading_alone(&report.out);
@@ -137,7 +144,8 @@ impl Performance {
         );
         Ok(())
     }
-    /// Accounts in the order in which the daemon said that they are connected.
+
+    /// The market runs for `time`: one order by hand, and every account trades in cycles of its own.
     pub(super) async fn market_runs(&mut self, time: Duration) -> Result<(), Failure> {
         self.story
             .chapter("The market runs: every account trades in cycles of its own");
