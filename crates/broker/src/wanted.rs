@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::{ErrorClass, PlaceError};
 
@@ -14,7 +13,6 @@ use crate::{ErrorClass, PlaceError};
 #[derive(Clone)]
 pub struct StillWanted {
     question: Arc<Question>,
-    said_no: Arc<AtomicBool>,
 }
 
 type Question = dyn Fn() -> Result<(), String> + Send + Sync;
@@ -24,7 +22,6 @@ impl StillWanted {
     pub fn asking(question: impl Fn() -> Result<(), String> + Send + Sync + 'static) -> Self {
         Self {
             question: Arc::new(question),
-            said_no: Arc::default(),
         }
     }
 
@@ -39,15 +36,7 @@ impl StillWanted {
     ///
     /// Nothing may be written any more. With `?` an adapter says so.
     pub fn ask(&self) -> Result<(), NotWanted> {
-        (self.question)().map_err(|reason| {
-            self.said_no.store(true, Ordering::Relaxed);
-            NotWanted { reason }
-        })
-    }
-
-    /// Whether somebody asked and was told no, so that what was not sent then was held back and did not fail.
-    pub fn said_no(&self) -> bool {
-        self.said_no.load(Ordering::Relaxed)
+        (self.question)().map_err(|reason| NotWanted { reason })
     }
 }
 
@@ -61,7 +50,7 @@ pub struct NotWanted {
 impl From<NotWanted> for PlaceError {
     fn from(NotWanted { reason }: NotWanted) -> Self {
         Self::NotSent {
-            class: ErrorClass::LocalFault,
+            class: ErrorClass::LocalDeny,
             reason,
         }
     }

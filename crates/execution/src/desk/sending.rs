@@ -129,7 +129,13 @@ impl Desk {
         let placed = self.parts.broker.place(order, &ticket).await;
         reach("send", "answered");
         // Somebody took it back while the adapter waited for its turn: nobody's fault.
-        let withheld = matches!(placed, Err(PlaceError::NotSent { .. })) && ticket.still_wanted.said_no();
+        let withheld = matches!(
+            placed,
+            Err(PlaceError::NotSent {
+                class: ErrorClass::LocalDeny,
+                ..
+            })
+        );
         if let (Err(error), false) = (&placed, withheld) {
             warn!(account = %self.account, intent = %intent.id, %error, hint = error.hint(), "order not confirmed");
         }
