@@ -82,7 +82,8 @@ impl Recovery {
 /// Refused before anything is made: what opens a store does not lie beside it.
 pub(crate) fn keys_apart(file: &Path, installation: &Installation) -> Result<(), Failure> {
     let folders = installation.kept_from_keys();
-    if folders.iter().any(|folder| file.starts_with(folder)) {
+    let place = real_place(file);
+    if folders.iter().any(|folder| place.starts_with(real_place(folder))) {
         return Err(Failure::refused(
             format!(
                 "rule keys-apart: `{}` lies in the folder of the store, and would be copied along with it",
@@ -92,6 +93,17 @@ pub(crate) fn keys_apart(file: &Path, installation: &Installation) -> Result<(),
         ));
     }
     Ok(())
+}
+
+/// Where something is, or will be: through links, and without `..`.
+fn real_place(path: &Path) -> PathBuf {
+    let known = |ancestor: &Path| {
+        let rest = path.strip_prefix(ancestor).ok()?;
+        Some(ancestor.canonicalize().ok()?.join(rest))
+    };
+    path.ancestors()
+        .find_map(known)
+        .unwrap_or_else(|| path.to_owned())
 }
 
 /// Gives the recovery code to the operator, once, in the way that was chosen.

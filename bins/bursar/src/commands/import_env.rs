@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::commands::credentials::{self, Holder, Holders, NamedKey, PARTS, in_variables};
 use crate::documents::FailureDocument;
 use crate::progress::Progress;
-use crate::render::{Cell, Page, Table, Tone, count};
+use crate::render::{Cell, Page, Table, Tone, count, harmless};
 use crate::session::{Opened, Session};
 use crate::{Exit, Failure, brokers, view};
 
@@ -239,7 +239,8 @@ fn answer(rows: &[(Found, Outcome)], without: &[&Holder], session: &mut Session<
     for (found, outcome) in rows {
         if let Outcome::Failed(failure) = outcome {
             page.blank();
-            page.line(crate::render::bad(&format!("{}: {failure}", found.account.id())));
+            let told = harmless(&failure.to_string());
+            page.line(crate::render::bad(&format!("{}: {told}", found.account.id())));
             page.line(format!("  {}", failure.hint()));
         }
     }

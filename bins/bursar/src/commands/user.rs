@@ -3,9 +3,11 @@
 pub(crate) mod delete;
 
 use bursar_auth::{AccountType, Directory, DisplayName, Email, NewUser, UserChange};
-use bursar_execution::{Conditions, Journal};
+use bursar_config::Preferences;
+use bursar_execution::Journal;
 use bursar_model::{LatchId, Tier, UserId};
 use bursar_permissions::UserPermissions;
+use bursar_store_sqlite::Revision;
 use clap::{Args, Subcommand};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -124,17 +126,24 @@ impl User {
 async fn add(command: Add, session: &mut Session<'_>) -> Result<Exit, Failure> {
     let opened = session.open().await?;
     let limits = opened.installation.settings.tier(command.tier).default;
-    let act = session.act();
-    let new = NewUser {
-        id: command.id.clone(),
-        email: command.email,
-        name: command.name,
-        tier: command.tier,
-        account_type: command.account_type,
-    };
-    let user = opened.store.add_user(new, &act).await?;
     let permissions = UserPermissions::new(limits);
-    opened.store.set_permissions(&user.id, &permissions, &act).await?;
+    // Together: nobody is there without permissions, whatever ends this.
+    let added = Revision {
+        known: None,
+        user: NewUser {
+            id: command.id.clone(),
+            email: command.email,
+            name: command.name,
+            tier: command.tier,
+            account_type: command.account_type,
+        },
+        enabled: None,
+        permissions: permissions.clone(),
+        preferences: Preferences::default(),
+        account: None,
+    };
+    revise(added, &opened, session).await?;
+    let user = opened.store.user(&command.id).await?;
 
     let mut page = Page::new();
     page.line(format!("user `{}` added, disabled", user.id));

@@ -110,6 +110,16 @@ async fn k4_no_key_lies_where_the_store_lies() {
         .ends("init --yes --recovery-file bursar-data/recovery", Exit::Refused)
         .await;
     assert!(code.contains("rule keys-apart"), "{code}");
+    std::os::unix::fs::symlink(desk.path("."), desk.path("elsewhere")).unwrap();
+    for way in ["home/../bursar-data", "elsewhere/bursar-data", "bursar-data/x/.."] {
+        let code = desk
+            .ends(
+                &format!("init --yes --recovery-file {way}/recovery"),
+                Exit::Refused,
+            )
+            .await;
+        assert!(code.contains("rule keys-apart"), "{way}: {code}");
+    }
     let key = desk
         .run("init --yes --recovery-file recovery.txt --unlock-file bursar-data/unlock.key")
         .await;
