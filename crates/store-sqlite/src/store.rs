@@ -27,9 +27,6 @@ pub struct SqliteStore {
     readers: Arc<Readers>,
     changes: Arc<Changes>,
     pub(crate) environment: Environment,
-    /// The list of erased keys is read by one at a time: accounts ask all at once when a daemon starts, and each
-    /// would take a thread of its own.
-    pub(crate) reads_list: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl SqliteStore {
@@ -110,7 +107,6 @@ impl SqliteStore {
             readers: Arc::new(readers),
             changes: Arc::new(Changes::new(count, environment.unseen)),
             environment,
-            reads_list: Arc::default(),
         })
     }
 
@@ -124,7 +120,6 @@ impl SqliteStore {
             readers: Arc::new(Readers::new(path.to_owned(), false, environment.threads)),
             changes,
             environment,
-            reads_list: Arc::default(),
         })
     }
 
@@ -143,7 +138,6 @@ impl SqliteStore {
             readers: Arc::new(Readers::new(path.to_owned(), true, environment.threads)),
             changes: Arc::new(Changes::new(count, environment.unseen)),
             environment,
-            reads_list: Arc::default(),
         })
     }
 

@@ -1,7 +1,6 @@
 //! The header of the key store and the sealed credentials. Only sealed bytes pass through here.
 
 use std::io;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bursar_audit::{Action, Data, Draft, Subject};
@@ -169,9 +168,6 @@ impl Who {
     }
 }
 
-/// How long whoever asks whether a key is on the list of erased ones waits for those who ask before.
-const LIST_TURN: Duration = Duration::from_secs(2);
-
 impl SqliteStore {
     /// The same vault, with `act` in the record of each change.
     pub fn acting(&self, act: Act) -> ActingVault {
@@ -253,10 +249,7 @@ impl SqliteStore {
             return false;
         };
         let path = list.path().to_owned();
-        // One that hangs does not keep all others from theirs.
-        let reads = tokio::time::timeout(LIST_TURN, self.reads_list.lock()).await;
         let named = self.environment.threads.run(move || list.names(id)).await;
-        drop(reads);
         match named.unwrap_or_else(|| Err(io::ErrorKind::Interrupted.into())) {
             Ok(is_named) => is_named,
             Err(error) => {
