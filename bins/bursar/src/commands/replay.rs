@@ -14,6 +14,7 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use crate::arguments::shortened;
 use crate::commands::credentials::without_what_was_read;
+use crate::commands::lists::must_exist;
 use crate::progress::Progress;
 use crate::render::{Cell, Page, Table, Tone, count, moment};
 use crate::session::{Opened, Session};
@@ -61,6 +62,7 @@ impl Replay {
     pub(crate) async fn run(self, session: &mut Session<'_>) -> Result<Exit, Failure> {
         let other = read(&self.limits, session)?;
         let opened = session.open().await?;
+        must_exist(self.user.as_ref(), self.account.as_ref(), &opened).await?;
         let span = SignedDuration::from_hours(i64::from(self.days).saturating_mul(24));
         let since = session.surroundings.now().saturating_sub(span).ok();
         let filter = IntentFilter {

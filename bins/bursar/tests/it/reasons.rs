@@ -83,6 +83,9 @@ async fn other_limits_would_have_refused_one_and_let_the_other_pass() {
     assert_eq!(wider["changed"][0]["intent"], json!(refused));
     assert_eq!(same["totals"]["unfaithful"], json!(0));
     assert_eq!(same["changed"], json!([]));
+    // A name that is mistyped is no user without orders.
+    desk.ends("replay --limits tighter.toml --user mara_ilvse", Exit::NotFound)
+        .await;
     let told = desk.done("replay --limits tighter.toml --days 30").await;
     assert!(
         told.contains("would be refused") && told.contains("position-size"),
