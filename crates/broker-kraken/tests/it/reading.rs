@@ -124,20 +124,48 @@ async fn i18_a_list_that_is_cut_off_is_no_list() {
     }
 }
 
-#[tokio::test]
-async fn a_page_that_fails_fails_the_list() {
-    let world = World::new(|call| {
-        (call.path == "/0/private/ClosedOrders").then(|| match offset(call) {
-            0 => {
-                let rows: Vec<String> = (0..50).map(|n| order(n, "closed", None, "XBTUSD")).collect();
-                (200, list("closed", &rows, 60))
+/// Sixty orders, of which the second page fails so often.
+async fn with_a_second_page_that_fails(times: usize) -> World {
+    let failed = AtomicUsize::new(0);
+    World::new(move |call| {
+        (call.path == "/0/private/ClosedOrders").then(|| {
+            let offset = offset(call);
+            if offset > 0 && failed.fetch_add(1, Ordering::SeqCst) < times {
+                return (200, error("EService:Busy"));
             }
-            _ => (200, error("EService:Busy")),
+            let rows: Vec<String> = (offset..60)
+                .take(50)
+                .map(|number| order(number, "closed", None, "XBTUSD"))
+                .collect();
+            (200, list("closed", &rows, 60))
         })
     })
-    .await;
+    .await
+}
 
-    assert!(world.kraken.closed_orders(since()).await.is_err());
+#[tokio::test]
+async fn a_page_that_fails_twice_fails_the_list() {
+    let world = with_a_second_page_that_fails(2).await;
+    let time = pass_time(Duration::from_millis(50));
+
+    let orders = world.kraken.closed_orders(since()).await;
+    time.abort();
+
+    assert!(orders.is_err());
+    assert_eq!(world.calls("ClosedOrders").len(), 3);
+}
+
+/// What took an hour to read is not read anew for one answer.
+#[tokio::test]
+async fn a_page_that_fails_once_is_asked_for_again() {
+    let world = with_a_second_page_that_fails(1).await;
+    let time = pass_time(Duration::from_millis(50));
+
+    let orders = world.kraken.closed_orders(since()).await;
+    time.abort();
+
+    assert_eq!(orders.unwrap().len(), 60);
+    assert_eq!(world.calls("ClosedOrders").len(), 3);
 }
 
 #[tokio::test]
