@@ -34,19 +34,20 @@ impl OutputFile {
 
     /// Writes it whole or not at all, for its owner alone to read.
     pub(crate) fn write(&self, text: &str) -> Result<(), Failure> {
-        if !self.replace {
-            return write_new(&self.path, text).map_err(|error| match error.kind() {
-                io::ErrorKind::AlreadyExists => exists(&self.path),
-                _ => not_written(&self.path, &error),
-            });
-        }
         let unfinished = unfinished(&self.path);
-        let written = write_new(&unfinished, text).and_then(|()| {
-            fs::rename(&unfinished, &self.path).inspect_err(|_| drop(fs::remove_file(&unfinished)))
-        });
-        written
-            .and_then(|()| sync_folder_of(&self.path))
-            .map_err(|error| not_written(&self.path, &error))
+        let named = || {
+            if self.replace {
+                fs::rename(&unfinished, &self.path).and_then(|()| sync_folder_of(&self.path))
+            } else {
+                publish(&unfinished, &self.path)
+            }
+        };
+        let written = write_new(&unfinished, text)
+            .and_then(|()| named().inspect_err(|_| drop(fs::remove_file(&unfinished))));
+        written.map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists if !self.replace => exists(&self.path),
+            _ => not_written(&self.path, &error),
+        })
     }
 }
 
@@ -123,10 +124,7 @@ pub(crate) fn sync_folder_of(file: &Path) -> io::Result<()> {
 
 fn write_new(path: &Path, text: &str) -> io::Result<()> {
     let mut file = new_private(path)?;
-    let written = file
-        .write_all(text.as_bytes())
-        .and_then(|()| file.sync_all())
-        .and_then(|()| sync_folder_of(path));
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
     if written.is_err() {
         drop(fs::remove_file(path));
     }

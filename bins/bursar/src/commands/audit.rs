@@ -317,7 +317,7 @@ impl Tail {
 
 /// Whom records are wanted about. Of a user: also those that name an account of theirs alone, such as a key that was
 /// stored or a switch that was turned on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct About {
     user: Option<(UserId, BTreeSet<AccountId>)>,
     account: Option<AccountId>,
@@ -333,9 +333,8 @@ impl About {
         must_exist(user.as_ref(), account.as_ref(), opened).await?;
         let user = match user {
             Some(user) => {
-                let accounts = opened.store.accounts().await?;
-                let own = accounts.iter().filter(|account| *account.owner() == user);
-                let own = own.map(|account| account.id().clone()).collect();
+                let own = opened.store.accounts_of(&user).await?;
+                let own = own.iter().map(|account| account.id().clone()).collect();
                 Some((user, own))
             }
             None => None,
