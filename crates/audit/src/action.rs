@@ -188,7 +188,7 @@ actions! {
     IntentResolved = "intent.resolved",
     /// In shadow mode: what would have been sent.
     IntentShadowed = "intent.shadowed",
-    /// No list of the venue reaches back to an order that may be there. A person has to resolve it.
+    /// The venue will not tell what became of an order that may be there. A person has to resolve it.
     SearchEnded = "search.ended",
     /// Somebody wants an order back; with who and why.
     CancelRequested = "cancel.requested",

@@ -128,8 +128,11 @@ pub enum Outcome {
     },
     /// Looked for completely and proved absent.
     Absent(AbsenceEvidence),
-    /// No list of the venue reaches back to it: nothing changes, and people are told, once.
-    OutOfReach,
+    /// The venue will not tell what became of it: nothing changes, and people are told, once.
+    SearchEnded {
+        /// Why not, for people.
+        why: &'static str,
+    },
     /// The venue contradicts what was recorded; the account is latched.
     Contradiction {
         /// In words, for people; what the switch says.

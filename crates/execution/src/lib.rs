@@ -78,7 +78,10 @@ pub use statement::{
 };
 pub use stops::{Raised, Stops};
 
+use std::collections::BTreeSet;
+
 use bursar_controls::{ClearRule, Latch, LatchCause, LatchMode, Scope};
+use bursar_model::FillId;
 
 /// A switch that is to be turned on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +107,9 @@ pub struct Booked {
     pub external: usize,
     /// New fills that may be those of an order of ours whose id at the venue is not known yet.
     pub unexplained: usize,
+    /// Of all that were told, new or not, those whose order at the venue is known neither as one of ours nor as
+    /// somebody else's.
+    pub of_unknown_orders: BTreeSet<FillId>,
     /// Our intents that changed.
     pub intents: Vec<Intent>,
     /// Switches that the new loss tripped.

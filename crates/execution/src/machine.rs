@@ -317,9 +317,9 @@ const FOUND: Because = because(
 );
 const ENDED: Because = because(
     "T14",
-    "two people with evidence; its id at the venue; the booked executions are as much as the venue filled, and \
-     fit the word: all of it for filled",
-    "who, why, the evidence",
+    "two people with evidence; its id at the venue; the executions that are booked, or that no book can take, are as \
+     much as the venue filled, and fit the word: all of it for filled",
+    "who, why, the evidence; which executions no book can take",
 );
 
 /// Every transition there is. What is not here cannot happen.

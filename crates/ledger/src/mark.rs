@@ -28,10 +28,14 @@ pub struct Mark {
 /// The mark of a pair at the beginning of a trading day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OpeningMark {
-    /// In the quote asset.
+    /// In the quote asset. The day is counted from it.
     pub price: Price,
-    /// Dollars per unit of the quote asset.
+    /// What a wide spread at the boundary lets `price` have been at most; the same once that is settled.
+    pub most_price: Price,
+    /// Dollars per unit of the quote asset. The day is counted from it.
     pub usd_rate: Price,
+    /// As `most_price`, for `usd_rate`.
+    pub most_usd_rate: Price,
     /// Whether it was fresh at the boundary and told one price. When not, it is the last one before, and the day
     /// says that its basis is uncertain.
     pub is_fresh: bool,
@@ -154,7 +158,7 @@ impl OpeningMark {
 
     /// The mark for the boundary at `start`, from the last prices received until then. Where the spread leaves it open
     /// it is the lower side, as a [`Mark`] is: an empty side of a book is no loss, and no reason to sell. It counts as
-    /// uncertain then.
+    /// uncertain then, and is to be [`settled`](Self::settled).
     pub fn at_boundary(
         price: PriceRange,
         usd_rate: PriceRange,
@@ -164,8 +168,39 @@ impl OpeningMark {
         let is_recent = Mark::new(price, usd_rate).state(start, stale_after) == MarkState::Fresh;
         Self {
             price: price.least,
+            most_price: price.most,
             usd_rate: usd_rate.least,
+            most_usd_rate: usd_rate.most,
             is_fresh: is_recent && price.is_exact() && usd_rate.is_exact(),
+        }
+    }
+
+    /// Whether the boundary's prices left nothing open, or what they left open is settled.
+    pub fn is_settled(&self) -> bool {
+        self.price == self.most_price && self.usd_rate == self.most_usd_rate
+    }
+
+    /// What a wide spread left open at the boundary, settled by the first later prices that leave nothing open: the
+    /// one within bid and ask of the boundary that is nearest to them. Else the lower side would be a gain on paper for the
+    /// whole day, with which real losses could be paid. It only rises by this: what is lost never becomes less.
+    #[must_use]
+    pub fn settled(self, price: PriceRange, usd_rate: PriceRange) -> Self {
+        let settle = |least: Price, most: Price, later: PriceRange| {
+            if later.is_exact() {
+                let nearest = later.least.min(most).max(least);
+                (nearest, nearest)
+            } else {
+                (least, most)
+            }
+        };
+        let (price, most_price) = settle(self.price, self.most_price, price);
+        let (usd_rate, most_usd_rate) = settle(self.usd_rate, self.most_usd_rate, usd_rate);
+        Self {
+            price,
+            most_price,
+            usd_rate,
+            most_usd_rate,
+            is_fresh: self.is_fresh,
         }
     }
 }
@@ -209,11 +244,8 @@ mod tests {
         let (price, usd_rate) = ("0.00000025".parse().unwrap(), "0.00001".parse().unwrap());
         let one: Quantity = "1".parse().unwrap();
         let at = "2026-03-02T10:00:00Z".parse().unwrap();
-        let opening = OpeningMark {
-            price,
-            usd_rate,
-            is_fresh: true,
-        };
+        let exactly = |price| PriceRange::exactly(price, at);
+        let opening = OpeningMark::at_boundary(exactly(price), exactly(usd_rate), at, STALE_AFTER);
 
         let value = Mark { price, usd_rate, at }.value_usd(one).unwrap();
 
@@ -251,7 +283,35 @@ mod tests {
         let ten: Quantity = "10".parse().unwrap();
         assert_eq!(opening.basis_usd(ten).unwrap().to_string(), "950.00 USD");
         assert_eq!(mark.value_usd(ten).unwrap().to_string(), "950.00 USD");
-        assert!(!opening.is_fresh);
+        assert!(!opening.is_fresh && !opening.is_settled());
+    }
+
+    #[test]
+    fn i13_what_a_wide_spread_left_open_is_settled_once_by_the_nearest_price_that_it_allows() {
+        let wide = |bid, ask| PriceRange::of(&quote(bid, ask)).unwrap();
+        let start = quote("1", "1").at;
+        let opening = OpeningMark::at_boundary(wide("95", "99"), wide("1.00", "1.20"), start, STALE_AFTER);
+        for (price, rate, expected) in [
+            (("97", "97"), ("1.1", "1.1"), ("97", "1.1")),
+            (("90", "90"), ("0.9", "0.9"), ("95", "1.00")),
+            (("120", "120"), ("1.3", "1.3"), ("99", "1.20")),
+        ] {
+            let settled = opening.settled(wide(price.0, price.1), wide(rate.0, rate.1));
+
+            let expected: (Price, Price) = (expected.0.parse().unwrap(), expected.1.parse().unwrap());
+            assert_eq!((settled.price, settled.usd_rate), expected);
+            assert!(settled.is_settled() && !settled.is_fresh);
+            let later = settled.settled(wide("96", "96"), wide("1.05", "1.05"));
+            assert_eq!(later, settled);
+        }
+        // What nobody can believe settles nothing, and each of the two is settled by itself.
+        assert_eq!(opening.settled(wide("96", "98"), wide("1.00", "1.10")), opening);
+        let half = opening.settled(wide("97", "97"), wide("1.00", "1.10"));
+        assert_eq!(
+            (half.price.to_string().as_str(), half.usd_rate),
+            ("97", opening.usd_rate)
+        );
+        assert!(!half.is_settled());
     }
 
     #[test]

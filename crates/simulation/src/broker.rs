@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bursar_broker::{
     Broker, BrokerProfile, CancelError, CancelOutcome, ErrorClass, KeyRights, NonceFloor, OrderTicket,
-    PlaceError, Placed, ReadError, Throttle, VenueOrder,
+    PlaceError, Placed, ReadError, Throttle, VenueOrder, VenueOrderStatus,
 };
 use bursar_controls::ApprovedOrder;
 use bursar_execution::{AbsenceEvidence, Journal, NegativeLook, Outcome};
@@ -27,6 +27,8 @@ use crate::venue::{Answer, Class, Request, Venue};
 
 /// How long an answer is waited for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a reading waits at most where few are allowed.
+const SLOWEST_TURN_MS: u64 = 6000;
 /// How far ahead of the clock a block of request numbers ends, in nanoseconds.
 const BLOCK: u64 = 30_000_000_000;
 
@@ -220,6 +222,9 @@ impl SimBroker {
         self.node.fate.point().await;
         let machine = self.machine();
         let (luck, rates) = (&machine.network, machine.weather.rates());
+        if machine.plan.reads_slowly {
+            tokio::time::sleep(luck.ms(0, SLOWEST_TURN_MS)).await;
+        }
         tokio::time::sleep(luck.ms(5, 120)).await;
         let try_again = |class, reason: &str| ReadError::TryAgain {
             class,
@@ -250,6 +255,11 @@ impl SimBroker {
         tokio::time::sleep(luck.ms(5, 80)).await;
         self.node.fate.point().await;
         Ok(answer)
+    }
+
+    /// All that ended, as who asks for one order is told.
+    async fn ended(&self, since: Timestamp) -> Result<Vec<VenueOrder>, ReadError> {
+        self.read("closed orders", |book, at| book.ended(since, at)).await
     }
 
     /// How far behind the replica is that answers a reading: as a rule hardly, sometimes by nearly as much
@@ -424,13 +434,21 @@ impl Broker for SimBroker {
     }
 
     async fn closed_orders(&self, since: Timestamp) -> Result<Vec<VenueOrder>, ReadError> {
-        self.read("closed orders", |book, at| book.ended(since, at)).await
+        let mut ended = self.ended(since).await?;
+        if self.machine().plan.leaves_out {
+            let all = ended.len();
+            ended.retain(|order| order.status != VenueOrderStatus::Cancelled);
+            if ended.len() < all {
+                self.machine().fault("left-out", String::new());
+            }
+        }
+        Ok(ended)
     }
 
     async fn find(&self, id: &ClientOrderId, since: Timestamp) -> Result<Vec<VenueOrder>, ReadError> {
         let began_ms = self.machine().time.ms();
         let mut found = self.open_orders().await?;
-        found.extend(self.closed_orders(since).await?);
+        found.extend(self.ended(since).await?);
         found.extend(self.open_orders().await?);
         found.retain(|order| order.client_order_id.as_ref() == Some(id));
         if found.is_empty() {

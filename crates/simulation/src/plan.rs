@@ -20,6 +20,10 @@ pub(crate) struct Plan {
     pub(crate) rates: Rates,
     /// Whether accounts also trade what is paid for in euros and bitcoins.
     pub(crate) has_currencies: bool,
+    /// Whether the lists of ended orders leave out what was cancelled: only who asks for an order is told.
+    pub(crate) leaves_out: bool,
+    /// Whether so few readings are allowed that each waits for its turn.
+    pub(crate) reads_slowly: bool,
     /// Whether an older copy of the store is put back once.
     pub(crate) is_put_back: bool,
     pub(crate) has_faults: bool,
@@ -79,6 +83,8 @@ impl Plan {
             // Of its own: the others are as they were before there were any.
             has_currencies: defect == Some(Defect::DearerStays)
                 || Random::stream(seed, "currencies").chance(333),
+            leaves_out: Random::stream(seed, "lists").chance(150),
+            reads_slowly: Random::stream(seed, "readings").chance(150),
             is_put_back: random.chance(250),
             has_faults: true,
             begins: match random.below(10) {
@@ -94,6 +100,8 @@ impl Plan {
     pub(crate) fn without_faults(mut self) -> Self {
         self.rates = Rates::default();
         self.has_faults = false;
+        self.leaves_out = false;
+        self.reads_slowly = false;
         self.is_put_back = false;
         self.daemons = 1;
         self

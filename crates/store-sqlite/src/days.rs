@@ -1,5 +1,7 @@
 //! Trading days: opened one after the other, planned ahead, never opened twice.
 
+use std::collections::BTreeSet;
+
 use bursar_audit::{Action, Data, Draft};
 use bursar_execution::DayBoundary;
 use bursar_ledger::{Boundary, DayError, DayKey, OpeningMark, TradingDay, next_trading_day};
@@ -220,7 +222,7 @@ fn write_opening_marks(tx: &Tx<'_>, day: &TradingDay) -> Result<(), StoreError> 
 }
 
 /// After new prices came in: gives a day that began without a price, or with an old one, the first that
-/// fits better.
+/// fits better, and settles what a wide spread left open, also of what is sold by now.
 pub(crate) fn complete_opening_marks(
     tx: &Tx<'_>,
     day: &TradingDay,
@@ -228,20 +230,25 @@ pub(crate) fn complete_opening_marks(
     pairs: &[Pair],
 ) -> Result<(), StoreError> {
     let stale_after = stale_after(tx)?;
-    for (holder, pair) in held(tx)? {
-        if holder != *broker || !pairs.contains(&pair) {
+    let held: BTreeSet<Pair> = (held(tx)?.into_iter())
+        .filter_map(|(holder, pair)| (holder == *broker).then_some(pair))
+        .collect();
+    for pair in pairs {
+        let known = opening_mark(tx, day.key, broker, pair)?;
+        let wanted = known.map_or_else(|| held.contains(pair), |known| !known.is_fresh);
+        if !wanted {
             continue;
         }
-        let known = opening_mark(tx, day.key, broker, &pair)?;
-        if known.is_some_and(|known| known.is_fresh) {
-            continue;
-        }
-        let Some((price, rate)) = quotes::ranges(tx, broker, &pair, day.start)? else {
+        let Some((price, rate)) = quotes::ranges(tx, broker, pair, day.start)? else {
             continue;
         };
-        let opening = OpeningMark::at_boundary(price, rate, day.start, stale_after);
-        if known.is_none() || opening.is_fresh {
-            write_opening_mark(tx, day.key, broker, &pair, &opening)?;
+        let fitting = OpeningMark::at_boundary(price, rate, day.start, stale_after);
+        let better = match known {
+            Some(known) if !fitting.is_fresh => known.settled(price, rate),
+            _ => fitting,
+        };
+        if known != Some(better) {
+            write_opening_mark(tx, day.key, broker, pair, &better)?;
         }
     }
     Ok(())
@@ -255,20 +262,25 @@ pub(crate) fn opening_mark(
 ) -> Result<Option<OpeningMark>, StoreError> {
     let found = connection
         .prepare_cached(
-            "SELECT price, usd_rate, is_fresh FROM opening_mark WHERE day = ?1 AND broker = ?2 AND pair = ?3",
+            "SELECT price, most_price, usd_rate, most_usd_rate, is_fresh FROM opening_mark
+             WHERE day = ?1 AND broker = ?2 AND pair = ?3",
         )?
         .query_row(params![Text(&day), Text(broker), Text(pair)], |row| {
-            Ok((row.get::<_, Exact>(0)?.0, row.get::<_, Exact>(1)?.0, row.get(2)?))
+            let price = |column| row.get::<_, Exact>(column).map(|Exact(value)| value);
+            Ok(([price(0)?, price(1)?, price(2)?, price(3)?], row.get(4)?))
         })
         .optional()?;
-    let Some((price, usd_rate, is_fresh)) = found else {
+    let Some((prices, is_fresh)) = found else {
         return Ok(None);
     };
     let positive =
         |value| Price::new(value).map_err(|error| StoreError::unreadable("an opening mark", error));
+    let [price, most_price, usd_rate, most_usd_rate] = prices;
     Ok(Some(OpeningMark {
         price: positive(price)?,
+        most_price: positive(most_price)?,
         usd_rate: positive(usd_rate)?,
+        most_usd_rate: positive(most_usd_rate)?,
         is_fresh,
     }))
 }
@@ -281,15 +293,18 @@ fn write_opening_mark(
     mark: &OpeningMark,
 ) -> Result<(), StoreError> {
     tx.execute(
-        "INSERT INTO opening_mark (day, broker, pair, price, usd_rate, is_fresh) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-         ON CONFLICT (day, broker, pair) DO UPDATE SET price = excluded.price, usd_rate = excluded.usd_rate,
-             is_fresh = excluded.is_fresh",
+        "INSERT INTO opening_mark (day, broker, pair, price, most_price, usd_rate, most_usd_rate, is_fresh)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+         ON CONFLICT (day, broker, pair) DO UPDATE SET price = excluded.price, most_price = excluded.most_price,
+             usd_rate = excluded.usd_rate, most_usd_rate = excluded.most_usd_rate, is_fresh = excluded.is_fresh",
         params![
             Text(&day),
             Text(broker),
             Text(pair),
             Exact(mark.price.value()),
+            Exact(mark.most_price.value()),
             Exact(mark.usd_rate.value()),
+            Exact(mark.most_usd_rate.value()),
             mark.is_fresh,
         ],
     )?;

@@ -29,6 +29,7 @@ mod unpriced;
 mod written_off;
 
 pub(crate) use lots::{closed_columns, closed_lots, lot_columns, lots};
+pub(crate) use unpriced::waits_for_price;
 pub use written_off::Holding;
 pub(crate) use written_off::{WRITTEN_OFF, check as check_write_off, write_off};
 
@@ -43,6 +44,9 @@ pub(crate) fn book(
     let mut booked = unpriced::retry(tx, account, day, now)?;
     for fill in fills {
         let Some(fresh) = unless_known(tx, account, fill, now)? else {
+            if is_of_unknown_order(tx, account, fill)? {
+                booked.of_unknown_orders.insert(fill.id.clone());
+            }
             continue;
         };
         match intents::by_venue_order(tx, account, &fresh.venue_order_id)? {
@@ -54,6 +58,9 @@ pub(crate) fn book(
             }
             None => {
                 keep_stray(tx, account, fresh, now)?;
+                if is_of_unknown_order(tx, account, fresh)? {
+                    booked.of_unknown_orders.insert(fresh.id.clone());
+                }
                 let kind = if may_be_ours(tx, account, fresh)? {
                     &mut booked.unexplained
                 } else {
@@ -145,6 +152,31 @@ fn keep_stray(tx: &Tx<'_>, account: &AccountId, fill: &Fill, now: Timestamp) -> 
     Ok(())
 }
 
+/// Whether the execution is booked for no order of ours, and its order was never seen as one of somebody else's. An
+/// order that bears an id of ours and is kept beside the journal explains nothing.
+fn is_of_unknown_order(
+    connection: &Connection,
+    account: &AccountId,
+    fill: &Fill,
+) -> Result<bool, StoreError> {
+    Ok(connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM stray_fill WHERE account = ?1 AND id = ?2)
+                AND NOT EXISTS (SELECT 1 FROM intent WHERE account = ?1 AND venue_order_id = ?3)
+                AND NOT EXISTS (
+                    SELECT 1 FROM external_order AS other WHERE account = ?1 AND venue_order_id = ?3
+                        AND NOT EXISTS (
+                            SELECT 1 FROM intent WHERE account = ?1
+                                AND client_order_id = json_extract(other.body, '$.client_order_id')
+                        )
+                )",
+        )?
+        .query_row(
+            params![Text(account), Text(&fill.id), Text(&fill.venue_order_id)],
+            |row| row.get(0),
+        )?)
+}
+
 /// Whether an order of ours, whose id at the venue is not known yet, could have been filled here.
 fn may_be_ours(connection: &Connection, account: &AccountId, fill: &Fill) -> Result<bool, StoreError> {
     let found = connection
@@ -159,7 +191,8 @@ fn may_be_ours(connection: &Connection, account: &AccountId, fill: &Fill) -> Res
     Ok(found.is_some())
 }
 
-fn strays_of(
+/// Executions that are booked for no order and name this one of the venue.
+pub(crate) fn strays_of(
     connection: &Connection,
     account: &AccountId,
     order: &VenueOrderId,

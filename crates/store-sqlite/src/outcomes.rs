@@ -34,7 +34,7 @@ pub(crate) fn conclude(
         Outcome::Refused { code } => refuse(tx, &mut stored, code, now)?,
         Outcome::Lost { reason } => lose(tx, &mut stored, reason, now)?,
         Outcome::Absent(evidence) => prove_absent(tx, &mut stored, &evidence, now)?,
-        Outcome::OutOfReach => end_search(tx, &stored, now)?,
+        Outcome::SearchEnded { why } => end_search(tx, &stored, why, now)?,
         Outcome::Contradiction { facts } => contradict(tx, &mut stored, &facts, now)?,
     }
     Ok(stored.intent)
@@ -123,14 +123,14 @@ fn prove_absent(
 }
 
 /// Says once that only people can tell.
-fn end_search(tx: &Tx<'_>, stored: &StoredIntent, now: Timestamp) -> Result<(), JournalError> {
+fn end_search(tx: &Tx<'_>, stored: &StoredIntent, why: &str, now: Timestamp) -> Result<(), JournalError> {
     let intent = &stored.intent;
     if intent.state != IntentState::Unknown || outbox::has_search_ended(tx, intent.id)? {
         return Ok(());
     }
     let draft = Draft::new(daemon(), Action::SearchEnded)
         .on(subject(intent))
-        .because("no list of the venue reaches back to when it was sent");
+        .because(why);
     tx.record(now, draft)?;
     Ok(outbox::of_intent(tx, now, Action::SearchEnded, intent)?)
 }

@@ -4,13 +4,14 @@ use bursar_audit::{Data, Hash};
 use bursar_auth::Act;
 use bursar_execution::machine::transition;
 use bursar_execution::{Approval, ApprovalError, Intent, Measure, Resolution, halting};
-use bursar_model::{IntentState, VenueOrderId};
+use bursar_model::{Fill, IntentState, VenueOrderId, decimal};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 use rust_decimal::Decimal;
 
 use crate::audit::actor;
 use crate::error::StoreError;
+use crate::fills;
 use crate::intents::{self, Because, StoredIntent};
 use crate::outcomes;
 use crate::values::Text;
@@ -167,6 +168,15 @@ fn is_there(
     }
 }
 
+/// Executions of an order whose id is known that are kept aside all the same: each was tried and cannot be booked, now
+/// or later. They keep no order from its end; that the account's books lack them is for the people who end it.
+fn kept_aside(connection: &Connection, intent: &Intent) -> Result<Vec<Fill>, StoreError> {
+    match &intent.venue_order_id {
+        Some(id) => fills::strays_of(connection, &intent.account, id),
+        None => Ok(Vec::new()),
+    }
+}
+
 fn has_ended(
     connection: &Connection,
     intent: &Intent,
@@ -183,27 +193,24 @@ fn has_ended(
             READ_FIRST,
         ));
     }
-    let aside = connection
-        .prepare_cached(
-            "SELECT (SELECT count(*) FROM stray_fill WHERE account = ?1 AND venue_order_id = ?2)
-                + (SELECT count(*) FROM unpriced_fill WHERE intent = ?3)",
-        )
-        .and_then(|mut statement| {
-            statement.query_row(
-                params![
-                    Text(&intent.account),
-                    known.map(VenueOrderId::as_str),
-                    Text(&intent.id)
-                ],
-                |row| row.get::<_, i64>(0),
-            )
-        })
-        .map_err(StoreError::from)?;
-    if aside > 0 || intent.filled != intent.venue_filled {
+    if fills::waits_for_price(connection, intent)? {
+        return Err(refuse(
+            "resolve-needs-executions",
+            "executions of it wait for a price in dollars of what was paid",
+            "wait until the exchange shows one; they are booked then",
+        ));
+    }
+    let aside = kept_aside(connection, intent)?;
+    let mut read = intent.filled;
+    for fill in &aside {
+        read = decimal::add(read, fill.quantity.value()).map_err(StoreError::from)?;
+    }
+    if read < intent.venue_filled {
         let why = format!(
-            "{} of {} executed is booked, and {aside} executions are kept aside",
+            "{} of {} executed is booked, and {} executions are kept aside",
             intent.filled.normalize(),
-            intent.venue_filled.normalize()
+            intent.venue_filled.normalize(),
+            aside.len()
         );
         return Err(refuse("resolve-needs-executions", why, READ_FIRST));
     }
@@ -213,13 +220,13 @@ fn has_ended(
         .map(|sizing| sizing.terms.quantity.value())
         .unwrap_or_default();
     let fits = match to {
-        Resolution::Filled => intent.filled >= ordered && intent.filled > Decimal::ZERO,
-        _ => intent.filled < ordered,
+        Resolution::Filled => read >= ordered && read > Decimal::ZERO,
+        _ => read < ordered,
     };
     if !fits {
         let why = format!(
             "{} of {} is filled, which is not what `{to}` says",
-            intent.filled.normalize(),
+            read.normalize(),
             ordered.normalize()
         );
         return Err(refuse(
@@ -243,13 +250,15 @@ pub(crate) fn resolve(tx: &Tx<'_>, approval: &Approval, act: &Act) -> Result<Int
     if *to == Resolution::Open && venue_order_id.is_some() {
         stored.intent.venue_order_id.clone_from(venue_order_id);
     }
+    let aside = kept_aside(tx, &stored.intent)?;
     let data = Data::new()
         .text("approval", approval.id)
         .text("proposed_by", &approval.proposed_by)
         .text("approved_by", &act.principal)
         .text("evidence", &approval.evidence)
         .text("evidence_hash", Hash::of(approval.evidence.as_bytes()))
-        .optional("venue_order_id", stored.intent.venue_order_id.as_ref());
+        .optional("venue_order_id", stored.intent.venue_order_id.as_ref())
+        .optional("kept_aside", named(&aside));
     let cause = format!(
         "resolved by {} and {}: {}",
         approval.proposed_by, act.principal, approval.reason
@@ -260,4 +269,10 @@ pub(crate) fn resolve(tx: &Tx<'_>, approval: &Approval, act: &Act) -> Result<Int
         outcomes::follow_found(tx, &mut stored, act.at)?;
     }
     Ok(intents::get(tx, stored.intent.id)?.intent)
+}
+
+/// The ids of executions in one text, if there are any.
+fn named(fills: &[Fill]) -> Option<String> {
+    let ids: Vec<&str> = fills.iter().map(|fill| fill.id.as_str()).collect();
+    (!ids.is_empty()).then(|| ids.join(", "))
 }

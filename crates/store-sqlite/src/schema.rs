@@ -33,6 +33,7 @@ const STEPS: &[(i64, &str)] = &[
     (20, include_str!("schema/0020_written_off.sql")),
     (21, include_str!("schema/0021_newest.sql")),
     (22, include_str!("schema/0022_urgent.sql")),
+    (23, include_str!("schema/0023_settled.sql")),
 ];
 
 /// The format that this version writes.

@@ -19,7 +19,7 @@ use super::missing::MISSED_AFTER;
 use super::search::sent_at;
 use super::{Desk, DeskError, lock};
 use crate::clocks::{earlier, signed};
-use crate::{ExternalOrder, Intent, NewLatch, Reconciliation, equity};
+use crate::{Booked, ExternalOrder, Intent, NewLatch, Reconciliation, equity};
 
 /// How far back the first reading of an account goes, and how far every connect reaches behind the
 /// checkpoint.
@@ -285,18 +285,19 @@ impl Desk {
     async fn read_fills(&self, since: Timestamp) -> Result<(), DeskError> {
         let fills = self.parts.broker.fills(since).await?;
         reach("read-fills", "read");
-        self.book(fills).await
+        self.book(fills).await?;
+        Ok(())
     }
 
-    pub(super) async fn book(&self, fills: Vec<Fill>) -> Result<(), DeskError> {
+    pub(super) async fn book(&self, fills: Vec<Fill>) -> Result<Booked, DeskError> {
         if fills.is_empty() {
-            return Ok(());
+            return Ok(Booked::default());
         }
         let booked = self.parts.journal.book(&self.account, fills, self.now()).await?;
         if booked.unexplained > 0 {
             self.hurry_searches();
         }
-        Ok(())
+        Ok(booked)
     }
 
     pub(super) async fn read_balances(&self) -> Result<(), DeskError> {

@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::missing::MISSED_AFTER;
 use super::{Desk, DeskError, lock, pace};
 use crate::clocks::{earlier, signed};
 use crate::{Absence, Intent, JournalError, NegativeLook, Outcome, absence};
@@ -22,6 +23,8 @@ pub(super) struct Search {
     made: u32,
     next_at: Instant,
     pause: Duration,
+    /// Since when it may be that it was filled, by an order that no list shows.
+    unexplained_since: Option<Instant>,
     /// That only people can tell was said.
     is_told: bool,
 }
@@ -52,6 +55,7 @@ impl Search {
             made: 0,
             next_at: Instant::now(),
             pause: pace::longer(Duration::ZERO),
+            unexplained_since: None,
             is_told: false,
         }
     }
@@ -102,7 +106,7 @@ impl Desk {
         let Some(since) = looked.iter().map(|(_, lookup)| lookup.since).min() else {
             return failed.map_or(Ok(()), |error| Err(error.into()));
         };
-        let fills = match self.parts.broker.fills(since).await {
+        let mut fills = match self.parts.broker.fills(since).await {
             Ok(fills) => fills,
             Err(error) => {
                 for (intent, _) in &looked {
@@ -111,7 +115,9 @@ impl Desk {
                 return Err(failed.unwrap_or(error).into());
             }
         };
-        self.book(fills.clone()).await?;
+        let unknown = self.book(fills.clone()).await?.of_unknown_orders;
+        // What belongs to an order that we know is filled of no other, whether a list shows that order or not.
+        fills.retain(|fill| unknown.contains(&fill.id));
         for (intent, lookup) in looked {
             match self.conclude_look(&intent, lookup, &fills).await {
                 Ok(()) => {}
@@ -167,6 +173,7 @@ impl Desk {
         })
     }
 
+    /// `fills` are those of orders that the journal does not know.
     async fn conclude_look(&self, intent: &Intent, lookup: Lookup, fills: &[Fill]) -> Result<(), DeskError> {
         let broker = &self.parts.broker;
         let dispatched_at = sent_at(intent);
@@ -198,9 +205,14 @@ impl Desk {
             self.plan(intent, None);
             return Ok(());
         }
-        if !explained {
+        if let Some(lasts) = self.unexplained_for(intent, explained) {
             info!(account = %self.account, intent = %intent.id, "a fill like the order's belongs to no order that the venue lists");
             self.plan(intent, None);
+            if lasts >= MISSED_AFTER {
+                let why =
+                    "the exchange lists no order to which an execution like it belongs: it may be its own";
+                self.end_search(intent, why).await?;
+            }
             return Ok(());
         }
         let look = NegativeLook {
@@ -239,17 +251,9 @@ impl Desk {
                 self.plan(intent, Some(wait));
             }
             Absence::OutOfReach => {
-                let is_news = lock(&self.searches)
-                    .get_mut(&intent.id)
-                    .is_none_or(|search| !std::mem::replace(&mut search.is_told, true));
                 self.plan(intent, None);
-                if is_news {
-                    warn!(account = %self.account, intent = %intent.id, "the order is older than the venue's lists; a person must decide");
-                    let journal = &self.parts.journal;
-                    journal
-                        .conclude(intent.id, Outcome::OutOfReach, self.now())
-                        .await?;
-                }
+                self.end_search(intent, "no list of the exchange reaches back to when it was sent")
+                    .await?;
             }
             Absence::Proved(evidence) => {
                 reach("search", "absence-proved");
@@ -264,6 +268,37 @@ impl Desk {
                     Err(error) => return Err(error.into()),
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// For how long it may have been filled by an order that no list shows; `None` when it cannot have been.
+    fn unexplained_for(&self, intent: &Intent, explained: bool) -> Option<Duration> {
+        let mut searches = lock(&self.searches);
+        let search = searches.entry(intent.id).or_insert_with(Search::begun);
+        if explained {
+            search.unexplained_since = None;
+            return None;
+        }
+        Some(
+            search
+                .unexplained_since
+                .get_or_insert_with(Instant::now)
+                .elapsed(),
+        )
+    }
+
+    /// Tells people, once, that they have to look. It is looked for all the same.
+    async fn end_search(&self, intent: &Intent, why: &'static str) -> Result<(), DeskError> {
+        let is_news = lock(&self.searches)
+            .get_mut(&intent.id)
+            .is_none_or(|search| !std::mem::replace(&mut search.is_told, true));
+        if is_news {
+            warn!(account = %self.account, intent = %intent.id, why, "a person must decide about the order");
+            let journal = &self.parts.journal;
+            journal
+                .conclude(intent.id, Outcome::SearchEnded { why }, self.now())
+                .await?;
         }
         Ok(())
     }

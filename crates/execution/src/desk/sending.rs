@@ -224,7 +224,7 @@ impl Desk {
             Outcome::Refused { .. }
             | Outcome::Lost { .. }
             | Outcome::Absent(_)
-            | Outcome::OutOfReach
+            | Outcome::SearchEnded { .. }
             | Outcome::Contradiction { .. } => (false, false),
         };
         match journal.conclude(intent, outcome, self.now()).await {

@@ -594,6 +594,46 @@ async fn i9_people_are_told_once_of_an_order_that_the_lists_do_not_reach() {
     world.end().await;
 }
 
+/// What is booked for one order cannot be another's, though no list of the exchange shows it any more.
+#[tokio::test(start_paused = true)]
+async fn i9_a_fill_of_an_order_that_we_know_does_not_forbid_the_proof_when_no_list_shows_it() {
+    let world = world();
+    let part = Answer::Part(dec!(0.0001));
+    world.venue.book().answers.extend([part, Answer::Vanish]);
+    world.start().await;
+    let known = world.store.admit_now(buy("100"));
+    let unknown = world.store.admit_now(buy("100"));
+    world.pass(45).await;
+    assert_eq!(world.store.state(known), IntentState::Cancelled);
+    world.venue.book().orders.clear();
+
+    world.pass(90).await;
+
+    assert_eq!(world.store.state(unknown), IntentState::Absent);
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn i9_people_are_told_of_an_order_to_which_an_execution_may_belong_that_no_list_explains() {
+    let world = world();
+    world.venue.book().answers.push_back(Answer::Vanish);
+    world.start().await;
+    let id = world.store.admit_now(buy("100"));
+    world.pass(1).await;
+    let now = world.clock.now();
+    let by_hand = "by-hand-7".parse().unwrap();
+    world.venue.fill(&by_hand, Side::Buy, dec!(0.0001), now, now);
+    world.venue.book().orders.clear();
+
+    world.pass(800).await;
+    assert_eq!(world.store.rows().searches_ended, []);
+    world.pass(3_600).await;
+
+    assert_eq!(world.store.state(id), IntentState::Unknown);
+    assert_eq!(world.store.rows().searches_ended, [id]);
+    world.end().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_unknown_order_that_cannot_be_looked_up_keeps_no_account_from_connecting() {
     let mut world = world();

@@ -254,7 +254,7 @@ impl Journal for Store {
             Outcome::Refused { code } => self.step(&mut rows, id, Step::Refuse, &code),
             Outcome::Lost { reason } => self.step(&mut rows, id, Step::Lose, &reason),
             Outcome::Absent(_) => self.step(&mut rows, id, Step::ProveAbsent, ""),
-            Outcome::OutOfReach => {
+            Outcome::SearchEnded { .. } => {
                 rows.searches_ended.push(id);
                 Ok(rows.intents[&id].clone())
             }
@@ -317,6 +317,10 @@ impl Journal for Store {
                 .find(|intent| intent.venue_order_id.as_ref() == Some(&fill.venue_order_id))
                 .map(|intent| intent.id);
             let Some(id) = ours else {
+                let is_somebody_elses = |known: &ExternalOrder| known.order.id == fill.venue_order_id;
+                if !rows.external.iter().any(is_somebody_elses) {
+                    booked.of_unknown_orders.insert(fill.id.clone());
+                }
                 if rows.strays.insert(fill.id.to_string()) {
                     let is_unknown = |intent: &Intent| intent.state == IntentState::Unknown;
                     match rows.intents.values().any(is_unknown) {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use bursar_ledger::{
-    Book, ClosedLot, DayInputs, DayKey, DayLoss, LedgerFill, Lot, LotMethod, Mark, OpeningMark, STALE_AFTER,
-    Valuation, day_loss,
+    Book, ClosedLot, DayInputs, DayKey, DayLoss, LedgerFill, Lot, LotMethod, Mark, OpeningMark, PriceRange,
+    STALE_AFTER, Valuation, day_loss,
 };
 use bursar_model::{Amount, Fill, Liquidity, Pair, Price, Quantity, Side, Usd};
 use jiff::{SignedDuration, Timestamp};
@@ -187,11 +187,8 @@ impl DayBuilder {
     }
 
     pub(crate) fn opening(mut self, pair: &str, value: Decimal, rate: Decimal) -> Self {
-        let mark = OpeningMark {
-            price: price(value),
-            usd_rate: price(rate),
-            is_fresh: true,
-        };
+        let exactly = |value| PriceRange::exactly(price(value), second(0));
+        let mark = OpeningMark::at_boundary(exactly(value), exactly(rate), second(0), STALE_AFTER);
         self.opening.insert(self::pair(pair), mark);
         self
     }

@@ -42,6 +42,13 @@ fn insert(tx: &Tx<'_>, intent: &Intent, fill: &Fill, now: Timestamp) -> Result<(
     Ok(())
 }
 
+/// Whether executions of the order are kept aside until what was paid has a price.
+pub(crate) fn waits_for_price(connection: &Connection, intent: &Intent) -> Result<bool, StoreError> {
+    Ok(connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM unpriced_fill WHERE intent = ?1)")?
+        .query_row([Text(&intent.id)], |row| row.get(0))?)
+}
+
 /// Books those of the account that have a price by now.
 pub(super) fn retry(
     tx: &Tx<'_>,

@@ -7,7 +7,7 @@ use bursar_model::{AccountMode, Balance, BalanceKind, Side, Usd};
 use jiff::SignedDuration;
 use rusqlite::Connection;
 
-use crate::support::trading::{account, buy, decimal, fill, open_account, ready, sell, user};
+use crate::support::trading::{account, buy, decimal, fill, open_account, ready, sell, usd, user};
 use crate::support::{World, at};
 
 impl World {
@@ -51,10 +51,6 @@ async fn began() -> World {
     world.settles(&[("USD", "1000")]).await;
     world.price("BTC-USD", "100").await;
     world
-}
-
-fn usd(text: &str) -> Usd {
-    text.parse().unwrap()
 }
 
 fn day(text: &str) -> DayKey {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bursar_broker::VenueOrderStatus;
+use bursar_broker::{VenueOrder, VenueOrderStatus};
 use bursar_controls::{LatchCause, LatchMode, LimitKind};
 use bursar_execution::{Journal, Outcome, Reports};
 use bursar_ledger::{Book, LedgerFill, LotMethod, Valuation};
@@ -11,7 +11,7 @@ use jiff::SignedDuration;
 use rust_decimal::Decimal;
 
 use crate::support::trading::{account, buy, decimal, fill, held, listed, ready, sell, user, with_euros};
-use crate::support::{World, actions};
+use crate::support::{World, actions, at};
 
 #[tokio::test]
 async fn i7_a_fill_told_twice_counts_once() {
@@ -164,6 +164,37 @@ async fn a_fill_that_is_not_ours_is_kept_and_never_booked() {
     assert_eq!(held(&world.store, "BTC-USD").await, Decimal::ZERO);
     assert_eq!(world.store.stray_fills(&account()).await.unwrap().len(), 1);
     assert_eq!(world.store.fills(None, None, 10).await.unwrap(), []);
+}
+
+/// What the search for an order may not overlook, and what it may.
+#[tokio::test]
+async fn i9_an_execution_is_of_an_unknown_order_until_its_order_is_known_as_ours_or_somebody_elses() {
+    let world = ready().await;
+    world.open(buy("2", "BTC-USD", "100"), "V1").await;
+    let unknown = world.approved(buy("1", "BTC-USD", "100")).await;
+    world.dispatch(&unknown).await;
+    let told = async || {
+        let at = at("2026-03-02T10:00:00Z");
+        let fill = |id, order| fill(id, order, Side::Buy, "0.1", "BTC-USD", "100", at);
+        let fills = vec![fill("F1", "V1"), fill("X1", "V-HAND"), fill("X2", "V-OTHER")];
+        let found = world.book(fills).await.of_unknown_orders;
+        found.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(told().await, ["X1", "X2"]);
+
+    let by_hand = VenueOrder {
+        client_order_id: None,
+        ..listed(&unknown, "V-HAND", "0.1", VenueOrderStatus::Live)
+    };
+    // It bears the id of one of ours, and cannot be it.
+    let in_doubt = VenueOrder {
+        pair: "ETH-USD".parse().unwrap(),
+        ..listed(&unknown, "V-OTHER", "0.1", VenueOrderStatus::Cancelled)
+    };
+    let seen = vec![by_hand, in_doubt];
+    world.store.observe(&account(), seen, world.now()).await.unwrap();
+
+    assert_eq!(told().await, ["X2"], "told again, and known by now");
 }
 
 #[tokio::test]

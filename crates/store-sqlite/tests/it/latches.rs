@@ -9,7 +9,7 @@ use bursar_execution::{
 };
 use bursar_model::{IntentState, Side};
 
-use crate::support::trading::{account, attempt, buy, fill, held, limits, ready, sell, user};
+use crate::support::trading::{account, attempt, buy, fill, held, limits, ready, sell, usd, user};
 use crate::support::{actions, at};
 
 fn latch(scope: &str, mode: LatchMode) -> NewLatch {
@@ -411,6 +411,60 @@ async fn d25_a_day_that_begins_without_a_fresh_price_says_so() {
     assert!(day.basis_uncertain);
     // From the last price there was, not from the first of the new day.
     assert_eq!(day.loss, "5".parse().unwrap());
+}
+
+/// The empty side of a book at midnight must not be a gain for the whole day.
+#[tokio::test]
+async fn i13_a_wide_spread_at_the_boundary_is_no_gain_once_a_price_can_be_believed() {
+    let world = ready().await;
+    world.open(buy("2", "BTC-USD", "100"), "V1").await;
+    let bought = fill("F1", "V1", Side::Buy, "2", "BTC-USD", "100", world.now());
+    world.book(vec![bought]).await;
+    let unrealised = async || {
+        let day = world.store.user_day(&user(), world.now()).await.unwrap();
+        assert!(day.basis_uncertain);
+        day.unrealised_change
+    };
+
+    world.clock.set(at("2026-03-02T23:59:50Z"));
+    world.spread("BTC-USD", "90", "104").await;
+    world.clock.set(at("2026-03-03T00:00:10Z"));
+    world.spread("BTC-USD", "90", "104").await;
+    assert_eq!(unrealised().await, usd("0"));
+    world.clock.set(at("2026-03-03T00:10:00Z"));
+    world.spread("BTC-USD", "91", "103").await;
+    assert_eq!(unrealised().await, usd("2"));
+    world.price("BTC-USD", "99").await;
+
+    assert_eq!(unrealised().await, usd("0"));
+    world.price("BTC-USD", "97").await;
+    assert_eq!(unrealised().await, usd("-4"));
+    world.price("BTC-USD", "103").await;
+    assert_eq!(unrealised().await, usd("8"));
+}
+
+/// Sold while nobody could say what it was worth at midnight: the price that comes later says it.
+#[tokio::test]
+async fn i13_what_was_sold_before_the_basis_was_settled_is_measured_by_it_too() {
+    let world = ready().await;
+    world.open(buy("1", "BTC-USD", "100"), "V1").await;
+    let bought = fill("F1", "V1", Side::Buy, "1", "BTC-USD", "100", world.now());
+    world.book(vec![bought]).await;
+    world.open(sell("1", "BTC-USD", "99"), "V2").await;
+    let realised = async || {
+        let day = world.store.user_day(&user(), world.now()).await.unwrap();
+        day.realised
+    };
+
+    world.clock.set(at("2026-03-02T23:59:50Z"));
+    world.spread("BTC-USD", "90", "104").await;
+    world.clock.set(at("2026-03-03T00:10:00Z"));
+    let sold = fill("F2", "V2", Side::Sell, "1", "BTC-USD", "99", world.now());
+    world.book(vec![sold]).await;
+    assert_eq!(realised().await, usd("9"));
+    world.price("BTC-USD", "99.5").await;
+
+    assert_eq!(realised().await, usd("-0.5"));
 }
 
 #[tokio::test]

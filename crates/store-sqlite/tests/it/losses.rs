@@ -7,12 +7,8 @@ use bursar_permissions::UserPermissions;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
-use crate::support::trading::{account, buy, fill, limits, ready, sell, user, wide};
+use crate::support::trading::{account, buy, fill, limits, ready, sell, usd, user, wide};
 use crate::support::{World, actions, at, lives};
-
-fn usd(text: &str) -> Usd {
-    text.parse().unwrap()
-}
 
 /// Holds one coin bought at 100, and may lose 50 in a day.
 async fn holder() -> World {

@@ -247,6 +247,51 @@ async fn t14_an_incident_with_fills_is_never_absent_and_ends_as_its_executions_s
     assert_eq!(world.store.reservations(None).await.unwrap(), []);
 }
 
+/// The exchange tells of an execution that no ledger can take: two people have to be able to end the order all the same.
+#[tokio::test]
+async fn t14_an_incident_whose_executions_cannot_be_booked_is_ended_by_what_was_read_of_it() {
+    let world = two_people().await;
+    let open = world.open(buy("2", "BTC-USD", "100"), "V1").await;
+    let ours = fill("F1", "V1", Side::Buy, "0.5", "BTC-USD", "100", world.now());
+    let of_another_side = fill("F2", "V1", Side::Sell, "0.5", "BTC-USD", "100", world.now());
+    world.book(vec![ours, of_another_side]).await;
+    let seen = listed(&open, "V1", "1.2", VenueOrderStatus::Cancelled);
+    world
+        .store
+        .observe(&account(), vec![seen], world.now())
+        .await
+        .unwrap();
+    let incident = world.store.intent(open.id).await.unwrap();
+    assert_eq!(
+        (incident.state, incident.venue_filled.to_string().as_str()),
+        (IntentState::Incident, "1.2")
+    );
+
+    // 0.2 of it nobody has read yet.
+    assert_eq!(
+        rule(world.resolved(&incident, Resolution::Cancelled, None).await),
+        "resolve-needs-executions"
+    );
+    let last = fill("F3", "V1", Side::Sell, "0.2", "BTC-USD", "100", world.now());
+    world.book(vec![last]).await;
+    assert_eq!(
+        rule(world.resolved(&incident, Resolution::Filled, None).await),
+        "resolve-contradicts"
+    );
+    let ended = world
+        .resolved(&incident, Resolution::Cancelled, None)
+        .await
+        .unwrap();
+
+    assert_eq!(ended.state, IntentState::Cancelled);
+    assert_eq!(held(&world.store, "BTC-USD").await, "0.5".parse().unwrap());
+    assert_eq!(world.store.reservations(None).await.unwrap(), []);
+    let trail = trail(&world.store).await;
+    let resolved = (trail.iter().rev()).find(|record| record.action.to_string() == "intent.resolved");
+    let kept_aside = resolved.and_then(|record| record.data.get("kept_aside"));
+    assert!(format!("{kept_aside:?}").contains("F2, F3"));
+}
+
 /// The owner changed it at the exchange before anybody heard that it is there.
 #[tokio::test]
 async fn t14_an_incident_is_followed_and_ended_by_what_the_venue_says_of_it() {
@@ -320,7 +365,13 @@ async fn i9_that_only_people_can_tell_is_said_once() {
     for _ in 0..2 {
         let told = world
             .store
-            .conclude(unknown.id, Outcome::OutOfReach, world.now())
+            .conclude(
+                unknown.id,
+                Outcome::SearchEnded {
+                    why: "no list shows it",
+                },
+                world.now(),
+            )
             .await
             .unwrap();
         assert_eq!(told.state, IntentState::Unknown);

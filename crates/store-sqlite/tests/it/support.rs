@@ -537,6 +537,10 @@ pub(crate) mod trading {
         }
     }
 
+    pub(crate) fn usd(text: &str) -> bursar_model::Usd {
+        text.parse().unwrap()
+    }
+
     pub(crate) fn buy(quantity: &str, pair: &str, price: &str) -> OrderRequest {
         limit_order(Side::Buy, quantity, pair, price)
     }
