@@ -157,7 +157,8 @@ pub(crate) fn document(console: &mut Console, name: &Path) -> Result<String, Fai
         )
     };
     let limit = u64::try_from(LONGEST).unwrap_or(u64::MAX).saturating_add(1);
-    let mut text = String::new();
+    // It may be a key: a text that grew would leave a copy of its beginning behind each time.
+    let mut text = String::with_capacity(LONGEST.saturating_add(1));
     if name == Path::new("-") {
         let Some(input) = console.piped() else {
             return Err(Failure::usage(

@@ -1,4 +1,5 @@
-//! Which pairs need a price: what somebody may trade, what is held, and what values a balance.
+//! Which pairs need a price: what somebody may trade, what is held, what the day is measured by, and what values a
+//! balance.
 
 use std::collections::BTreeSet;
 
@@ -31,6 +32,8 @@ pub async fn pairs(store: &SqliteStore, top: &BTreeSet<Asset>) -> Result<BTreeSe
     // What works at an exchange is counted by its price too, also where it may not be ordered any more.
     let reserved = store.reservations(None).await?;
     pairs.extend(reserved.into_iter().map(|reserved| reserved.pair));
+    // What a day began with may wait for a price, also where all of it is sold by now.
+    pairs.extend(store.unsettled_pairs().await?);
     // A quote asset that is not the dollar has to be priced itself.
     let quotes: Vec<Pair> = pairs.iter().filter_map(|pair| in_dollars(pair.quote())).collect();
     pairs.extend(quotes);

@@ -10,7 +10,8 @@ use bursar_auth::{Act, Principal};
 use bursar_controls::{Latch, Policy};
 use bursar_ledger::DayKey;
 use bursar_model::{
-    AccountId, ApprovalId, IntentId, IntentState, LatchId, Pair, Price, Quantity, Usd, UserId, VenueOrderId,
+    AccountId, ApprovalId, FillId, IntentId, IntentState, LatchId, Pair, Price, Quantity, Usd, UserId,
+    VenueOrderId,
 };
 use jiff::{SignedDuration, Timestamp};
 use rust_decimal::Decimal;
@@ -87,6 +88,9 @@ pub enum Measure {
         to: Resolution,
         /// By what the venue names it; needed for every word that says that the venue had it.
         venue_order_id: Option<VenueOrderId>,
+        /// Its executions that no book can take, as [`crate::Reports::kept_aside`] had them when it was proposed.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        kept_aside: Vec<FillId>,
     },
     /// Turn off a switch that stops a broker or everything, or any switch without a reconciliation.
     Release {
@@ -162,12 +166,21 @@ impl Measure {
                 from,
                 to,
                 venue_order_id,
+                kept_aside,
                 ..
             } => {
-                let id = venue_order_id
-                    .as_ref()
-                    .map_or_else(String::new, |id| format!(", at the exchange `{id}`"));
-                format!("end order {intent}, which is {from}, as {to}{id}")
+                let mut sentence = format!("end order {intent}, which is {from}, as {to}");
+                if let Some(id) = venue_order_id {
+                    sentence = format!("{sentence}, at the exchange `{id}`");
+                }
+                if !kept_aside.is_empty() && *to != Resolution::Open {
+                    let ids: Vec<&str> = kept_aside.iter().map(FillId::as_str).collect();
+                    sentence = format!(
+                        "{sentence}; executions of it that no book can take: {}",
+                        ids.join(", ")
+                    );
+                }
+                sentence
             }
             Self::Release {
                 latch,

@@ -228,8 +228,14 @@ async fn calm_down(machine: &Arc<Machine>, operator: &Operator) {
         })
         .max()
         .unwrap_or_default();
+    // Each of the looks that are counted on here takes up to half a minute where readings wait for their turn.
+    let turns = if machine.plan.reads_slowly {
+        Duration::from_mins(3)
+    } else {
+        Duration::ZERO
+    };
     Rest::SENT
-        .wait(machine, operator, longest + Duration::from_secs(60))
+        .wait(machine, operator, longest + turns + Duration::from_secs(60))
         .await;
     let node = operator.node().await;
     for (account, _, _) in &machine.plan.accounts {
@@ -245,7 +251,11 @@ async fn calm_down(machine: &Arc<Machine>, operator: &Operator) {
         Duration::ZERO
     };
     Rest::OVER
-        .wait(machine, operator, longest + looked_up + Duration::from_secs(10))
+        .wait(
+            machine,
+            operator,
+            longest + turns + looked_up + Duration::from_secs(10),
+        )
         .await;
 }
 

@@ -103,6 +103,29 @@ impl SqliteStore {
     }
 }
 
+impl SqliteStore {
+    /// The pairs of which a wide spread left open with what the running day began: they need a price until that is
+    /// settled, though nothing of them may be held any more.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub async fn unsettled_pairs(&self) -> Result<BTreeSet<Pair>, StoreError> {
+        self.read(|connection| {
+            let Some(day) = last_opened(connection)? else {
+                return Ok(BTreeSet::new());
+            };
+            let mut statement = connection.prepare_cached(
+                "SELECT DISTINCT pair FROM opening_mark
+                 WHERE day = ?1 AND (price <> most_price OR usd_rate <> most_usd_rate)",
+            )?;
+            let pairs = statement.query_map([Text(&day.key)], |row| Ok(row.get::<_, Text<Pair>>(0)?.0))?;
+            Ok(pairs.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+}
+
 /// How far it is surely not before, by our clock and, where one is heard, by an exchange's.
 fn believed(connection: &Connection, now: Timestamp) -> Result<Timestamp, StoreError> {
     Ok(confirmed(connection)?.map_or(now, |at| at.min(now)))
@@ -221,8 +244,8 @@ fn write_opening_marks(tx: &Tx<'_>, day: &TradingDay) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// After new prices came in: gives a day that began without a price, or with an old one, the first that
-/// fits better, and settles what a wide spread left open, also of what is sold by now.
+/// After new prices came in: gives a day that began without a price the first there is, and settles what a wide spread
+/// left open, also of what is sold by now. What a day began with is never lowered.
 pub(crate) fn complete_opening_marks(
     tx: &Tx<'_>,
     day: &TradingDay,
@@ -235,17 +258,16 @@ pub(crate) fn complete_opening_marks(
         .collect();
     for pair in pairs {
         let known = opening_mark(tx, day.key, broker, pair)?;
-        let wanted = known.map_or_else(|| held.contains(pair), |known| !known.is_fresh);
+        let wanted = known.map_or_else(|| held.contains(pair), |known| !known.is_settled());
         if !wanted {
             continue;
         }
         let Some((price, rate)) = quotes::ranges(tx, broker, pair, day.start)? else {
             continue;
         };
-        let fitting = OpeningMark::at_boundary(price, rate, day.start, stale_after);
         let better = match known {
-            Some(known) if !fitting.is_fresh => known.settled(price, rate),
-            _ => fitting,
+            Some(known) => known.settled(price, rate),
+            None => OpeningMark::at_boundary(price, rate, day.start, stale_after),
         };
         if known != Some(better) {
             write_opening_mark(tx, day.key, broker, pair, &better)?;

@@ -222,7 +222,7 @@ pub(crate) fn allowance(connection: &Connection, user: &UserId, day: DayKey) -> 
     Ok(extra.map_or(Usd::ZERO, |Exact(extra)| Usd::new(extra)))
 }
 
-/// Accounts that hold something or traded today.
+/// Accounts that hold something, or traded or lost a holding today.
 pub(crate) fn active_accounts(
     connection: &Connection,
     user: &UserId,
@@ -230,7 +230,8 @@ pub(crate) fn active_accounts(
 ) -> Result<Vec<AccountId>, StoreError> {
     let mut statement = connection.prepare_cached(
         "SELECT account FROM lot WHERE user = ?1
-         UNION SELECT account FROM fill WHERE user = ?1 AND day = ?2 ORDER BY account",
+         UNION SELECT account FROM fill WHERE user = ?1 AND day = ?2
+         UNION SELECT account FROM closed_lot WHERE user = ?1 AND closed_day = ?2 ORDER BY account",
     )?;
     let accounts = statement.query_map(params![Text(user), Text(&day)], |row| {
         Ok(row.get::<_, Text<_>>(0)?.0)
@@ -238,10 +239,12 @@ pub(crate) fn active_accounts(
     Ok(accounts.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Users who hold something or traded today: nobody else can have lost anything.
+/// Users who hold something, or traded or lost a holding today: nobody else can have lost anything.
 pub(crate) fn active_users(connection: &Connection, day: DayKey) -> Result<Vec<UserId>, StoreError> {
-    let mut statement = connection
-        .prepare_cached("SELECT user FROM lot UNION SELECT user FROM fill WHERE day = ?1 ORDER BY user")?;
+    let mut statement = connection.prepare_cached(
+        "SELECT user FROM lot UNION SELECT user FROM fill WHERE day = ?1
+             UNION SELECT user FROM closed_lot WHERE closed_day = ?1 ORDER BY user",
+    )?;
     let users = statement.query_map([Text(&day)], |row| Ok(row.get::<_, Text<_>>(0)?.0))?;
     Ok(users.collect::<rusqlite::Result<_>>()?)
 }

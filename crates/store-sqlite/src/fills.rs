@@ -43,11 +43,14 @@ pub(crate) fn book(
     let day = days::roll(tx, now)?;
     let mut booked = unpriced::retry(tx, account, day, now)?;
     for fill in fills {
-        let Some(fresh) = unless_known(tx, account, fill, now)? else {
-            if is_of_unknown_order(tx, account, fill)? {
-                booked.of_unknown_orders.insert(fill.id.clone());
+        let fresh = match unless_known(tx, account, fill, now)? {
+            Told::First(fresh) => fresh,
+            Told::Again { is_the_same } => {
+                if !is_the_same || is_of_unknown_order(tx, account, fill)? {
+                    booked.of_unknown_orders.insert(fill.id.clone());
+                }
+                continue;
             }
-            continue;
         };
         match intents::by_venue_order(tx, account, &fresh.venue_order_id)? {
             Some(mut stored) => {
@@ -104,15 +107,21 @@ pub(crate) fn adopt(tx: &Tx<'_>, stored: &mut StoredIntent, now: Timestamp) -> R
     Ok(())
 }
 
-/// The fill, unless it was seen before. Told again with other facts, it is a contradiction.
+/// Whether an execution is news.
+enum Told<'f> {
+    First(&'f Fill),
+    Again { is_the_same: bool },
+}
+
+/// Told again with other facts, it is a contradiction.
 fn unless_known<'f>(
     tx: &Tx<'_>,
     account: &AccountId,
     fill: &'f Fill,
     now: Timestamp,
-) -> Result<Option<&'f Fill>, JournalError> {
+) -> Result<Told<'f>, JournalError> {
     let Some(known) = find(tx, account, &fill.id)? else {
-        return Ok(Some(fill));
+        return Ok(Told::First(fill));
     };
     if known != *fill {
         let facts = format!("execution `{}` was reported before with other facts", fill.id);
@@ -123,7 +132,9 @@ fn unless_known<'f>(
             }
         }
     }
-    Ok(None)
+    Ok(Told::Again {
+        is_the_same: known == *fill,
+    })
 }
 
 fn find(connection: &Connection, account: &AccountId, id: &FillId) -> Result<Option<Fill>, StoreError> {

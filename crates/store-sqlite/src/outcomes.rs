@@ -338,8 +338,8 @@ fn observe_ended(
     now: Timestamp,
 ) -> Result<(), JournalError> {
     let is_same = stored.intent.venue_order_id.as_ref() == Some(&order.id);
-    if is_same && order.filled <= stored.intent.filled {
-        // A list may still show it as working for a while.
+    if is_same && order.filled <= stored.intent.venue_filled {
+        // A list may still show it as working for a while. More than is booked was known when people ended it.
         return Ok(());
     }
     let facts = if is_same {

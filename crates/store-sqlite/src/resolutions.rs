@@ -41,6 +41,7 @@ pub(crate) fn check(
         filled,
         to,
         venue_order_id,
+        kept_aside,
     } = measure
     else {
         return Err(refuse("resolve", "it is about no order", "name an order"));
@@ -71,7 +72,15 @@ pub(crate) fn check(
         }
         Resolution::Open => is_there(connection, found, venue_order_id.as_ref())?,
         Resolution::Filled | Resolution::Cancelled | Resolution::VenueExpired => {
-            has_ended(connection, found, *to, venue_order_id.as_ref())?;
+            let aside = self::kept_aside(connection, found)?;
+            if !aside.iter().map(|fill| &fill.id).eq(kept_aside) {
+                return Err(refuse(
+                    "changed-since",
+                    "other executions of it are kept aside by now",
+                    "look at it with `bursar explain`, and propose again what is still true",
+                ));
+            }
+            has_ended(connection, found, *to, venue_order_id.as_ref(), &aside)?;
         }
     }
     Ok(stored)
@@ -168,8 +177,9 @@ fn is_there(
     }
 }
 
-/// Executions of an order whose id is known that are kept aside all the same: each was tried and cannot be booked, now
-/// or later. They keep no order from its end; that the account's books lack them is for the people who end it.
+/// Executions of an order whose id is known that are kept aside all the same: each was tried and could not be booked;
+/// resolving the order as `open` tries again. They keep no order from its end: that the account's books lack them is
+/// for the people who end it, who are shown them.
 fn kept_aside(connection: &Connection, intent: &Intent) -> Result<Vec<Fill>, StoreError> {
     match &intent.venue_order_id {
         Some(id) => fills::strays_of(connection, &intent.account, id),
@@ -177,11 +187,21 @@ fn kept_aside(connection: &Connection, intent: &Intent) -> Result<Vec<Fill>, Sto
     }
 }
 
+/// What was read of the order in its pair, booked or not, in the base asset.
+fn read_of(intent: &Intent, aside: &[Fill]) -> Result<Decimal, StoreError> {
+    let mut read = intent.filled;
+    for fill in aside.iter().filter(|fill| fill.pair == intent.request.pair) {
+        read = decimal::add(read, fill.quantity.value())?;
+    }
+    Ok(read)
+}
+
 fn has_ended(
     connection: &Connection,
     intent: &Intent,
     to: Resolution,
     named: Option<&VenueOrderId>,
+    aside: &[Fill],
 ) -> Result<(), ApprovalError> {
     const READ_FIRST: &str =
         "resolve it as `open` with `--venue-order-id`: the gateway then reads its executions and its end";
@@ -200,12 +220,10 @@ fn has_ended(
             "wait until the exchange shows one; they are booked then",
         ));
     }
-    let aside = kept_aside(connection, intent)?;
-    let mut read = intent.filled;
-    for fill in &aside {
-        read = decimal::add(read, fill.quantity.value()).map_err(StoreError::from)?;
-    }
-    if read < intent.venue_filled {
+    let read = read_of(intent, aside)?;
+    // What another pair's execution is worth of this order nobody can say but the people who are shown it.
+    let is_comparable = aside.iter().all(|fill| fill.pair == intent.request.pair);
+    if is_comparable && read < intent.venue_filled {
         let why = format!(
             "{} of {} executed is booked, and {} executions are kept aside",
             intent.filled.normalize(),
@@ -250,7 +268,14 @@ pub(crate) fn resolve(tx: &Tx<'_>, approval: &Approval, act: &Act) -> Result<Int
     if *to == Resolution::Open && venue_order_id.is_some() {
         stored.intent.venue_order_id.clone_from(venue_order_id);
     }
-    let aside = kept_aside(tx, &stored.intent)?;
+    let aside = match to {
+        // They are booked now, as far as they can be.
+        Resolution::Open => Vec::new(),
+        _ => kept_aside(tx, &stored.intent)?,
+    };
+    // What the venue tells of it later is no news as long as it is no more than this.
+    let read = read_of(&stored.intent, &aside)?;
+    stored.intent.venue_filled = stored.intent.venue_filled.max(read);
     let data = Data::new()
         .text("approval", approval.id)
         .text("proposed_by", &approval.proposed_by)

@@ -5,7 +5,7 @@ use bursar_audit::{Record, Value as DataValue};
 use bursar_controls::{Sizing, Snapshot};
 use bursar_execution::{Approval, BookedFill, Recorded, Reports, SelfCheck};
 use bursar_ledger::DayKey;
-use bursar_model::{Check, Quote};
+use bursar_model::{Check, Fill, Quote};
 use clap::Args;
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -36,16 +36,26 @@ impl Explain {
         let recorded = store.explain(order).await?;
         let records = store.order_records(order).await?;
         let approvals = store.order_approvals(order).await?;
-        let fills = store.fills_of_order(order).await?;
+        let executions = Executions {
+            booked: store.fills_of_order(order).await?,
+            kept_aside: store.kept_aside(&recorded.intent).await?,
+        };
         let now = session.surroundings.now();
-        let page = page(&recorded, &records, &approvals, &fills);
-        let document = document(&recorded, &records, &approvals, &fills, now);
+        let page = page(&recorded, &records, &approvals, &executions);
+        let document = document(&recorded, &records, &approvals, &executions, now);
         session.console.answer(&page, &document);
         Ok(Exit::Done)
     }
 }
 
-fn page(recorded: &Recorded, records: &[Record], approvals: &[Approval], fills: &[BookedFill]) -> Page {
+/// What the exchange executed of the order, as far as it was read.
+struct Executions {
+    booked: Vec<BookedFill>,
+    /// In no book.
+    kept_aside: Vec<Fill>,
+}
+
+fn page(recorded: &Recorded, records: &[Record], approvals: &[Approval], executions: &Executions) -> Page {
     let (intent, snapshot) = (&recorded.intent, &recorded.snapshot);
     let mut page = Page::new();
     page.line(format!(
@@ -99,10 +109,10 @@ fn page(recorded: &Recorded, records: &[Record], approvals: &[Approval], fills: 
         ]);
     }
     page.table(&table, "the audit trail has nothing about it");
-    if !fills.is_empty() {
+    if !executions.booked.is_empty() {
         page.heading("Executions");
         let mut table = Table::new(&["EXECUTION", "AT", "QUANTITY", "PRICE", "FEE", "BOOKED"]);
-        for booked in fills {
+        for booked in &executions.booked {
             let fill = &booked.fill.fill;
             table.row([
                 Cell::new(&fill.id),
@@ -111,6 +121,22 @@ fn page(recorded: &Recorded, records: &[Record], approvals: &[Approval], fills: 
                 Cell::new(fill.price),
                 Cell::new(&fill.fee),
                 Cell::new(moment(booked.booked_at)),
+            ]);
+        }
+        page.table(&table, "");
+    }
+    if !executions.kept_aside.is_empty() {
+        page.heading("Executions that no book can take");
+        let mut table = Table::new(&["EXECUTION", "AT", "SIDE", "QUANTITY", "PAIR", "PRICE", "FEE"]);
+        for fill in &executions.kept_aside {
+            table.row([
+                Cell::new(&fill.id),
+                Cell::new(moment(fill.at)),
+                Cell::new(fill.side),
+                Cell::new(fill.quantity),
+                Cell::new(&fill.pair),
+                Cell::new(fill.price),
+                Cell::new(&fill.fee),
             ]);
         }
         page.table(&table, "");
@@ -245,6 +271,8 @@ pub(crate) struct Explanation<'a> {
     /// What the audit trail has about it.
     records: &'a [Record],
     executions: &'a [BookedFill],
+    /// Executions that bear its id at the exchange and could not be booked for it.
+    kept_aside: &'a [Fill],
     approvals: Vec<ApprovalDocument<'a>>,
 }
 
@@ -252,7 +280,7 @@ fn document<'a>(
     recorded: &'a Recorded,
     records: &'a [Record],
     approvals: &'a [Approval],
-    fills: &'a [BookedFill],
+    executions: &'a Executions,
     now: Timestamp,
 ) -> Explanation<'a> {
     Explanation {
@@ -264,7 +292,8 @@ fn document<'a>(
         sizing: recorded.intent.sizing.as_ref(),
         trace: &recorded.intent.trace,
         records,
-        executions: fills,
+        executions: &executions.booked,
+        kept_aside: &executions.kept_aside,
         approvals: approvals
             .iter()
             .map(|approval| approval_json(approval, now))

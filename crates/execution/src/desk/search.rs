@@ -290,15 +290,17 @@ impl Desk {
 
     /// Tells people, once, that they have to look. It is looked for all the same.
     async fn end_search(&self, intent: &Intent, why: &'static str) -> Result<(), DeskError> {
-        let is_news = lock(&self.searches)
-            .get_mut(&intent.id)
-            .is_none_or(|search| !std::mem::replace(&mut search.is_told, true));
-        if is_news {
-            warn!(account = %self.account, intent = %intent.id, why, "a person must decide about the order");
-            let journal = &self.parts.journal;
-            journal
-                .conclude(intent.id, Outcome::SearchEnded { why }, self.now())
-                .await?;
+        if lock(&self.searches)
+            .get(&intent.id)
+            .is_some_and(|search| search.is_told)
+        {
+            return Ok(());
+        }
+        warn!(account = %self.account, intent = %intent.id, why, "a person must decide about the order");
+        let ended = Outcome::SearchEnded { why };
+        self.parts.journal.conclude(intent.id, ended, self.now()).await?;
+        if let Some(search) = lock(&self.searches).get_mut(&intent.id) {
+            search.is_told = true;
         }
         Ok(())
     }

@@ -17,3 +17,6 @@ SELECT day, broker, pair, price, price, usd_rate, usd_rate, is_fresh FROM openin
 
 DROP TABLE opening_mark;
 ALTER TABLE settled_opening_mark RENAME TO opening_mark;
+
+-- Who closed something today: also who only wrote a holding off, which is no execution.
+CREATE INDEX closed_lot_by_user_of_day ON closed_lot (closed_day, user);

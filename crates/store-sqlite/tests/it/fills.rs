@@ -195,6 +195,18 @@ async fn i9_an_execution_is_of_an_unknown_order_until_its_order_is_known_as_ours
     world.store.observe(&account(), seen, world.now()).await.unwrap();
 
     assert_eq!(told().await, ["X2"], "told again, and known by now");
+    // What is booked for one order and told of another explains neither.
+    let moved = fill(
+        "F1",
+        "V-NEVER-SEEN",
+        Side::Buy,
+        "0.1",
+        "BTC-USD",
+        "100",
+        world.now(),
+    );
+    let found = world.book(vec![moved]).await.of_unknown_orders;
+    assert_eq!(found, ["F1".parse().unwrap()].into());
 }
 
 #[tokio::test]

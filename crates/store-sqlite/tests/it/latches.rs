@@ -441,6 +441,10 @@ async fn i13_a_wide_spread_at_the_boundary_is_no_gain_once_a_price_can_be_believ
     assert_eq!(unrealised().await, usd("-4"));
     world.price("BTC-USD", "103").await;
     assert_eq!(unrealised().await, usd("8"));
+    // Settled once, also when the clock is put back to the day's beginning.
+    world.clock.set(at("2026-03-03T00:00:15Z"));
+    world.price("BTC-USD", "92").await;
+    assert_eq!(unrealised().await, usd("-14"));
 }
 
 /// Sold while nobody could say what it was worth at midnight: the price that comes later says it.
@@ -462,9 +466,15 @@ async fn i13_what_was_sold_before_the_basis_was_settled_is_measured_by_it_too() 
     let sold = fill("F2", "V2", Side::Sell, "1", "BTC-USD", "99", world.now());
     world.book(vec![sold]).await;
     assert_eq!(realised().await, usd("9"));
+    // Nothing of it is held any more, and it needs a price all the same.
+    assert_eq!(
+        world.store.unsettled_pairs().await.unwrap(),
+        ["BTC-USD".parse().unwrap()].into()
+    );
     world.price("BTC-USD", "99.5").await;
 
     assert_eq!(realised().await, usd("-0.5"));
+    assert!(world.store.unsettled_pairs().await.unwrap().is_empty());
 }
 
 #[tokio::test]

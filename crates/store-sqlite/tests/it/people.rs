@@ -117,7 +117,18 @@ fn resolve(intent: &Intent, to: Resolution, id: Option<&str>) -> Measure {
         filled: intent.filled,
         to,
         venue_order_id: id.map(|id| id.parse().unwrap()),
+        kept_aside: vec![],
     }
+}
+
+/// As [`resolve`], with all that is kept aside of it.
+async fn resolve_aside(world: &World, intent: &Intent, to: Resolution) -> Measure {
+    let mut measure = resolve(intent, to, None);
+    let aside = world.store.kept_aside(intent).await.unwrap();
+    if let Measure::Resolve { kept_aside, .. } = &mut measure {
+        *kept_aside = aside.into_iter().map(|fill| fill.id).collect();
+    }
+    measure
 }
 
 fn release(latch: LatchId, unreconciled: bool) -> Measure {
@@ -253,8 +264,8 @@ async fn t14_an_incident_whose_executions_cannot_be_booked_is_ended_by_what_was_
     let world = two_people().await;
     let open = world.open(buy("2", "BTC-USD", "100"), "V1").await;
     let ours = fill("F1", "V1", Side::Buy, "0.5", "BTC-USD", "100", world.now());
-    let of_another_side = fill("F2", "V1", Side::Sell, "0.5", "BTC-USD", "100", world.now());
-    world.book(vec![ours, of_another_side]).await;
+    let of_another_side = |id| fill(id, "V1", Side::Sell, "0.5", "BTC-USD", "100", world.now());
+    world.book(vec![ours, of_another_side("F2")]).await;
     let seen = listed(&open, "V1", "1.2", VenueOrderStatus::Cancelled);
     world
         .store
@@ -268,28 +279,83 @@ async fn t14_an_incident_whose_executions_cannot_be_booked_is_ended_by_what_was_
     );
 
     // 0.2 of it nobody has read yet.
+    let early = resolve_aside(&world, &incident, Resolution::Cancelled).await;
     assert_eq!(
-        rule(world.resolved(&incident, Resolution::Cancelled, None).await),
+        rule(world.propose(early.clone()).await),
         "resolve-needs-executions"
     );
-    let last = fill("F3", "V1", Side::Sell, "0.2", "BTC-USD", "100", world.now());
-    world.book(vec![last]).await;
-    assert_eq!(
-        rule(world.resolved(&incident, Resolution::Filled, None).await),
-        "resolve-contradicts"
+    world.book(vec![of_another_side("F3")]).await;
+    assert_eq!(rule(world.propose(early).await), "changed-since");
+    let wrong = resolve_aside(&world, &incident, Resolution::Filled).await;
+    assert_eq!(rule(world.propose(wrong).await), "resolve-contradicts");
+    let measure = resolve_aside(&world, &incident, Resolution::Cancelled).await;
+    assert!(
+        measure.describe().ends_with("no book can take: F2, F3"),
+        "{}",
+        measure.describe()
     );
-    let ended = world
-        .resolved(&incident, Resolution::Cancelled, None)
-        .await
-        .unwrap();
+    let proposed = world.propose(measure).await.unwrap();
+    world.store.approve(proposed.id, &world.second()).await.unwrap();
 
+    let ended = world.store.intent(open.id).await.unwrap();
     assert_eq!(ended.state, IntentState::Cancelled);
+    assert_eq!(ended.venue_filled.to_string(), "1.5");
     assert_eq!(held(&world.store, "BTC-USD").await, "0.5".parse().unwrap());
     assert_eq!(world.store.reservations(None).await.unwrap(), []);
     let trail = trail(&world.store).await;
     let resolved = (trail.iter().rev()).find(|record| record.action.to_string() == "intent.resolved");
     let kept_aside = resolved.and_then(|record| record.data.get("kept_aside"));
     assert!(format!("{kept_aside:?}").contains("F2, F3"));
+
+    // Each connect reads what ended again: what people knew is no news. A halt is released in two steps.
+    for _ in 0..2 {
+        for latch in world.store.latches().await.unwrap() {
+            world.reconciled(&[]).await;
+            world.store.release(latch.id, &world.first()).await.unwrap();
+        }
+    }
+    let again = listed(&open, "V1", "1.2", VenueOrderStatus::Cancelled);
+    world
+        .store
+        .observe(&account(), vec![again], world.now())
+        .await
+        .unwrap();
+    assert_eq!(world.store.latches().await.unwrap(), []);
+    let more = listed(&open, "V1", "1.6", VenueOrderStatus::Cancelled);
+    world
+        .store
+        .observe(&account(), vec![more], world.now())
+        .await
+        .unwrap();
+    assert_eq!(world.store.latches().await.unwrap().len(), 1);
+}
+
+/// What a coin of another pair is worth of the order, nobody can say but the people who are shown it.
+#[tokio::test]
+async fn t14_an_execution_in_another_pair_is_not_counted_as_one_of_the_orders() {
+    let world = two_people().await;
+    let open = world.open(buy("2", "BTC-USD", "100"), "V1").await;
+    let of_another_pair = fill("F1", "V1", Side::Buy, "5", "ETH-USD", "100", world.now());
+    world.book(vec![of_another_pair]).await;
+    let seen = listed(&open, "V1", "1.2", VenueOrderStatus::Cancelled);
+    world
+        .store
+        .observe(&account(), vec![seen], world.now())
+        .await
+        .unwrap();
+    let incident = world.store.intent(open.id).await.unwrap();
+
+    let filled = resolve_aside(&world, &incident, Resolution::Filled).await;
+    assert_eq!(rule(world.propose(filled).await), "resolve-contradicts");
+    let cancelled = resolve_aside(&world, &incident, Resolution::Cancelled).await;
+    let proposed = world.propose(cancelled).await.unwrap();
+    world.store.approve(proposed.id, &world.second()).await.unwrap();
+
+    let ended = world.store.intent(open.id).await.unwrap();
+    assert_eq!(
+        (ended.state, ended.filled),
+        (IntentState::Cancelled, rust_decimal::Decimal::ZERO)
+    );
 }
 
 /// The owner changed it at the exchange before anybody heard that it is there.

@@ -11,8 +11,8 @@ use bursar_store_sqlite::{Holding, Verification};
 use rusqlite::Connection as Raw;
 use rust_decimal::Decimal;
 
-use crate::support::World;
-use crate::support::trading::{account, buy, decimal, fill, kraken, listed, ready, sell, user};
+use crate::support::trading::{account, buy, decimal, fill, kraken, limits, listed, ready, sell, user};
+use crate::support::{World, at};
 
 async fn two_people() -> World {
     let world = ready().await;
@@ -160,6 +160,27 @@ async fn what_was_sold_by_hand_leaves_the_ledger_and_the_days_loss_is_what_it_wa
         .await;
     assert_eq!(world.holding().await.held, Decimal::ZERO);
     world.holds_up().await;
+}
+
+/// Neither holds anything nor traded today; what the day began with may still turn out to be a loss.
+#[tokio::test]
+async fn i13_who_only_wrote_off_today_is_stopped_by_what_the_day_turns_out_to_have_lost() {
+    let world = two_people().await;
+    world.limit(limits("1000", "8", 5)).await;
+    world.bought("V1", "1", "100").await;
+    world.clock.set(at("2026-03-02T23:59:50Z"));
+    world.spread("BTC-USD", "90", "104").await;
+    world.shows_bitcoins("0").await;
+    world.clock.set(at("2026-03-03T00:10:00Z"));
+    world.spread("BTC-USD", "90", "104").await;
+    world.shows_bitcoins("0").await;
+    world.write_off("1", None).await.unwrap();
+    assert_eq!(world.loss().await, Usd::ZERO);
+
+    let tripped = world.price("BTC-USD", "99").await;
+
+    assert_eq!(world.loss().await, "9".parse().unwrap());
+    assert_eq!(tripped.len(), 1);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! `bursar order resolve`: ending by people what the gateway cannot end.
 
-use bursar_execution::{Journal, Measure, Resolution};
+use bursar_execution::{Journal, Measure, Reports, Resolution};
 use bursar_model::{IntentId, VenueOrderId};
 use clap::Args;
 
@@ -42,12 +42,14 @@ impl Resolve {
             session.global.reason.as_deref(),
             "the exchange was asked",
         )?;
+        let kept_aside = opened.store.kept_aside(&intent).await?;
         let measure = Measure::Resolve {
             intent: intent.id,
             from: intent.state,
             filled: intent.filled.normalize(),
             to: self.to,
             venue_order_id: self.venue_order_id,
+            kept_aside: kept_aside.into_iter().map(|fill| fill.id).collect(),
         };
         approvals::propose(measure, &self.evidence, &reason, &opened, session).await
     }
