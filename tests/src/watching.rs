@@ -183,8 +183,8 @@ impl Stage {
                 unreconciled: true,
             };
             match must("turn a switch off", self.store().propose(measure, "", &act).await) {
-                Proposed::Done(_, Effect::Released { instead, .. }) => {
-                    next = instead.map(|milder| milder.id);
+                Proposed::Done(_, Effect::Released(released)) => {
+                    next = released.instead.map(|milder| milder.id);
                 }
                 other => fail(&format!("a switch was not turned off: {other:?}")),
             }

@@ -172,7 +172,10 @@ fn of_all() -> Vec<(&'static str, Value)> {
         ("preferences set", of::<preferences::Changed<'_>>()),
         ("preferences show", of::<preferences::Shown<'_>>()),
         ("reject", of::<approvals::Rejected<'_>>()),
-        ("release", of::<Either<latches::Released<'_>, Decided<'_>>>()),
+        (
+            "release",
+            of::<Either<latches::ReleasedDocument<'_>, Decided<'_>>>(),
+        ),
         ("replay", of::<replay::Replayed<'_>>()),
         ("schema", of::<Either<schema::Listed, config::SchemaDocument>>()),
         ("setup", of::<setup::SetUp<'_>>()),

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
 use crate::machine::Step;
-use crate::{Intent, JournalError, UserDay};
+use crate::{Intent, JournalError, Released, UserDay};
 
 /// How long a proposal can be approved.
 pub const GOOD_FOR: SignedDuration = SignedDuration::from_hours(24);
@@ -84,6 +84,9 @@ pub enum Measure {
         from: IntentState,
         /// In the base asset.
         filled: Decimal,
+        /// How much of it the venue had executed as far as it was read, in the base asset.
+        #[serde(default, skip_serializing_if = "Decimal::is_zero")]
+        venue_filled: Decimal,
         /// As what it is to end.
         to: Resolution,
         /// By what the venue names it; needed for every word that says that the venue had it.
@@ -164,10 +167,11 @@ impl Measure {
             Self::Resolve {
                 intent,
                 from,
+                filled,
+                venue_filled,
                 to,
                 venue_order_id,
                 kept_aside,
-                ..
             } => {
                 let mut sentence = format!("end order {intent}, which is {from}, as {to}");
                 if let Some(id) = venue_order_id {
@@ -176,7 +180,9 @@ impl Measure {
                 if !kept_aside.is_empty() && *to != Resolution::Open {
                     let ids: Vec<&str> = kept_aside.iter().map(FillId::as_str).collect();
                     sentence = format!(
-                        "{sentence}; executions of it that no book can take: {}",
+                        "{sentence}; {} of {} that the exchange executed is booked, and no book can take {}",
+                        filled.normalize(),
+                        venue_filled.normalize(),
                         ids.join(", ")
                     );
                 }
@@ -289,12 +295,7 @@ pub enum Effect {
     /// The order, as it is now.
     Resolved(Box<Intent>),
     /// The switch is off.
-    Released {
-        /// The switch that was turned off.
-        latch: Box<Latch>,
-        /// The milder switch that is on instead, because something is still held or unknown there.
-        instead: Option<Box<Latch>>,
-    },
+    Released(Box<Released>),
     /// The limits that are in force now.
     PolicySet(Box<Policy>),
     /// The user may lose more today.

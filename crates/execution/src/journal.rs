@@ -24,7 +24,7 @@ use crate::errors::RequestKind;
 use crate::machine::Forbidden;
 use crate::{
     AbsenceEvidence, Admission, Attempt, Booked, Cancel, DayBoundary, Dispatch, ExternalOrder, HaltLook,
-    HaltState, Halting, Intent, NewLatch, Preview, Proposal,
+    HaltState, Halting, Intent, NewLatch, Preview, Proposal, Released,
 };
 
 /// Why the journal did not do what was asked.
@@ -248,7 +248,7 @@ pub trait Journal: Send + Sync {
     /// everything takes two people, unless one may do both. Accounts in its scope that hold something
     /// or have orders under way must have been compared with the venue just now; and where something
     /// is held or unknown, a strict switch first gives way to one of mode `reduce-only`.
-    async fn release(&self, id: LatchId, act: &Act) -> Result<Latch, JournalError>;
+    async fn release(&self, id: LatchId, act: &Act) -> Result<Released, JournalError>;
 
     /// The switches that are on, strictest first.
     async fn latches(&self) -> Result<Vec<Latch>, JournalError>;

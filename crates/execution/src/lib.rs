@@ -98,6 +98,15 @@ pub struct NewLatch {
     pub clear_rule: ClearRule,
 }
 
+/// A switch that was turned off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Released {
+    /// As it was.
+    pub latch: Latch,
+    /// The milder one that is on in its place, while something is still held or unknown there.
+    pub instead: Option<Latch>,
+}
+
 /// What booking fills changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Booked {

@@ -170,16 +170,7 @@ pub trait Reports: Send + Sync {
 
     /// Executions that bear the venue's id of this order and could not be booked for it: they name another pair or side,
     /// or cannot be calculated exactly. The oldest first.
-    async fn kept_aside(&self, intent: &Intent) -> Result<Vec<Fill>, JournalError> {
-        let Some(id) = &intent.venue_order_id else {
-            return Ok(Vec::new());
-        };
-        let strays = self.stray_fills(&intent.account).await?.into_iter();
-        Ok(strays
-            .map(|stray| stray.fill)
-            .filter(|fill| fill.venue_order_id == *id)
-            .collect())
-    }
+    async fn kept_aside(&self, intent: &Intent) -> Result<Vec<Fill>, JournalError>;
 
     /// What orders that are not over hold, of one account or of all.
     async fn reservations(&self, account: Option<&AccountId>) -> Result<Vec<ReservationRow>, JournalError>;

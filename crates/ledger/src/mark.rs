@@ -175,6 +175,22 @@ impl OpeningMark {
         }
     }
 
+    /// The higher of both: `fresh` where nothing of it is lower, otherwise each price by itself, which is as uncertain
+    /// as before.
+    #[must_use]
+    pub fn raised_to(self, fresh: Self) -> Self {
+        if fresh.price >= self.price && fresh.usd_rate >= self.usd_rate {
+            return fresh;
+        }
+        Self {
+            price: self.price.max(fresh.price),
+            most_price: self.most_price.max(fresh.most_price),
+            usd_rate: self.usd_rate.max(fresh.usd_rate),
+            most_usd_rate: self.most_usd_rate.max(fresh.most_usd_rate),
+            is_fresh: self.is_fresh,
+        }
+    }
+
     /// Whether the boundary's prices left nothing open, or what they left open is settled.
     pub fn is_settled(&self) -> bool {
         self.price == self.most_price && self.usd_rate == self.most_usd_rate
@@ -312,6 +328,28 @@ mod tests {
             ("97", opening.usd_rate)
         );
         assert!(!half.is_settled());
+    }
+
+    #[test]
+    fn i13_what_a_day_began_with_is_raised_and_never_lowered() {
+        let mark = |price: &str, rate: &str, is_fresh| {
+            let at = quote("1", "1").at;
+            let exactly = |price: &str| PriceRange::exactly(price.parse().unwrap(), at);
+            OpeningMark {
+                is_fresh,
+                ..OpeningMark::at_boundary(exactly(price), exactly(rate), at, STALE_AFTER)
+            }
+        };
+        let old = mark("100", "1.1", false);
+
+        for (fresh, expected) in [
+            (mark("101", "1.1", true), mark("101", "1.1", true)),
+            (mark("99", "1.1", true), old),
+            (mark("101", "1.0", true), mark("101", "1.1", false)),
+            (mark("99", "1.2", true), mark("100", "1.2", false)),
+        ] {
+            assert_eq!(old.raised_to(fresh), expected);
+        }
     }
 
     #[test]

@@ -14,8 +14,9 @@ use bursar_controls::{KeyState, Latch, Policy};
 use bursar_execution::errors::RequestKind;
 use bursar_execution::{
     AccountBalances, Admission, Approvals as _, Attempt, Booked, Cancel, Conditions, Connection,
-    ConnectionState, DayBoundary, Dispatch, ExternalOrder, HaltLook, HaltState, Halting, Intent, Journal,
-    JournalError, LatchRecord, Measure, NewLatch, Outcome, Preview, Proposal, Reconciliation, Reports,
+    ConnectionState, DayBoundary, Dispatch, Effect, ExternalOrder, HaltLook, HaltState, Halting, Intent,
+    Journal, JournalError, LatchRecord, Measure, NewLatch, Outcome, Preview, Proposal, Proposed,
+    Reconciliation, Released, Reports,
 };
 use bursar_ledger::TradingDay;
 use bursar_model::{
@@ -125,14 +126,11 @@ impl Node {
         self.stopped.cancelled().await;
     }
 
-    async fn note_released(&self, id: LatchId) {
+    /// While something is held, a strict switch gives way to a milder one first.
+    fn note_released(&self, id: LatchId, instead: Option<&Latch>) {
         self.note(None, What::SwitchedOff { latch: id });
-        // While something is held, a strict switch gives way to a milder one first.
-        let first_step = format!("first step of releasing {id}");
-        for milder in self.store.latches().await.unwrap_or_default() {
-            if milder.reason.starts_with(&first_step) {
-                self.note_switch(&milder, "release");
-            }
+        if let Some(milder) = instead {
+            self.note_switch(milder, "release");
         }
     }
 
@@ -142,8 +140,10 @@ impl Node {
             latch: id,
             unreconciled: true,
         };
-        if (self.store.propose(release, "asked the exchange", act).await).is_ok() {
-            self.note_released(id).await;
+        if let Ok(Proposed::Done(_, effect)) = self.store.propose(release, "asked the exchange", act).await
+            && let Effect::Released(released) = effect
+        {
+            self.note_released(id, released.instead.as_ref());
         }
     }
 
@@ -433,11 +433,11 @@ impl Journal for Node {
         self.after_write(result).await
     }
 
-    async fn release(&self, id: LatchId, act: &Act) -> Result<Latch, JournalError> {
+    async fn release(&self, id: LatchId, act: &Act) -> Result<Released, JournalError> {
         self.before_write().await?;
         let result = self.store.release(id, act).await;
-        if result.is_ok() {
-            self.note_released(id).await;
+        if let Ok(released) = &result {
+            self.note_released(id, released.instead.as_ref());
         }
         self.after_write(result).await
     }

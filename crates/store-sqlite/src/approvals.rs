@@ -211,11 +211,8 @@ fn carry_out(tx: &Tx<'_>, mut approval: Approval, act: &Act) -> Result<(Approval
             // What the switch was turned off for is what its proposer said.
             let act = Act::new(act.principal.clone(), act.at).because(approval.reason.clone());
             releasable(tx, *latch, &act, consent)?;
-            let (latch, instead) = latches::release(tx, *latch, &act, consent).map_err(refused)?;
-            Effect::Released {
-                latch: Box::new(latch),
-                instead: instead.map(Box::new),
-            }
+            let released = latches::release(tx, *latch, &act, consent).map_err(refused)?;
+            Effect::Released(Box::new(released))
         }
         Measure::SetPolicy { replaces, policy } => {
             may_loosen(tx, replaces, policy)?;
@@ -426,7 +423,7 @@ fn record(tx: &Tx<'_>, approval: &Approval, action: Action, act: &Act) -> Result
         Measure::AllowLoss(more) => Subject::user(&more.user),
         Measure::WriteOff(write_off) => Subject::account(&write_off.account),
     };
-    let data = Data::new()
+    let mut data = Data::new()
         .text("approval", approval.id)
         .text("measure", approval.measure.describe())
         .text("proposed_by", &approval.proposed_by)
@@ -435,6 +432,11 @@ fn record(tx: &Tx<'_>, approval: &Approval, action: Action, act: &Act) -> Result
             "evidence",
             Some(&approval.evidence).filter(|text| !text.is_empty()),
         );
+    if let Measure::Resolve { kept_aside, .. } = &approval.measure
+        && !kept_aside.is_empty()
+    {
+        data = data.texts("kept_aside", kept_aside);
+    }
     let mut draft = Draft::new(crate::audit::actor(&act.principal), action)
         .on(subject)
         .change(None, Some(approval.hash))

@@ -244,8 +244,9 @@ fn write_opening_marks(tx: &Tx<'_>, day: &TradingDay) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// After new prices came in: gives a day that began without a price the first there is, and settles what a wide spread
-/// left open, also of what is sold by now. What a day began with is never lowered.
+/// After new prices came in: gives a day that began without a price the first there is, raises an old one to the first
+/// within the age that counts as fresh, and settles what a wide spread left open, also of what is sold by now. What a
+/// day began with is never lowered: a fall while nobody told a price is a loss of one of the two days.
 pub(crate) fn complete_opening_marks(
     tx: &Tx<'_>,
     day: &TradingDay,
@@ -258,16 +259,18 @@ pub(crate) fn complete_opening_marks(
         .collect();
     for pair in pairs {
         let known = opening_mark(tx, day.key, broker, pair)?;
-        let wanted = known.map_or_else(|| held.contains(pair), |known| !known.is_settled());
+        let wanted = known.map_or_else(|| held.contains(pair), |known| !known.is_fresh);
         if !wanted {
             continue;
         }
         let Some((price, rate)) = quotes::ranges(tx, broker, pair, day.start)? else {
             continue;
         };
+        let now = OpeningMark::at_boundary(price, rate, day.start, stale_after);
         let better = match known {
+            Some(known) if now.is_fresh => known.settled(price, rate).raised_to(now),
             Some(known) => known.settled(price, rate),
-            None => OpeningMark::at_boundary(price, rate, day.start, stale_after),
+            None => now,
         };
         if known != Some(better) {
             write_opening_mark(tx, day.key, broker, pair, &better)?;

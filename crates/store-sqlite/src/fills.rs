@@ -202,8 +202,17 @@ fn may_be_ours(connection: &Connection, account: &AccountId, fill: &Fill) -> Res
     Ok(found.is_some())
 }
 
-/// Executions that are booked for no order and name this one of the venue.
-pub(crate) fn strays_of(
+/// Executions of an order whose id is known that are kept aside all the same: each was tried and could not be booked;
+/// resolving the order as `open` tries again. They keep no order from its end: that the account's books lack them is
+/// for the people who end it, who are shown them.
+pub(crate) fn kept_aside(connection: &Connection, intent: &Intent) -> Result<Vec<Fill>, StoreError> {
+    match &intent.venue_order_id {
+        Some(id) => strays_of(connection, &intent.account, id),
+        None => Ok(Vec::new()),
+    }
+}
+
+fn strays_of(
     connection: &Connection,
     account: &AccountId,
     order: &VenueOrderId,

@@ -10,7 +10,7 @@ use bursar_controls::Latch;
 use bursar_execution::errors::RequestKind;
 use bursar_execution::{
     Admission, Attempt, Booked, Cancel, Dispatch, ExternalOrder, HaltLook, HaltState, Halting, Intent,
-    Journal, JournalError, LatchRecord, NewLatch, Outcome, Preview, Proposal, Reconciliation,
+    Journal, JournalError, LatchRecord, NewLatch, Outcome, Preview, Proposal, Reconciliation, Released,
 };
 use bursar_ledger::TradingDay;
 use bursar_model::{AccountId, ClientOrderId, Fill, IntentId, LatchId, Position};
@@ -183,13 +183,10 @@ impl Journal for SqliteStore {
         Ok(latch)
     }
 
-    async fn release(&self, id: LatchId, act: &Act) -> Result<Latch, JournalError> {
+    async fn release(&self, id: LatchId, act: &Act) -> Result<Released, JournalError> {
         let act = act.clone();
-        self.write(move |tx| {
-            let (released, _instead) = latches::release(tx, id, &act, Consent::OfOne)?;
-            Ok(released)
-        })
-        .await
+        self.write(move |tx| latches::release(tx, id, &act, Consent::OfOne))
+            .await
     }
 
     async fn latches(&self) -> Result<Vec<Latch>, JournalError> {

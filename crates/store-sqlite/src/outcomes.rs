@@ -413,7 +413,8 @@ pub(crate) fn end_if_complete(
         // Filled, of nothing: the list and the executions do not belong together yet.
         return Ok(());
     }
-    stored.intent.venue_filled = stored.intent.venue_filled.max(stored.intent.filled);
+    // What the venue tells beyond this from now on contradicts it.
+    stored.intent.venue_filled = stored.intent.filled;
     let data = Data::new().text("filled", stored.intent.filled.normalize());
     intents::step(tx, stored, step, Because::new(daemon(), now, "").with(data))
 }

@@ -6,7 +6,7 @@ use bursar_execution::{
     ReservationRow, StrayFill, UserDay,
 };
 use bursar_ledger::{ClosedLot, DayKey, Entry, Leg, Lot, OpenPosition};
-use bursar_model::{AccountId, FillId, IntentId, Usd, UserId};
+use bursar_model::{AccountId, Fill, FillId, IntentId, Usd, UserId};
 use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params, params_from_iter};
@@ -15,7 +15,7 @@ use crate::error::StoreError;
 use crate::fills::{LEDGER_FILL, read_booked};
 use crate::store::SqliteStore;
 use crate::values::{Exact, Json, Moment, Text, moment};
-use crate::{conditions, equity, errors, intents, outbox};
+use crate::{conditions, equity, errors, fills, intents, outbox};
 
 #[async_trait]
 impl Reports for SqliteStore {
@@ -79,6 +79,12 @@ impl Reports for SqliteStore {
     async fn entries(&self, account: &AccountId, fill: &FillId) -> Result<Vec<Entry>, JournalError> {
         let (account, fill) = (account.clone(), fill.clone());
         self.read(move |connection| Ok(entries(connection, &account, &fill)?))
+            .await
+    }
+
+    async fn kept_aside(&self, intent: &Intent) -> Result<Vec<Fill>, JournalError> {
+        let intent = intent.clone();
+        self.read(move |connection| Ok(fills::kept_aside(connection, &intent)?))
             .await
     }
 

@@ -1,10 +1,12 @@
 //! Ending by people what the gateway cannot end: an order that is unknown or an incident.
 
+use std::collections::BTreeSet;
+
 use bursar_audit::{Data, Hash};
 use bursar_auth::Act;
 use bursar_execution::machine::transition;
 use bursar_execution::{Approval, ApprovalError, Intent, Measure, Resolution, halting};
-use bursar_model::{Fill, IntentState, VenueOrderId, decimal};
+use bursar_model::{Fill, FillId, IntentState, VenueOrderId, decimal};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 use rust_decimal::Decimal;
@@ -39,6 +41,7 @@ pub(crate) fn check(
         intent,
         from,
         filled,
+        venue_filled,
         to,
         venue_order_id,
         kept_aside,
@@ -72,11 +75,12 @@ pub(crate) fn check(
         }
         Resolution::Open => is_there(connection, found, venue_order_id.as_ref())?,
         Resolution::Filled | Resolution::Cancelled | Resolution::VenueExpired => {
-            let aside = self::kept_aside(connection, found)?;
-            if !aside.iter().map(|fill| &fill.id).eq(kept_aside) {
+            let aside = fills::kept_aside(connection, found)?;
+            let ids: BTreeSet<&FillId> = aside.iter().map(|fill| &fill.id).collect();
+            if found.venue_filled != *venue_filled || ids != kept_aside.iter().collect() {
                 return Err(refuse(
                     "changed-since",
-                    "other executions of it are kept aside by now",
+                    "the exchange tells of other executions of it by now",
                     "look at it with `bursar explain`, and propose again what is still true",
                 ));
             }
@@ -177,20 +181,16 @@ fn is_there(
     }
 }
 
-/// Executions of an order whose id is known that are kept aside all the same: each was tried and could not be booked;
-/// resolving the order as `open` tries again. They keep no order from its end: that the account's books lack them is
-/// for the people who end it, who are shown them.
-fn kept_aside(connection: &Connection, intent: &Intent) -> Result<Vec<Fill>, StoreError> {
-    match &intent.venue_order_id {
-        Some(id) => fills::strays_of(connection, &intent.account, id),
-        None => Ok(Vec::new()),
-    }
+/// Whether an execution that is kept aside is one as the order could have: it cannot be calculated exactly, and that is
+/// all. What another pair's or side's is of the order, nobody can say but the people who are shown it.
+fn fits(fill: &Fill, intent: &Intent) -> bool {
+    fill.pair == intent.request.pair && fill.side == intent.request.side
 }
 
-/// What was read of the order in its pair, booked or not, in the base asset.
+/// What was read of the order, booked or not, in the base asset.
 fn read_of(intent: &Intent, aside: &[Fill]) -> Result<Decimal, StoreError> {
     let mut read = intent.filled;
-    for fill in aside.iter().filter(|fill| fill.pair == intent.request.pair) {
+    for fill in aside.iter().filter(|fill| fits(fill, intent)) {
         read = decimal::add(read, fill.quantity.value())?;
     }
     Ok(read)
@@ -221,9 +221,7 @@ fn has_ended(
         ));
     }
     let read = read_of(intent, aside)?;
-    // What another pair's execution is worth of this order nobody can say but the people who are shown it.
-    let is_comparable = aside.iter().all(|fill| fill.pair == intent.request.pair);
-    if is_comparable && read < intent.venue_filled {
+    if read < intent.venue_filled && aside.iter().all(|fill| fits(fill, intent)) {
         let why = format!(
             "{} of {} executed is booked, and {} executions are kept aside",
             intent.filled.normalize(),
@@ -271,7 +269,7 @@ pub(crate) fn resolve(tx: &Tx<'_>, approval: &Approval, act: &Act) -> Result<Int
     let aside = match to {
         // They are booked now, as far as they can be.
         Resolution::Open => Vec::new(),
-        _ => kept_aside(tx, &stored.intent)?,
+        _ => fills::kept_aside(tx, &stored.intent)?,
     };
     // What the venue tells of it later is no news as long as it is no more than this.
     let read = read_of(&stored.intent, &aside)?;
@@ -283,7 +281,7 @@ pub(crate) fn resolve(tx: &Tx<'_>, approval: &Approval, act: &Act) -> Result<Int
         .text("evidence", &approval.evidence)
         .text("evidence_hash", Hash::of(approval.evidence.as_bytes()))
         .optional("venue_order_id", stored.intent.venue_order_id.as_ref())
-        .optional("kept_aside", named(&aside));
+        .texts("kept_aside", aside.iter().map(|fill| &fill.id));
     let cause = format!(
         "resolved by {} and {}: {}",
         approval.proposed_by, act.principal, approval.reason
@@ -294,10 +292,4 @@ pub(crate) fn resolve(tx: &Tx<'_>, approval: &Approval, act: &Act) -> Result<Int
         outcomes::follow_found(tx, &mut stored, act.at)?;
     }
     Ok(intents::get(tx, stored.intent.id)?.intent)
-}
-
-/// The ids of executions in one text, if there are any.
-fn named(fills: &[Fill]) -> Option<String> {
-    let ids: Vec<&str> = fills.iter().map(|fill| fill.id.as_str()).collect();
-    (!ids.is_empty()).then(|| ids.join(", "))
 }

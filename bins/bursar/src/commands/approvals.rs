@@ -1,7 +1,9 @@
 //! `bursar approvals`, `approve` and `reject`: what takes two people.
 
 use bursar_controls::Policy;
-use bursar_execution::{Approval, Approvals as _, Effect, Journal as _, Measure, Proposed, WrittenOff};
+use bursar_execution::{
+    Approval, Approvals as _, Effect, Journal as _, Measure, Proposed, Released, WrittenOff,
+};
 use bursar_model::ApprovalId;
 use clap::Args;
 use jiff::Timestamp;
@@ -354,13 +356,14 @@ fn tell(
             page.line(format!("order {} is {}", intent.id, intent.state));
             done.order = Some(view::order_json(intent));
         }
-        Effect::Released { latch, instead } => {
+        Effect::Released(released) => {
+            let Released { latch, instead } = released.as_ref();
             page.line(format!("switch {} on {} is off", latch.id, latch.scope));
             if let Some(instead) = instead {
                 page.line(view::instead_line(instead));
             }
             done.released = Some(view::latch_json(latch));
-            done.instead = Some(instead.as_deref().map(view::latch_json));
+            done.instead = Some(instead.as_ref().map(view::latch_json));
         }
         Effect::PolicySet(policy) => {
             page.line("the looser limits are in force");

@@ -2,7 +2,7 @@
 
 use bursar_auth::{Account, Directory as _};
 use bursar_controls::{ClearRule, Latch, Scope};
-use bursar_execution::{Approvals as _, Journal, LatchRecord, Measure};
+use bursar_execution::{Approvals as _, Journal, LatchRecord, Measure, Released};
 use bursar_model::LatchId;
 use clap::Args;
 use jiff::Timestamp;
@@ -78,7 +78,10 @@ impl Release {
             return approvals::propose(measure, "", &reason, &opened, session).await;
         }
         let act = session.act().because(reason.clone());
-        let released = opened.store.release(latch.id, &act).await?;
+        let Released {
+            latch: released,
+            instead,
+        } = opened.store.release(latch.id, &act).await?;
         let left: Vec<Latch> = opened.store.latches().await?;
         let accounts = opened.store.accounts().await?;
         let still: Vec<&Latch> = left
@@ -86,12 +89,9 @@ impl Release {
             .filter(|other| overlap(&other.scope, &released.scope, &accounts))
             .collect();
 
-        let first_step = format!("first step of releasing {}", released.id);
-        let instead = left.iter().find(|other| other.reason.starts_with(&first_step));
-
         let mut page = Page::new();
         page.line(format!("switch {} on {} is off", released.id, released.scope));
-        if let Some(instead) = instead {
+        if let Some(instead) = &instead {
             page.line(view::instead_line(instead));
         }
         page.facts([
@@ -106,10 +106,10 @@ impl Release {
             page.table(&view::latch_table(still.iter().copied()), "");
             view::release_hints(&mut page, still.iter().copied());
         }
-        let document = Released {
+        let document = ReleasedDocument {
             released: view::latch_json(&released),
             reason: &reason,
-            instead: instead.map(view::latch_json),
+            instead: instead.as_ref().map(view::latch_json),
             still_on: view::latches_json(still),
         };
         session.console.answer(&page, &document);
@@ -151,7 +151,7 @@ impl Release {
 /// A switch that was released.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "SwitchReleased")]
-pub(crate) struct Released<'a> {
+pub(crate) struct ReleasedDocument<'a> {
     released: LatchDocument<'a>,
     reason: &'a str,
     /// The gentler switch that is on in its place while something is held or unknown.

@@ -123,6 +123,9 @@ impl Reports for Store {
     async fn stray_fills(&self, _: &AccountId) -> Result<Vec<StrayFill>, JournalError> {
         panic!("not of a flattener")
     }
+    async fn kept_aside(&self, _: &Intent) -> Result<Vec<bursar_model::Fill>, JournalError> {
+        panic!("not of a flattener")
+    }
     async fn reservations(&self, _: Option<&AccountId>) -> Result<Vec<ReservationRow>, JournalError> {
         panic!("not of a flattener")
     }

@@ -15,8 +15,8 @@ use bursar_execution::machine::{Step, transition};
 use bursar_execution::{
     AccountBalances, Admission, Attempt, Booked, Cancel, CancelState, Conditions, Connection, DayBoundary,
     Decision, Dispatch, ExternalOrder, Facts, HaltFacts, HaltLook, HaltState, Halting, HeldPosition, Intent,
-    Journal, JournalError, LatchRecord, NewLatch, Outcome, Preview, Proposal, Reconciliation, Reserved,
-    decide, preview,
+    Journal, JournalError, LatchRecord, NewLatch, Outcome, Preview, Proposal, Reconciliation, Released,
+    Reserved, decide, preview,
 };
 use bursar_model::{
     AccountId, Balance, BrokerId, ClientOrderId, Clock, Fill, Instrument, IntentId, IntentState, LatchId,
@@ -463,13 +463,13 @@ impl Journal for Store {
         Ok(latch)
     }
 
-    async fn release(&self, id: LatchId, _: &Act) -> Result<Latch, JournalError> {
+    async fn release(&self, id: LatchId, _: &Act) -> Result<Released, JournalError> {
         let mut rows = self.rows();
         let position = rows.latches.iter().position(|latch| latch.id == id).unwrap();
         let latch = rows.latches.remove(position);
         drop(rows);
         self.wrote();
-        Ok(latch)
+        Ok(Released { latch, instead: None })
     }
 
     async fn latches(&self) -> Result<Vec<Latch>, JournalError> {

@@ -2,7 +2,7 @@
 
 use bursar_auth::{Account, Act, Principal};
 use bursar_controls::{ClearRule, Latch, LatchCause, LatchMode, Scope};
-use bursar_execution::{JournalError, NewLatch, halting};
+use bursar_execution::{JournalError, NewLatch, Released, halting};
 use bursar_model::{AccountId, AccountMode, AccountStatus, IntentState, LatchId};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::Connection;
@@ -28,17 +28,18 @@ pub(crate) enum Consent<'a> {
     },
 }
 
-/// Turns a switch off, and returns the milder one that is on instead, if something is still held or
-/// unknown in its scope.
+/// Turns a switch off; a strict one gives way to a milder one first while something is still held or unknown in its
+/// scope.
 pub(crate) fn release(
     tx: &Tx<'_>,
     id: LatchId,
     act: &Act,
     consent: Consent<'_>,
-) -> Result<(Latch, Option<Latch>), JournalError> {
+) -> Result<Released, JournalError> {
     let Some((latch, stakes)) = may_release(tx, id, act, consent)? else {
         // It is off already.
-        return Ok((known(tx, id)?.0, None));
+        let (latch, _) = known(tx, id)?;
+        return Ok(Released { latch, instead: None });
     };
     let mut by = By::act(act);
     if let Consent::OfTwo { proposed_by, .. } = consent {
@@ -46,7 +47,7 @@ pub(crate) fn release(
     }
     clear(tx, &latch, &by, act.reason.as_deref().unwrap_or_default())?;
     if latch.mode <= LatchMode::ReduceOnly || stakes.iter().all(|stake| !stake.is_held) {
-        return Ok((latch, None));
+        return Ok(Released { latch, instead: None });
     }
     let milder = NewLatch {
         scope: latch.scope.clone(),
@@ -55,8 +56,8 @@ pub(crate) fn release(
         reason: format!("first step of releasing {}: {}", latch.id, latch.reason),
         clear_rule: ClearRule::Manual,
     };
-    let instead = trip(tx, milder, &by)?;
-    Ok((latch, Some(instead)))
+    let instead = Some(trip(tx, milder, &by)?);
+    Ok(Released { latch, instead })
 }
 
 /// The switch and what is at stake in its scope, if it may be turned off now; `None` when it is off.

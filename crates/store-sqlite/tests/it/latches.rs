@@ -477,6 +477,30 @@ async fn i13_what_was_sold_before_the_basis_was_settled_is_measured_by_it_too() 
     assert!(world.store.unsettled_pairs().await.unwrap().is_empty());
 }
 
+/// What rose while nobody told a price was not gained today, and what fell then is not lost on neither day.
+#[tokio::test]
+async fn i13_a_price_that_comes_soon_after_the_boundary_raises_an_old_one_and_lowers_none() {
+    for (soon, basis) in [("110", "110"), ("95", "100")] {
+        let world = ready().await;
+        world.open(buy("1", "BTC-USD", "100"), "V1").await;
+        let bought = fill("F1", "V1", Side::Buy, "1", "BTC-USD", "100", world.now());
+        world.book(vec![bought]).await;
+        world.clock.set(at("2026-03-03T00:00:10Z"));
+        world.store.roll_day(world.now()).await.unwrap();
+
+        world.price("BTC-USD", soon).await;
+
+        let day = world.store.user_day(&user(), world.now()).await.unwrap();
+        let change = usd(soon).minus(usd(basis)).unwrap();
+        assert_eq!(day.unrealised_change, change, "{soon}");
+        world.clock.set(at("2026-03-03T00:01:00Z"));
+        world.price("BTC-USD", "120").await;
+        let day = world.store.user_day(&user(), world.now()).await.unwrap();
+        let change = usd("120").minus(usd(basis)).unwrap();
+        assert_eq!(day.unrealised_change, change, "{soon}");
+    }
+}
+
 #[tokio::test]
 async fn i13_a_clock_set_back_reopens_no_day() {
     let world = ready().await;

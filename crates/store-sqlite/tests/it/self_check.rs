@@ -553,7 +553,7 @@ async fn release_fully(world: &World, latch: bursar_model::LatchId) {
         };
         let act = world.act().because("looked at it");
         match world.store.propose(measure, "", &act).await.unwrap() {
-            Proposed::Done(_, Effect::Released { instead, .. }) => next = instead.map(|latch| latch.id),
+            Proposed::Done(_, Effect::Released(released)) => next = released.instead.map(|latch| latch.id),
             other => panic!("{other:?}"),
         }
     }

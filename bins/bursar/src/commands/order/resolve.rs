@@ -47,6 +47,7 @@ impl Resolve {
             intent: intent.id,
             from: intent.state,
             filled: intent.filled.normalize(),
+            venue_filled: intent.venue_filled.normalize(),
             to: self.to,
             venue_order_id: self.venue_order_id,
             kept_aside: kept_aside.into_iter().map(|fill| fill.id).collect(),
