@@ -36,8 +36,8 @@ pub struct OpeningMark {
     pub usd_rate: Price,
     /// As `most_price`, for `usd_rate`.
     pub most_usd_rate: Price,
-    /// Whether it was fresh at the boundary and told one price. When not, it is the last one before, and the day
-    /// says that its basis is uncertain.
+    /// Whether it told one price at the boundary, or so near to it that it would have been fresh there. When not, the
+    /// day says that its basis is uncertain.
     pub is_fresh: bool,
 }
 
@@ -175,19 +175,14 @@ impl OpeningMark {
         }
     }
 
-    /// The higher of both: `fresh` where nothing of it is lower, otherwise each price by itself, which is as uncertain
-    /// as before.
+    /// `fresh`, unless that is worth less: what a day began with is never lowered.
     #[must_use]
     pub fn raised_to(self, fresh: Self) -> Self {
-        if fresh.price >= self.price && fresh.usd_rate >= self.usd_rate {
-            return fresh;
-        }
-        Self {
-            price: self.price.max(fresh.price),
-            most_price: self.most_price.max(fresh.most_price),
-            usd_rate: self.usd_rate.max(fresh.usd_rate),
-            most_usd_rate: self.most_usd_rate.max(fresh.most_usd_rate),
-            is_fresh: self.is_fresh,
+        let worth = |mark: &Self| mark.price.value().checked_mul(mark.usd_rate.value());
+        if worth(&fresh) >= worth(&self) {
+            fresh
+        } else {
+            self
         }
     }
 
@@ -198,7 +193,8 @@ impl OpeningMark {
 
     /// What a wide spread left open at the boundary, settled by the first later prices that leave nothing open: the
     /// one within bid and ask of the boundary that is nearest to them. Else the lower side would be a gain on paper for the
-    /// whole day, with which real losses could be paid. It only rises by this: what is lost never becomes less.
+    /// whole day, with which real losses could be paid. It only rises by this: what is lost never becomes less. Prices so
+    /// soon after the boundary that they would have been fresh there do more, see [`raised_to`](Self::raised_to).
     #[must_use]
     pub fn settled(self, price: PriceRange, usd_rate: PriceRange) -> Self {
         let settle = |least: Price, most: Price, later: PriceRange| {
@@ -345,8 +341,9 @@ mod tests {
         for (fresh, expected) in [
             (mark("101", "1.1", true), mark("101", "1.1", true)),
             (mark("99", "1.1", true), old),
-            (mark("101", "1.0", true), mark("101", "1.1", false)),
-            (mark("99", "1.2", true), mark("100", "1.2", false)),
+            // One of the two may fall where they are worth more together.
+            (mark("120", "1.0", true), mark("120", "1.0", true)),
+            (mark("101", "1.0", true), old),
         ] {
             assert_eq!(old.raised_to(fresh), expected);
         }

@@ -163,6 +163,12 @@ async fn story(
     doors: Vec<mpsc::Sender<crate::process::Ask>>,
 ) -> Outcome {
     let lives = Mutex::new(Vec::new());
+    if machine.plan.leaves_out {
+        machine.fault("lists-leave-out", String::new());
+    }
+    if machine.plan.reads_slowly {
+        machine.fault("readings-wait", String::new());
+    }
     operator.all_connected(Duration::from_secs(30)).await;
     let workload = Workload::new(operator, doors);
     let faults = Faults::new(operator);

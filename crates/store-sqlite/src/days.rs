@@ -244,9 +244,10 @@ fn write_opening_marks(tx: &Tx<'_>, day: &TradingDay) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// After new prices came in: gives a day that began without a price the first there is, raises an old one to the first
-/// within the age that counts as fresh, and settles what a wide spread left open, also of what is sold by now. What a
-/// day began with is never lowered: a fall while nobody told a price is a loss of one of the two days.
+/// After new prices came in: gives a day that began without a price the first there is; where what it began with is
+/// uncertain, raises it to one that comes within the age that counts as fresh, and settles what a wide spread left open,
+/// also of what is sold by now. What a day began with is never lowered: a fall while nobody told a price is a loss of one
+/// of the two days.
 pub(crate) fn complete_opening_marks(
     tx: &Tx<'_>,
     day: &TradingDay,

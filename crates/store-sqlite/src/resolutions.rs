@@ -263,8 +263,12 @@ pub(crate) fn resolve(tx: &Tx<'_>, approval: &Approval, act: &Act) -> Result<Int
     else {
         return Err(refuse("resolve", "it is about no order", "name an order"));
     };
-    if *to == Resolution::Open && venue_order_id.is_some() {
+    if *to == Resolution::Open && venue_order_id.is_some() && stored.intent.venue_order_id != *venue_order_id
+    {
         stored.intent.venue_order_id.clone_from(venue_order_id);
+        // What was read of another order says nothing of this one.
+        stored.intent.closing = None;
+        stored.intent.venue_filled = stored.intent.filled;
     }
     let aside = match to {
         // They are booked now, as far as they can be.
@@ -280,8 +284,12 @@ pub(crate) fn resolve(tx: &Tx<'_>, approval: &Approval, act: &Act) -> Result<Int
         .text("approved_by", &act.principal)
         .text("evidence", &approval.evidence)
         .text("evidence_hash", Hash::of(approval.evidence.as_bytes()))
-        .optional("venue_order_id", stored.intent.venue_order_id.as_ref())
-        .texts("kept_aside", aside.iter().map(|fill| &fill.id));
+        .optional("venue_order_id", stored.intent.venue_order_id.as_ref());
+    let data = if aside.is_empty() {
+        data
+    } else {
+        data.texts("kept_aside", aside.iter().map(|fill| &fill.id))
+    };
     let cause = format!(
         "resolved by {} and {}: {}",
         approval.proposed_by, act.principal, approval.reason

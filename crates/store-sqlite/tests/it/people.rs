@@ -127,7 +127,8 @@ async fn resolve_aside(world: &World, intent: &Intent, to: Resolution) -> Measur
     let mut measure = resolve(intent, to, None);
     let aside = world.store.kept_aside(intent).await.unwrap();
     if let Measure::Resolve { kept_aside, .. } = &mut measure {
-        *kept_aside = aside.into_iter().map(|fill| fill.id).collect();
+        // Newest first: the order in which they are named says nothing.
+        *kept_aside = aside.into_iter().rev().map(|fill| fill.id).collect();
     }
     measure
 }
@@ -306,7 +307,7 @@ async fn t14_an_incident_whose_executions_cannot_be_booked_is_ended_by_what_was_
     assert!(
         measure
             .describe()
-            .ends_with("0.5 of 1.2 that the exchange executed is booked, and no book can take F3, F9, F2"),
+            .ends_with("0.5 of 1.2 that the exchange executed is booked, and no book can take F2, F9, F3"),
         "{}",
         measure.describe()
     );
@@ -346,6 +347,75 @@ async fn t14_an_incident_whose_executions_cannot_be_booked_is_ended_by_what_was_
         .observe(&account(), vec![more], world.now())
         .await
         .unwrap();
+    assert_eq!(world.store.latches().await.unwrap().len(), 1);
+}
+
+/// What people found is another order than the one that was read under its first id.
+#[tokio::test]
+async fn t14_an_order_that_people_found_under_another_id_is_read_anew() {
+    let world = two_people().await;
+    let open = world.open(buy("2", "BTC-USD", "100"), "V1").await;
+    let facts = "two orders at the venue".to_owned();
+    (world
+        .store
+        .conclude(open.id, Outcome::Contradiction { facts }, world.now())
+        .await)
+        .unwrap();
+    let first = listed(&open, "V1", "1.2", VenueOrderStatus::Cancelled);
+    world
+        .store
+        .observe(&account(), vec![first], world.now())
+        .await
+        .unwrap();
+    let incident = world.store.intent(open.id).await.unwrap();
+    assert_eq!(incident.closing, Some(VenueOrderStatus::Cancelled));
+
+    let found = world
+        .resolved(&incident, Resolution::Open, Some("V2"))
+        .await
+        .unwrap();
+
+    assert_eq!((found.state, found.closing), (IntentState::Open, None));
+    let part = fill("F1", "V2", Side::Buy, "1", "BTC-USD", "100", world.now());
+    world.book(vec![part]).await;
+    let second = listed(&open, "V2", "1", VenueOrderStatus::Cancelled);
+    world
+        .store
+        .observe(&account(), vec![second], world.now())
+        .await
+        .unwrap();
+    let ended = world.store.intent(open.id).await.unwrap();
+    assert_eq!(
+        (ended.state, ended.filled.to_string().as_str()),
+        (IntentState::Cancelled, "1")
+    );
+}
+
+/// It ended by itself, and the exchange tells of more than it executed: that is no news that people knew.
+#[tokio::test]
+async fn i7_an_order_that_is_full_contradicts_what_the_exchange_adds_to_it() {
+    let world = two_people().await;
+    let open = world.open(buy("2", "BTC-USD", "100"), "V1").await;
+    let more = listed(&open, "V1", "2.1", VenueOrderStatus::Live);
+    world
+        .store
+        .observe(&account(), vec![more.clone()], world.now())
+        .await
+        .unwrap();
+    let all = fill("F1", "V1", Side::Buy, "2", "BTC-USD", "100", world.now());
+    world.book(vec![all]).await;
+    assert_eq!(
+        world.store.intent(open.id).await.unwrap().state,
+        IntentState::Filled
+    );
+    assert_eq!(world.store.latches().await.unwrap(), []);
+
+    world
+        .store
+        .observe(&account(), vec![more], world.now())
+        .await
+        .unwrap();
+
     assert_eq!(world.store.latches().await.unwrap().len(), 1);
 }
 
