@@ -91,7 +91,7 @@ pub enum Measure {
         to: Resolution,
         /// By what the venue names it; needed for every word that says that the venue had it.
         venue_order_id: Option<VenueOrderId>,
-        /// Its executions that no book can take, as [`crate::Reports::kept_aside`] had them when it was proposed.
+        /// Its executions that no book could take when it was proposed.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         kept_aside: Vec<FillId>,
     },

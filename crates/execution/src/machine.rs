@@ -319,7 +319,7 @@ const ENDED: Because = because(
     "T14",
     "two people with evidence; its id at the venue; the executions that are booked, or that no book can take, are as \
      much as the venue filled, and fit the word: all of it for filled. Those of another pair or side are not counted: \
-     where there are any, the people are shown what is booked of what the venue filled",
+     where there are any, the amounts need not agree, and the people are shown both",
     "who, why, the evidence; which executions no book can take",
 );
 

@@ -156,9 +156,9 @@ impl OpeningMark {
         usd_up(self.price.cost(quantity)?, self.usd_rate)
     }
 
-    /// The mark for the boundary at `start`, from the last prices received until then. Where the spread leaves it open
-    /// it is the lower side, as a [`Mark`] is: an empty side of a book is no loss, and no reason to sell. It counts as
-    /// uncertain then, and is to be [`settled`](Self::settled).
+    /// The mark for the boundary at `start`, from the last prices received until then, or the first after it. Where the
+    /// spread leaves it open it is the lower side, as a [`Mark`] is: an empty side of a book is no loss, and no reason to
+    /// sell. It counts as uncertain then, and is [improved](Self::improved_by) later.
     pub fn at_boundary(
         price: PriceRange,
         usd_rate: PriceRange,
@@ -175,28 +175,36 @@ impl OpeningMark {
         }
     }
 
-    /// `fresh`, unless that is worth less: what a day began with is never lowered.
+    /// What is known of the boundary once later prices are there. It is never worth less than before: a fall while nobody
+    /// told a price is a loss of one of the two days, and a clock that is set back finds nothing to talk down.
+    ///
+    /// Prices so soon after `start` that they would have been fresh there take its place where they are worth more. All
+    /// others only settle what a wide spread left open: the day begins with what is nearest to them within bid and ask
+    /// of the boundary. Else the lower side would be a gain on paper for the whole day, with which real losses could be
+    /// paid.
     #[must_use]
-    pub fn raised_to(self, fresh: Self) -> Self {
+    pub fn improved_by(
+        self,
+        price: PriceRange,
+        usd_rate: PriceRange,
+        start: Timestamp,
+        stale_after: SignedDuration,
+    ) -> Self {
+        let settled = self.settled(price, usd_rate);
+        let later = Self::at_boundary(price, usd_rate, start, stale_after);
         let worth = |mark: &Self| mark.price.value().checked_mul(mark.usd_rate.value());
-        if worth(&fresh) >= worth(&self) {
-            fresh
-        } else {
-            self
+        match (worth(&later), worth(&settled)) {
+            (Some(new), Some(old)) if later.is_fresh && new >= old => later,
+            _ => settled,
         }
     }
 
-    /// Whether the boundary's prices left nothing open, or what they left open is settled.
+    /// Whether a wide spread leaves nothing open any more.
     pub fn is_settled(&self) -> bool {
         self.price == self.most_price && self.usd_rate == self.most_usd_rate
     }
 
-    /// What a wide spread left open at the boundary, settled by the first later prices that leave nothing open: the
-    /// one within bid and ask of the boundary that is nearest to them. Else the lower side would be a gain on paper for the
-    /// whole day, with which real losses could be paid. It only rises by this: what is lost never becomes less. Prices so
-    /// soon after the boundary that they would have been fresh there do more, see [`raised_to`](Self::raised_to).
-    #[must_use]
-    pub fn settled(self, price: PriceRange, usd_rate: PriceRange) -> Self {
+    fn settled(self, price: PriceRange, usd_rate: PriceRange) -> Self {
         let settle = |least: Price, most: Price, later: PriceRange| {
             if later.is_exact() {
                 let nearest = later.least.min(most).max(least);
@@ -336,16 +344,22 @@ mod tests {
                 ..OpeningMark::at_boundary(exactly(price), exactly(rate), at, STALE_AFTER)
             }
         };
-        let old = mark("100", "1.1", false);
+        let (old, start) = (mark("100", "1.1", false), quote("1", "1").at);
 
-        for (fresh, expected) in [
-            (mark("101", "1.1", true), mark("101", "1.1", true)),
-            (mark("99", "1.1", true), old),
+        for (price, rate, seconds, expected) in [
+            ("101", "1.1", 30, mark("101", "1.1", true)),
+            ("101", "1.1", 31, old),
+            ("99", "1.1", 5, old),
             // One of the two may fall where they are worth more together.
-            (mark("120", "1.0", true), mark("120", "1.0", true)),
-            (mark("101", "1.0", true), old),
+            ("120", "1.0", 5, mark("120", "1.0", true)),
+            ("101", "1.0", 5, old),
         ] {
-            assert_eq!(old.raised_to(fresh), expected);
+            let at = start + SignedDuration::from_secs(seconds);
+            let exactly = |price: &str| PriceRange::exactly(price.parse().unwrap(), at);
+
+            let improved = old.improved_by(exactly(price), exactly(rate), start, STALE_AFTER);
+
+            assert_eq!(improved, expected, "{price}, {rate}, {seconds} s");
         }
     }
 

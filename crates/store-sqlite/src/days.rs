@@ -244,10 +244,8 @@ fn write_opening_marks(tx: &Tx<'_>, day: &TradingDay) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// After new prices came in: gives a day that began without a price the first there is; where what it began with is
-/// uncertain, raises it to one that comes within the age that counts as fresh, and settles what a wide spread left open,
-/// also of what is sold by now. What a day began with is never lowered: a fall while nobody told a price is a loss of one
-/// of the two days.
+/// After new prices came in: gives a day that began without a price the first there is, and improves what is uncertain of
+/// its beginning, also of what is sold by now.
 pub(crate) fn complete_opening_marks(
     tx: &Tx<'_>,
     day: &TradingDay,
@@ -267,11 +265,9 @@ pub(crate) fn complete_opening_marks(
         let Some((price, rate)) = quotes::ranges(tx, broker, pair, day.start)? else {
             continue;
         };
-        let now = OpeningMark::at_boundary(price, rate, day.start, stale_after);
         let better = match known {
-            Some(known) if now.is_fresh => known.settled(price, rate).raised_to(now),
-            Some(known) => known.settled(price, rate),
-            None => now,
+            Some(known) => known.improved_by(price, rate, day.start, stale_after),
+            None => OpeningMark::at_boundary(price, rate, day.start, stale_after),
         };
         if known != Some(better) {
             write_opening_mark(tx, day.key, broker, pair, &better)?;

@@ -43,28 +43,32 @@ pub(crate) fn book(
     let day = days::roll(tx, now)?;
     let mut booked = unpriced::retry(tx, account, day, now)?;
     for fill in fills {
-        let fresh = match unless_known(tx, account, fill, now)? {
-            Told::First(fresh) => fresh,
-            Told::Again { is_the_same } => {
-                if !is_the_same || is_of_unknown_order(tx, account, fill)? {
+        match told(tx, account, fill, now)? {
+            Told::First => {}
+            Told::Again => {
+                if is_of_unknown_order(tx, account, fill)? {
                     booked.of_unknown_orders.insert(fill.id.clone());
                 }
                 continue;
             }
-        };
-        match intents::by_venue_order(tx, account, &fresh.venue_order_id)? {
+            Told::Otherwise => {
+                booked.of_unknown_orders.insert(fill.id.clone());
+                continue;
+            }
+        }
+        match intents::by_venue_order(tx, account, &fill.venue_order_id)? {
             Some(mut stored) => {
-                if book_one(tx, &mut stored, fresh, day, now)? {
+                if book_one(tx, &mut stored, fill, day, now)? {
                     booked.new = booked.new.saturating_add(1);
                 }
                 join(&mut booked, &stored.intent);
             }
             None => {
-                keep_stray(tx, account, fresh, now)?;
-                if is_of_unknown_order(tx, account, fresh)? {
-                    booked.of_unknown_orders.insert(fresh.id.clone());
+                keep_stray(tx, account, fill, now)?;
+                if is_of_unknown_order(tx, account, fill)? {
+                    booked.of_unknown_orders.insert(fill.id.clone());
                 }
-                let kind = if may_be_ours(tx, account, fresh)? {
+                let kind = if may_be_ours(tx, account, fill)? {
                     &mut booked.unexplained
                 } else {
                     &mut booked.external
@@ -107,34 +111,31 @@ pub(crate) fn adopt(tx: &Tx<'_>, stored: &mut StoredIntent, now: Timestamp) -> R
     Ok(())
 }
 
-/// Whether an execution is news.
-enum Told<'f> {
-    First(&'f Fill),
-    Again { is_the_same: bool },
+/// How an execution was told before.
+enum Told {
+    /// It was not.
+    First,
+    Again,
+    /// With other facts: a contradiction.
+    Otherwise,
 }
 
-/// Told again with other facts, it is a contradiction.
-fn unless_known<'f>(
-    tx: &Tx<'_>,
-    account: &AccountId,
-    fill: &'f Fill,
-    now: Timestamp,
-) -> Result<Told<'f>, JournalError> {
-    let Some(known) = find(tx, account, &fill.id)? else {
-        return Ok(Told::First(fill));
-    };
-    if known != *fill {
-        let facts = format!("execution `{}` was reported before with other facts", fill.id);
-        match intents::by_venue_order(tx, account, &known.venue_order_id)? {
-            Some(mut stored) => contradict(tx, &mut stored, &facts, now)?,
-            None => {
-                latches::contradiction(tx, account, LatchMode::Halt, &facts, now)?;
+/// Whether the execution is news. One that is told with other facts than before stops the account.
+fn told(tx: &Tx<'_>, account: &AccountId, fill: &Fill, now: Timestamp) -> Result<Told, JournalError> {
+    match find(tx, account, &fill.id)? {
+        None => Ok(Told::First),
+        Some(known) if known == *fill => Ok(Told::Again),
+        Some(known) => {
+            let facts = format!("execution `{}` was reported before with other facts", fill.id);
+            match intents::by_venue_order(tx, account, &known.venue_order_id)? {
+                Some(mut stored) => contradict(tx, &mut stored, &facts, now)?,
+                None => {
+                    latches::contradiction(tx, account, LatchMode::Halt, &facts, now)?;
+                }
             }
+            Ok(Told::Otherwise)
         }
     }
-    Ok(Told::Again {
-        is_the_same: known == *fill,
-    })
 }
 
 fn find(connection: &Connection, account: &AccountId, id: &FillId) -> Result<Option<Fill>, StoreError> {

@@ -164,10 +164,10 @@ fn is_there(
         ));
     };
     let is_other = intent.venue_order_id.as_ref().is_some_and(|known| known != id);
-    if is_other && intent.filled > Decimal::ZERO {
+    if is_other && (intent.filled > Decimal::ZERO || fills::waits_for_price(connection, intent)?) {
         return Err(refuse(
             "resolve-contradicts",
-            "executions of another order at the exchange are booked for it",
+            "executions of another order at the exchange are booked for it, or wait for a price",
             "resolve it under the id that `bursar explain` shows",
         ));
     }
@@ -183,14 +183,14 @@ fn is_there(
 
 /// Whether an execution that is kept aside is one as the order could have: it cannot be calculated exactly, and that is
 /// all. What another pair's or side's is of the order, nobody can say but the people who are shown it.
-fn fits(fill: &Fill, intent: &Intent) -> bool {
+fn is_of_its_kind(fill: &Fill, intent: &Intent) -> bool {
     fill.pair == intent.request.pair && fill.side == intent.request.side
 }
 
 /// What was read of the order, booked or not, in the base asset.
 fn read_of(intent: &Intent, aside: &[Fill]) -> Result<Decimal, StoreError> {
     let mut read = intent.filled;
-    for fill in aside.iter().filter(|fill| fits(fill, intent)) {
+    for fill in aside.iter().filter(|fill| is_of_its_kind(fill, intent)) {
         read = decimal::add(read, fill.quantity.value())?;
     }
     Ok(read)
@@ -221,7 +221,7 @@ fn has_ended(
         ));
     }
     let read = read_of(intent, aside)?;
-    if read < intent.venue_filled && aside.iter().all(|fill| fits(fill, intent)) {
+    if read < intent.venue_filled && aside.iter().all(|fill| is_of_its_kind(fill, intent)) {
         let why = format!(
             "{} of {} executed is booked, and {} executions are kept aside",
             intent.filled.normalize(),
@@ -235,14 +235,16 @@ fn has_ended(
         .as_ref()
         .map(|sizing| sizing.terms.quantity.value())
         .unwrap_or_default();
+    // All that the exchange told, where what was read cannot be compared with it.
+    let told = read.max(intent.venue_filled);
     let fits = match to {
-        Resolution::Filled => read >= ordered && read > Decimal::ZERO,
-        _ => read < ordered,
+        Resolution::Filled => told >= ordered && told > Decimal::ZERO,
+        _ => told < ordered,
     };
     if !fits {
         let why = format!(
             "{} of {} is filled, which is not what `{to}` says",
-            read.normalize(),
+            told.normalize(),
             ordered.normalize()
         );
         return Err(refuse(
@@ -263,33 +265,34 @@ pub(crate) fn resolve(tx: &Tx<'_>, approval: &Approval, act: &Act) -> Result<Int
     else {
         return Err(refuse("resolve", "it is about no order", "name an order"));
     };
-    if *to == Resolution::Open && venue_order_id.is_some() && stored.intent.venue_order_id != *venue_order_id
-    {
-        stored.intent.venue_order_id.clone_from(venue_order_id);
-        // What was read of another order says nothing of this one.
-        stored.intent.closing = None;
-        stored.intent.venue_filled = stored.intent.filled;
-    }
-    let aside = match to {
-        // They are booked now, as far as they can be.
-        Resolution::Open => Vec::new(),
-        _ => fills::kept_aside(tx, &stored.intent)?,
-    };
-    // What the venue tells of it later is no news as long as it is no more than this.
-    let read = read_of(&stored.intent, &aside)?;
-    stored.intent.venue_filled = stored.intent.venue_filled.max(read);
-    let data = Data::new()
+    let mut data = Data::new()
         .text("approval", approval.id)
         .text("proposed_by", &approval.proposed_by)
         .text("approved_by", &act.principal)
         .text("evidence", &approval.evidence)
-        .text("evidence_hash", Hash::of(approval.evidence.as_bytes()))
-        .optional("venue_order_id", stored.intent.venue_order_id.as_ref());
-    let data = if aside.is_empty() {
-        data
-    } else {
-        data.texts("kept_aside", aside.iter().map(|fill| &fill.id))
-    };
+        .text("evidence_hash", Hash::of(approval.evidence.as_bytes()));
+    let intent = &mut stored.intent;
+    match to {
+        Resolution::Open if venue_order_id.is_some() && intent.venue_order_id != *venue_order_id => {
+            data = data
+                .optional("instead_of", intent.venue_order_id.as_ref())
+                .text("venue_filled", intent.venue_filled.normalize());
+            intent.venue_order_id.clone_from(venue_order_id);
+            // What was read of another order says nothing of this one.
+            intent.closing = None;
+            intent.venue_filled = Decimal::ZERO;
+        }
+        Resolution::Open | Resolution::Absent | Resolution::Rejected => {}
+        Resolution::Filled | Resolution::Cancelled | Resolution::VenueExpired => {
+            let aside = fills::kept_aside(tx, intent)?;
+            // What the venue tells of it later is no news as long as it is no more than this.
+            intent.venue_filled = intent.venue_filled.max(read_of(intent, &aside)?);
+            if !aside.is_empty() {
+                data = data.texts("kept_aside", aside.iter().map(|fill| &fill.id));
+            }
+        }
+    }
+    let data = data.optional("venue_order_id", intent.venue_order_id.as_ref());
     let cause = format!(
         "resolved by {} and {}: {}",
         approval.proposed_by, act.principal, approval.reason

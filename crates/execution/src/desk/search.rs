@@ -210,7 +210,7 @@ impl Desk {
             self.plan(intent, None);
             if lasts >= MISSED_AFTER {
                 let why =
-                    "the exchange lists no order to which an execution like it belongs: it may be its own";
+                    "an execution like it belongs to no order that the exchange lists, and may be its own";
                 self.end_search(intent, why).await?;
             }
             return Ok(());

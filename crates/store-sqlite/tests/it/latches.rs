@@ -477,7 +477,7 @@ async fn i13_what_was_sold_before_the_basis_was_settled_is_measured_by_it_too() 
     assert!(world.store.unsettled_pairs().await.unwrap().is_empty());
 }
 
-/// What rose while nobody told a price was not gained today, and what fell then is not lost on neither day.
+/// What rose while nobody told a price was not gained today, and what fell then is still a loss of one of the two days.
 #[tokio::test]
 async fn i13_a_price_that_comes_soon_after_the_boundary_raises_an_old_one_and_lowers_none() {
     for (soon, basis) in [("110", "110"), ("95", "100")] {

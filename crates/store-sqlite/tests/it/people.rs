@@ -389,9 +389,20 @@ async fn t14_an_order_that_people_found_under_another_id_is_read_anew() {
         (ended.state, ended.filled.to_string().as_str()),
         (IntentState::Cancelled, "1")
     );
+    // As long as the exchange shows both, one of them is too many.
+    let latches = world.store.latches().await.unwrap().len();
+    let first = listed(&open, "V1", "1.2", VenueOrderStatus::Cancelled);
+    world
+        .store
+        .observe(&account(), vec![first], world.now())
+        .await
+        .unwrap();
+    let broken = actions(&world.store).await;
+    assert!(broken.contains(&"invariant.broken".to_owned()));
+    assert_eq!(world.store.latches().await.unwrap().len(), latches);
 }
 
-/// It ended by itself, and the exchange tells of more than it executed: that is no news that people knew.
+/// An order that filled up by itself: more that is told later is a contradiction.
 #[tokio::test]
 async fn i7_an_order_that_is_full_contradicts_what_the_exchange_adds_to_it() {
     let world = two_people().await;
