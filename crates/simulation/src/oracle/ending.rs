@@ -2,14 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bursar_broker::VenueOrderStatus;
 use bursar_controls::LatchCause;
+use bursar_execution::Intent;
 use bursar_model::{AccountId, FillId, IntentId, IntentState, LatchId};
+use rust_decimal::Decimal;
 
 use super::Court;
 use crate::broker::PATIENCE;
 use crate::log::What;
 use crate::truth::Truth;
 use crate::venue::Class;
+use crate::venue::book::Order;
 
 pub(super) fn judge(court: &mut Court<'_>) {
     every_fill_once(court);
@@ -93,9 +97,10 @@ fn everything_is_resolved(court: &mut Court<'_>) {
     for (id, intent) in &court.truth.last().intents {
         let waits = match intent.state {
             IntentState::Approved | IntentState::Dispatching | IntentState::Open => true,
-            // At an exchange that promises nothing, an order that never was there stays unknown.
+            // An order that never was there stays unknown at an exchange that promises nothing, or in doubt.
             IntentState::Unknown => {
-                court.accounts()[&intent.account].class != Class::Nothing || at_an_exchange.contains(id)
+                let is_bound = court.accounts()[&intent.account].class != Class::Nothing;
+                at_an_exchange.contains(id) || (is_bound && !is_in_doubt(court, intent))
             }
             IntentState::Incident => !court.tampered.contains(id) && !court.forgotten.contains(id),
             _ => false,
@@ -108,6 +113,22 @@ fn everything_is_resolved(court: &mut Court<'_>) {
             court.report("liveness", Some(*id), what);
         }
     }
+}
+
+/// Whether something was executed that may be this order's as far as the store can know: the list leaves out the order it
+/// belongs to, which the store never heard of or has forgotten. Only people can tell then.
+fn is_in_doubt(court: &Court<'_>, intent: &Intent) -> bool {
+    let known = &court.truth.last().intents;
+    let is_hidden = |order: &Order| {
+        let stood = order.now();
+        stood.status == VenueOrderStatus::Cancelled
+            && stood.filled > Decimal::ZERO
+            && order.terms.pair == intent.request.pair
+            && order.terms.side == intent.request.side
+            && Truth::intent_of(order)
+                .is_none_or(|id| !known.contains_key(&id) || court.forgotten.contains(&id))
+    };
+    court.truth.plan.leaves_out && court.accounts()[&intent.account].orders.iter().any(is_hidden)
 }
 
 fn no_switch_without_cause(court: &mut Court<'_>) {
