@@ -43,38 +43,12 @@ pub(crate) fn book(
     let day = days::roll(tx, now)?;
     let mut booked = unpriced::retry(tx, account, day, now)?;
     for fill in fills {
-        match told(tx, account, fill, now)? {
-            Told::First => {}
-            Told::Again => {
-                if is_of_unknown_order(tx, account, fill)? {
-                    booked.of_unknown_orders.insert(fill.id.clone());
-                }
-                continue;
-            }
-            Told::Otherwise => {
-                booked.of_unknown_orders.insert(fill.id.clone());
-                continue;
-            }
+        let told = told(tx, account, fill, now)?;
+        if told == Told::First {
+            take(tx, account, fill, day, now, &mut booked)?;
         }
-        match intents::by_venue_order(tx, account, &fill.venue_order_id)? {
-            Some(mut stored) => {
-                if book_one(tx, &mut stored, fill, day, now)? {
-                    booked.new = booked.new.saturating_add(1);
-                }
-                join(&mut booked, &stored.intent);
-            }
-            None => {
-                keep_stray(tx, account, fill, now)?;
-                if is_of_unknown_order(tx, account, fill)? {
-                    booked.of_unknown_orders.insert(fill.id.clone());
-                }
-                let kind = if may_be_ours(tx, account, fill)? {
-                    &mut booked.unexplained
-                } else {
-                    &mut booked.external
-                };
-                *kind = kind.saturating_add(1);
-            }
+        if told == Told::Otherwise || is_of_unknown_order(tx, account, fill)? {
+            booked.of_unknown_orders.insert(fill.id.clone());
         }
     }
     if booked.new > 0 {
@@ -87,6 +61,32 @@ pub(crate) fn book(
         *intent = intents::get(tx, intent.id)?.intent;
     }
     Ok(booked)
+}
+
+/// Books an execution for its order, or keeps it beside the books where that is not known as one of ours.
+fn take(
+    tx: &Tx<'_>,
+    account: &AccountId,
+    fill: &Fill,
+    day: TradingDay,
+    now: Timestamp,
+    booked: &mut Booked,
+) -> Result<(), JournalError> {
+    let Some(mut stored) = intents::by_venue_order(tx, account, &fill.venue_order_id)? else {
+        keep_stray(tx, account, fill, now)?;
+        let kind = if may_be_ours(tx, account, fill)? {
+            &mut booked.unexplained
+        } else {
+            &mut booked.external
+        };
+        *kind = kind.saturating_add(1);
+        return Ok(());
+    };
+    if book_one(tx, &mut stored, fill, day, now)? {
+        booked.new = booked.new.saturating_add(1);
+    }
+    join(booked, &stored.intent);
+    Ok(())
 }
 
 /// Books the executions that were reported before the venue's id of the order was known.
@@ -112,6 +112,7 @@ pub(crate) fn adopt(tx: &Tx<'_>, stored: &mut StoredIntent, now: Timestamp) -> R
 }
 
 /// How an execution was told before.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Told {
     /// It was not.
     First,
