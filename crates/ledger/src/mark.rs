@@ -199,11 +199,6 @@ impl OpeningMark {
         }
     }
 
-    /// Whether a wide spread leaves nothing open any more.
-    pub fn is_settled(&self) -> bool {
-        self.price == self.most_price && self.usd_rate == self.most_usd_rate
-    }
-
     fn settled(self, price: PriceRange, usd_rate: PriceRange) -> Self {
         let settle = |least: Price, most: Price, later: PriceRange| {
             if later.is_exact() {
@@ -228,6 +223,10 @@ impl OpeningMark {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn is_settled(mark: &OpeningMark) -> bool {
+        mark.price == mark.most_price && mark.usd_rate == mark.most_usd_rate
+    }
 
     fn quote(bid: &str, ask: &str) -> Quote {
         Quote {
@@ -303,7 +302,7 @@ mod tests {
         let ten: Quantity = "10".parse().unwrap();
         assert_eq!(opening.basis_usd(ten).unwrap().to_string(), "950.00 USD");
         assert_eq!(mark.value_usd(ten).unwrap().to_string(), "950.00 USD");
-        assert!(!opening.is_fresh && !opening.is_settled());
+        assert!(!opening.is_fresh && !is_settled(&opening));
     }
 
     #[test]
@@ -320,7 +319,7 @@ mod tests {
 
             let expected: (Price, Price) = (expected.0.parse().unwrap(), expected.1.parse().unwrap());
             assert_eq!((settled.price, settled.usd_rate), expected);
-            assert!(settled.is_settled() && !settled.is_fresh);
+            assert!(is_settled(&settled) && !settled.is_fresh);
             let later = settled.settled(wide("96", "96"), wide("1.05", "1.05"));
             assert_eq!(later, settled);
         }
@@ -331,7 +330,7 @@ mod tests {
             (half.price.to_string().as_str(), half.usd_rate),
             ("97", opening.usd_rate)
         );
-        assert!(!half.is_settled());
+        assert!(!is_settled(&half));
     }
 
     #[test]

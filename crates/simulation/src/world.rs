@@ -235,11 +235,8 @@ async fn calm_down(machine: &Arc<Machine>, operator: &Operator) {
         .max()
         .unwrap_or_default();
     // Each of the looks that are counted on here takes up to half a minute where readings wait for their turn.
-    let turns = if machine.plan.reads_slowly {
-        Duration::from_mins(3)
-    } else {
-        Duration::ZERO
-    };
+    let allowed_if = |applies, minutes| Duration::from_mins(if applies { minutes } else { 0 });
+    let turns = allowed_if(machine.plan.reads_slowly, 3);
     Rest::SENT
         .wait(machine, operator, longest + turns + Duration::from_secs(60))
         .await;
@@ -251,11 +248,7 @@ async fn calm_down(machine: &Arc<Machine>, operator: &Operator) {
     }
     drop(node);
     // What no list shows is looked up half a minute after it was missed, one order at a time.
-    let looked_up = if machine.plan.leaves_out {
-        Duration::from_mins(10)
-    } else {
-        Duration::ZERO
-    };
+    let looked_up = allowed_if(machine.plan.leaves_out, 10);
     Rest::OVER
         .wait(
             machine,

@@ -417,9 +417,7 @@ async fn d25_a_day_that_begins_without_a_fresh_price_says_so() {
 #[tokio::test]
 async fn i13_a_wide_spread_at_the_boundary_is_no_gain_once_a_price_can_be_believed() {
     let world = ready().await;
-    world.open(buy("2", "BTC-USD", "100"), "V1").await;
-    let bought = fill("F1", "V1", Side::Buy, "2", "BTC-USD", "100", world.now());
-    world.book(vec![bought]).await;
+    world.bought("V1", "2", "100").await;
     let unrealised = async || {
         let day = world.store.user_day(&user(), world.now()).await.unwrap();
         assert!(day.basis_uncertain);
@@ -451,9 +449,7 @@ async fn i13_a_wide_spread_at_the_boundary_is_no_gain_once_a_price_can_be_believ
 #[tokio::test]
 async fn i13_what_was_sold_before_the_basis_was_settled_is_measured_by_it_too() {
     let world = ready().await;
-    world.open(buy("1", "BTC-USD", "100"), "V1").await;
-    let bought = fill("F1", "V1", Side::Buy, "1", "BTC-USD", "100", world.now());
-    world.book(vec![bought]).await;
+    world.bought("V1", "1", "100").await;
     world.open(sell("1", "BTC-USD", "99"), "V2").await;
     let realised = async || {
         let day = world.store.user_day(&user(), world.now()).await.unwrap();
@@ -482,9 +478,7 @@ async fn i13_what_was_sold_before_the_basis_was_settled_is_measured_by_it_too() 
 async fn i13_a_price_that_comes_soon_after_the_boundary_raises_an_old_one_and_lowers_none() {
     for (soon, basis) in [("110", "110"), ("95", "100")] {
         let world = ready().await;
-        world.open(buy("1", "BTC-USD", "100"), "V1").await;
-        let bought = fill("F1", "V1", Side::Buy, "1", "BTC-USD", "100", world.now());
-        world.book(vec![bought]).await;
+        world.bought("V1", "1", "100").await;
         world.clock.set(at("2026-03-03T00:00:10Z"));
         world.store.roll_day(world.now()).await.unwrap();
 

@@ -63,7 +63,12 @@ impl World {
         to: Resolution,
         id: Option<&str>,
     ) -> Result<Intent, ApprovalError> {
-        let proposed = self.propose(resolve(intent, to, id)).await?;
+        self.ended_by(resolve(intent, to, id)).await
+    }
+
+    /// One person proposes it, and another approves it.
+    async fn ended_by(&self, measure: Measure) -> Result<Intent, ApprovalError> {
+        let proposed = self.propose(measure).await?;
         let (_, effect) = self.store.approve(proposed.id, &self.second()).await?;
         match effect {
             Effect::Resolved(intent) => Ok(*intent),
@@ -311,10 +316,8 @@ async fn t14_an_incident_whose_executions_cannot_be_booked_is_ended_by_what_was_
         "{}",
         measure.describe()
     );
-    let proposed = world.propose(measure).await.unwrap();
-    world.store.approve(proposed.id, &world.second()).await.unwrap();
+    let ended = world.ended_by(measure).await.unwrap();
 
-    let ended = world.store.intent(open.id).await.unwrap();
     assert_eq!(ended.state, IntentState::Cancelled);
     assert_eq!(ended.venue_filled.to_string(), "1.499999999999");
     assert_eq!(held(&world.store, "BTC-USD").await, "0.5".parse().unwrap());
@@ -461,10 +464,8 @@ async fn t14_an_execution_of_another_pair_or_side_is_not_counted_as_one_of_the_o
     assert!(format!("{late:?}").contains("changed-since"), "{late:?}");
     let incident = world.store.intent(open.id).await.unwrap();
     let cancelled = resolve_aside(&world, &incident, Resolution::Cancelled).await;
-    let proposed = world.propose(cancelled).await.unwrap();
-    world.store.approve(proposed.id, &world.second()).await.unwrap();
+    let ended = world.ended_by(cancelled).await.unwrap();
 
-    let ended = world.store.intent(open.id).await.unwrap();
     assert_eq!(
         (ended.state, ended.filled),
         (IntentState::Cancelled, rust_decimal::Decimal::ZERO)

@@ -397,6 +397,14 @@ pub(crate) mod trading {
                 .unwrap();
         }
 
+        /// Bitcoins for dollars, filled at once as `F-` and the order.
+        pub(crate) async fn bought(&self, order: &str, quantity: &str, price: &str) {
+            self.open(buy(quantity, "BTC-USD", price), order).await;
+            let id = format!("F-{order}");
+            let all = fill(&id, order, Side::Buy, quantity, "BTC-USD", price, self.now());
+            self.book(vec![all]).await;
+        }
+
         pub(crate) async fn price(&self, pair: &str, price: &str) -> Vec<bursar_controls::Latch> {
             self.spread(pair, price, price).await
         }

@@ -21,21 +21,6 @@ async fn two_people() -> World {
 }
 
 impl World {
-    async fn bought(&self, order: &str, quantity: &str, price: &str) {
-        self.open(buy(quantity, "BTC-USD", price), order).await;
-        let id = format!("F-{order}");
-        self.book(vec![fill(
-            &id,
-            order,
-            Side::Buy,
-            quantity,
-            "BTC-USD",
-            price,
-            self.now(),
-        )])
-        .await;
-    }
-
     /// What the exchange shows of BTC.
     async fn shows_bitcoins(&self, total: &str) {
         let balance = Balance {
