@@ -23,6 +23,10 @@ doc:
 deny:
     cargo deny check bans licenses sources
 
+# The public list of known weaknesses, which is a repository elsewhere; CI does without it.
+advisories:
+    cargo deny check advisories
+
 # Writes docs/orders.md anew from the table that the store consults.
 orders-page:
     BURSAR_WRITE_PAGES=1 cargo test -p bursar-execution --test it --locked the_page_about_orders

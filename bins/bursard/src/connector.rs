@@ -8,6 +8,7 @@ use bursar_accounts::{AccountHealth, ConnectError, Connector, LiveAccount, admit
 use bursar_auth::{Account, AccountChange, Act, Directory as _, DirectoryError, Principal};
 use bursar_broker::{Broker, KeyRights};
 use bursar_controls::{KeyState, LatchMode};
+use bursar_execution::errors::note_reading;
 use bursar_execution::{
     Conditions, Desk, DeskError, DeskHealth, DeskParts, DeskSettings, Journal, JournalError, settings,
 };
@@ -153,7 +154,17 @@ impl KeyWatch {
         if self.account.mode() == AccountMode::Paper {
             return Ok(());
         }
-        let rights = self.broker.key_rights().await?;
+        let rights = match self.broker.key_rights().await {
+            Ok(rights) => rights,
+            Err(error) => {
+                // A key that is refused before there is a desk is refused all the same.
+                let (store, now) = (self.wiring.store.as_ref(), self.wiring.clock.now());
+                note_reading(store, self.account.id(), &error, now)
+                    .await
+                    .map_err(ConnectError::from_journal)?;
+                return Err(error.into());
+            }
+        };
         self.keep(&rights).await?;
         match admit_key(&rights)?.venue_account_id {
             Some(id) => self.identify(id).await,

@@ -150,7 +150,7 @@ actions! {
     SessionClosed = "session.closed",
     /// Reserved: nothing writes it.
     RoleSet = "role.set",
-    /// Reserved: nothing writes it.
+    /// Somebody asked for what takes another: one's own proposal approved, a switch of others released. Nothing changed.
     AccessDenied = "access.denied",
     /// The same caller turned to another account. Reserved: nothing writes it.
     AccountSelected = "access.account-selected",
@@ -192,7 +192,7 @@ actions! {
     SearchEnded = "search.ended",
     /// Somebody wants an order back; with who and why.
     CancelRequested = "cancel.requested",
-    /// The first request to cancel is about to be sent to the venue.
+    /// The venue answered the first request to cancel.
     CancelSent = "cancel.sent",
     /// The order ended by being cancelled or withdrawn.
     CancelDone = "cancel.done",

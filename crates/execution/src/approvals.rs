@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
 use crate::machine::Step;
-use crate::{Intent, JournalError, Released, UserDay};
+use crate::{Intent, JournalError, RELEASE_RIGHT, Released, UserDay};
 
 /// How long a proposal can be approved.
 pub const GOOD_FOR: SignedDuration = SignedDuration::from_hours(24);
@@ -396,6 +396,20 @@ pub enum ApprovalError {
 }
 
 impl ApprovalError {
+    /// Whether who asked was not the one to ask, so that the attempt is worth a record although nothing changed.
+    pub fn is_denial(&self) -> bool {
+        match self {
+            Self::NotAPerson { .. } | Self::SamePerson { .. } => true,
+            Self::Refused { rule, .. } => *rule == RELEASE_RIGHT,
+            Self::Journal(error) => error.is_denial(),
+            Self::NotFound { .. }
+            | Self::Expired { .. }
+            | Self::Decided { .. }
+            | Self::Altered { .. }
+            | Self::Unrecorded { .. } => false,
+        }
+    }
+
     /// What a person can do now.
     pub const fn hint(&self) -> &'static str {
         match self {

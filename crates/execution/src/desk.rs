@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bursar_auth::{Act, Principal};
-use bursar_broker::{Broker, ErrorClass, ReadError};
+use bursar_broker::{Broker, ReadError};
 use bursar_model::{AccountId, Clock, Entropy, IntentId, IntentState};
 use bursar_points::reach;
 use jiff::Timestamp;
@@ -27,7 +27,7 @@ use self::pace::{LONGEST_WAIT, Pace};
 use self::reconcile::{EndSearch, Gone, Holdings};
 use self::said::Said;
 use self::search::Search;
-use crate::errors::RequestKind;
+use crate::errors::note_reading;
 use crate::{Conditions, Intent, Journal, JournalError, Stops};
 
 mod cancelling;
@@ -241,13 +241,17 @@ impl Desk {
         // What is to be cancelled or stopped from now on does not wait until everything is read, which takes an hour
         // where a venue that allows few readings has thousands of orders to tell.
         let stop = CancellationToken::new();
-        tokio::select! {
+        let connected = tokio::select! {
             biased; // by no chance, so that a run can be repeated
             caught_up = self.catch_up(unresolved) => caught_up,
             cancelled = self.cancel_until(&stop) => cancelled,
             halted = self.halt_until(&stop) => halted,
             read = self.read_for_halts_until(&stop) => read,
+        };
+        if let Err(DeskError::Venue(error)) = &connected {
+            note_reading(journal.as_ref(), &self.account, error, self.now()).await?;
         }
+        connected
     }
 
     /// Reads what happened while nobody looked, and compares.
@@ -462,18 +466,7 @@ impl Desk {
         if lock(&self.unread).is_news(&error.to_string()) {
             warn!(account = %self.account, %error, hint = error.hint(), "the venue could not be read");
         }
-        // A reading that fails says nothing about an order: only a refused key counts, and an exchange
-        // that is not itself.
-        let code = match error {
-            ReadError::Refused { code, .. } => code.clone(),
-            other if other.class() == ErrorClass::Security => other.to_string(),
-            ReadError::TryAgain { .. } | ReadError::Unreadable { .. } => return Ok(()),
-        };
-        self.parts
-            .journal
-            .note_error(&self.account, RequestKind::Read, error.class(), &code, self.now())
-            .await?;
-        Ok(())
+        Ok(note_reading(self.parts.journal.as_ref(), &self.account, error, self.now()).await?)
     }
 
     fn now(&self) -> Timestamp {

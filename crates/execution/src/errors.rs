@@ -3,13 +3,13 @@
 //! Only what the venue or the credential did counts. Our own refusals and local faults never do, so
 //! that the consequences of a switch cannot feed it.
 
-use bursar_broker::ErrorClass;
+use bursar_broker::{ErrorClass, ReadError};
 use bursar_controls::{ClearRule, LatchCause, LatchMode, Scope};
 use bursar_model::{AccountId, BrokerId};
 use jiff::{SignedDuration, Timestamp};
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
-use crate::NewLatch;
+use crate::{Journal, JournalError, NewLatch};
 
 /// What kind of request met an error. A clear answer clears what was counted in a row of its own kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, EnumString, EnumIter, IntoStaticStr)]
@@ -180,6 +180,31 @@ pub fn judge(
         reason,
         clear_rule: ClearRule::Manual,
     })
+}
+
+/// Counts a reading that failed, where that says something of the account's key or of who answered: a refused key, a
+/// request number that was used, an exchange that is not itself. That nothing could be read says nothing of an order;
+/// the account is degraded meanwhile, and the breaker of its broker counts it.
+///
+/// # Errors
+///
+/// When it cannot be recorded.
+pub async fn note_reading(
+    journal: &dyn Journal,
+    account: &AccountId,
+    error: &ReadError,
+    now: Timestamp,
+) -> Result<(), JournalError> {
+    let class = error.class();
+    let code = match error {
+        ReadError::Refused { code, .. } => code.clone(),
+        other if matches!(class, ErrorClass::Nonce | ErrorClass::Security) => other.to_string(),
+        ReadError::TryAgain { .. } | ReadError::Unreadable { .. } => return Ok(()),
+    };
+    journal
+        .note_error(account, RequestKind::Read, class, &code, now)
+        .await?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -27,6 +27,9 @@ use crate::{
     HaltState, Halting, Intent, NewLatch, Preview, Proposal, Released,
 };
 
+/// The rule by which whoever may not turn a switch off is refused.
+pub const RELEASE_RIGHT: &str = "release-right";
+
 /// Why the journal did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
@@ -84,6 +87,11 @@ impl JournalError {
         Self::Unavailable {
             source: source.into(),
         }
+    }
+
+    /// Whether who asked was not the one to ask.
+    pub fn is_denial(&self) -> bool {
+        matches!(self, Self::Refused { rule, .. } if *rule == RELEASE_RIGHT)
     }
 
     /// What a person can do now.

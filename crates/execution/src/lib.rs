@@ -67,7 +67,7 @@ pub use halting::{HaltEvidence, HaltFacts, HaltLook, HaltState, Halting, Listing
 pub use intent::{Admission, Attempt, Cancel, CancelState, Dispatch, ExternalOrder, Intent, Proposal};
 pub use journal::{
     AccountBalances, Conditions, Connection, ConnectionState, Journal, JournalError, LatchClearance,
-    LatchRecord, Outcome, Reconciliation,
+    LatchRecord, Outcome, RELEASE_RIGHT, Reconciliation,
 };
 pub use oracles::{CheckReport, Promise, Reach, SelfCheck, Violation};
 pub use reports::{

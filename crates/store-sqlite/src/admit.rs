@@ -267,6 +267,11 @@ fn terms_data(intent: &Intent) -> Data {
         .text("order", &intent.request)
         .flag("reducing", intent.reducing)
         .text("client_order_id", &intent.client_order_id);
+    let data = match intent.request.allow_repeat {
+        true => data.flag("allow_repeat", true),
+        // Said only where somebody insisted.
+        false => data,
+    };
     let data = match &intent.sizing {
         Some(sizing) => data
             .text("terms", &sizing.terms)

@@ -30,24 +30,27 @@ const COLUMNS: &str =
 #[async_trait]
 impl Approvals for SqliteStore {
     async fn propose(&self, measure: Measure, evidence: &str, act: &Act) -> Result<Proposed, ApprovalError> {
-        let (evidence, act) = (evidence.to_owned(), act.clone());
-        self.write(move |tx| propose(tx, measure, &evidence, &act)).await
+        let (evidence, by) = (evidence.to_owned(), act.clone());
+        let proposed = self.write(move |tx| propose(tx, measure, &evidence, &by)).await;
+        self.or_denied(act, "propose", proposed).await
     }
 
     async fn approvable(&self, id: ApprovalId, act: &Act) -> Result<Approval, ApprovalError> {
-        let act = act.clone();
-        self.read(move |connection| approvable(connection, id, &act))
-            .await
+        let by = act.clone();
+        let found = self.read(move |connection| approvable(connection, id, &by)).await;
+        self.or_denied(act, "approve", found).await
     }
 
     async fn approve(&self, id: ApprovalId, act: &Act) -> Result<(Approval, Effect), ApprovalError> {
-        let act = act.clone();
-        self.write(move |tx| approve(tx, id, &act)).await
+        let by = act.clone();
+        let approved = self.write(move |tx| approve(tx, id, &by)).await;
+        self.or_denied(act, "approve", approved).await
     }
 
     async fn reject(&self, id: ApprovalId, act: &Act) -> Result<Approval, ApprovalError> {
-        let act = act.clone();
-        self.write(move |tx| reject(tx, id, &act)).await
+        let by = act.clone();
+        let rejected = self.write(move |tx| reject(tx, id, &by)).await;
+        self.or_denied(act, "reject", rejected).await
     }
 
     async fn approvals(&self, all: bool, limit: u32) -> Result<Vec<Approval>, ApprovalError> {
@@ -63,6 +66,22 @@ impl Approvals for SqliteStore {
     async fn set_works_alone(&self, alone: bool, act: &Act) -> Result<(), JournalError> {
         let act = act.clone();
         self.write(move |tx| Ok(set_works_alone(tx, alone, &act)?)).await
+    }
+}
+
+impl SqliteStore {
+    async fn or_denied<T>(
+        &self,
+        act: &Act,
+        asked: &'static str,
+        outcome: Result<T, ApprovalError>,
+    ) -> Result<T, ApprovalError> {
+        if let Err(error) = &outcome
+            && error.is_denial()
+        {
+            self.record_denial(act, asked, Subject::default(), error).await;
+        }
+        outcome
     }
 }
 

@@ -171,6 +171,18 @@ fn within(
     Ok(happened.collect::<rusqlite::Result<_>>()?)
 }
 
+/// What was counted of the key before says nothing of the one that was just stored.
+pub(crate) fn of_a_new_key(tx: &Tx<'_>, account: &AccountId) -> Result<(), StoreError> {
+    for class in [ErrorClass::Auth, ErrorClass::Nonce] {
+        tx.prepare_cached(
+            "UPDATE error_total SET reset = (SELECT coalesce(max(number), 0) FROM error)
+             WHERE account = ?1 AND class = ?2",
+        )?
+        .execute(params![Text(account), Text(&class)])?;
+    }
+    Ok(())
+}
+
 pub(crate) fn reset(tx: &Tx<'_>, account: &AccountId, act: &Act) -> Result<(), JournalError> {
     known_account(tx, account)?;
     let write = || -> Result<(), StoreError> {

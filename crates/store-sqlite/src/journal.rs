@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bursar_audit::Subject;
 use bursar_auth::Act;
 use bursar_broker::{ErrorClass, VenueOrder};
 use bursar_controls::Latch;
@@ -184,9 +185,17 @@ impl Journal for SqliteStore {
     }
 
     async fn release(&self, id: LatchId, act: &Act) -> Result<Released, JournalError> {
-        let act = act.clone();
-        self.write(move |tx| latches::release(tx, id, &act, Consent::OfOne))
-            .await
+        let by = act.clone();
+        let released = self
+            .write(move |tx| latches::release(tx, id, &by, Consent::OfOne))
+            .await;
+        if let Err(error) = &released
+            && error.is_denial()
+        {
+            self.record_denial(act, "release", Subject::latch(id), error)
+                .await;
+        }
+        released
     }
 
     async fn latches(&self) -> Result<Vec<Latch>, JournalError> {

@@ -69,6 +69,7 @@ mod restored;
 // People, their accounts and their keys.
 mod approvals;
 mod deletion;
+mod denials;
 mod directory;
 mod erased;
 mod nonces;

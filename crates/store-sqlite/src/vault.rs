@@ -23,7 +23,7 @@ use crate::store::SqliteStore;
 use crate::superseded::erase_superseded_of;
 use crate::values::{Json, Moment, Text, json, moment};
 use crate::writer::Tx;
-use crate::{directory, latches, nonces};
+use crate::{directory, errors, latches, nonces};
 
 /// Without an act, the daemon itself is named in the trail: prefer [`SqliteStore::acting`] where a person
 /// acts.
@@ -514,6 +514,7 @@ pub(crate) fn put(
             ],
         )?;
         nonces::go_on(tx, facts)?;
+        errors::of_a_new_key(tx, &facts.place.account)?;
         let data = Data::new()
             .integer("version", i64::try_from(facts.version).unwrap_or(i64::MAX))
             .text("kek", record.kek)

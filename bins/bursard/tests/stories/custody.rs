@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bursar_sandbox::CustomerSpec;
+use bursar_sandbox::{CustomerSpec, FaultKind, FaultRule};
 use serde_json::{Value, json};
 
 use crate::masters_and_users::{Operator, PATIENCE};
@@ -104,6 +104,48 @@ async fn the_daemon_trades_on_with_another_key_and_without_keys_not_at_all() {
     operator.released().await;
     let placed = operator.bought().await;
     assert_eq!(operator.sent_by(&placed), "second_key");
+    let stopped = operator.stage.stop_daemon().await.unwrap().unwrap();
+    assert!(stopped.success(), "{stopped}");
+    operator.done("audit verify --deep").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn g11_a_key_that_is_refused_at_every_connect_halts_its_account() {
+    let settings = "[accounts]\nreconnect_max_s = 1\n[people]\nalone = true\n";
+    let mut operator = Operator::begin_for(vec![CustomerSpec::named("mara_ilves")], settings).await;
+    operator
+        .trader("mara_ilves", "kraken-ilves", "kraken", "user", "live")
+        .await;
+    let invalid = FaultRule {
+        message: Some("EAPI:Invalid key".to_owned()),
+        ..FaultRule::always(FaultKind::Error)
+    }
+    .for_customer("mara_ilves");
+    operator
+        .stage
+        .exchange()
+        .with(|exchange| exchange.add_fault(invalid));
+
+    operator.stage.start_daemon().unwrap();
+    operator
+        .logged(0, &["failed to connect", "errors of class `auth`"])
+        .await;
+
+    let switches = operator.json("latches").await;
+    let switch = &switches["latches"][0];
+    assert_eq!(switch["scope"], json!("account:kraken-ilves"), "{switches:#}");
+    assert_eq!(
+        (&switch["mode"], &switch["cause"]),
+        (&json!("halt"), &json!("auto-disable"))
+    );
+    operator
+        .stage
+        .exchange()
+        .with(bursar_sandbox::Exchange::clear_faults);
+    operator.logged(0, &["user account kraken-ilves connected"]).await;
+    operator.released().await;
+    let placed = operator.bought().await;
+    assert_eq!(placed["order"]["state"], json!("filled"), "{placed:#}");
     let stopped = operator.stage.stop_daemon().await.unwrap().unwrap();
     assert!(stopped.success(), "{stopped}");
     operator.done("audit verify --deep").await;

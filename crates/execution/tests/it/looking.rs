@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bursar_broker::{ErrorClass, VenueOrder, VenueOrderStatus};
 use bursar_controls::{LatchCause, LatchMode};
-use bursar_execution::{DeskHealth, ExternalOrder};
+use bursar_execution::{DeskError, DeskHealth, ExternalOrder};
 use bursar_model::{Clock, IntentId, IntentState, Side, VenueOrderId};
 use jiff::{SignedDuration, Timestamp};
 use rust_decimal::{Decimal, dec};
@@ -353,11 +353,43 @@ async fn an_exchange_that_is_not_itself_is_told_and_one_that_is_only_away_is_not
     world.pass(60).await;
     assert_eq!(world.store.rows().errors, []);
 
-    world.venue.book().imposter = true;
+    world.venue.book().readings_fail = Some(ErrorClass::Security);
     world.pass(60).await;
 
     assert!(world.store.rows().errors.contains(&ErrorClass::Security));
     world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn d7_numbers_that_readings_used_up_count_and_readings_that_nobody_answered_do_not() {
+    let world = world();
+    world.start().await;
+    world.venue.book().readings_fail = Some(ErrorClass::Ambiguous);
+    world.pass(60).await;
+    assert_eq!(world.store.rows().errors, []);
+
+    // Another program uses the key.
+    world.venue.book().readings_fail = Some(ErrorClass::Nonce);
+    world.pass(60).await;
+
+    let errors = world.store.rows().errors.clone();
+    assert!(errors.len() >= 3, "{errors:?}");
+    assert!(
+        errors.iter().all(|class| *class == ErrorClass::Nonce),
+        "{errors:?}"
+    );
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn g11_what_the_key_is_refused_at_a_connect_counts_too() {
+    let world = world();
+    world.venue.book().readings_fail = Some(ErrorClass::Nonce);
+
+    let connected = world.desk.connect().await;
+
+    assert!(matches!(connected, Err(DeskError::Venue(_))), "{connected:?}");
+    assert_eq!(world.store.rows().errors, [ErrorClass::Nonce]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -75,8 +75,8 @@ pub(crate) struct Book {
     /// By how much our clock is set while the venue answers what time it is.
     pub(crate) steps_meanwhile: SignedDuration,
     pub(crate) unreachable: bool,
-    /// Somebody else answers in the exchange's place.
-    pub(crate) imposter: bool,
+    /// What every reading fails of, whether the exchange could be reached or not.
+    pub(crate) readings_fail: Option<ErrorClass>,
     pub(crate) no_lookups: bool,
     pub(crate) cancels_fail: bool,
     /// When the dead-man timer was set, in the runtime's time, and for how long.
@@ -133,12 +133,8 @@ impl Venue {
     }
 
     fn reachable(&self) -> Result<(), ReadError> {
-        if self.book().imposter {
-            return Err(ReadError::TryAgain {
-                class: ErrorClass::Security,
-                reason: "the certificate is another host's".into(),
-                wait: None,
-            });
+        if let Some(class) = self.book().readings_fail {
+            return Err(ReadError::try_again(class, "every reading fails"));
         }
         self.land();
         if self.book().unreachable {

@@ -2,7 +2,7 @@
 
 use bursar_auth::{Account, Act, Principal};
 use bursar_controls::{ClearRule, Latch, LatchCause, LatchMode, Scope};
-use bursar_execution::{JournalError, NewLatch, Released, halting};
+use bursar_execution::{JournalError, NewLatch, RELEASE_RIGHT, Released, halting};
 use bursar_model::{AccountId, AccountMode, AccountStatus, IntentState, LatchId};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::Connection;
@@ -173,7 +173,7 @@ fn must_be_entitled(connection: &Connection, latch: &Latch, act: &Act) -> Result
         return Ok(());
     }
     Err(JournalError::Refused {
-        rule: "release-right",
+        rule: RELEASE_RIGHT,
         why: format!(
             "`{}` may not turn off a switch of cause {} on {}",
             act.principal, latch.cause, latch.scope

@@ -1,5 +1,6 @@
 //! The life of an order: admitted, sent, concluded, observed, cancelled, recovered.
 
+use bursar_audit::Action;
 use bursar_auth::Directory;
 use bursar_broker::VenueOrderStatus;
 use bursar_controls::{LatchCause, LatchMode, Policy};
@@ -15,7 +16,7 @@ use crate::support::trading::{
     WINDOW, account, attempt, buy, decimal, fill, foreign, held, kraken, limits, listed, open_account,
     proposal, ready, sell, user, wide,
 };
-use crate::support::{World, actions, at};
+use crate::support::{World, actions, at, trail};
 
 fn broken(admission: &Admission) -> Vec<String> {
     let trace = &admission.intent().trace;
@@ -296,6 +297,25 @@ async fn i6_every_change_of_state_has_one_record() {
             "intent.filled"
         ]
     );
+}
+
+#[tokio::test]
+async fn i6_that_somebody_meant_a_repeated_order_is_in_the_trail() {
+    let world = ready().await;
+    world.approved(buy("1", "BTC-USD", "100")).await;
+    let insisted = OrderRequest {
+        allow_repeat: true,
+        ..buy("1", "BTC-USD", "100")
+    };
+    world.approved(insisted).await;
+
+    let records = trail(&world.store).await;
+    let insisted: Vec<bool> = records
+        .iter()
+        .filter(|record| record.action == Action::IntentApproved)
+        .map(|record| record.data.get("allow_repeat").is_some())
+        .collect();
+    assert_eq!(insisted, [false, true]);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! What takes two people: ending what the gateway cannot end, turning off what stops everything,
 //! loosening what protects everybody.
 
+use bursar_audit::Action;
 use bursar_auth::{Act, Principal};
 use bursar_broker::{VenueOrder, VenueOrderStatus};
 use bursar_controls::{ClearRule, Latch, LatchCause, LatchMode, Policy, Scope};
@@ -193,6 +194,12 @@ async fn i9_an_unknown_order_is_ended_by_two_people_and_both_are_named() {
     let text = |key: &str| format!("{:?}", resolved.data.get(key));
     assert_eq!(resolved.action.to_string(), "intent.resolved");
     assert!(text("proposed_by").contains("ops_desk") && text("approved_by").contains("night_desk"));
+    let denied: Vec<_> = records
+        .iter()
+        .filter(|record| record.action == Action::AccessDenied)
+        .collect();
+    assert_eq!(denied.len(), 1, "that one tried to be two: {denied:#?}");
+    assert_eq!(denied[0].actor.to_string(), "operator:ops_desk");
     assert!(text("evidence").contains("line 7"));
     let twice = world.store.approve(proposed.id, &world.second()).await;
     assert!(matches!(twice, Err(ApprovalError::Decided { .. })), "{twice:?}");

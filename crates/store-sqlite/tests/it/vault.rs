@@ -3,8 +3,9 @@ use std::sync::Arc;
 
 use bursar_audit::Action;
 use bursar_auth::Directory;
-use bursar_broker::{KeyRights, NonceFloor, VenueOrderStatus};
+use bursar_broker::{ErrorClass, KeyRights, NonceFloor, VenueOrderStatus};
 use bursar_controls::{KeyState, LatchCause, LatchMode};
+use bursar_execution::errors::RequestKind;
 use bursar_execution::statement::SETTLES_AFTER;
 use bursar_execution::{Conditions, Journal, Period, Reach, SelfCheck, Statements};
 use bursar_keystore::{
@@ -262,6 +263,27 @@ async fn no_header_is_made_where_keys_lie() {
             .await,
         Err(VaultError::HoldsCiphertext)
     ));
+}
+
+#[tokio::test]
+async fn g11_what_was_refused_of_one_key_does_not_count_against_the_next() {
+    let world = with_account().await;
+    let account = "kraken-ilves".parse().unwrap();
+    let refused = async || {
+        let (kind, class) = (RequestKind::Read, ErrorClass::Auth);
+        let noted = world
+            .store
+            .note_error(&account, kind, class, "EAPI:Invalid key", world.now());
+        noted.await.unwrap()
+    };
+    world.store.put(&record(1, 1), None).await.unwrap();
+    assert_eq!(refused().await, None);
+
+    let record = record(1, 2);
+    world.store.put(&record, Some(1)).await.unwrap();
+
+    assert_eq!(refused().await, None, "the first of the new key");
+    assert!(refused().await.is_some());
 }
 
 #[tokio::test]
