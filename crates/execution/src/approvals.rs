@@ -177,14 +177,15 @@ impl Measure {
                 if let Some(id) = venue_order_id {
                     sentence = format!("{sentence}, at the exchange `{id}`");
                 }
-                if !kept_aside.is_empty() && *to != Resolution::Open {
-                    let ids: Vec<&str> = kept_aside.iter().map(FillId::as_str).collect();
-                    sentence = format!(
-                        "{sentence}; {} of {} that the exchange executed is booked, and no book can take {}",
-                        filled.normalize(),
-                        venue_filled.normalize(),
-                        ids.join(", ")
-                    );
+                let is_in_part = !kept_aside.is_empty() || filled < venue_filled;
+                if is_in_part && *to != Resolution::Open {
+                    let (booked, executed) = (filled.normalize(), venue_filled.normalize());
+                    sentence =
+                        format!("{sentence}; {booked} of {executed} that the exchange executed is booked");
+                    if !kept_aside.is_empty() {
+                        let ids: Vec<&str> = kept_aside.iter().map(FillId::as_str).collect();
+                        sentence = format!("{sentence}, and no book can take {}", ids.join(", "));
+                    }
                 }
                 sentence
             }

@@ -27,6 +27,7 @@ use self::pace::{LONGEST_WAIT, Pace};
 use self::reconcile::{EndSearch, Gone, Holdings};
 use self::said::Said;
 use self::search::Search;
+use self::untold::Untold;
 use crate::errors::note_reading;
 use crate::{Conditions, Intent, Journal, JournalError, Stops};
 
@@ -40,6 +41,7 @@ mod reconcile;
 mod said;
 mod search;
 mod sending;
+mod untold;
 
 /// How often a desk looks at its venue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +132,8 @@ pub struct Desk {
     gone: Mutex<BTreeMap<Gone, EndSearch>>,
     /// Orders of ours that no list shows, and when each is looked up.
     missing: Mutex<BTreeMap<IntentId, Missing>>,
+    /// Orders of ours that ended at the venue and are not booked in full.
+    untold: Mutex<BTreeMap<IntentId, Untold>>,
     /// Something was sent: the watcher looks at once what became of it.
     sent: Notify,
     health: watch::Sender<DeskHealth>,
@@ -188,6 +192,7 @@ impl Desk {
             holdings: Mutex::default(),
             gone: Mutex::default(),
             missing: Mutex::default(),
+            untold: Mutex::default(),
             sent: Notify::new(),
             health,
             trouble: Mutex::default(),

@@ -141,6 +141,9 @@ pub enum Outcome {
         /// Why not, for people.
         why: &'static str,
     },
+    /// It ended at the venue, which for long has told of other executions than it says there were: a contradiction,
+    /// unless they wait for a price or have come meanwhile.
+    Untold,
     /// The venue contradicts what was recorded; the account is latched.
     Contradiction {
         /// In words, for people; what the switch says.

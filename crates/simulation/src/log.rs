@@ -107,6 +107,10 @@ pub(crate) enum What {
         state: IntentState,
         said: String,
     },
+    /// People said how it stands at the exchange.
+    Resolved {
+        state: IntentState,
+    },
     ProvedAbsent {
         evidence: AbsenceEvidence,
     },

@@ -147,6 +147,21 @@ impl Node {
         }
     }
 
+    /// Ends an order as people do who look at the exchange's own pages. What they may not say yet they say later.
+    pub(crate) async fn resolve(&self, measure: Measure, act: &Act) {
+        if self.before_write().await.is_err() {
+            return;
+        }
+        let proposed = self
+            .store
+            .propose(measure, "as the exchange's page shows it", act)
+            .await;
+        if let Ok(Proposed::Done(_, Effect::Resolved(intent))) = proposed {
+            let state = intent.state;
+            self.note(Some(intent.id), What::Resolved { state });
+        }
+    }
+
     /// A step in the life of an order: a switch may be turned on right here.
     async fn step(&self) {
         if let Some(latch) = self.machine.due_switch() {

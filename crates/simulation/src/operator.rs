@@ -3,8 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bursar_broker::VenueOrderStatus;
 use bursar_controls::{ClearRule, Latch, LatchCause};
-use bursar_execution::{Approvals as _, Conditions, Journal, JournalError, Reach, SelfCheck as _};
+use bursar_execution::{
+    Approvals as _, Conditions, Intent, Journal, JournalError, Measure, Reach, Resolution, SelfCheck as _,
+};
+use bursar_model::IntentState;
 use tokio::sync::{RwLock, RwLockReadGuard};
 
 use crate::backups::Backup;
@@ -86,6 +90,47 @@ impl Operator {
             // Too early for a store that was put back: that is refused.
             self.clear(|_, age_ms| age_ms > 3000 && luck.chance(700)).await;
         }
+    }
+
+    /// Says now and then of an incident how the exchange itself has it.
+    pub(crate) async fn keep_resolving(&self) {
+        let luck = crate::random::Random::stream(self.machine.plan.seed, "people");
+        loop {
+            tokio::time::sleep(luck.ms(10_000, 40_000)).await;
+            let node = self.node().await;
+            for (account, _, _) in &self.machine.plan.accounts {
+                for intent in node.store.unresolved(account).await.unwrap_or_default() {
+                    if intent.state == IntentState::Incident
+                        && luck.chance(600)
+                        && let Some(measure) = self.as_it_stands(&intent)
+                    {
+                        let act = self.machine.act().because("looked at the exchange");
+                        node.resolve(measure, &act).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// What people say of an order whose truth the exchange shows them.
+    fn as_it_stands(&self, intent: &Intent) -> Option<Measure> {
+        let venue = self.machine.venue_of(&intent.account);
+        let state = venue.state();
+        let order = state.books.get(&intent.account)?.first(&intent.client_order_id)?;
+        Some(Measure::Resolve {
+            intent: intent.id,
+            from: intent.state,
+            filled: intent.filled,
+            venue_filled: intent.venue_filled,
+            to: match order.now().status {
+                VenueOrderStatus::Live => Resolution::Open,
+                VenueOrderStatus::Filled => Resolution::Filled,
+                VenueOrderStatus::Cancelled => Resolution::Cancelled,
+                VenueOrderStatus::Expired => Resolution::VenueExpired,
+            },
+            venue_order_id: Some(order.id.clone()),
+            kept_aside: Vec::new(),
+        })
     }
 
     /// Asks the gateway's own promises now and then.

@@ -178,6 +178,7 @@ async fn story(
         () = workload.run() => {}
         () = faults.run(&lives) => {}
         () = operator.keep_clearing() => {}
+        () = operator.keep_resolving() => {}
         () = leaps.run() => {}
         () = operator.keep_checking() => {}
     }
@@ -352,6 +353,7 @@ fn work_of(truth: &Truth) -> BTreeMap<String, u64> {
             What::Accepted { .. } => "accepted by an exchange",
             What::Filled { .. } => "executions",
             What::ProvedAbsent { .. } => "proved absent",
+            What::Resolved { .. } => "resolved by people",
             What::SwitchedOn { .. } => "switches on",
             What::Connected { .. } => "connected",
             _ => continue,

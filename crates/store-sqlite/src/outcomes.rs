@@ -15,11 +15,10 @@ use rust_decimal::Decimal;
 use crate::audit::daemon;
 use crate::conditions::known_account;
 use crate::error::StoreError;
-use crate::fills;
 use crate::intents::{self, Because, StoredIntent, subject};
 use crate::values::{Exact, Json, Moment, Text, json, moment};
 use crate::writer::Tx;
-use crate::{cancels, latches, outbox, usage};
+use crate::{cancels, filing, fills, latches, outbox, usage};
 
 pub(crate) fn conclude(
     tx: &Tx<'_>,
@@ -35,6 +34,7 @@ pub(crate) fn conclude(
         Outcome::Lost { reason } => lose(tx, &mut stored, reason, now)?,
         Outcome::Absent(evidence) => prove_absent(tx, &mut stored, &evidence, now)?,
         Outcome::SearchEnded { why } => end_search(tx, &stored, why, now)?,
+        Outcome::Untold => give_up_on_untold(tx, &mut stored, now)?,
         Outcome::Contradiction { facts } => contradict(tx, &mut stored, &facts, now)?,
     }
     Ok(stored.intent)
@@ -205,10 +205,20 @@ pub(crate) fn contradict(
     facts: &str,
     now: Timestamp,
 ) -> Result<(), JournalError> {
+    contradict_with(tx, stored, facts, Data::new(), now)
+}
+
+fn contradict_with(
+    tx: &Tx<'_>,
+    stored: &mut StoredIntent,
+    facts: &str,
+    data: Data,
+    now: Timestamp,
+) -> Result<(), JournalError> {
     match stored.intent.state {
         // Also one that is thought unsent: if the venue knows it, what was reserved must stay.
         IntentState::Approved | IntentState::Dispatching | IntentState::Unknown | IntentState::Open => {
-            let because = Because::new(daemon(), now, facts);
+            let because = Because::new(daemon(), now, facts).with(data);
             intents::step(tx, stored, Step::Contradict, because)?;
         }
         IntentState::Incident => {}
@@ -231,6 +241,33 @@ pub(crate) fn contradict(
     latches::contradiction(tx, &stored.intent.account, LatchMode::Halt, &reason, now)?;
     // Tripping may have asked for its cancel; what is in memory is the order, not its cancel.
     Ok(())
+}
+
+/// What the record says of an order that became an incident because not all of it was told.
+const UNTOLD: &str = "untold";
+
+/// Not what waits for a price: the venue has told of that.
+fn give_up_on_untold(tx: &Tx<'_>, stored: &mut StoredIntent, now: Timestamp) -> Result<(), JournalError> {
+    end_if_complete(tx, stored, now)?;
+    let intent = &stored.intent;
+    let has_ended_there = intent.state == IntentState::Open && intent.closing.is_some();
+    if !has_ended_there || fills::waits_for_price(tx, intent)? {
+        return Ok(());
+    }
+    let facts = format!(
+        "it ended at the venue with {} executed, which has long told of {}",
+        intent.venue_filled.normalize(),
+        intent.filled.normalize()
+    );
+    contradict_with(tx, stored, &facts, Data::new().flag(UNTOLD, true), now)
+}
+
+/// Whether its executions were read again and again before it became the incident that it is, and the venue did not
+/// tell of all. The trail says so: nobody has to believe the row.
+pub(crate) fn is_untold(connection: &Connection, intent: &Intent) -> Result<bool, StoreError> {
+    let records = filing::of(connection, &intent.id.to_string())?;
+    let last = (records.iter().rev()).find(|record| record.action == Action::IntentIncident);
+    Ok(intent.state == IntentState::Incident && last.is_some_and(|record| record.data.get(UNTOLD).is_some()))
 }
 
 pub(crate) fn observe(

@@ -221,7 +221,8 @@ fn has_ended(
         ));
     }
     let read = read_of(intent, aside)?;
-    if read < intent.venue_filled && aside.iter().all(|fill| is_of_its_kind(fill, intent)) {
+    let is_short = read < intent.venue_filled && aside.iter().all(|fill| is_of_its_kind(fill, intent));
+    if is_short && !outcomes::is_untold(connection, intent)? {
         let why = format!(
             "{} of {} executed is booked, and {} executions are kept aside",
             intent.filled.normalize(),

@@ -28,6 +28,7 @@ const APART: &[(&str, &str)] = &[
     ("come_from", "a store that comes back has no daemon yet"),
     ("erase", "a store that comes back has no daemon yet"),
     ("limit_growth", "only tests do it"),
+    ("record_denial", "takes somebody who asks for what is not theirs"),
     (
         "send/withheld",
         "takes a switch between the record of an attempt and its request",

@@ -207,6 +207,7 @@ impl Desk {
             reach("read-activity", "fills-behind");
             self.read_fills(self.fills_since(checkpoint, &changed)).await?;
         }
+        self.give_up_on_untold(unresolved).await?;
         if began.duration_since(checkpoint) >= CHECKPOINT_EVERY || known.is_none() {
             journal.set_checkpoint(&self.account, began).await?;
         }

@@ -585,6 +585,29 @@ async fn t13_an_order_that_no_list_shows_any_more_is_given_to_people() {
     world.end().await;
 }
 
+/// An order that ended there, and of whose executions one is never told, would work for ever here.
+#[tokio::test(start_paused = true)]
+async fn t13_an_order_of_which_the_venue_never_tells_all_is_given_to_people() {
+    let world = world();
+    world.start().await;
+    let (id, order) = resting(&world).await;
+    {
+        let mut book = world.venue.book();
+        let listed = book.orders.iter_mut().find(|listed| listed.id == order);
+        listed.unwrap().filled = dec!(0.0005);
+    }
+    world.venue.end(&order, SignedDuration::ZERO);
+    world.pass(600).await;
+    assert_eq!(world.store.state(id), IntentState::Open);
+    let before = world.venue.book().fill_readings.len();
+    assert!(before > 100, "it is asked for all the time: {before}");
+
+    world.pass(400).await;
+
+    assert_eq!(world.store.state(id), IntentState::Incident);
+    world.end().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_missing_order_that_cannot_be_looked_up_keeps_the_ends_of_others_from_nobody() {
     let world = world();

@@ -89,9 +89,10 @@ fn may_follow(from: Option<IntentState>, to: IntentState) -> bool {
         // The other way is that of a store that was put back.
         S::Unknown => matches!(from, Some(S::Dispatching | S::Approved)),
         S::Rejected => from == Some(S::Dispatching),
-        S::Open => matches!(from, Some(S::Dispatching | S::Unknown)),
+        // An incident ends by what people say.
+        S::Open => matches!(from, Some(S::Dispatching | S::Unknown | S::Incident)),
         S::Absent => from == Some(S::Unknown),
-        S::Filled | S::Cancelled | S::VenueExpired => from == Some(S::Open),
+        S::Filled | S::Cancelled | S::VenueExpired => matches!(from, Some(S::Open | S::Incident)),
         S::Incident => from.is_some_and(|from| !from.is_terminal()),
     }
 }

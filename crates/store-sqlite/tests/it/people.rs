@@ -272,6 +272,92 @@ async fn t14_an_incident_with_fills_is_never_absent_and_ends_as_its_executions_s
     assert_eq!(world.store.reservations(None).await.unwrap(), []);
 }
 
+/// The exchange says for long that it executed more than it ever tells executions of.
+#[tokio::test]
+async fn t14_an_order_whose_executions_are_never_all_told_is_ended_by_what_was_told() {
+    let world = two_people().await;
+    let open = world.open(buy("2", "BTC-USD", "100"), "V1").await;
+    let given_up_on = async || {
+        let concluded = world.store.conclude(open.id, Outcome::Untold, world.now());
+        concluded.await.unwrap()
+    };
+    world
+        .book(vec![fill(
+            "F1",
+            "V1",
+            Side::Buy,
+            "0.5",
+            "BTC-USD",
+            "100",
+            world.now(),
+        )])
+        .await;
+    assert_eq!(given_up_on().await.state, IntentState::Open, "it works");
+    let seen = listed(&open, "V1", "1.2", VenueOrderStatus::Cancelled);
+    world
+        .store
+        .observe(&account(), vec![seen], world.now())
+        .await
+        .unwrap();
+
+    let incident = given_up_on().await;
+
+    assert_eq!(incident.state, IntentState::Incident);
+    assert!(incident.cause.contains("1.2 executed"), "{}", incident.cause);
+    let latches = world.store.latches().await.unwrap();
+    assert!(
+        latches.iter().any(|latch| latch.mode == LatchMode::Halt),
+        "{latches:#?}"
+    );
+    let measure = resolve(&incident, Resolution::Cancelled, None);
+    let shown = "0.5 of 1.2 that the exchange executed is booked";
+    assert!(measure.describe().ends_with(shown), "{}", measure.describe());
+    let ended = world.ended_by(measure).await.unwrap();
+    assert_eq!(ended.state, IntentState::Cancelled);
+    assert_eq!(world.store.reservations(None).await.unwrap(), []);
+
+    // What was never told is told after all: it is booked, and contradicts nothing.
+    let switches = world.store.latches().await.unwrap();
+    let late = fill("F2", "V1", Side::Buy, "0.7", "BTC-USD", "100", world.now());
+    world.book(vec![late]).await;
+    assert_eq!(held(&world.store, "BTC-USD").await, "1.2".parse().unwrap());
+    assert_eq!(world.store.latches().await.unwrap(), switches);
+    trail(&world.store).await;
+}
+
+/// People who say that such an order is there have it read once more: nothing is ended by what was read too soon.
+#[tokio::test]
+async fn t14_an_incident_of_which_not_all_was_read_is_not_ended_by_what_was() {
+    let world = two_people().await;
+    let open = world.open(buy("2", "BTC-USD", "100"), "V1").await;
+    let seen = listed(&open, "V1", "1.2", VenueOrderStatus::Cancelled);
+    world
+        .store
+        .observe(&account(), vec![seen], world.now())
+        .await
+        .unwrap();
+    world
+        .store
+        .conclude(open.id, Outcome::Untold, world.now())
+        .await
+        .unwrap();
+    let incident = world.store.intent(open.id).await.unwrap();
+    let again = world
+        .resolved(&incident, Resolution::Open, Some("V1"))
+        .await
+        .unwrap();
+    assert_eq!(again.state, IntentState::Open);
+    let facts = "two orders at the venue".to_owned();
+    let other = Outcome::Contradiction { facts };
+    let incident = world.store.conclude(open.id, other, world.now()).await.unwrap();
+    assert_eq!(incident.state, IntentState::Incident);
+
+    assert_eq!(
+        rule(world.resolved(&incident, Resolution::Cancelled, None).await),
+        "resolve-needs-executions"
+    );
+}
+
 /// The exchange tells of an execution that no ledger can take: two people have to be able to end the order all the same.
 #[tokio::test]
 async fn t14_an_incident_whose_executions_cannot_be_booked_is_ended_by_what_was_read_of_it() {
