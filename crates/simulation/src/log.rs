@@ -17,6 +17,9 @@ use sha2::{Digest, Sha256};
 
 use crate::clock::WorldTime;
 
+/// What a [`What::Concluded`] says of an order of which people said how the exchange has it.
+pub(crate) const BY_PEOPLE: &str = "resolved by people";
+
 /// Something that happened.
 #[derive(Clone, Debug)]
 pub(crate) struct Event {
@@ -106,10 +109,6 @@ pub(crate) enum What {
     Concluded {
         state: IntentState,
         said: String,
-    },
-    /// People said how it stands at the exchange.
-    Resolved {
-        state: IntentState,
     },
     ProvedAbsent {
         evidence: AbsenceEvidence,

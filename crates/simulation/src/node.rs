@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use crate::defect::Defect;
 use crate::defective::Wrong;
 use crate::fate::Fate;
-use crate::log::{Recorded, What};
+use crate::log::{BY_PEOPLE, Recorded, What};
 use crate::machine::Machine;
 use crate::operator::COMMAND_LINE;
 
@@ -157,8 +157,8 @@ impl Node {
             .propose(measure, "as the exchange's page shows it", act)
             .await;
         if let Ok(Proposed::Done(_, Effect::Resolved(intent))) = proposed {
-            let state = intent.state;
-            self.note(Some(intent.id), What::Resolved { state });
+            let (state, said) = (intent.state, BY_PEOPLE.to_owned());
+            self.note(Some(intent.id), What::Concluded { state, said });
         }
     }
 

@@ -17,6 +17,7 @@ use crate::log::What;
 use crate::machine::Machine;
 use crate::node::Node;
 use crate::truth::Segment;
+use crate::venue::Class;
 
 /// The number under which the command line is noted.
 pub(crate) const COMMAND_LINE: usize = 9;
@@ -92,7 +93,7 @@ impl Operator {
         }
     }
 
-    /// Says now and then of an incident how the exchange itself has it.
+    /// Says now and then how the exchange itself has an order of which only people can tell.
     pub(crate) async fn keep_resolving(&self) {
         let luck = crate::random::Random::stream(self.machine.plan.seed, "people");
         loop {
@@ -100,8 +101,7 @@ impl Operator {
             let node = self.node().await;
             for (account, _, _) in &self.machine.plan.accounts {
                 for intent in node.store.unresolved(account).await.unwrap_or_default() {
-                    if intent.state == IntentState::Incident
-                        && luck.chance(600)
+                    if luck.chance(600)
                         && let Some(measure) = self.as_it_stands(&intent)
                     {
                         let act = self.machine.act().because("looked at the exchange");
@@ -112,23 +112,31 @@ impl Operator {
         }
     }
 
-    /// What people say of an order whose truth the exchange shows them.
+    /// What people say of an order, to whom the exchange shows the truth.
     fn as_it_stands(&self, intent: &Intent) -> Option<Measure> {
         let venue = self.machine.venue_of(&intent.account);
+        let is_quiet = !venue.is_busy();
         let state = venue.state();
-        let order = state.books.get(&intent.account)?.first(&intent.client_order_id)?;
-        Some(Measure::Resolve {
-            intent: intent.id,
-            from: intent.state,
-            filled: intent.filled,
-            venue_filled: intent.venue_filled,
-            to: match order.now().status {
+        let book = state.books.get(&intent.account)?;
+        let order = book.first(&intent.client_order_id);
+        let to = match (intent.state, order) {
+            (IntentState::Incident, Some(order)) => match order.now().status {
                 VenueOrderStatus::Live => Resolution::Open,
                 VenueOrderStatus::Filled => Resolution::Filled,
                 VenueOrderStatus::Cancelled => Resolution::Cancelled,
                 VenueOrderStatus::Expired => Resolution::VenueExpired,
             },
-            venue_order_id: Some(order.id.clone()),
+            // Nothing is on its way, and an exchange that bounds nothing leaves it to people.
+            (IntentState::Unknown, None) if venue.class == Class::Nothing && is_quiet => Resolution::Absent,
+            _ => return None,
+        };
+        Some(Measure::Resolve {
+            intent: intent.id,
+            from: intent.state,
+            filled: intent.filled,
+            venue_filled: intent.venue_filled,
+            to,
+            venue_order_id: order.map(|order| order.id.clone()),
             kept_aside: Vec::new(),
         })
     }

@@ -138,7 +138,7 @@ fn rates(random: &Random) -> Rates {
         stay_behind: 100,
         read_fails: some(40),
         jumble_fills: some(300),
-        tamper: if random.chance(100) { 10 } else { 0 },
+        tamper: if random.chance(100) { 30 } else { 0 },
         slow_disk: some(60),
     }
 }

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::defect::Defect;
 use crate::faults::{Faults, usual};
 use crate::leaps::Leaps;
-use crate::log::{Event, What};
+use crate::log::{BY_PEOPLE, Event, What};
 use crate::machine::Machine;
 use crate::operator::Operator;
 use crate::oracle::{Violation, judge};
@@ -353,7 +353,7 @@ fn work_of(truth: &Truth) -> BTreeMap<String, u64> {
             What::Accepted { .. } => "accepted by an exchange",
             What::Filled { .. } => "executions",
             What::ProvedAbsent { .. } => "proved absent",
-            What::Resolved { .. } => "resolved by people",
+            What::Concluded { said, .. } if said == BY_PEOPLE => BY_PEOPLE,
             What::SwitchedOn { .. } => "switches on",
             What::Connected { .. } => "connected",
             _ => continue,
