@@ -89,6 +89,10 @@ switch-figures trips="100":
 recovery-figures intents="1000000" open="10000":
     BURSAR_INTENTS={{intents}} BURSAR_OPEN={{open}} cargo bench -p bursar-store-sqlite --bench recovery --locked
 
+# So many orders to Kraken's adapter over connections that break: each is written once at most.
+sockets connections="10000":
+    BURSAR_CONNECTIONS={{connections}} cargo test -p bursar-broker-kraken --test it --locked -- --nocapture i2_an_order_whose
+
 # Whole worlds, each decided by its seed; fails when a rule was broken in any.
 simulate n="1000" from="1":
     cargo run --release --locked -p bursar-simulation -- --seeds {{n}} --from {{from}}

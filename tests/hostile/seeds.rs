@@ -3,7 +3,11 @@
 
 use std::sync::Arc;
 
-use bursar_audit::{Action, Actor, ActorKind, Data, Draft, Head, Origin, StoreId, Subject, chain};
+use bursar::{Console, Exit};
+use bursar_audit::checkpoint::TORN;
+use bursar_audit::{
+    Action, Actor, ActorKind, CheckpointFile, Data, Draft, Head, Origin, StoreId, Subject, chain,
+};
 use bursar_broker::{VenueOrder, VenueOrderStatus};
 use bursar_config::Settings;
 use bursar_controls::{ClearRule, Latch, LatchCause, LatchMode, Policy, Scope, Sizing};
@@ -17,11 +21,15 @@ use bursar_model::{
 };
 use bursar_permissions::Caller;
 use bursar_testkit::SeededEntropy;
+use bursar_tests::hostile::beside;
 use jiff::Timestamp;
 use rust_decimal::{Decimal, dec};
 
 /// Target, name, bytes.
-pub(crate) async fn written() -> Vec<(&'static str, &'static str, Vec<u8>)> {
+type Seed = (&'static str, &'static str, Vec<u8>);
+
+/// All of them.
+pub(crate) async fn written() -> Vec<Seed> {
     let json = |value: serde_json::Value| value.to_string().into_bytes();
     let (header, record) = sealed().await;
     vec![
@@ -124,7 +132,158 @@ pub(crate) async fn written() -> Vec<(&'static str, &'static str, Vec<u8>)> {
             json(serde_json::to_value(venue_order()).unwrap()),
         ),
     ]
+    .into_iter()
+    .chain(kept_checkpoints())
+    .chain(exports().await)
+    .chain(stops())
+    .chain(URLS.map(|(name, text)| ("webhook_addresses", name, text.as_bytes().to_vec())))
+    .collect()
 }
+
+/// What lies in the copy elsewhere, whole and otherwise, and a note that others signed: the example of the format.
+fn kept_checkpoints() -> Vec<Seed> {
+    let known = beside::signed();
+    let [first, second, third] = known.checkpoints.as_slice() else {
+        panic!("three are signed")
+    };
+    let file: String = known.checkpoints.iter().map(CheckpointFile::entry).collect();
+    let mended = format!(
+        "{}\n{TORN}\n{}",
+        &file[..file.len() * 2 / 3],
+        CheckpointFile::entry(third)
+    );
+    let others = "If you think cryptography is the answer to your problem,\n\
+        then you don't know what your problem is.\n\
+        \n\
+        \u{2014} PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n";
+    [
+        ("written-key", known.key.to_string()),
+        ("written-first", first.to_string()),
+        ("written-file", file.clone()),
+        ("torn-file", file[..file.len() - 40].to_owned()),
+        ("mended-file", mended),
+        ("other-size", first.to_string().replacen("\n1\n", "\n2\n", 1)),
+        (
+            "other-spelling",
+            second.to_string().replacen("\n5\n", "\n05\n", 1),
+        ),
+        ("without-end", format!("{first}\n{second}")),
+        (
+            "signed-twice",
+            format!("{second}{}\n", second.to_string().lines().last().unwrap()),
+        ),
+        ("of-others", others.to_owned()),
+    ]
+    .map(|(name, text)| ("checkpoints", name, text.into_bytes()))
+    .to_vec()
+}
+
+/// What `bursar audit export` writes of a new installation, and what somebody could make of it.
+async fn exports() -> Vec<Seed> {
+    let folder = tempfile::tempdir().unwrap();
+    let surroundings = beside::surroundings(folder.path());
+    for line in [
+        "init --yes --recovery-file recovery.txt",
+        "user add mara_ilves --email mara@example.com --tier basic",
+        "audit export trail.jsonl",
+        "audit export --from 2 some.jsonl",
+    ] {
+        let silent = || Box::new(std::io::sink());
+        let mut console = Console::with_streams(silent(), silent(), Box::new(std::io::empty()));
+        let typed = ["bursar"].into_iter().chain(line.split(' ')).map(Into::into);
+        let exit = bursar::execute(typed, &surroundings, &mut console).await;
+        assert_eq!(exit, Exit::Done, "`{line}`");
+    }
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    let (whole, some) = (read("trail.jsonl"), read("some.jsonl"));
+    let mut lines: Vec<&str> = whole.split_inclusive('\n').collect();
+    let doubled = [lines[0], lines[0]].concat();
+    lines.swap(1, 2);
+    let mixed_up = lines.concat();
+    lines.remove(1);
+    [
+        ("written-trail", whole.clone()),
+        ("written-some", some),
+        ("cut", whole[..whole.len() - 7].to_owned()),
+        ("other-words", whole.replacen("ops_desk", "ops_dask", 1)),
+        ("other-spelling", whole.replacen(",\"", ", \"", 1)),
+        ("left-out", lines.concat()),
+        ("mixed-up", mixed_up),
+        ("doubled", doubled),
+        ("empty", String::new()),
+        ("no-export", "{\"seq\":1,\"hash\":\"\u{1b}[2J\"}\n".to_owned()),
+    ]
+    .map(|(name, text)| ("audit_export", name, text.into_bytes()))
+    .to_vec()
+}
+
+/// What the product writes when its store takes nothing, and what may come of it on a bad disk.
+fn stops() -> Vec<Seed> {
+    let line = |reason: &str| beside::stop(reason).line().unwrap().into_bytes();
+    let (one, other) = (line("key compromised"), line("a\nreason\u{2028}of \"two\" lines"));
+    vec![
+        ("emergency_file", "written", [one.clone(), other.clone()].concat()),
+        ("emergency_file", "being-written", one[..one.len() / 2].to_vec()),
+        ("emergency_file", "without-end", one[..one.len() - 1].to_vec()),
+        (
+            "emergency_file",
+            "killed-between",
+            [&one[..40], b"\n", &other].concat(),
+        ),
+        (
+            "emergency_file",
+            "lost-to-zeros",
+            [&one, &[0; 64][..], &other].concat(),
+        ),
+        (
+            "emergency_file",
+            "no-text",
+            [&one, &b"\xff\xfe\n"[..], &other].concat(),
+        ),
+        (
+            "emergency_file",
+            "empty-lines",
+            [b"\n \n", &one[..], b"\r\n"].concat(),
+        ),
+        (
+            "emergency_file",
+            "two-on-a-line",
+            [&one[..one.len() - 1], &other].concat(),
+        ),
+    ]
+}
+
+/// A URL, and what a name server says of its host.
+const URLS: [(&str, &str); 16] = [
+    (
+        "public-name",
+        "https://hooks.example.com:8443/in?from=bursar\n192.0.2.1",
+    ),
+    ("public-address", "https://8.8.8.8/in"),
+    ("this-machine", "http://127.0.0.1:4100/in"),
+    (
+        "this-machine-by-name",
+        "http://localhost:4100/in\n127.0.0.1\n10.0.0.1",
+    ),
+    ("loopback-by-https", "https://localhost/in\n127.0.0.1\n::1"),
+    (
+        "name-of-metadata",
+        "https://hooks.example.com/in\n169.254.169.254",
+    ),
+    (
+        "name-of-two",
+        "https://hooks.example.com/in\n2606:4700:4700::1111\n127.0.0.1",
+    ),
+    ("name-of-mapped", "https://hooks.example.com/in\n::ffff:127.0.0.1"),
+    ("metadata", "https://169.254.169.254/latest/meta-data/"),
+    ("in-one-number", "https://2130706433/"),
+    ("in-octal", "https://0177.0.0.1/"),
+    ("in-hexadecimal", "https://0x7f.1/"),
+    ("short", "https://127.1/"),
+    ("mapped", "https://[::ffff:10.0.0.1]/"),
+    ("translated", "https://[64:ff9b::a9fe:a9fe]/"),
+    ("with-a-user", "https://127.0.0.1@hooks.example.com/"),
+];
 
 fn at() -> Timestamp {
     "2026-11-20T09:30:00.123456Z".parse().unwrap()

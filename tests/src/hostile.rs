@@ -8,11 +8,19 @@
 //! seconds in the fuzzer's build, or 256 MB.
 
 pub mod backup;
+pub mod beside;
 mod exchange;
 mod files;
 mod local_exchange;
 mod money;
 mod stored;
+mod webhooks;
+
+use std::sync::Arc;
+
+use bursar_keystore::{KeyStore, MemoryVault, NewSlot, PassphraseCost, Secret};
+use bursar_testkit::SeededEntropy;
+use jiff::Timestamp;
 
 /// A name, which is also that of the corpus, and what it runs.
 pub type Target = (&'static str, fn(&[u8]));
@@ -34,6 +42,10 @@ pub const TARGETS: &[Target] = &[
     ("key_containers", stored::key_containers),
     ("stored_rows", stored::rows),
     ("amounts", money::amounts),
+    ("checkpoints", beside::checkpoints),
+    ("audit_export", beside::audit_export),
+    ("emergency_file", beside::emergency_file),
+    ("webhook_addresses", webhooks::addresses),
 ];
 
 /// Runs the target of this name; a name that is none is a mistake of the caller's.
@@ -48,4 +60,44 @@ pub fn run(name: &str, data: &[u8]) {
 /// The lines of a text; nothing for what is no text.
 fn lines(data: &[u8]) -> Vec<&str> {
     std::str::from_utf8(data).map_or_else(|_| Vec::new(), |text| text.lines().collect())
+}
+
+/// What waits, on a thread of its own: whoever runs a target may be inside a runtime.
+fn apart<T: Send>(wait: impl AsyncFnOnce() -> T + Send) -> T {
+    let waited = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            match runtime {
+                Ok(runtime) => runtime.block_on(wait()),
+                Err(error) => unreachable!("no runtime: {error}"),
+            }
+        });
+        waiting.join()
+    });
+    waited.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// A key store in memory, the same in every run, and its recovery code.
+fn key_store(seed: u64) -> (KeyStore, String) {
+    match apart(async || new_key_store(seed).await) {
+        Some(made) => made,
+        None => unreachable!("a key store in memory can be made"),
+    }
+}
+
+async fn new_key_store(seed: u64) -> Option<(KeyStore, String)> {
+    let slot = NewSlot::Passphrase {
+        passphrase: Secret::from_text("walnut harbour violin eleven".to_owned()),
+        cost: PassphraseCost::FLOOR,
+    };
+    let vault = Arc::new(MemoryVault::new());
+    let entropy = Arc::new(SeededEntropy::new(seed));
+    let new = KeyStore::init(vault, entropy, Timestamp::UNIX_EPOCH, vec![slot])
+        .await
+        .ok()?;
+    let code = new.recovery_code().reveal().to_string();
+    let mut groups = code.split('-').map(|group| Secret::from_text(group.to_owned()));
+    let (first, second) = (groups.next()?, groups.next()?);
+    let confirmed = new.recovery_code().confirm([(1, &first), (2, &second)]).ok()?;
+    Some((new.finish(confirmed).await.ok()?, code))
 }

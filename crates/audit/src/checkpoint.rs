@@ -183,9 +183,12 @@ impl FromStr for CheckpointFile {
                 entry.push_str(line);
             }
         }
-        // A single note, as another tool would store it, has no empty line after it.
-        if is_in_signatures && let Ok(checkpoint) = entry.parse() {
-            file.checkpoints.push(checkpoint);
+        // A single note, as another tool would store it, has no empty line after it. Where its last line ends, nothing
+        // of it is missing: what cannot be read then is no torn end.
+        if is_in_signatures && entry.ends_with('\n') {
+            let checkpoint = entry.parse();
+            file.checkpoints
+                .push(checkpoint.map_err(|source| InvalidFile { number, source })?);
         } else {
             file.is_torn = !entry.is_empty();
         }
@@ -258,8 +261,13 @@ mod tests {
             let mended: CheckpointFile = mended.parse().unwrap();
             assert_eq!(mended.checkpoints, [signed(3), signed(8)], "cut at {cut}");
         }
-        let changed = entries.replacen("\n3\n", "\n3 \n", 1);
-        assert!(changed.parse::<CheckpointFile>().is_err());
+        // Also of the last one, whose empty line is lost: nobody would read the file once another is appended.
+        for (from, to) in [("\n3\n", "\n3 \n"), ("\n5\n", "\n05\n")] {
+            let changed = entries.replacen(from, to, 1);
+            assert!(changed.parse::<CheckpointFile>().is_err());
+            let without_end = changed.strip_suffix('\n').unwrap();
+            assert!(without_end.parse::<CheckpointFile>().is_err());
+        }
         assert_eq!("".parse::<CheckpointFile>().unwrap(), CheckpointFile::default());
     }
 

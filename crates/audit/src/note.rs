@@ -222,13 +222,14 @@ fn check_text(text: &str) -> Result<(), InvalidNote> {
 
 fn signature_line(line: &str) -> Result<NoteSignature, InvalidNote> {
     let wrong = InvalidNote("a signature line is not a dash, a name and base64");
-    let (name, signature) = line
+    let (name, encoded) = line
         .strip_prefix("\u{2014} ")
         .and_then(|rest| rest.split_once(' '))
         .ok_or(wrong)?;
-    let bytes = BASE64.decode(signature.as_bytes()).map_err(|_| wrong)?;
+    let bytes = BASE64.decode(encoded.as_bytes()).map_err(|_| wrong)?;
     let (hint, signature) = bytes.split_first_chunk::<4>().ok_or(wrong)?;
-    if !is_name(name) || signature.is_empty() {
+    // One spelling: padded pieces one after the other are decoded, too.
+    if !is_name(name) || signature.is_empty() || BASE64.encode(&bytes) != encoded {
         return Err(wrong);
     }
     Ok(NoteSignature {
@@ -287,6 +288,7 @@ mod tests {
             "text\n\n\u{2014} a AAAAAA==\n",
             "text\n\n\u{2014} a AAAAAAF=\n",
             "text\n\n\u{2014} a AAAAAAE\n",
+            "text\n\n\u{2014} a AAAAAA==AQ==\n",
             "text\n\n\u{2014} a+b AAAAAAE=\n",
             "text\n\n- a AAAAAAE=\n",
             "te\rxt\n\n\u{2014} a AAAAAAE=\n",

@@ -1,11 +1,8 @@
 //! Sealed backups: whatever opens is what was sealed.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
-use bursar_keystore::{
-    KeyStore, MemoryVault, NewSlot, PassphraseCost, RecoveryCode, SealedBackup, Secret, UnlockMaterial,
-};
-use bursar_testkit::SeededEntropy;
+use bursar_keystore::{RecoveryCode, SealedBackup, Secret, UnlockMaterial};
 use jiff::Timestamp;
 
 /// What the backup holds: more than one part would, if parts were small.
@@ -23,36 +20,19 @@ pub fn sealed() -> &'static [u8] {
 
 fn known() -> &'static Sealed {
     static KNOWN: OnceLock<Sealed> = OnceLock::new();
-    // On a thread of its own: whoever asks may be inside a runtime.
-    KNOWN.get_or_init(|| match std::thread::spawn(make).join() {
-        Ok(Some(sealed)) => sealed,
-        _ => unreachable!("a backup can be sealed in memory"),
-    })
-}
-
-fn make() -> Option<Sealed> {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().ok()?;
-    runtime.block_on(async {
-        let slot = NewSlot::Passphrase {
-            passphrase: Secret::from_text("walnut harbour violin eleven".to_owned()),
-            cost: PassphraseCost::FLOOR,
-        };
-        let vault = Arc::new(MemoryVault::new());
-        let entropy = Arc::new(SeededEntropy::new(2));
-        let new = KeyStore::init(vault, entropy, Timestamp::UNIX_EPOCH, vec![slot])
-            .await
-            .ok()?;
-        let code = new.recovery_code().reveal().to_string();
-        let mut groups = code.split('-').map(|group| Secret::from_text(group.to_owned()));
-        let (first, second) = (groups.next()?, groups.next()?);
-        let confirmed = new.recovery_code().confirm([(1, &first), (2, &second)]).ok()?;
-        let keys = new.finish(confirmed).await.ok()?;
-        let mut bytes = Vec::new();
-        let about = "a store of a test".to_owned();
-        keys.seal_backup(about, Timestamp::UNIX_EPOCH, &mut &*CONTENTS, &mut bytes, |_| {})
-            .await
-            .ok()?;
-        Some(Sealed { bytes, code })
+    KNOWN.get_or_init(|| {
+        let (keys, code) = super::key_store(2);
+        let sealed = super::apart(async || {
+            let mut bytes = Vec::new();
+            let about = "a store of a test".to_owned();
+            keys.seal_backup(about, Timestamp::UNIX_EPOCH, &mut &*CONTENTS, &mut bytes, |_| {})
+                .await
+                .map(|_| bytes)
+        });
+        match sealed {
+            Ok(bytes) => Sealed { bytes, code },
+            Err(error) => unreachable!("a backup can be sealed in memory: {error}"),
+        }
     })
 }
 

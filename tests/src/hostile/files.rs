@@ -2,16 +2,14 @@
 
 use std::ffi::OsString;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use bursar::arguments;
 use bursar::commands::credentials::EnteredKey;
 use bursar::commands::onboarding::count_listed;
 use bursar_config::Settings;
-use bursar_keystore::{KeyStore, MemoryVault, NewSlot, PassphraseCost, Secret, SecretEncoding, SignError};
+use bursar_keystore::{KeyStore, SecretEncoding, SignError};
 use bursar_sandbox::{Customers, FaultPlan};
-use bursar_testkit::SeededEntropy;
-use jiff::Timestamp;
 
 /// Settings that are read are read again from what they are printed as; a mistake is told with its line.
 pub(super) fn settings(data: &[u8]) {
@@ -54,30 +52,7 @@ pub(super) fn arguments(data: &[u8]) {
 
 fn key_store() -> &'static KeyStore {
     static STORE: OnceLock<KeyStore> = OnceLock::new();
-    STORE.get_or_init(|| match new_key_store() {
-        Some(store) => store,
-        None => unreachable!("a key store in memory can be made"),
-    })
-}
-
-fn new_key_store() -> Option<KeyStore> {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().ok()?;
-    runtime.block_on(async {
-        let slot = NewSlot::Passphrase {
-            passphrase: Secret::from_text("walnut harbour violin eleven".to_owned()),
-            cost: PassphraseCost::FLOOR,
-        };
-        let vault = Arc::new(MemoryVault::new());
-        let entropy = Arc::new(SeededEntropy::new(1));
-        let new = KeyStore::init(vault, entropy, Timestamp::UNIX_EPOCH, vec![slot])
-            .await
-            .ok()?;
-        let code = new.recovery_code().reveal().to_string();
-        let mut groups = code.split('-').map(|group| Secret::from_text(group.to_owned()));
-        let (first, second) = (groups.next()?, groups.next()?);
-        let confirmed = new.recovery_code().confirm([(1, &first), (2, &second)]).ok()?;
-        new.finish(confirmed).await.ok()
-    })
+    STORE.get_or_init(|| super::key_store(1).0)
 }
 
 /// What the reader of JSON says of a form that is none, without its digits: none of it is of the input.

@@ -125,15 +125,26 @@ async fn serve(
     }
 }
 
+/// How many orders meet a connection that breaks; `BURSAR_CONNECTIONS` asks for more of them.
+fn connections() -> usize {
+    std::env::var("BURSAR_CONNECTIONS").map_or(150, |connections| connections.parse().unwrap())
+}
+
 #[tokio::test]
 async fn i2_an_order_whose_connection_breaks_is_unknown_and_arrived_at_most_once() {
-    for then in [Then::CloseUnread, Then::Close, Then::HalfAnAnswer] {
+    let ways = [Then::CloseUnread, Then::Close, Then::HalfAnAnswer];
+    let rounds = connections().div_ceil(ways.len());
+    for then in ways {
         let clock = SetClock::new();
         let server = server(clock.clone(), then).await;
-        let public = public(&server.address, &clock);
-        for round in 1..=50 {
-            // Each order on an account of its own, so that no limit slows the test.
-            let kraken = account(AccountMode::Live, &public, &clock).await;
+        let mut readings = public(&server.address, &clock);
+        for round in 1..=rounds {
+            // Each order on an account of its own, and no more than fifty with the same public readings, so that no
+            // limit slows the test.
+            if round.is_multiple_of(50) {
+                readings = public(&server.address, &clock);
+            }
+            let kraken = account(AccountMode::Live, &readings, &clock).await;
             let order = approved(limit_buy("0.001", "60000"), clock.now());
             let outcome = kraken.place(order, &ticket(clock.now(), 5_000)).await;
 
@@ -149,6 +160,7 @@ async fn i2_an_order_whose_connection_breaks_is_unknown_and_arrived_at_most_once
             );
             assert_eq!(server.orders.load(Ordering::SeqCst), round, "{then:?}");
         }
+        println!("{then:?}: {rounds} orders, {rounds} copies");
     }
 }
 

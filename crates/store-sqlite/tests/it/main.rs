@@ -58,6 +58,8 @@ mod support;
 #[cfg(test)]
 mod tampering;
 #[cfg(test)]
+mod transitions;
+#[cfg(test)]
 mod vault;
 #[cfg(test)]
 mod written_off;

@@ -16,7 +16,7 @@ use crate::support::trading::{account, buy, fill, held, limits, listed, ready, u
 use crate::support::{World, actions, trail};
 
 /// The world of orders, with two people who run it.
-async fn two_people() -> World {
+pub(crate) async fn two_people() -> World {
     let world = ready().await;
     world.store.set_works_alone(false, &world.act()).await.unwrap();
     world
@@ -37,7 +37,7 @@ impl World {
         Act::new(Principal::operator("night_desk").unwrap(), self.now())
     }
 
-    fn later(&self, seconds: i64) {
+    pub(crate) fn later(&self, seconds: i64) {
         self.clock.set(self.now() + SignedDuration::from_secs(seconds));
     }
 
@@ -58,7 +58,7 @@ impl World {
         }
     }
 
-    async fn resolved(
+    pub(crate) async fn resolved(
         &self,
         intent: &Intent,
         to: Resolution,
@@ -143,7 +143,7 @@ fn release(latch: LatchId, unreconciled: bool) -> Measure {
     Measure::Release { latch, unreconciled }
 }
 
-fn rule<T: std::fmt::Debug>(result: Result<T, ApprovalError>) -> &'static str {
+pub(crate) fn rule<T: std::fmt::Debug>(result: Result<T, ApprovalError>) -> &'static str {
     match result {
         Err(ApprovalError::Refused { rule, .. }) => rule,
         other => panic!("not refused: {other:?}"),
