@@ -84,7 +84,7 @@ pub(crate) fn protocol(horizon: Tick) -> Vec<Config> {
         doubling: true,
         ..plain
     };
-    let slow_lists = Config { lag: 3, ..ONE_ORDER };
+    let lagging_by = |lag| Config { lag, ..ONE_ORDER };
     let everything = Config {
         switch: true,
         processes: 2,
@@ -94,7 +94,8 @@ pub(crate) fn protocol(horizon: Tick) -> Vec<Config> {
         ("A: one order", 0, a(ONE_ORDER)),
         ("B: one order", 0, ONE_ORDER),
         ("C: one order", 0, c(ONE_ORDER)),
-        ("B: lists that lag by three", 0, slow_lists),
+        ("B: lists that lag by three", 0, lagging_by(3)),
+        ("B: lists that do not lag", 0, lagging_by(0)),
         ("A: requests that come twice", 2, a(doubled(ONE_ORDER))),
         ("B: requests that come twice", 2, doubled(ONE_ORDER)),
         ("A: two orders, a limit of one", 2, a(two_orders)),
