@@ -79,7 +79,7 @@ struct HaltQuestion {
     unresolved: Two<Unresolved>,
     /// Of which nothing of ours was on.
     earlier: Option<Tick>,
-    now: Tick,
+    made_at: Tick,
     working: usize,
 }
 
@@ -272,8 +272,15 @@ impl Gateway {
         LatchMode::Halt.cancels_working(false)
     }
 
-    /// Whether a list made now, after an earlier one without anything of ours, proves that the account is halted.
-    pub(crate) fn is_halted(&self, world: &World, earlier: Option<Tick>, working: usize) -> bool {
+    /// Whether a list, after an earlier one without anything of ours, proves that the account is halted, by what is
+    /// recorded now.
+    pub(crate) fn is_halted(
+        &self,
+        world: &World,
+        earlier: Option<Tick>,
+        made_at: Tick,
+        working: usize,
+    ) -> bool {
         if self.has(Defect::OneSweepHalts) {
             return working == 0;
         }
@@ -288,7 +295,7 @@ impl Gateway {
             switched_on,
             unresolved,
             earlier,
-            now: world.now,
+            made_at,
             working,
         };
         *(self.halts.borrow_mut().entry(question)).or_insert_with(|| self.judge_halt(&question))
@@ -302,7 +309,7 @@ impl Gateway {
         };
         let earlier = question.earlier.map(|tick| listing(tick, 0));
         let listings: Vec<Listing> = (earlier.into_iter())
-            .chain([listing(question.now, question.working)])
+            .chain([listing(question.made_at, question.working)])
             .collect();
         let unresolved: Vec<Intent> = (0..self.config.intents)
             .filter_map(|number| {

@@ -108,7 +108,7 @@ pub(crate) fn protocol(horizon: Tick) -> Vec<Config> {
             4,
             doubled(two_processes),
         ),
-        ("B: two orders, two processes", 6, everything),
+        ("B: two orders, two processes", 7, everything),
     ]
     .into_iter()
     .filter_map(|(name, less, config)| {

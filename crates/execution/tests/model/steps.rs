@@ -94,6 +94,10 @@ pub(crate) enum Event {
     ListsWorking {
         process: Number,
     },
+    #[strum(to_string = "judges-list({process})")]
+    JudgesList {
+        process: Number,
+    },
     RequestLost,
     RequestDoubled,
     RequestArrives,
@@ -156,7 +160,7 @@ pub(crate) fn next(config: &Config, gateway: &Gateway, world: &World) -> Vec<Nex
         process::kill(&mut steps, world, process);
         switch::hear(&mut steps, world, process);
         if world.switched_on.is_some() && !world.is_halted {
-            switch::list(&mut steps, world, process, config.intents);
+            switch::list(&mut steps, config, world, process);
         }
         for intent in 0..config.intents {
             if let Some(row) = world.rows[intent] {

@@ -82,8 +82,10 @@ pub(crate) struct Process {
     pub(crate) hands: Two<Hand>,
     /// The first look at the exchange that counts, while an intent is unknown.
     pub(crate) looks: Two<Option<Tick>>,
-    /// When it made its last list of what works, if nothing of ours was on it.
+    /// When it made its last list of what works, if nothing of ours was on it, and it was judged.
     pub(crate) clean_list: Option<Tick>,
+    /// When it made one on which nothing of ours was, and that is not judged yet.
+    pub(crate) list_in_hand: Option<Tick>,
 }
 
 /// How far a process is with sending one order.
@@ -218,7 +220,7 @@ impl World {
     }
 
     /// The same moment without what nothing asks any more: of an order that is over its deadlines, of one that is
-    /// not searched for the looks, of the wire the order of its places, and answers for which nobody waits.
+    /// not searched for the looks, of an account that is halted the lists, of the wire the order of its places, and answers for which nobody waits.
     pub(crate) fn tidied(mut self, config: &Config) -> Self {
         for place in 0..ANSWERS {
             if self.answers[place].is_some_and(|answer| !self.is_waited_for(&answer)) {
@@ -227,6 +229,12 @@ impl World {
         }
         self.requests.sort_unstable();
         self.answers.sort_unstable();
+        if self.is_halted {
+            for process in &mut self.processes.0 {
+                process.clean_list = None;
+                process.list_in_hand = None;
+            }
+        }
         for intent in 0..config.intents {
             let at_exchange = &mut self.exchange[intent];
             at_exchange.hidden_until = at_exchange.hidden_until.filter(|until| *until > self.now);
@@ -256,6 +264,7 @@ impl Process {
             hands: Two([Hand::Free; 2]),
             looks: Two([None; 2]),
             clean_list: None,
+            list_in_hand: None,
         }
     }
 }
