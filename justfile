@@ -105,6 +105,12 @@ bites seeds="1000":
 fuzz seconds="60" *targets:
     fuzz/run {{seconds}} {{targets}}
 
+# Visits every interleaving of the order protocol in small worlds, and looks for each of twelve mistakes. The clock of
+# a world with one order and one process has so many ticks.
+model horizon="7":
+    BURSAR_MODEL_HORIZON={{horizon}} cargo test --profile proofs --locked -p bursar-execution --test model \
+        -- --nocapture --test-threads 1
+
 # Every property with many cases, and long random lives of orders on the real store.
 properties cases="100000" lives="2000":
     PROPTEST_CASES={{cases}} BURSAR_LIVES={{lives}} cargo test --profile proofs --locked \
