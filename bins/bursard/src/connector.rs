@@ -8,7 +8,7 @@ use bursar_accounts::{AccountHealth, ConnectError, Connector, LiveAccount, admit
 use bursar_auth::{Account, AccountChange, Act, Directory as _, DirectoryError, Principal};
 use bursar_broker::{Broker, KeyRights};
 use bursar_controls::{KeyState, LatchMode};
-use bursar_execution::errors::note_reading;
+use bursar_execution::errors::{RequestKind, note_reading};
 use bursar_execution::{
     Conditions, Desk, DeskError, DeskHealth, DeskParts, DeskSettings, Journal, JournalError, settings,
 };
@@ -165,6 +165,11 @@ impl KeyWatch {
                 return Err(error.into());
             }
         };
+        let answered = self
+            .wiring
+            .store
+            .note_answered(self.account.id(), RequestKind::Read);
+        answered.await.map_err(ConnectError::from_journal)?;
         self.keep(&rights).await?;
         match admit_key(&rights)?.venue_account_id {
             Some(id) => self.identify(id).await,

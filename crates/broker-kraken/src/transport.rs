@@ -151,15 +151,24 @@ fn lost(error: reqwest::Error) -> NoReply {
     }
 }
 
-/// Whether the other side could not prove that it is Kraken.
+/// Whether the other side could not prove that it is Kraken. A certificate out of its time says as much of this
+/// machine's clock: nothing was sent, and it is tried again.
 fn distrusted(error: &reqwest::Error) -> bool {
     chain(error).any(|cause| {
         let tls = cause.downcast_ref::<rustls::Error>().or_else(|| {
             let io = cause.downcast_ref::<std::io::Error>()?;
             io.get_ref()?.downcast_ref::<rustls::Error>()
         });
-        matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
+        matches!(tls, Some(rustls::Error::InvalidCertificate(why)) if !is_of_time(why))
     })
+}
+
+const fn is_of_time(why: &rustls::CertificateError) -> bool {
+    use rustls::CertificateError as Why;
+    matches!(
+        why,
+        Why::Expired | Why::ExpiredContext { .. } | Why::NotValidYet | Why::NotValidYetContext { .. }
+    )
 }
 
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {

@@ -254,7 +254,7 @@ impl Desk {
             read = self.read_for_halts_until(&stop) => read,
         };
         if let Err(DeskError::Venue(error)) = &connected {
-            note_reading(journal.as_ref(), &self.account, error, self.now()).await?;
+            self.count_read_error(error).await?;
         }
         connected
     }
@@ -275,6 +275,7 @@ impl Desk {
                 // The order keeps its room, and is looked for while the account works.
                 Err(DeskError::Venue(error)) => {
                     warn!(account = %self.account, %error, "not every order that may be at the venue could be looked up");
+                    self.count_read_error(&error).await?;
                 }
                 searched => searched?,
             }
@@ -471,6 +472,10 @@ impl Desk {
         if lock(&self.unread).is_news(&error.to_string()) {
             warn!(account = %self.account, %error, hint = error.hint(), "the venue could not be read");
         }
+        self.count_read_error(error).await
+    }
+
+    async fn count_read_error(&self, error: &ReadError) -> Result<(), DeskError> {
         Ok(note_reading(self.parts.journal.as_ref(), &self.account, error, self.now()).await?)
     }
 

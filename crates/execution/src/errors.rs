@@ -101,6 +101,8 @@ impl ErrorPolicy {
     pub const fn row(&self, class: ErrorClass) -> Option<u32> {
         match class {
             ErrorClass::Ambiguous => Some(self.ambiguous_row),
+            // A connection that is tried rarely is refused rarely.
+            ErrorClass::Auth => Some(self.auth.count),
             _ => None,
         }
     }
@@ -243,7 +245,7 @@ mod tests {
             latch.reason,
             "5 errors of class `ambiguous` in a row, threshold 5"
         );
-        assert!(judged_with(ErrorClass::Auth, &[90_000], 5, 90_000).is_none());
+        assert!(judged_with(ErrorClass::Nonce, &[90_000], 5, 90_000).is_none());
     }
 
     #[test]
@@ -287,6 +289,13 @@ mod tests {
             judged(ErrorClass::Auth, &[0, 1], 1).unwrap().mode,
             LatchMode::Halt
         );
+    }
+
+    #[test]
+    fn g11_a_key_that_is_refused_at_every_connect_is_halted_however_rarely_that_is_tried() {
+        assert!(judged_with(ErrorClass::Auth, &[90_000], 1, 90_000).is_none());
+        let latch = judged_with(ErrorClass::Auth, &[90_000], 2, 90_000).unwrap();
+        assert_eq!(latch.mode, LatchMode::Halt);
     }
 
     #[test]

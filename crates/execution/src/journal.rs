@@ -19,6 +19,7 @@ use bursar_model::{
 };
 use bursar_permissions::UserPermissions;
 use jiff::Timestamp;
+use rust_decimal::Decimal;
 
 use crate::errors::RequestKind;
 use crate::machine::Forbidden;
@@ -142,8 +143,13 @@ pub enum Outcome {
         why: &'static str,
     },
     /// It ended at the venue, which for long has told of other executions than it says there were: a contradiction,
-    /// unless they wait for a price or have come meanwhile.
-    Untold,
+    /// unless they wait for a price, or it has come further meanwhile.
+    Untold {
+        /// As far as it was booked all that time, in the base asset.
+        booked: Decimal,
+        /// As much as the venue said it executed, in the base asset.
+        executed: Decimal,
+    },
     /// The venue contradicts what was recorded; the account is latched.
     Contradiction {
         /// In words, for people; what the switch says.

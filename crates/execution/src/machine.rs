@@ -300,8 +300,9 @@ const END: Because = because(
 const CONTRADICT: Because = because(
     "T13",
     "other terms at the venue, two venue orders for one id, more filled than ordered, an order that was never \
-     sent, terms that do not have their hash, executions that do not fit, or a working order that no list of the \
-     venue has shown for a quarter of an hour",
+     sent, terms that do not have their hash, executions that do not fit; or, for a quarter of an hour, a \
+     working order that no list of the venue shows, or one that ended of which it tells other executions than it \
+     says there were",
     "the facts; a switch that halts the account",
 );
 const NEVER_THERE: Because = because(
@@ -319,7 +320,8 @@ const ENDED: Because = because(
     "T14",
     "two people with evidence; its id at the venue; the executions that are booked, or that no book can take, are as \
      much as the venue filled, and fit the word: all of it for filled. Those of another pair or side are not counted: \
-     where there are any, the amounts need not agree, and the people are shown both",
+     where there are any, or where it became an incident because the venue never told all, the amounts need not \
+     agree, and the people are shown both",
     "who, why, the evidence; which executions no book can take",
 );
 

@@ -30,27 +30,27 @@ const COLUMNS: &str =
 #[async_trait]
 impl Approvals for SqliteStore {
     async fn propose(&self, measure: Measure, evidence: &str, act: &Act) -> Result<Proposed, ApprovalError> {
-        let (evidence, by) = (evidence.to_owned(), act.clone());
+        let (evidence, by, about) = (evidence.to_owned(), act.clone(), measure.describe());
         let proposed = self.write(move |tx| propose(tx, measure, &evidence, &by)).await;
-        self.or_denied(act, "propose", proposed).await
+        self.or_denied(act, "propose", about, proposed).await
     }
 
     async fn approvable(&self, id: ApprovalId, act: &Act) -> Result<Approval, ApprovalError> {
         let by = act.clone();
         let found = self.read(move |connection| approvable(connection, id, &by)).await;
-        self.or_denied(act, "approve", found).await
+        self.or_denied(act, "approve", id, found).await
     }
 
     async fn approve(&self, id: ApprovalId, act: &Act) -> Result<(Approval, Effect), ApprovalError> {
         let by = act.clone();
         let approved = self.write(move |tx| approve(tx, id, &by)).await;
-        self.or_denied(act, "approve", approved).await
+        self.or_denied(act, "approve", id, approved).await
     }
 
     async fn reject(&self, id: ApprovalId, act: &Act) -> Result<Approval, ApprovalError> {
         let by = act.clone();
         let rejected = self.write(move |tx| reject(tx, id, &by)).await;
-        self.or_denied(act, "reject", rejected).await
+        self.or_denied(act, "reject", id, rejected).await
     }
 
     async fn approvals(&self, all: bool, limit: u32) -> Result<Vec<Approval>, ApprovalError> {
@@ -74,12 +74,14 @@ impl SqliteStore {
         &self,
         act: &Act,
         asked: &'static str,
+        about: impl std::fmt::Display,
         outcome: Result<T, ApprovalError>,
     ) -> Result<T, ApprovalError> {
         if let Err(error) = &outcome
             && error.is_denial()
         {
-            self.record_denial(act, asked, Subject::default(), error).await;
+            self.record_denial(act, asked, about, Subject::default(), error)
+                .await;
         }
         outcome
     }

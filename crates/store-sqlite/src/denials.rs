@@ -14,11 +14,13 @@ impl SqliteStore {
         &self,
         act: &Act,
         asked: &'static str,
+        about: impl std::fmt::Display,
         subject: Subject,
         why: &(dyn std::error::Error + Sync),
     ) {
         let data = Data::new()
             .text("asked", asked)
+            .text("about", about)
             .optional("said", act.reason.as_ref());
         let draft = act_draft(act, Action::AccessDenied)
             .on(subject)

@@ -19,6 +19,8 @@ use crate::{latches, outbox};
 
 /// How long single errors are kept; the figures of a lifetime stay.
 const KEPT: SignedDuration = SignedDuration::from_hours(48);
+/// Errors that are farther apart have a record each, however many there are.
+const ONE_BY_ONE: SignedDuration = SignedDuration::from_secs(60);
 
 pub(crate) fn note(
     tx: &Tx<'_>,
@@ -50,8 +52,15 @@ pub(crate) fn note(
     let Some(window) = policy.window(class) else {
         return Ok(None);
     };
-    let since = now.saturating_sub(window).unwrap_or(Timestamp::MIN);
+    let since = now
+        .saturating_sub(window.max(ONE_BY_ONE))
+        .unwrap_or(Timestamp::MIN);
     let happened = within(tx, account, class, since)?;
+    if let Some(threshold) = policy.threshold(class)
+        && in_window(&happened, window.max(ONE_BY_ONE), now) <= threshold.count
+    {
+        record(tx, account, class, code, now)?;
+    }
     let refused = in_window(&happened, window, now);
     if policy.alarms(class, refused) {
         alarm(tx, account, refused, code, now)?;
@@ -143,14 +152,22 @@ fn count(
          ON CONFLICT (account, class) DO UPDATE SET count = count + 1, last_at = excluded.last_at",
     )?
     .execute(params![Text(account), Text(&class), moment(now)?])?;
-    if tx.environment.errors.threshold(class).is_some() {
-        let data = Data::new().text("class", class).text("code", code);
-        let draft = Draft::new(daemon(), Action::ErrorsCounted)
-            .on(Subject::account(account))
-            .with(data);
-        tx.record(now, draft)?;
-    }
     Ok(())
+}
+
+/// Only as many as trip a switch: a key that is refused for days is not news every two seconds.
+fn record(
+    tx: &Tx<'_>,
+    account: &AccountId,
+    class: ErrorClass,
+    code: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let data = Data::new().text("class", class).text("code", code);
+    let draft = Draft::new(daemon(), Action::ErrorsCounted)
+        .on(Subject::account(account))
+        .with(data);
+    tx.record(now, draft)
 }
 
 /// When errors of a class happened since then that nobody has reset.
@@ -179,6 +196,8 @@ pub(crate) fn of_a_new_key(tx: &Tx<'_>, account: &AccountId) -> Result<(), Store
              WHERE account = ?1 AND class = ?2",
         )?
         .execute(params![Text(account), Text(&class)])?;
+        tx.prepare_cached("DELETE FROM error_row WHERE account = ?1 AND class = ?2")?
+            .execute(params![Text(account), Text(&class)])?;
     }
     Ok(())
 }

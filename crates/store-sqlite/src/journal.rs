@@ -192,7 +192,7 @@ impl Journal for SqliteStore {
         if let Err(error) = &released
             && error.is_denial()
         {
-            self.record_denial(act, "release", Subject::latch(id), error)
+            self.record_denial(act, "release", id, Subject::latch(id), error)
                 .await;
         }
         released

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bursar_audit::{Action, Data, Draft, Subject};
+use bursar_audit::{Action, Data, Draft, Subject, Value};
 use bursar_broker::{VenueOrder, VenueOrderStatus};
 use bursar_controls::LatchMode;
 use bursar_execution::machine::{Forbidden, Step};
@@ -34,7 +34,9 @@ pub(crate) fn conclude(
         Outcome::Lost { reason } => lose(tx, &mut stored, reason, now)?,
         Outcome::Absent(evidence) => prove_absent(tx, &mut stored, &evidence, now)?,
         Outcome::SearchEnded { why } => end_search(tx, &stored, why, now)?,
-        Outcome::Untold => give_up_on_untold(tx, &mut stored, now)?,
+        Outcome::Untold { booked, executed } => {
+            give_up_on_untold(tx, &mut stored, booked, executed, now)?;
+        }
         Outcome::Contradiction { facts } => contradict(tx, &mut stored, &facts, now)?,
     }
     Ok(stored.intent)
@@ -243,31 +245,38 @@ fn contradict_with(
     Ok(())
 }
 
-/// What the record says of an order that became an incident because not all of it was told.
-const UNTOLD: &str = "untold";
+/// In the record of an order that became an incident because not all was told: how much the venue said it executed.
+const UNTOLD: &str = "untold_of";
 
-/// Not what waits for a price: the venue has told of that.
-fn give_up_on_untold(tx: &Tx<'_>, stored: &mut StoredIntent, now: Timestamp) -> Result<(), JournalError> {
-    end_if_complete(tx, stored, now)?;
+/// Not what waits for a price: the venue has told of that. Nor what came further since it was read.
+fn give_up_on_untold(
+    tx: &Tx<'_>,
+    stored: &mut StoredIntent,
+    booked: Decimal,
+    executed: Decimal,
+    now: Timestamp,
+) -> Result<(), JournalError> {
     let intent = &stored.intent;
-    let has_ended_there = intent.state == IntentState::Open && intent.closing.is_some();
-    if !has_ended_there || fills::waits_for_price(tx, intent)? {
+    let is_still_short = intent.state == IntentState::Open
+        && intent.closing.is_some()
+        && (intent.filled, intent.venue_filled) == (booked, executed);
+    if !is_still_short || fills::waits_for_price(tx, intent)? {
         return Ok(());
     }
-    let facts = format!(
-        "it ended at the venue with {} executed, which has long told of {}",
-        intent.venue_filled.normalize(),
-        intent.filled.normalize()
-    );
-    contradict_with(tx, stored, &facts, Data::new().flag(UNTOLD, true), now)
+    let (executed, booked) = (executed.normalize(), booked.normalize());
+    let facts = format!("it ended at the venue with {executed} executed, which has long told of {booked}");
+    let data = Data::new().text(UNTOLD, executed);
+    contradict_with(tx, stored, &facts, data, now)
 }
 
-/// Whether its executions were read again and again before it became the incident that it is, and the venue did not
-/// tell of all. The trail says so: nobody has to believe the row.
+/// Whether its executions were read again and again before it became the incident that it is, and the venue, which has
+/// not said more since, did not tell of all. The trail says so: nobody has to believe the row.
 pub(crate) fn is_untold(connection: &Connection, intent: &Intent) -> Result<bool, StoreError> {
     let records = filing::of(connection, &intent.id.to_string())?;
     let last = (records.iter().rev()).find(|record| record.action == Action::IntentIncident);
-    Ok(intent.state == IntentState::Incident && last.is_some_and(|record| record.data.get(UNTOLD).is_some()))
+    let executed = Value::Text(intent.venue_filled.normalize().to_string());
+    Ok(intent.state == IntentState::Incident
+        && last.is_some_and(|record| record.data.get(UNTOLD) == Some(&executed)))
 }
 
 pub(crate) fn observe(

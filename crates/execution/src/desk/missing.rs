@@ -61,7 +61,7 @@ impl Desk {
         &self,
         unresolved: &[Intent],
         listed: &mut Vec<VenueOrder>,
-    ) -> Option<IntentId> {
+    ) -> Result<Option<IntentId>, DeskError> {
         let is_listed = |intent: &Intent| {
             listed.iter().any(|order| match &intent.venue_order_id {
                 Some(known) => order.id == *known,
@@ -72,15 +72,17 @@ impl Desk {
             .iter()
             .filter(|intent| is_expected(intent) && !is_listed(intent))
             .collect();
-        let intent = self.due_missing(&missing)?;
+        let Some(intent) = self.due_missing(&missing) else {
+            return Ok(None);
+        };
         // A clock of ours that was ahead wrote down a time that is still to come.
         let sent_at = sent_at(intent).min(self.venue_now());
         let from = earlier(sent_at, signed(self.parts.settings.overlap));
-        match self.parts.broker.find(&intent.client_order_id, from).await {
+        let missed = match self.parts.broker.find(&intent.client_order_id, from).await {
             Ok(found) if found.is_empty() => {
                 let lag = self.parts.broker.profile().visibility_lag;
                 let mut known = lock(&self.missing);
-                let is_over = known.get_mut(&intent.id)?.add_empty_look(lag);
+                let is_over = (known.get_mut(&intent.id)).is_some_and(|kept| kept.add_empty_look(lag));
                 is_over.then_some(intent.id)
             }
             Ok(found) => {
@@ -91,9 +93,11 @@ impl Desk {
             // What was listed is taken over all the same.
             Err(error) => {
                 warn!(account = %self.account, intent = %intent.id, %error, "an order that no list shows could not be looked up");
+                self.count_read_error(&error).await?;
                 None
             }
-        }
+        };
+        Ok(missed)
     }
 
     /// The one whose next look has been due for longest; the look after it is planned.

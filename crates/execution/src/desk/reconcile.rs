@@ -157,7 +157,10 @@ impl Desk {
         let checkpoint = known.unwrap_or(began);
         // A clock that was ahead for a while has left a checkpoint in the future.
         let checkpoint = checkpoint.min(began);
-        self.read_fills(self.fills_since(checkpoint, unresolved)).await?;
+        let since = self.fills_since(checkpoint, unresolved);
+        let again = self.due_to_be_read_again(unresolved);
+        self.read_fills(again.map_or(since, |again| since.min(again)))
+            .await?;
         reach("read-activity", "fills-recorded");
 
         let live: Vec<&Intent> = unresolved
@@ -196,7 +199,7 @@ impl Desk {
         };
         let external = external.into_iter().map(|known| known.order);
         orders.extend(self.unlisted(external.filter(|order| !is_ours(order)), &orders));
-        let missed = self.look_for_missing(unresolved, &mut orders).await;
+        let missed = self.look_for_missing(unresolved, &mut orders).await?;
         reach("read-activity", "listed");
         let changed = journal.observe(&self.account, orders, self.now()).await?;
         reach("read-activity", "orders-recorded");
@@ -455,8 +458,8 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Whether the venue says that more of the order was filled than is booked. Executions of an incident were read with
-/// all others, and are kept aside where they cannot be booked: nothing earlier is read for it.
+/// Whether the venue says that more of the order was filled than is booked. Those of an incident, which may be kept
+/// aside, are read again now and then, not in each round.
 fn is_behind(intent: &Intent) -> bool {
     intent.state != IntentState::Incident && intent.venue_filled > intent.filled
 }

@@ -225,7 +225,7 @@ impl Desk {
             | Outcome::Lost { .. }
             | Outcome::Absent(_)
             | Outcome::SearchEnded { .. }
-            | Outcome::Untold
+            | Outcome::Untold { .. }
             | Outcome::Contradiction { .. } => (false, false),
         };
         match journal.conclude(intent, outcome, self.now()).await {

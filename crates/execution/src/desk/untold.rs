@@ -1,44 +1,84 @@
 //! Orders of ours that ended at the venue, which does not tell all that it executed of them.
 
+use std::time::Duration;
+
 use bursar_model::{IntentId, IntentState};
+use jiff::Timestamp;
 use rust_decimal::Decimal;
 use tokio::time::Instant;
 use tracing::warn;
 
 use super::missing::MISSED_AFTER;
-use super::{Desk, DeskError, lock};
+use super::search::sent_at;
+use super::{Desk, DeskError, lock, pace};
 use crate::{Intent, JournalError, Outcome};
+
+/// Between two readings of the executions of an incident, back to when it was sent: people decide by them.
+const READ_AGAIN: Duration = Duration::from_mins(15);
+/// Between the first reading that is late enough to give up at and the last, at least.
+const NOT_JUST_BACK: Duration = Duration::from_secs(30);
 
 /// How far an order that ended is booked, of how much, and since when it has come no further.
 #[derive(Debug)]
 pub(super) struct Untold {
+    state: IntentState,
     booked: Decimal,
     executed: Decimal,
     since: Instant,
+    /// The first reading after it had waited for long enough. One proves nothing: a venue that is just back may lag.
+    overdue_since: Option<Instant>,
+    /// When the executions of an incident are read again.
+    read_again_at: Instant,
 }
 
 impl Untold {
     fn begun(intent: &Intent) -> Self {
         Self {
+            state: intent.state,
             booked: intent.filled,
             executed: intent.venue_filled,
             since: Instant::now(),
+            overdue_since: None,
+            read_again_at: Instant::now(),
         }
     }
 
     fn is_as_far(&self, intent: &Intent) -> bool {
-        (self.booked, self.executed) == (intent.filled, intent.venue_filled)
+        (self.state, self.booked, self.executed) == (intent.state, intent.filled, intent.venue_filled)
+    }
+
+    /// After a reading that brought nothing more of it. Says whether there is nothing to wait for.
+    fn add_reading(&mut self, lag: Duration) -> bool {
+        if self.state != IntentState::Open || self.since.elapsed() < MISSED_AFTER {
+            return false;
+        }
+        let first = *self.overdue_since.get_or_insert_with(Instant::now);
+        first.elapsed() >= lag.max(NOT_JUST_BACK)
     }
 }
 
 impl Desk {
-    /// An order is over when all is booked that the venue says it executed. In each round its executions are read anew
-    /// from when it was sent; one that comes no further for long would work for ever here, and hold its room.
+    /// From when on executions are read for incidents of which not all was told, when that is due.
+    pub(super) fn due_to_be_read_again(&self, unresolved: &[Intent]) -> Option<Timestamp> {
+        let mut known = lock(&self.untold);
+        let due = |intent: &&Intent| {
+            let entry = known
+                .get_mut(&intent.id)
+                .filter(|kept| Instant::now() >= kept.read_again_at);
+            entry.is_some_and(|kept| {
+                kept.read_again_at = pace::after(READ_AGAIN);
+                kept.state == IntentState::Incident && kept.booked < kept.executed
+            })
+        };
+        unresolved.iter().filter(due).map(sent_at).min()
+    }
+
+    /// An order is over when all is booked that the venue says it executed. Its executions are read in each round from when
+    /// it was sent; one that comes no further for long would work for ever here, and hold its room.
     pub(super) async fn give_up_on_untold(&self, unresolved: &[Intent]) -> Result<(), DeskError> {
-        let journal = &self.parts.journal;
-        for intent in self.long_untold(unresolved) {
+        for (intent, outcome) in self.long_untold(unresolved) {
             warn!(account = %self.account, %intent, "the order ended at the venue, which does not tell all that it executed of it; a person must decide");
-            match journal.conclude(intent, Outcome::Untold, self.now()).await {
+            match self.parts.journal.conclude(intent, outcome, self.now()).await {
                 Ok(_) | Err(JournalError::Stale { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -47,27 +87,31 @@ impl Desk {
     }
 
     /// Those that have waited for long enough. Each waits as long again before it is named once more.
-    fn long_untold(&self, unresolved: &[Intent]) -> Vec<IntentId> {
+    fn long_untold(&self, unresolved: &[Intent]) -> Vec<(IntentId, Outcome)> {
+        let lag = self.parts.broker.profile().visibility_lag;
         let mut known = lock(&self.untold);
-        let waiting = |id: &IntentId| {
+        let still = |id: &IntentId, kept: &Untold| {
             let intent = unresolved.iter().find(|intent| intent.id == *id);
-            intent.filter(|intent| has_ended_there(intent))
+            intent.is_some_and(|intent| has_ended_there(intent) && kept.is_as_far(intent))
         };
-        known.retain(|id, kept| waiting(id).is_some_and(|intent| kept.is_as_far(intent)));
+        known.retain(|id, kept| still(id, kept));
         for intent in unresolved.iter().filter(|intent| has_ended_there(intent)) {
             known.entry(intent.id).or_insert_with(|| Untold::begun(intent));
         }
-        let long: Vec<IntentId> = known
-            .iter()
-            .filter(|(_, kept)| kept.since.elapsed() >= MISSED_AFTER)
-            .map(|(id, _)| *id)
-            .collect();
-        known.retain(|id, _| !long.contains(id));
+        let mut long = Vec::new();
+        known.retain(|id, kept| {
+            let is_over = kept.add_reading(lag);
+            if is_over {
+                let (booked, executed) = (kept.booked, kept.executed);
+                long.push((*id, Outcome::Untold { booked, executed }));
+            }
+            !is_over
+        });
         long
     }
 }
 
-/// Over at the venue, and here only for want of executions.
+/// Over at the venue, and here only for want of executions, or of people.
 fn has_ended_there(intent: &Intent) -> bool {
-    intent.state == IntentState::Open && intent.closing.is_some()
+    matches!(intent.state, IntentState::Open | IntentState::Incident) && intent.closing.is_some()
 }

@@ -605,6 +605,49 @@ async fn t13_an_order_of_which_the_venue_never_tells_all_is_given_to_people() {
     world.pass(400).await;
 
     assert_eq!(world.store.state(id), IntentState::Incident);
+    // People decide by what is booked: what is told an hour later still counts.
+    world.pass(3_600).await;
+    let readings = world.venue.book().fill_readings.len();
+    let late = fill(1, order, Side::Buy, dec!(0.0005), at_start());
+    world.venue.book().fills.push((at_start(), late));
+    world.pass(1_000).await;
+    let intent = world.store.rows().intents[&id].clone();
+    assert_eq!(
+        (intent.state, intent.filled),
+        (IntentState::Incident, dec!(0.0005))
+    );
+    let far_back = |since: &&Timestamp| **since <= at_start() + SignedDuration::from_mins(1);
+    let book = world.venue.book();
+    let again = book.fill_readings.iter().skip(readings).filter(far_back).count();
+    assert_eq!(again, 1, "not in each round");
+    drop(book);
+    world.end().await;
+}
+
+/// Two readings after an outage say nothing of a quarter of an hour in which nobody read.
+#[tokio::test(start_paused = true)]
+async fn t13_a_venue_that_is_just_back_gets_its_lag_to_tell_what_it_executed() {
+    let world = world();
+    world.start().await;
+    let (id, order) = resting(&world).await;
+    {
+        let mut book = world.venue.book();
+        let listed = book.orders.iter_mut().find(|listed| listed.id == order);
+        listed.unwrap().filled = dec!(0.0005);
+    }
+    world.venue.end(&order, SignedDuration::ZERO);
+    world.pass(10).await;
+    world.venue.book().unreachable = true;
+    world.pass(1_200).await;
+
+    world.venue.book().unreachable = false;
+    world.pass(20).await;
+    assert_eq!(world.store.state(id), IntentState::Open);
+    let told = fill(1, order, Side::Buy, dec!(0.0005), at_start());
+    world.venue.book().fills.push((at_start(), told));
+    world.pass(20).await;
+
+    assert_eq!(world.store.state(id), IntentState::Cancelled);
     world.end().await;
 }
 

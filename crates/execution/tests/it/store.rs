@@ -258,7 +258,7 @@ impl Journal for Store {
                 rows.searches_ended.push(id);
                 Ok(rows.intents[&id].clone())
             }
-            Outcome::Untold => self.step(&mut rows, id, Step::Contradict, "untold"),
+            Outcome::Untold { .. } => self.step(&mut rows, id, Step::Contradict, "untold"),
             Outcome::Contradiction { facts } => {
                 // What is over stays over; that it is contradicted is noted beside it.
                 rows.contradictions.push(facts.clone());
