@@ -189,3 +189,24 @@ fn words(error: reqwest::Error) -> String {
     }
     text.chars().take(200).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::CertificateError;
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_out_of_its_time_is_no_sign_of_an_imposter_and_every_other_is() {
+        assert!(is_of_time(&CertificateError::Expired));
+        assert!(is_of_time(&CertificateError::NotValidYet));
+        for why in [
+            CertificateError::UnknownIssuer,
+            CertificateError::NotValidForName,
+            CertificateError::BadSignature,
+            CertificateError::Revoked,
+        ] {
+            assert!(!is_of_time(&why), "{why:?}");
+        }
+    }
+}
