@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_certificate_out_of_its_time_is_no_sign_of_an_imposter_and_every_other_is() {
+    fn a_certificate_out_of_its_time_alone_is_no_sign_of_an_imposter() {
         assert!(is_of_time(&CertificateError::Expired));
         assert!(is_of_time(&CertificateError::NotValidYet));
         for why in [

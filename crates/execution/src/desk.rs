@@ -28,7 +28,7 @@ use self::reconcile::{EndSearch, Gone, Holdings};
 use self::said::Said;
 use self::search::Search;
 use self::untold::Untold;
-use crate::errors::note_reading;
+use crate::errors::{RequestKind, note_reading};
 use crate::{Conditions, Intent, Journal, JournalError, Stops};
 
 mod cancelling;
@@ -457,6 +457,11 @@ impl Desk {
         if Instant::now() >= *balance_due {
             self.measure_clock().await?;
             self.read_balances().await?;
+            // The key is taken.
+            self.parts
+                .journal
+                .note_answered(&self.account, RequestKind::Read)
+                .await?;
             self.compare_with_venue().await?;
             *balance_due = pace::after(if self.is_short() {
                 self.look_interval()

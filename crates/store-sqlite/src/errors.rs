@@ -19,8 +19,10 @@ use crate::{latches, outbox};
 
 /// How long single errors are kept; the figures of a lifetime stay.
 const KEPT: SignedDuration = SignedDuration::from_hours(48);
-/// Errors that are farther apart have a record each, however many there are.
+/// Errors that are farther apart have a record each, however many there are, ...
 const ONE_BY_ONE: SignedDuration = SignedDuration::from_secs(60);
+/// ... and of those that are not, so many: a key that is refused for days is not news every two seconds.
+const RECORDED: u32 = 10;
 
 pub(crate) fn note(
     tx: &Tx<'_>,
@@ -56,11 +58,6 @@ pub(crate) fn note(
         .saturating_sub(window.max(ONE_BY_ONE))
         .unwrap_or(Timestamp::MIN);
     let happened = within(tx, account, class, since)?;
-    if let Some(threshold) = policy.threshold(class)
-        && in_window(&happened, window.max(ONE_BY_ONE), now) <= threshold.count
-    {
-        record(tx, account, class, code, now)?;
-    }
     let refused = in_window(&happened, window, now);
     if policy.alarms(class, refused) {
         alarm(tx, account, refused, code, now)?;
@@ -74,7 +71,19 @@ pub(crate) fn note(
         happened: &happened,
         in_a_row,
     };
-    match judge(offender, &met, policy, now) {
+    let new = judge(offender, &met, policy, now);
+    if policy.threshold(class).is_some() {
+        let recent = in_window(&happened, window.max(ONE_BY_ONE), now);
+        // Why a switch that people released is on again is in the trail, however many there were.
+        let trips = match &new {
+            Some(new) => !latches::is_on(tx, new)?,
+            None => false,
+        };
+        if recent <= RECORDED || trips {
+            record(tx, account, class, code, now)?;
+        }
+    }
+    match new {
         Some(new) => latches::trip_once(tx, new, now),
         None => Ok(None),
     }
@@ -155,7 +164,6 @@ fn count(
     Ok(())
 }
 
-/// Only as many as trip a switch: a key that is refused for days is not news every two seconds.
 fn record(
     tx: &Tx<'_>,
     account: &AccountId,

@@ -283,8 +283,6 @@ fn take_over(
 ) -> Result<(), JournalError> {
     let state = stored.intent.state;
     let filled = decimal::add(stored.intent.filled, fill.quantity.value()).map_err(StoreError::from)?;
-    // More than was booked when people ended it: they were shown how much the venue had executed.
-    let is_expected = filled <= stored.intent.venue_filled;
     stored.intent.filled = filled;
     stored.intent.venue_filled = stored.intent.venue_filled.max(filled);
     stored.intent.updated_at = now;
@@ -305,7 +303,7 @@ fn take_over(
             ordered.unwrap_or_default()
         );
         contradict(tx, stored, &facts, now)
-    } else if is_over && !is_expected {
+    } else if is_over {
         let facts = format!("execution `{}` came after the order was {state}", fill.id);
         contradict(tx, stored, &facts, now)
     } else {

@@ -374,21 +374,25 @@ fn subject(latch: &Latch) -> Subject {
     }
 }
 
-/// Turns a switch on for a cause that the gateway found itself, unless one for the same cause, as
-/// strict and ending no earlier, is on already: what goes on being wrong is not a new event each time.
+/// Turns a switch on for a cause that the gateway found itself, unless such a one is on already: what goes on being
+/// wrong is not a new event each time.
 pub(crate) fn trip_once(tx: &Tx<'_>, new: NewLatch, at: Timestamp) -> Result<Option<Latch>, JournalError> {
-    let is_on = active(tx)?.iter().any(|latch| {
+    if is_on(tx, &new)? {
+        return Ok(None);
+    }
+    trip(tx, new, &By::daemon(at)).map(Some)
+}
+
+/// Whether one for the same cause, as strict and ending no earlier, is on.
+pub(crate) fn is_on(connection: &Connection, new: &NewLatch) -> Result<bool, StoreError> {
+    Ok(active(connection)?.iter().any(|latch| {
         latch.scope == new.scope
             && latch.cause == new.cause
             && latch.mode >= new.mode
             && (latch.clear_rule == new.clear_rule
                 // What is left of another day's switch, and one person may release, is not this day's.
                 || latch.clear_rule == ClearRule::Manual && new.cause != LatchCause::DailyLoss)
-    });
-    if is_on {
-        return Ok(None);
-    }
-    trip(tx, new, &By::daemon(at)).map(Some)
+    }))
 }
 
 /// Stops an account because orders, fills and records contradict each other.

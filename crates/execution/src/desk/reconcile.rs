@@ -159,7 +159,7 @@ impl Desk {
         let checkpoint = checkpoint.min(began);
         let since = self.fills_since(checkpoint, unresolved);
         let again = self.due_to_be_read_again(unresolved);
-        self.read_fills(again.map_or(since, |again| since.min(again)))
+        self.read_fills(again.map_or(since, |again| since.min(self.with_what_is_late(again))))
             .await?;
         reach("read-activity", "fills-recorded");
 
@@ -276,14 +276,19 @@ impl Desk {
     /// From when on fills are read: with what the venue may show late, and as far back as the oldest
     /// order of which the venue says that more was filled than is booked.
     fn fills_since(&self, checkpoint: Timestamp, intents: &[Intent]) -> Timestamp {
-        let late = signed(self.parts.settings.overlap)
-            .saturating_add(signed(self.parts.broker.profile().visibility_lag));
         let oldest = intents
             .iter()
             .filter(|intent| is_behind(intent))
             .map(sent_at)
             .min();
-        earlier(oldest.unwrap_or(checkpoint).min(checkpoint), late)
+        self.with_what_is_late(oldest.unwrap_or(checkpoint).min(checkpoint))
+    }
+
+    /// From when on what the venue may show late, or stamp by another clock, is read as well.
+    fn with_what_is_late(&self, since: Timestamp) -> Timestamp {
+        let late = signed(self.parts.settings.overlap)
+            .saturating_add(signed(self.parts.broker.profile().visibility_lag));
+        earlier(since, late)
     }
 
     async fn read_fills(&self, since: Timestamp) -> Result<(), DeskError> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bursar_model::{IntentId, IntentState};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rust_decimal::Decimal;
 use tokio::time::Instant;
 use tracing::warn;
@@ -11,12 +11,17 @@ use tracing::warn;
 use super::missing::MISSED_AFTER;
 use super::search::sent_at;
 use super::{Desk, DeskError, lock, pace};
+use crate::clocks::earlier;
 use crate::{Intent, JournalError, Outcome};
 
 /// Between two readings of the executions of an incident, back to when it was sent: people decide by them.
 const READ_AGAIN: Duration = Duration::from_mins(15);
+/// For so long after it was sent: then they are few enough to be read beside all else.
+const READ_FOR: SignedDuration = SignedDuration::from_hours(24);
 /// Between the first reading that is late enough to give up at and the last, at least.
 const NOT_JUST_BACK: Duration = Duration::from_secs(30);
+/// Between two readings: a venue that was away for longer is just back.
+const AWAY: Duration = Duration::from_mins(5);
 
 /// How far an order that ended is booked, of how much, and since when it has come no further.
 #[derive(Debug)]
@@ -27,6 +32,7 @@ pub(super) struct Untold {
     since: Instant,
     /// The first reading after it had waited for long enough. One proves nothing: a venue that is just back may lag.
     overdue_since: Option<Instant>,
+    read_at: Instant,
     /// When the executions of an incident are read again.
     read_again_at: Instant,
 }
@@ -39,6 +45,7 @@ impl Untold {
             executed: intent.venue_filled,
             since: Instant::now(),
             overdue_since: None,
+            read_at: Instant::now(),
             read_again_at: Instant::now(),
         }
     }
@@ -49,6 +56,10 @@ impl Untold {
 
     /// After a reading that brought nothing more of it. Says whether there is nothing to wait for.
     fn add_reading(&mut self, lag: Duration) -> bool {
+        let was_away = std::mem::replace(&mut self.read_at, Instant::now()).elapsed() > AWAY;
+        if was_away {
+            self.overdue_since = None;
+        }
         if self.state != IntentState::Open || self.since.elapsed() < MISSED_AFTER {
             return false;
         }
@@ -70,7 +81,13 @@ impl Desk {
                 kept.state == IntentState::Incident && kept.booked < kept.executed
             })
         };
-        unresolved.iter().filter(due).map(sent_at).min()
+        let oldest = earlier(self.venue_now(), READ_FOR);
+        unresolved
+            .iter()
+            .filter(due)
+            .map(sent_at)
+            .filter(|at| *at >= oldest)
+            .min()
     }
 
     /// An order is over when all is booked that the venue says it executed. Its executions are read in each round from when

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bursar_broker::{ErrorClass, VenueOrder, VenueOrderStatus};
 use bursar_controls::{LatchCause, LatchMode};
+use bursar_execution::errors::RequestKind;
 use bursar_execution::{DeskError, DeskHealth, ExternalOrder};
 use bursar_model::{Clock, IntentId, IntentState, Side, VenueOrderId};
 use jiff::{SignedDuration, Timestamp};
@@ -349,6 +350,9 @@ async fn a_restart_loses_no_order_that_was_on_its_way() {
 async fn an_exchange_that_is_not_itself_is_told_and_one_that_is_only_away_is_not() {
     let world = world();
     world.start().await;
+    world.pass(60).await;
+    let answered = world.store.rows().answered.clone();
+    assert!(answered.contains(&RequestKind::Read), "{answered:?}");
     world.venue.book().unreachable = true;
     world.pass(60).await;
     assert_eq!(world.store.rows().errors, []);
@@ -608,8 +612,10 @@ async fn t13_an_order_of_which_the_venue_never_tells_all_is_given_to_people() {
     // People decide by what is booked: what is told an hour later still counts.
     world.pass(3_600).await;
     let readings = world.venue.book().fill_readings.len();
-    let late = fill(1, order, Side::Buy, dec!(0.0005), at_start());
-    world.venue.book().fills.push((at_start(), late));
+    // By the venue's clock it was executed before it was sent.
+    let executed_at = at_start() - SignedDuration::from_secs(1);
+    let late = fill(1, order, Side::Buy, dec!(0.0005), executed_at);
+    world.venue.book().fills.push((executed_at, late));
     world.pass(1_000).await;
     let intent = world.store.rows().intents[&id].clone();
     assert_eq!(

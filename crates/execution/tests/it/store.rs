@@ -40,6 +40,7 @@ pub(crate) struct Rows {
     fills: BTreeSet<String>,
     pub(crate) latches: Vec<Latch>,
     pub(crate) errors: Vec<ErrorClass>,
+    pub(crate) answered: Vec<RequestKind>,
     /// When it was proved that a switch has halted the account.
     pub(crate) halted: BTreeMap<LatchId, Timestamp>,
     pub(crate) halt_failures: Vec<String>,
@@ -550,7 +551,8 @@ impl Journal for Store {
         Ok(None)
     }
 
-    async fn note_answered(&self, _: &AccountId, _: RequestKind) -> Result<(), JournalError> {
+    async fn note_answered(&self, _: &AccountId, kind: RequestKind) -> Result<(), JournalError> {
+        self.rows().answered.push(kind);
         Ok(())
     }
 

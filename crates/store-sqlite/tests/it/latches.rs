@@ -525,6 +525,38 @@ async fn d25_a_new_boundary_counts_from_the_next_day_on() {
     assert_eq!((next.start, next.end), (before.end, at("2026-03-03T22:00:00Z")));
 }
 
+/// A key that is refused every two seconds for days fills no trail; that a switch is on again has its reason there.
+#[tokio::test]
+async fn d7_of_errors_that_come_thick_and_fast_some_are_recorded_and_those_that_trip_a_switch() {
+    let world = ready().await;
+    let refused = async || {
+        world.later(2);
+        let (kind, class) = (RequestKind::Read, ErrorClass::Nonce);
+        let noted = world
+            .store
+            .note_error(&account(), kind, class, "EAPI:Invalid nonce", world.now())
+            .await;
+        noted.unwrap()
+    };
+    let counted = async || {
+        let actions = actions(&world.store).await;
+        actions
+            .iter()
+            .filter(|action| *action == "errors.counted")
+            .count()
+    };
+    let mut switches = Vec::new();
+    for _ in 0..40 {
+        switches.extend(refused().await);
+    }
+    assert_eq!((counted().await, switches.len()), (10, 1));
+
+    let act = world.act().because("another program used it");
+    world.store.release(switches[0].id, &act).await.unwrap();
+    assert!(refused().await.is_some());
+    assert_eq!(counted().await, 11);
+}
+
 #[tokio::test]
 async fn d7_errors_are_counted_in_a_window_and_stop_the_account_once() {
     let world = ready().await;
