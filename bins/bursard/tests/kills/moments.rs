@@ -19,8 +19,16 @@ const CALL_STAGES: [&str; 5] = ["numbered", "signed", "leaving", "answered", "un
 const APART: &[(&str, &str)] = &[
     ("set_default_account", "no command does it yet"),
     (
+        "add_user",
+        "no command does it: users, permissions and preferences are written together",
+    ),
+    (
+        "set_permissions",
+        "no command does it: users, permissions and preferences are written together",
+    ),
+    (
         "set_preferences",
-        "no command does it: they are written with the permissions",
+        "no command does it: users, permissions and preferences are written together",
     ),
     ("put_by", "no command does it: a key comes in with its account"),
     ("mark_restored", "a store that comes back has no daemon yet"),
