@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use bursar_audit::{Action, Record, Value};
+use bursar_auth::Directory as _;
 use bursar_controls::{ClearRule, LatchCause, LatchMode, LimitKind, Policy, Scope};
-use bursar_execution::{Admission, Conditions, Journal, JournalError, NewLatch, Reports};
+use bursar_execution::{Admission, Conditions, Journal, JournalError, NewLatch, Reconciliation, Reports};
 use bursar_model::{AccountMode, OrderRequest, Side, Usd};
 use bursar_permissions::UserPermissions;
 use bursar_store_sqlite::SqliteStore;
@@ -326,6 +327,8 @@ async fn i3_i4_limits_and_switches_hold_while_they_change_under_load() {
         let fits = (count / 100).max(4);
         let world = Arc::new(world_for(LimitKind::AccountExposure, fits).await);
         let handles = handles(&world);
+        // One person works here.
+        world.may_release().await;
         let is_over = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let disturbing = tokio::spawn(disturb(
             Arc::clone(&world),
@@ -377,11 +380,22 @@ async fn disturb(
         };
         let latch = patiently!(store.trip(latch.clone(), &world.act()));
         tokio::task::yield_now().await;
-        world.may_release().await;
+        compare_all(&world, &store).await;
         patiently!(store.release(latch.id, &world.act().because("the drill is over")));
         rounds += 1;
     }
     changes
+}
+
+/// Every account was compared with its venue just now: a switch may be released.
+async fn compare_all(world: &World, store: &SqliteStore) {
+    for account in store.accounts().await.unwrap() {
+        let compared = Reconciliation {
+            at: world.now(),
+            differences: Vec::new(),
+        };
+        patiently!(store.reconciled(account.id(), compared.clone()));
+    }
 }
 
 async fn set_exposure(world: &World, store: &SqliteStore, fits: usize) {
