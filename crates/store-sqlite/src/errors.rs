@@ -13,9 +13,10 @@ use rusqlite::{Connection, params};
 use crate::audit::{act_draft, daemon};
 use crate::conditions::known_account;
 use crate::error::StoreError;
+use crate::latches::{self, By};
+use crate::outbox;
 use crate::values::{Moment, Text, moment};
 use crate::writer::Tx;
-use crate::{latches, outbox};
 
 /// How long single errors are kept; the figures of a lifetime stay.
 const KEPT: SignedDuration = SignedDuration::from_hours(48);
@@ -54,9 +55,8 @@ pub(crate) fn note(
     let Some(window) = policy.window(class) else {
         return Ok(None);
     };
-    let since = now
-        .saturating_sub(window.max(ONE_BY_ONE))
-        .unwrap_or(Timestamp::MIN);
+    let counted = window.max(ONE_BY_ONE);
+    let since = now.saturating_sub(counted).unwrap_or(Timestamp::MIN);
     let happened = within(tx, account, class, since)?;
     let refused = in_window(&happened, window, now);
     if policy.alarms(class, refused) {
@@ -71,20 +71,19 @@ pub(crate) fn note(
         happened: &happened,
         in_a_row,
     };
-    let new = judge(offender, &met, policy, now);
-    if policy.threshold(class).is_some() {
-        let recent = in_window(&happened, window.max(ONE_BY_ONE), now);
-        // Why a switch that people released is on again is in the trail, however many there were.
-        let trips = match &new {
-            Some(new) => !latches::is_on(tx, new)?,
-            None => false,
-        };
-        if recent <= RECORDED || trips {
-            record(tx, account, class, code, now)?;
-        }
+    let mut new = judge(offender, &met, policy, now);
+    if let Some(latch) = &new
+        && latches::is_on(tx, latch)?
+    {
+        new = None;
+    }
+    // Why a switch that people released is on again is in the trail, however many there were.
+    let is_news = new.is_some() || in_window(&happened, counted, now) <= RECORDED;
+    if is_news && policy.threshold(class).is_some() {
+        record(tx, account, class, code, now)?;
     }
     match new {
-        Some(new) => latches::trip_once(tx, new, now),
+        Some(new) => latches::trip(tx, new, &By::daemon(now)).map(Some),
         None => Ok(None),
     }
 }

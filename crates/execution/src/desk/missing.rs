@@ -26,7 +26,7 @@ pub(super) struct Missing {
     /// Begun anew when it changes: what people found counts from when they found it.
     state: IntentState,
     since: Instant,
-    /// The first lookup that found nothing. One proves nothing: lists that are just back may lag.
+    /// The first lookup that found nothing.
     empty_since: Option<Instant>,
     next_at: Instant,
     pause: Duration,
@@ -46,10 +46,15 @@ impl Missing {
 
     /// After a lookup that found nothing. Says whether there is nothing to be found.
     fn add_empty_look(&mut self, lag: Duration) -> bool {
-        let first = *self.empty_since.get_or_insert_with(Instant::now);
-        let is_proved = first.elapsed() >= lag.max(SHORTEST_PAUSE);
+        let is_proved = has_lasted(&mut self.empty_since, lag);
         self.state == IntentState::Open && self.since.elapsed() >= MISSED_AFTER && is_proved
     }
+}
+
+/// Whether looks have shown the same since `first`, this one included, for as long as what is just back may lag. One
+/// look proves nothing.
+pub(super) fn has_lasted(first: &mut Option<Instant>, lag: Duration) -> bool {
+    first.get_or_insert_with(Instant::now).elapsed() >= lag.max(SHORTEST_PAUSE)
 }
 
 impl Desk {

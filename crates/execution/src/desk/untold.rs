@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::missing::MISSED_AFTER;
+use super::missing::{MISSED_AFTER, has_lasted};
 use super::search::sent_at;
 use super::{Desk, DeskError, lock, pace};
 use crate::clocks::earlier;
@@ -18,8 +18,6 @@ use crate::{Intent, JournalError, Outcome};
 const READ_AGAIN: Duration = Duration::from_mins(15);
 /// For so long after it was sent: then they are few enough to be read beside all else.
 const READ_FOR: SignedDuration = SignedDuration::from_hours(24);
-/// Between the first reading that is late enough to give up at and the last, at least.
-const NOT_JUST_BACK: Duration = Duration::from_secs(30);
 /// Between two readings: a venue that was away for longer is just back.
 const AWAY: Duration = Duration::from_mins(5);
 
@@ -30,7 +28,7 @@ pub(super) struct Untold {
     booked: Decimal,
     executed: Decimal,
     since: Instant,
-    /// The first reading after it had waited for long enough. One proves nothing: a venue that is just back may lag.
+    /// The first reading after it had waited for long enough.
     overdue_since: Option<Instant>,
     read_at: Instant,
     /// When the executions of an incident are read again.
@@ -63,8 +61,7 @@ impl Untold {
         if self.state != IntentState::Open || self.since.elapsed() < MISSED_AFTER {
             return false;
         }
-        let first = *self.overdue_since.get_or_insert_with(Instant::now);
-        first.elapsed() >= lag.max(NOT_JUST_BACK)
+        has_lasted(&mut self.overdue_since, lag)
     }
 }
 

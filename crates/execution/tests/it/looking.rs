@@ -589,18 +589,22 @@ async fn t13_an_order_that_no_list_shows_any_more_is_given_to_people() {
     world.end().await;
 }
 
+/// The venue ends the order, says that it executed so much, and lists no execution.
+fn ends_untold(world: &World, order: &VenueOrderId, executed: Decimal) {
+    let mut book = world.venue.book();
+    let listed = book.orders.iter_mut().find(|listed| listed.id == *order);
+    listed.unwrap().filled = executed;
+    drop(book);
+    world.venue.end(order, SignedDuration::ZERO);
+}
+
 /// An order that ended there, and of whose executions one is never told, would work for ever here.
 #[tokio::test(start_paused = true)]
 async fn t13_an_order_of_which_the_venue_never_tells_all_is_given_to_people() {
     let world = world();
     world.start().await;
     let (id, order) = resting(&world).await;
-    {
-        let mut book = world.venue.book();
-        let listed = book.orders.iter_mut().find(|listed| listed.id == order);
-        listed.unwrap().filled = dec!(0.0005);
-    }
-    world.venue.end(&order, SignedDuration::ZERO);
+    ends_untold(&world, &order, dec!(0.0005));
     world.pass(600).await;
     assert_eq!(world.store.state(id), IntentState::Open);
     let before = world.venue.book().fill_readings.len();
@@ -634,12 +638,7 @@ async fn t13_a_venue_that_is_just_back_gets_its_lag_to_tell_what_it_executed() {
     let world = world();
     world.start().await;
     let (id, order) = resting(&world).await;
-    {
-        let mut book = world.venue.book();
-        let listed = book.orders.iter_mut().find(|listed| listed.id == order);
-        listed.unwrap().filled = dec!(0.0005);
-    }
-    world.venue.end(&order, SignedDuration::ZERO);
+    ends_untold(&world, &order, dec!(0.0005));
     world.pass(10).await;
     world.venue.book().unreachable = true;
     world.pass(1_200).await;

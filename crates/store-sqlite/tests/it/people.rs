@@ -100,6 +100,16 @@ impl World {
         self.store.reconciled(&account(), found).await.unwrap();
     }
 
+    /// Turns off every switch. A halt is released in two steps.
+    async fn release_all(&self) {
+        for _ in 0..2 {
+            for latch in self.store.latches().await.unwrap() {
+                self.reconciled(&[]).await;
+                self.store.release(latch.id, &self.first()).await.unwrap();
+            }
+        }
+    }
+
     async fn holds_one(&self) {
         let intent = self.open(buy("1", "BTC-USD", "100"), "V1").await;
         assert_eq!(intent.state, IntentState::Open);
@@ -332,14 +342,8 @@ async fn t14_an_order_whose_executions_are_never_all_told_is_ended_by_what_was_t
     assert_eq!(ended.state, IntentState::Cancelled);
     assert_eq!(world.store.reservations(None).await.unwrap(), []);
 
-    // What was never told is told after all: it is booked, and people hear of it. They may have put it right already. A
-    // halt is released in two steps.
-    for _ in 0..2 {
-        for latch in world.store.latches().await.unwrap() {
-            world.reconciled(&[]).await;
-            world.store.release(latch.id, &world.first()).await.unwrap();
-        }
-    }
+    // What was never told is told after all: it is booked, and people hear of it. They may have put it right already.
+    world.release_all().await;
     assert_eq!(world.store.latches().await.unwrap(), []);
     let late = fill("F2", "V1", Side::Buy, "0.7", "BTC-USD", "100", world.now());
     world.book(vec![late]).await;
@@ -451,13 +455,8 @@ async fn t14_an_incident_whose_executions_cannot_be_booked_is_ended_by_what_was_
         "{kept_aside:?}"
     );
 
-    // Each connect reads what ended again: what people knew is no news. A halt is released in two steps.
-    for _ in 0..2 {
-        for latch in world.store.latches().await.unwrap() {
-            world.reconciled(&[]).await;
-            world.store.release(latch.id, &world.first()).await.unwrap();
-        }
-    }
+    // Each connect reads what ended again: what people knew is no news.
+    world.release_all().await;
     let again = listed(&open, "V1", "1.2", VenueOrderStatus::Cancelled);
     world
         .store
