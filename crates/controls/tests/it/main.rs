@@ -12,7 +12,8 @@ mod switches;
 mod world;
 
 use bursar_controls::{
-    KeyState, LatchMode, LimitKind, MarkHealth, Policy, Readiness, Snapshot, WiderDay, review, size,
+    KeyState, LatchMode, LimitKind, MarkHealth, Policy, Readiness, Snapshot, WiderDay, cost_claims, review,
+    size,
 };
 use bursar_model::{AccountMode, OrderKind, OrderSize, OrderTerms, Side, TimeInForce, Verdict};
 use bursar_permissions::Caller;
@@ -305,6 +306,28 @@ fn an_entry_takes_of_every_limit_that_there_is() {
     assert_eq!(
         kinds.join(" "),
         "position-cost positions open-orders entries day-loss orders-per-minute"
+    );
+}
+
+#[test]
+fn what_a_rate_adds_to_an_order_is_taken_of_each_limit_on_cost_and_of_no_other() {
+    let world = world();
+
+    let taken: Vec<String> = cost_claims(usd("12.5"), &world)
+        .into_iter()
+        .map(|claim| format!("{} {} of {}", claim.kind, claim.amount, claim.max))
+        .collect();
+
+    assert_eq!(
+        taken,
+        [
+            "position-cost 12.5 of 1000",
+            "account-exposure 12.5 of 50000",
+            "user-exposure 12.5 of 100000",
+            "global-exposure 12.5 of 1000000",
+            "account-turnover 12.5 of 100000",
+            "user-turnover 12.5 of 200000",
+        ]
     );
 }
 

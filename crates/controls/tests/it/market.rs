@@ -1,6 +1,6 @@
 //! What the venue and its prices allow.
 
-use bursar_controls::RecentOrder;
+use bursar_controls::{RecentOrder, Sizing};
 use bursar_model::{InstrumentStatus, OrderKind, OrderRequest, OrderSize, Side, TimeInForce, Verdict};
 use rust_decimal::dec;
 
@@ -65,6 +65,35 @@ fn a_pair_in_another_currency_counts_in_dollars_and_is_paid_in_its_own() {
     assert!(broken(order(), &world).is_empty());
     world.funds.as_mut().unwrap().value.quote = dec!(401.59);
     assert_eq!(broken(order(), &world), ["funds"]);
+}
+
+#[test]
+fn i3_an_order_in_a_currency_that_became_dearer_is_refused_before_it_is_sent() {
+    let mut world = world();
+    let rate_is = |rate: &str, world: &mut bursar_controls::Snapshot| {
+        world.usd_rate.as_mut().unwrap().value = rate.parse().unwrap();
+    };
+    rate_is("1.25", &mut world);
+    let mut order = quantity(limit(buy("1"), "40000"), "0.01");
+    order.pair = "BTC-EUR".parse().unwrap();
+    let sizing = decide(order.clone(), &world).unwrap().sizing().clone();
+    let rate = |text: &str| text.parse().unwrap();
+
+    // 400 euros, at any rate; and with the 2 % above it that the collar gives.
+    assert_eq!(sizing.worst_cost_at(rate("1.5")).unwrap(), usd("600"));
+    assert_eq!(Sizing::usd_of(dec!(100), rate("1.5")).unwrap(), usd("150"));
+    assert_eq!(
+        sizing.worst_cost_above(rate("1.5"), &world.policy).unwrap(),
+        usd("612")
+    );
+
+    // It was counted with 1.275 dollars for a euro.
+    rate_is("1.275", &mut world);
+    assert!(decide_sized(order.clone(), sizing.clone(), &world).is_ok());
+    rate_is("1.2750001", &mut world);
+    let refused = decide_sized(order, sizing, &world).unwrap_err();
+    let broken: Vec<_> = refused.broken().map(|check| check.rule.as_str()).collect();
+    assert_eq!(broken, ["quote-rate"]);
 }
 
 #[test]
@@ -449,6 +478,21 @@ fn i3_a_purchase_whose_trigger_was_met_before_it_is_sent_is_judged_by_the_market
     assert_eq!(rules, ["price-collar"]);
 }
 
+#[test]
+fn a_sale_whose_trigger_was_met_before_it_is_sent_is_not_measured_by_it() {
+    let mut world = world();
+    world.holding = holding("0.01".parse().unwrap());
+    let target = OrderKind::TakeProfit {
+        trigger: "61000".parse().unwrap(),
+    };
+    let order = with(sell("0.01"), target);
+    let sizing = bursar_controls::size(&order, &world).unwrap();
+
+    // The market rose far above the trigger meanwhile, as it was meant to.
+    world.quote = Some(quote("89999.9", "90000.1", 1_000));
+    assert!(decide_sized(order, sizing, &world).is_ok());
+}
+
 /// Whoever empties a thin book makes its middle what he likes, and sells there to who bids that.
 #[test]
 fn i3_no_purchase_is_measured_by_offers_that_are_far_from_the_bids() {
@@ -458,10 +502,22 @@ fn i3_no_purchase_is_measured_by_offers_that_are_far_from_the_bids() {
         trigger: trigger.parse().unwrap(),
         price: price.parse().unwrap(),
     };
+    let take_profit = |trigger: &str, price: &str| OrderKind::TakeProfitLimit {
+        trigger: trigger.parse().unwrap(),
+        price: price.parse().unwrap(),
+    };
 
     // 2 % above the best bid, and no more.
     assert!(broken(limit(buy("100"), "55080"), &world).is_empty());
     assert_eq!(broken(limit(buy("100"), "55080.1"), &world), ["price-collar"]);
+    let hint = said("price-collar", limit(buy("100"), "55080.1"), &world).hint;
+    assert!(hint.contains("too far from the best bid of 54000"), "{hint}");
+    // Of a stop that waits below the bids its trigger is what the price is measured by.
+    let low = with(buy("100"), take_profit("50000", "51001"));
+    assert_eq!(
+        said("price-collar", low, &world).hint,
+        "check the price for a slip of the hand"
+    );
     assert_eq!(
         broken(with(buy("100"), stop("61000", "61000")), &world),
         ["price-collar"]

@@ -1,6 +1,7 @@
 //! Every mode at every scope against every kind of order.
 
-use bursar_controls::LatchMode;
+use bursar_controls::{LatchMode, trace_without_size};
+use bursar_model::Verdict;
 use bursar_permissions::Caller;
 use strum::IntoEnumIterator;
 
@@ -113,4 +114,38 @@ fn whoever_the_gateway_does_not_lead_out_is_told_only_how_the_switch_is_turned_o
         let hint = said("switch-account", order, &world).hint;
         assert_eq!(hint, world.switches[0].release_hint(), "{mode}");
     }
+}
+
+#[test]
+fn g1_what_a_mode_takes_back_of_what_was_asked_before() {
+    // Whether it cancels what works and takes back what was not sent: of entries, and of what only lowers a position.
+    let takes_back = |mode: LatchMode| {
+        let of = |reducing| (mode.cancels_working(reducing), mode.withdraws_unsent(reducing));
+        (of(false), of(true))
+    };
+
+    let everything = ((true, true), (true, true));
+    assert_eq!(takes_back(LatchMode::Pause), ((false, true), (false, false)));
+    assert_eq!(takes_back(LatchMode::ReduceOnly), ((true, true), (false, false)));
+    assert_eq!(takes_back(LatchMode::Halt), everything);
+    assert_eq!(takes_back(LatchMode::Flatten), everything);
+}
+
+#[test]
+fn the_switches_are_told_of_an_order_without_a_size_too() {
+    let mut world = world();
+    world.switches = vec![latch("global", LatchMode::ReduceOnly)];
+    let refused_by = |order, world: &_| -> Vec<String> {
+        trace_without_size(&order, &Caller::Operator, world)
+            .into_iter()
+            .filter(|check| check.verdict == Verdict::Broken)
+            .map(|check| check.rule)
+            .collect()
+    };
+
+    // With nothing to sell a sell lowers nothing.
+    assert_eq!(refused_by(sell("0.01"), &world), ["switch-global"]);
+    world.holding = holding("0.01".parse().unwrap());
+    assert!(refused_by(sell("0.01"), &world).is_empty());
+    assert_eq!(refused_by(buy("100"), &world), ["switch-global"]);
 }
