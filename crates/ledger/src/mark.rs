@@ -103,6 +103,12 @@ impl PriceRange {
         }
     }
 
+    /// What is nearest to `price` in it: as far as an older price can still be true.
+    #[must_use]
+    pub fn nearest_to(&self, price: Price) -> Price {
+        price.max(self.least).min(self.most)
+    }
+
     /// Whether it leaves nothing open: least and most are the same.
     pub fn is_exact(&self) -> bool {
         self.least == self.most

@@ -479,8 +479,9 @@ fn is_late(connection: &Connection, fill: &LedgerFill) -> Result<bool, StoreErro
     Ok(false)
 }
 
-/// The prices of the moment, as far as they are known and to be believed. Without such a price of the quote asset:
-/// what the order was sized with, else what was paid for what is held. `None` when nothing prices it.
+/// The prices of the moment. Where nobody believes in the middle of the quote asset's: what is nearest to the rate that the
+/// order was sized with, within bid and ask; against us without one. Without any price: that rate, else what was paid for
+/// what is held. `None` when nothing prices it.
 fn valuation(
     connection: &Connection,
     intent: &Intent,
@@ -499,9 +500,10 @@ fn valuation(
         .and_then(|sizing| sizing.reference)
         .map(|reference| reference.usd_rate);
     let known = match (rate(fill.pair.quote())?, sized) {
-        (Some(rate), _) if rate.is_exact() => Some(rate.least),
-        (_, Some(sized)) => Some(sized),
+        // An order may have worked for weeks: what it was sized with counts only as far as bid and ask allow.
+        (Some(rate), Some(sized)) => Some(rate.nearest_to(sized)),
         (Some(rate), None) => Some(prudent(rate)),
+        (None, Some(sized)) => Some(sized),
         (None, None) => {
             let held = lots(connection, &intent.account, &fill.pair)?;
             held.first().map(|lot| lot.entry_rate)

@@ -142,9 +142,8 @@ impl<'t> Books<'t> {
                 for (asset, rate) in rates {
                     let key = (broker.clone(), asset.clone());
                     self.told.insert(key, (event.ms, *rate));
-                    if rate.is_exact() {
-                        let told = (broker.clone(), asset.clone(), rate.least.value());
-                        self.ever_told.insert(told);
+                    for end in [rate.least, rate.most] {
+                        (self.ever_told).insert((broker.clone(), asset.clone(), end.value()));
                     }
                     self.told_before
                         .push((event.ms, broker.clone(), asset.clone(), *rate));

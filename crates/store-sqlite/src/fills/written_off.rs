@@ -125,7 +125,8 @@ pub(crate) fn check(
         ));
     }
     let price = price_of(connection, &account, pair, &lots, *price)?;
-    let known = quotes::rate(connection, account.broker(), pair.quote(), now)?.map(|rate| rate.value);
+    // As what is held is valued: the lower side where nobody believes in the middle. A day's loss is not talked down.
+    let known = quotes::rate_range(connection, account.broker(), pair.quote(), now)?.map(|rate| rate.least);
     let usd_rate = known
         .or_else(|| lots.first().map(|lot| lot.entry_rate))
         .ok_or_else(|| {
@@ -202,12 +203,12 @@ fn price_of(
     lots: &[Lot],
     said: Option<Price>,
 ) -> Result<Price, ApprovalError> {
-    let quote = quotes::of_pair(connection, account.broker(), pair)?;
-    match (quote, said) {
-        (Some(quote), None) => Ok(quote.bid),
-        (Some(quote), Some(_)) => Err(refuse(
+    let known = quotes::of_pair(connection, account.broker(), pair)?.map(|quote| quote.bid.min(quote.ask));
+    match (known, said) {
+        (Some(known), None) => Ok(known),
+        (Some(known), Some(_)) => Err(refuse(
             "write-off-price",
-            format!("the exchange's last price of {pair} is {}, and counts", quote.bid),
+            format!("the exchange's last price of {pair} is {known}, and counts"),
             "leave `--price` out",
         )),
         (None, None) => Err(refuse(

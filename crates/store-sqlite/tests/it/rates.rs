@@ -9,7 +9,7 @@ use bursar_model::{IntentState, Side, Usd};
 use proptest::prelude::*;
 use rust_decimal::Decimal;
 
-use crate::support::trading::{account, buy, decimal, fill, kraken, limits, listed, wide, with_euros};
+use crate::support::trading::{account, buy, decimal, fill, kraken, limits, listed, sell, wide, with_euros};
 use crate::support::{World, lives};
 
 const PAIR: &str = "BTC-EUR";
@@ -179,6 +179,44 @@ async fn a_rate_that_nobody_can_believe_cancels_nothing() {
 
     assert_eq!(cost(&world).await, decimal("112.2"));
     assert_eq!(cancels(&world).await, [""; 0]);
+}
+
+/// The order was sized with 1.10, perhaps weeks ago. A gain by a rate of then would hide what is lost today.
+#[tokio::test]
+async fn i3_i13_what_an_order_was_sized_with_counts_only_as_far_as_bid_and_ask_allow() {
+    for (bid, ask, booked) in [
+        ("1.00", "1.20", "1.10"),
+        ("0.70", "0.80", "0.80"),
+        ("1.40", "1.50", "1.40"),
+        ("1.30", "1.30", "1.30"),
+    ] {
+        let world = world("100000").await;
+        one(&world).await;
+        world
+            .book(vec![fill("F1", "V1", Side::Buy, "1", PAIR, "100", world.now())])
+            .await;
+        world.open(sell("1", PAIR, "100"), "V2").await;
+        world.open(buy("0.5", PAIR, "100"), "V3").await;
+
+        world.spread("EUR-USD", bid, ask).await;
+        world
+            .book(vec![
+                fill("F2", "V2", Side::Sell, "1", PAIR, "100", world.now()),
+                fill("F3", "V3", Side::Buy, "0.5", PAIR, "100", world.now()),
+            ])
+            .await;
+
+        let raw = rusqlite::Connection::open(world.path()).unwrap();
+        let rates: Vec<String> = raw
+            .prepare("SELECT usd_rate FROM fill WHERE id <> 'F1'")
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .collect::<rusqlite::Result<_>>()
+            .unwrap();
+        let rates: Vec<Decimal> = rates.iter().map(|rate| decimal(rate)).collect();
+        assert_eq!(rates, [decimal(booked); 2], "{bid} to {ask}");
+    }
 }
 
 #[tokio::test]

@@ -11,7 +11,9 @@ use bursar_store_sqlite::{Holding, Verification};
 use rusqlite::Connection as Raw;
 use rust_decimal::Decimal;
 
-use crate::support::trading::{account, buy, decimal, fill, kraken, limits, listed, ready, sell, user};
+use crate::support::trading::{
+    account, buy, decimal, fill, kraken, limits, listed, ready, sell, user, with_euros,
+};
 use crate::support::{World, at};
 
 async fn two_people() -> World {
@@ -63,6 +65,10 @@ impl World {
 
     async fn write_off(&self, quantity: &str, price: Option<&str>) -> Result<WrittenOff, ApprovalError> {
         let measure = self.measure(quantity, price).await;
+        self.take_out(measure).await
+    }
+
+    async fn take_out(&self, measure: Measure) -> Result<WrittenOff, ApprovalError> {
         let first = self.act().because("sold by hand");
         let proposed = match self.store.propose(measure, "her e-mail", &first).await? {
             Proposed::Waiting(approval) => approval,
@@ -101,6 +107,51 @@ fn rule<T: std::fmt::Debug>(result: Result<T, ApprovalError>) -> &'static str {
         Err(ApprovalError::Refused { rule, .. }) => rule,
         other => panic!("not refused: {other:?}"),
     }
+}
+
+/// What is held counts at the lower side there, and so does what is written off: two people gain nothing for the day.
+#[tokio::test]
+async fn i13_what_is_written_off_is_worth_no_more_than_it_was_held_at() {
+    let world = two_people().await;
+    world.bought("V1", "2", "100").await;
+    world.spread("BTC-USD", "95", "90").await;
+    world.shows_bitcoins("0").await;
+    let before = world.loss().await;
+
+    let gone = world.write_off("1", None).await.unwrap();
+
+    assert_eq!(gone.price, "90".parse().unwrap());
+    assert_eq!(world.loss().await, before);
+
+    let world = with_euros("BTC-EUR", "100", "1.10").await;
+    world.store.set_works_alone(false, &world.act()).await.unwrap();
+    world.open(buy("1", "BTC-EUR", "100"), "V1").await;
+    world
+        .book(vec![fill(
+            "F1",
+            "V1",
+            Side::Buy,
+            "1",
+            "BTC-EUR",
+            "100",
+            world.now(),
+        )])
+        .await;
+    world.spread("EUR-USD", "1.00", "1.20").await;
+    world.shows_bitcoins("0").await;
+    let before = world.loss().await;
+
+    let euros = Measure::WriteOff(WriteOff {
+        account: account(),
+        pair: "BTC-EUR".parse().unwrap(),
+        quantity: "1".parse().unwrap(),
+        held: Decimal::ONE,
+        price: None,
+    });
+    let gone = world.take_out(euros).await.unwrap();
+
+    assert_eq!(gone.realised_usd, "-10".parse().unwrap());
+    assert_eq!((before, world.loss().await), ("10".parse().unwrap(), before));
 }
 
 #[tokio::test]
