@@ -156,6 +156,9 @@ impl Session<'_> {
         };
         match store.fold_emergency(&found.stops).await {
             Ok(folded) => {
+                for stop in &found.stops {
+                    store.carry_out(&stop.latch()).await;
+                }
                 if found.is_whole()
                     && let Err(error) = file.empty(&found)
                 {

@@ -155,7 +155,8 @@ impl Switchboard {
             }
             match tokio::time::timeout(STORE_TAKES_A_STOP_WITHIN, self.store.record_held(&latch)).await {
                 Ok(Ok(())) => {
-                    info!(latch = %latch.id, scope = %latch.scope, "a stop that held from memory is in the store now")
+                    info!(latch = %latch.id, scope = %latch.scope, "a stop that held from memory is in the store now");
+                    self.store.carry_out(&latch).await;
                 }
                 Ok(Err(_)) | Err(_) => return,
             }
@@ -227,6 +228,11 @@ impl Switchboard {
                 {
                     warn!(%error, "the emergency file cannot be emptied; its stops are in the store");
                 }
+                // The switches are on: what follows from them may take its time. Also for those that an earlier look
+                // put into the store without learning of it.
+                for stop in &found.stops {
+                    self.store.carry_out(&stop.latch()).await;
+                }
             }
             Ok(Err(error)) => {
                 error!(%error, stops = found.stops.len(), "the store does not take the stops of the emergency file; they hold from memory");
@@ -292,7 +298,7 @@ impl Switchboard {
             match tokio::time::timeout(STORE_TAKES_A_STOP_WITHIN, self.store.trip_emergency(&stop)).await {
                 Ok(Ok(_)) => {
                     self.stops.withdraw(stop.id);
-                    self.store.carry_out(&stop).await;
+                    self.store.carry_out(&stop.latch()).await;
                     return stop.id;
                 }
                 Ok(Err(error)) => bursar::exit::chain(&error),

@@ -156,7 +156,7 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
 
 impl SqliteStore {
     /// Takes stops over from the emergency file: each becomes a switch with its own id, time and person,
-    /// once, however often it is folded.
+    /// once, however often it is folded. Their orders are not taken back yet: [`carry_out`](Self::carry_out) does that.
     ///
     /// # Errors
     ///
@@ -165,7 +165,7 @@ impl SqliteStore {
         let mut folded = Vec::new();
         for stop in stops {
             let latch = stop.latch();
-            let by = By::stop(stop);
+            let by = By::of(&latch);
             let now = self.environment.clock.now();
             let data = Data::new()
                 .text("scope", &stop.scope)
@@ -176,9 +176,8 @@ impl SqliteStore {
                 .on(Subject::latch(stop.id))
                 .because(&stop.reason)
                 .with(data);
-            let (latch, is_new) = self.put_latch(latch, by.clone(), Some((now, record))).await?;
+            let (latch, is_new) = self.put_latch(latch, by, Some((now, record))).await?;
             if is_new {
-                self.take_back(&latch, &by).await;
                 folded.push(latch);
             }
         }
@@ -192,13 +191,10 @@ impl SqliteStore {
     ///
     /// When the store cannot take it.
     pub async fn trip_emergency(&self, stop: &EmergencyStop) -> Result<Latch, JournalError> {
-        let put = self.put_latch(stop.latch(), By::stop(stop), None).await;
+        let latch = stop.latch();
+        let by = By::of(&latch);
+        let put = self.put_latch(latch, by, None).await;
         put.map(|(latch, _)| latch)
-    }
-
-    /// Takes back the unsent orders in the scope of a stop, and asks for the cancels that it wants.
-    pub async fn carry_out(&self, stop: &EmergencyStop) {
-        self.take_back(&stop.latch(), &By::stop(stop)).await;
     }
 
     /// The switches as this process knows them.

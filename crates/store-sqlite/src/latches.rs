@@ -3,7 +3,6 @@
 use bursar_audit::{Action, Actor, Data, Draft, Subject};
 use bursar_auth::{Act, Principal};
 use bursar_controls::{ClearRule, Latch, LatchCause, LatchMode, Scope};
-use bursar_execution::emergency::EmergencyStop;
 use bursar_execution::machine::Step;
 use bursar_execution::{JournalError, LatchClearance, LatchRecord, NewLatch};
 use bursar_ledger::DayKey;
@@ -141,12 +140,14 @@ impl By {
         }
     }
 
-    pub(crate) fn stop(stop: &EmergencyStop) -> Self {
+    /// Who turned on a stop that holds from memory or a file.
+    pub(crate) fn of(stop: &Latch) -> Self {
+        let principal = stop.tripped_by.parse().unwrap_or(Principal::Recovery);
         Self {
-            actor: actor(&stop.by),
-            name: stop.by.to_string(),
+            actor: actor(&principal),
+            name: stop.tripped_by.clone(),
             reason: Some(stop.reason.clone()),
-            at: stop.at,
+            at: stop.tripped_at,
             proposed_by: None,
         }
     }
@@ -272,29 +273,30 @@ impl SqliteStore {
         Ok((latch, is_new))
     }
 
-    /// Hands a stop to the store that it could not take before.
+    /// Hands a stop to the store that it could not take before. Its orders are not taken back yet:
+    /// [`carry_out`](Self::carry_out) does that.
     ///
     /// # Errors
     ///
     /// When it still cannot.
     pub async fn record_held(&self, latch: &Latch) -> Result<(), JournalError> {
-        let principal = latch.tripped_by.parse().unwrap_or(Principal::Recovery);
-        let by = By {
-            actor: actor(&principal),
-            name: latch.tripped_by.clone(),
-            reason: Some(latch.reason.clone()),
-            at: latch.tripped_at,
-            proposed_by: None,
-        };
-        let (latch, _) = self.put_latch(latch.clone(), by.clone(), None).await?;
+        let (latch, _) = self.put_latch(latch.clone(), By::of(latch), None).await?;
         self.environment.stops.withdraw(latch.id);
-        // Another process may have recorded it, and people may have released it since.
-        let id = latch.id;
-        let found = self.read(move |connection| find(connection, id)).await?;
-        if found.is_some_and(|(_, is_on)| is_on) {
-            self.take_back(&latch, &by).await;
-        }
         Ok(())
+    }
+
+    /// Takes back the unsent orders in the scope of a stop, and asks for the cancels that it wants, as long as it is
+    /// on. Takes as long as there are orders: the switch itself never waits for this. Once more changes nothing.
+    pub async fn carry_out(&self, stop: &Latch) {
+        // Another process may have recorded it, and people may have released it since.
+        let id = stop.id;
+        match self.read(move |connection| find(connection, id)).await {
+            Ok(Some((_, true))) => self.take_back(stop, &By::of(stop)).await,
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(latch = %id, %error, "whether the switch is still on could not be read; its orders were not taken back yet");
+            }
+        }
     }
 
     /// Order by order what a switch that is on asks for. What is left undone when the process ends is

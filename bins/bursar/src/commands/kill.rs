@@ -129,7 +129,7 @@ pub(super) async fn turn_on(
     match tokio::time::timeout(STORE_TAKES_A_STOP_WITHIN, recording).await {
         Ok(Ok(recorded)) => {
             // The switch is on: what follows from it may take its time.
-            recorded.store.carry_out(stop).await;
+            recorded.store.carry_out(&stop.latch()).await;
             session.fold_emergency(installation, &recorded.store).await;
             Ok(Ok(recorded))
         }

@@ -135,7 +135,7 @@ async fn hundred_trips(seed: u64) -> (u64, u64) {
         let tripper = if draw.below(2) == 0 { &world.store } else { &other };
         let stop = stop(&world, scope, mode);
         let latch = tripper.trip_emergency(&stop).await.unwrap();
-        tripper.carry_out(&stop).await;
+        tripper.carry_out(&stop.latch()).await;
         for (dispatch, intent) in dispatching.into_iter().zip(&intents) {
             match dispatch.await.unwrap() {
                 Dispatch::Send(_) => {
@@ -181,13 +181,13 @@ async fn i4_with_many_orders_queued_the_switch_is_on_before_the_first_is_taken_b
     assert_eq!(other.latches().await.unwrap(), vec![latch.clone()]);
     let over = world.dispatch(&intents[600]).await;
     assert!(matches!(over, Dispatch::Over(_)), "{over:?}");
-    world.store.carry_out(&stop).await;
+    world.store.carry_out(&stop.latch()).await;
     for intent in &intents {
         assert_eq!(world.intent(intent).await.state, IntentState::Withdrawn);
     }
     // Once more changes nothing.
     assert_eq!(world.store.trip_emergency(&stop).await.unwrap().id, latch.id);
-    world.store.carry_out(&stop).await;
+    world.store.carry_out(&stop.latch()).await;
     // The queue was made behind the trail's back.
     let tripped: Vec<String> = (records(&world.store).await.iter())
         .map(|record| record.action.to_string())
@@ -262,6 +262,22 @@ async fn u4_a_stop_that_the_store_cannot_take_holds_from_memory_and_is_folded_la
     );
 }
 
+/// Who folds is given two seconds, and may be gone before anything was taken back.
+#[tokio::test]
+async fn u4_a_stop_that_was_folded_before_takes_its_orders_back_all_the_same() {
+    let world = ready().await;
+    let waiting = world.approved(buy("1", "DOT-USD", "1")).await;
+    let stop = stop(&world, "global", LatchMode::Halt);
+    let stops = std::slice::from_ref(&stop);
+    world.store.fold_emergency(stops).await.unwrap();
+    assert_eq!(world.intent(&waiting).await.state, IntentState::Approved);
+
+    world.store.fold_emergency(stops).await.unwrap();
+    world.store.carry_out(&stop.latch()).await;
+
+    assert_eq!(world.intent(&waiting).await.state, IntentState::Withdrawn);
+}
+
 #[tokio::test]
 async fn u4_a_stop_that_was_released_is_not_turned_on_again_by_the_file() {
     let world = ready().await;
@@ -274,9 +290,17 @@ async fn u4_a_stop_that_was_released_is_not_turned_on_again_by_the_file() {
     let act = world.act().because("checked");
     world.store.release(stop.id, &act).await.unwrap();
 
-    let again = world.store.fold_emergency(&[stop]).await.unwrap();
+    let waiting = world.approved(buy("1", "DOT-USD", "1")).await;
+
+    let again = world
+        .store
+        .fold_emergency(std::slice::from_ref(&stop))
+        .await
+        .unwrap();
+    world.store.carry_out(&stop.latch()).await;
 
     assert_eq!(again, vec![]);
+    assert_eq!(world.intent(&waiting).await.state, IntentState::Approved);
     assert_eq!(world.store.latches().await.unwrap(), vec![]);
 }
 
@@ -306,7 +330,7 @@ async fn i4_halted_is_recorded_once_and_judged_by_what_is_recorded_then() {
     world.store.conclude(intent.id, lost, world.now()).await.unwrap();
     let stop = stop(&world, "account:kraken-ilves", LatchMode::Halt);
     let latch = world.store.trip_emergency(&stop).await.unwrap();
-    world.store.carry_out(&stop).await;
+    world.store.carry_out(&stop.latch()).await;
     let mara = account();
     let note = |seconds| {
         world
