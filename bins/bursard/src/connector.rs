@@ -76,6 +76,7 @@ impl DeskConnector {
 #[async_trait]
 impl Connector for DeskConnector {
     async fn connect(&self, account: &Account) -> Result<Box<dyn LiveAccount>, ConnectError> {
+        (self.recover(account).await).map_err(ConnectError::from_journal)?;
         // Nothing is cancelled before there is a desk.
         let (key, broker) = tokio::time::timeout(ADMISSION, self.admitted(account))
             .await
@@ -95,6 +96,9 @@ impl Connector for DeskConnector {
     }
 
     async fn only_cancel(&self, account: &Account, stop: CancellationToken) {
+        if let Err(error) = self.recover(account).await {
+            tracing::warn!(account = %account.id(), %error, "what was on its way could not be noted as unknown");
+        }
         match self.wiring.broker(account).await {
             Ok(broker) => {
                 let desk = Desk::new(account.id().clone(), self.parts(account, broker));
@@ -111,6 +115,14 @@ impl Connector for DeskConnector {
 }
 
 impl DeskConnector {
+    /// What was on its way when this process began is unknown, and what was good until then is over: also of an account
+    /// whose key is not taken any more. Nothing else could end them, not even people.
+    async fn recover(&self, account: &Account) -> Result<(), JournalError> {
+        let journal: &dyn Journal = self.wiring.store.as_ref();
+        let now = self.wiring.clock.now();
+        journal.recover(account.id(), None, now).await.map(drop)
+    }
+
     /// The account's broker, and its key, which may trade and not withdraw.
     async fn admitted(&self, account: &Account) -> Result<(KeyWatch, Arc<dyn Broker>), ConnectError> {
         // Before the broker is made: what its key may do is kept of that key and no later one.

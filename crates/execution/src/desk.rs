@@ -237,7 +237,7 @@ impl Desk {
     pub async fn connect(&self) -> Result<(), DeskError> {
         let now = self.now();
         reach("connect", "begun");
-        let acceptance = self.parts.broker.profile().acceptance;
+        let acceptance = Some(self.parts.broker.profile().acceptance);
         let journal = &self.parts.journal;
         let unresolved = journal.recover(&self.account, acceptance, now).await?;
         reach("connect", "recovered");

@@ -208,13 +208,14 @@ pub trait Journal: Send + Sync {
         now: Timestamp,
     ) -> Result<Booked, JournalError>;
 
-    /// At the start of the process that sends: everything that may have been on its way becomes
-    /// unknown. Where the store forgot when that was, it was at the latest now, and the venue may take it for
-    /// as long as `acceptance` says. Returns the account's unresolved intents.
+    /// At the start of the process that sends, before anything of the account is under way: everything that may
+    /// have been on its way becomes unknown. Where the store forgot when that was, it was at the latest now, and the
+    /// venue may take it for as long as `acceptance` says; that waits where the venue is not known yet, because its
+    /// key was not opened. Returns the account's unresolved intents.
     async fn recover(
         &self,
         account: &AccountId,
-        acceptance: Duration,
+        acceptance: Option<Duration>,
         now: Timestamp,
     ) -> Result<Vec<Intent>, JournalError>;
 

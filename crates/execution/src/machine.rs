@@ -320,9 +320,15 @@ const ENDED: Because = because(
     "T14",
     "two people with evidence; its id at the venue; the executions that are booked, or that no book can take, are as \
      much as the venue filled, and fit the word: all of it for filled. Those of another pair or side are not counted: \
-     where there are any, or where it became an incident because the venue never told all, the amounts need not \
-     agree, and the people are shown both",
+     where there are any, where it became an incident because the venue never told all, or where the account cannot \
+     be read, the amounts need not agree, and the people are shown both",
     "who, why, the evidence; which executions no book can take",
+);
+const ENDED_UNREAD: Because = because(
+    "T14",
+    "as for an incident, and only while the account is not connected and was not read for an hour: else it is cancelled, and \
+     read to its end",
+    "who, why, the evidence",
 );
 
 /// Every transition there is. What is not here cannot happen.
@@ -354,9 +360,15 @@ pub const TRANSITIONS: &[Transition] = {
         row(Unknown, Step::ResolveAbsent, Absent, Released, &NEVER_THERE),
         row(Unknown, Step::ResolveRejected, Rejected, Released, &NEVER_THERE),
         row(Unknown, Step::ResolveOpen, Open, Kept, &FOUND),
-        row(Unknown, Step::ResolveFilled, Filled, Released, &ENDED),
-        row(Unknown, Step::ResolveCancelled, Cancelled, Released, &ENDED),
-        row(Unknown, Step::ResolveVenueExpired, VenueExpired, Released, &ENDED),
+        row(Open, Step::ResolveFilled, Filled, Released, &ENDED_UNREAD),
+        row(Open, Step::ResolveCancelled, Cancelled, Released, &ENDED_UNREAD),
+        row(
+            Open,
+            Step::ResolveVenueExpired,
+            VenueExpired,
+            Released,
+            &ENDED_UNREAD,
+        ),
         row(Incident, Step::ResolveAbsent, Absent, Released, &NEVER_THERE),
         row(Incident, Step::ResolveRejected, Rejected, Released, &NEVER_THERE),
         row(Incident, Step::ResolveOpen, Open, Kept, &FOUND),

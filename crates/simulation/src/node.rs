@@ -373,7 +373,7 @@ impl Journal for Node {
     async fn recover(
         &self,
         account: &AccountId,
-        acceptance: Duration,
+        acceptance: Option<Duration>,
         now: Timestamp,
     ) -> Result<Vec<Intent>, JournalError> {
         self.before_write().await?;

@@ -101,7 +101,7 @@ impl Journal for SqliteStore {
     async fn recover(
         &self,
         account: &AccountId,
-        acceptance: Duration,
+        acceptance: Option<Duration>,
         now: Timestamp,
     ) -> Result<Vec<Intent>, JournalError> {
         let account = account.clone();

@@ -18,7 +18,7 @@ use crate::error::StoreError;
 use crate::intents::{self, Because, StoredIntent, subject};
 use crate::values::{Exact, Json, Moment, Text, json, moment};
 use crate::writer::Tx;
-use crate::{cancels, filing, fills, latches, outbox, usage};
+use crate::{cancels, filing, fills, latches, outbox, resolutions, usage};
 
 pub(crate) fn conclude(
     tx: &Tx<'_>,
@@ -384,11 +384,18 @@ fn observe_ended(
     now: Timestamp,
 ) -> Result<(), JournalError> {
     let is_same = stored.intent.venue_order_id.as_ref() == Some(&order.id);
-    if is_same && order.filled <= stored.intent.venue_filled {
-        // A list may still show it as working for a while. More than is booked was known when people ended it.
+    // A list may still show it as working for a while. People may have ended what nobody could read, and it works on.
+    let is_over = order.status != VenueOrderStatus::Live
+        || now.duration_since(stored.intent.updated_at) <= resolutions::SHOWN_BY
+        || !resolutions::was_ended_by_people(tx, &stored.intent)?;
+    // More than is booked was known when people ended it.
+    let is_told = order.filled <= stored.intent.venue_filled;
+    if is_same && is_told && is_over {
         return Ok(());
     }
-    let facts = if is_same {
+    let facts = if is_same && is_told {
+        "people said that it ended, and it works at the venue".to_owned()
+    } else if is_same {
         format!(
             "the venue filled {} of it, we booked {}",
             order.filled, stored.intent.filled
@@ -556,7 +563,7 @@ pub(crate) fn external_orders(
 pub(crate) fn recover(
     tx: &Tx<'_>,
     account: &AccountId,
-    acceptance: Duration,
+    acceptance: Option<Duration>,
     now: Timestamp,
 ) -> Result<Vec<Intent>, JournalError> {
     known_account(tx, account)?;
@@ -568,6 +575,7 @@ pub(crate) fn recover(
             }
             // A store that was put back forgot when it was sent, and whether.
             IntentState::Unknown if stored.intent.acceptance_bound.is_none() => {
+                let Some(acceptance) = acceptance else { continue };
                 // By the later of two clocks: one may have been set back since.
                 let latest = halting::latest_bound(now.max(stored.intent.updated_at), acceptance);
                 stored.intent.acceptance_bound = Some(latest);

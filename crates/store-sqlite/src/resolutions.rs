@@ -1,27 +1,34 @@
-//! Ending by people what the gateway cannot end: an order that is unknown or an incident.
+//! Ending by people what the gateway cannot end: an order that is unknown or an incident, or one of an account that
+//! cannot be read any more.
 
 use std::collections::BTreeSet;
 
-use bursar_audit::{Data, Hash};
+use bursar_audit::{Action, Data, Hash};
 use bursar_auth::Act;
 use bursar_execution::machine::transition;
-use bursar_execution::{Approval, ApprovalError, Intent, Measure, Resolution, halting};
-use bursar_model::{Fill, FillId, IntentState, VenueOrderId, decimal};
+use bursar_execution::{Approval, ApprovalError, ConnectionState, Intent, Measure, Resolution, halting};
+use bursar_model::{AccountId, Fill, FillId, IntentState, VenueOrderId, decimal};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 use rust_decimal::Decimal;
 
 use crate::audit::actor;
+use crate::conditions;
 use crate::error::StoreError;
-use crate::fills;
 use crate::intents::{self, Because, StoredIntent};
 use crate::outcomes;
+use crate::reconciliations;
 use crate::values::Text;
 use crate::writer::Tx;
+use crate::{filing, fills};
 
 /// How long after the acceptance bound a venue may still show an order for the first time: the
 /// largest lag of any venue, and its clock's skew.
-const SHOWN_BY: SignedDuration = SignedDuration::from_secs(62);
+pub(crate) const SHOWN_BY: SignedDuration = SignedDuration::from_secs(62);
+
+/// How long an account must not have been read before people may say how its orders ended. What only broke a connection
+/// is over by then.
+const UNREAD_FOR: SignedDuration = SignedDuration::from_hours(1);
 
 fn refuse(rule: &'static str, why: impl Into<String>, hint: &'static str) -> ApprovalError {
     ApprovalError::Refused {
@@ -62,11 +69,21 @@ pub(crate) fn check(
             "look at it with `bursar explain`, and propose again what is still true",
         ));
     }
+    if *from == IntentState::Unknown && transition(*from, to.step()).is_err() {
+        return Err(not_read());
+    }
     if transition(*from, to.step()).is_err() {
         return Err(refuse(
             "resolve-state",
             format!("an order that is {from} is not ended by people"),
-            "only orders that are `unknown` or `incident` are",
+            "only orders that are `unknown` or `incident` are, and `open` ones of an account that cannot be read",
+        ));
+    }
+    if *from == IntentState::Open && !is_out_of_reach(connection, &found.account, now)? {
+        return Err(refuse(
+            "resolve-reachable",
+            format!("{} is connected, or was an hour ago", found.account),
+            "cancel it: the gateway reads how it ended. When the account is never connected again, say it then",
         ));
     }
     match to {
@@ -84,10 +101,23 @@ pub(crate) fn check(
                     "look at it with `bursar explain`, and propose again what is still true",
                 ));
             }
-            has_ended(connection, found, *to, venue_order_id.as_ref(), &aside)?;
+            has_ended(connection, found, *to, venue_order_id.as_ref(), &aside, now)?;
         }
     }
     Ok(stored)
+}
+
+/// Whether nothing was read of the account for so long that nobody can wait for it: its key is gone for good, or its
+/// exchange is.
+fn is_out_of_reach(connection: &Connection, account: &AccountId, now: Timestamp) -> Result<bool, StoreError> {
+    let is_connected = conditions::connection(connection, account)?.is_some_and(|connection| {
+        matches!(
+            connection.state,
+            ConnectionState::Ready | ConnectionState::Degraded
+        )
+    });
+    let read_at = reconciliations::find(connection, account)?.map(|found| found.at);
+    Ok(!is_connected && read_at.is_none_or(|at| now.duration_since(at) > UNREAD_FOR))
 }
 
 fn was_never_there(
@@ -196,22 +226,28 @@ fn read_of(intent: &Intent, aside: &[Fill]) -> Result<Decimal, StoreError> {
     Ok(read)
 }
 
+const READ_FIRST: &str =
+    "resolve it as `open` with `--venue-order-id`: the gateway then reads its executions and its end";
+
+fn not_read() -> ApprovalError {
+    refuse(
+        "resolve-needs-executions",
+        "its executions at the exchange were not read",
+        READ_FIRST,
+    )
+}
+
 fn has_ended(
     connection: &Connection,
     intent: &Intent,
     to: Resolution,
     named: Option<&VenueOrderId>,
     aside: &[Fill],
+    now: Timestamp,
 ) -> Result<(), ApprovalError> {
-    const READ_FIRST: &str =
-        "resolve it as `open` with `--venue-order-id`: the gateway then reads its executions and its end";
     let known = intent.venue_order_id.as_ref();
     if known.is_none() || named.is_some_and(|named| Some(named) != known) {
-        return Err(refuse(
-            "resolve-needs-executions",
-            "its executions at the exchange were not read",
-            READ_FIRST,
-        ));
+        return Err(not_read());
     }
     if fills::waits_for_price(connection, intent)? {
         return Err(refuse(
@@ -222,7 +258,9 @@ fn has_ended(
     }
     let read = read_of(intent, aside)?;
     let is_short = read < intent.venue_filled && aside.iter().all(|fill| is_of_its_kind(fill, intent));
-    if is_short && !outcomes::is_untold(connection, intent)? {
+    let nobody_tells =
+        outcomes::is_untold(connection, intent)? || is_out_of_reach(connection, &intent.account, now)?;
+    if is_short && !nobody_tells {
         let why = format!(
             "{} of {} executed is booked, and {} executions are kept aside",
             intent.filled.normalize(),
@@ -255,6 +293,14 @@ fn has_ended(
         ));
     }
     Ok(())
+}
+
+/// Whether people said how it ended. The trail says so: nobody has to believe the row.
+pub(crate) fn was_ended_by_people(connection: &Connection, intent: &Intent) -> Result<bool, StoreError> {
+    let records = filing::of(connection, &intent.id.to_string())?;
+    Ok(records
+        .iter()
+        .any(|record| record.action == Action::IntentResolved))
 }
 
 /// Ends the order, in the transaction of the approval.

@@ -171,7 +171,7 @@ mod tests {
         );
         let account = order.account.clone();
         let window = Duration::from_secs(5);
-        let recovered = (world.store.recover(&account, window, world.now()).await).unwrap();
+        let recovered = (world.store.recover(&account, Some(window), world.now()).await).unwrap();
         let bound = world.now() + SignedDuration::from_secs(5 + 60);
         assert_eq!(recovered[0].acceptance_bound, Some(bound));
         // It holds what it claims until it is found, or proved absent.

@@ -6,6 +6,7 @@
 //!   build with the feature `points` mostly at named ones.
 //! - `hand`, `chores`: the commands beside the daemon, each a process that can be killed too.
 //! - `drill`: stops while the disk, the store, the keys, the machine or the exchange is in trouble.
+//! - `refused`: what was on its way when the key is refused after a kill.
 //! - `power`: the power goes, so that what was not synced is lost or torn; in the same build, which can
 //!   also leave out the syncs, to show that the campaign sees that.
 //!
@@ -31,6 +32,8 @@ mod moments;
 #[cfg(test)]
 #[cfg(feature = "points")]
 mod power;
+#[cfg(test)]
+mod refused;
 #[cfg(test)]
 mod stage;
 #[cfg(test)]

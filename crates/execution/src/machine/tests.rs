@@ -37,8 +37,10 @@ fn t14_people_end_what_the_gateway_cannot_and_nothing_else() {
 
     assert_eq!(
         from,
-        BTreeSet::from(["incident".to_owned(), "unknown".to_owned()])
+        BTreeSet::from(["incident".to_owned(), "open".to_owned(), "unknown".to_owned()])
     );
+    // How an order ended is read at the venue first.
+    assert!(transition(IntentState::Unknown, Step::ResolveFilled).is_err());
     for row in TRANSITIONS {
         assert_eq!(row.step.is_by_people(), row.number == "T14", "{row:?}");
     }

@@ -348,7 +348,12 @@ impl Journal for Store {
         Ok(booked)
     }
 
-    async fn recover(&self, _: &AccountId, _: Duration, _: Timestamp) -> Result<Vec<Intent>, JournalError> {
+    async fn recover(
+        &self,
+        _: &AccountId,
+        _: Option<Duration>,
+        _: Timestamp,
+    ) -> Result<Vec<Intent>, JournalError> {
         let mut rows = self.rows();
         let sending: Vec<IntentId> = rows
             .intents

@@ -170,6 +170,15 @@ fn o4_what_is_left_of_an_account_for_a_while_ruins_no_return() {
 }
 
 #[test]
+fn o4_from_ten_dollars_on_a_return_is_one() {
+    let found = judged(&[(dec!(10), dec!(0)), (dec!(5), dec!(0))]);
+    assert_eq!(found.return_percent, Some(dec!(-50)));
+
+    let found = judged(&[(dec!(9.99), dec!(0)), (dec!(5), dec!(0))]);
+    assert_eq!(found.return_percent, Some(dec!(0)));
+}
+
+#[test]
 fn f5_what_was_paid_in_knows_deposits_and_withdrawals_and_no_profit() {
     let paid = |rows: &[(Decimal, Decimal)]| bursar_ledger::paid_in(&readings(rows)).unwrap();
     assert_eq!(paid(&[]), None);
@@ -193,6 +202,15 @@ fn f5_what_was_paid_in_knows_deposits_and_withdrawals_and_no_profit() {
                 (dec!(200), dec!(200)),
             ],
             dec!(200),
+        ),
+        // All was lost, and more than that went out: borrowed.
+        (
+            vec![
+                (dec!(1000), dec!(0)),
+                (dec!(-100), dec!(-100)),
+                (dec!(50), dec!(150)),
+            ],
+            dec!(150),
         ),
     ] {
         assert_eq!(paid(&rows), Some(usd(expected)), "{rows:?}");

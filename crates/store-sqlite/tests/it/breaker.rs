@@ -402,7 +402,10 @@ async fn i14_what_is_read_again_at_the_start_never_counts() {
     world.dispatch(&lost).await;
 
     for _ in 0..3 {
-        store.recover(&account(), WINDOW, world.now()).await.unwrap();
+        store
+            .recover(&account(), Some(WINDOW), world.now())
+            .await
+            .unwrap();
         store
             .observe(&account(), history.clone(), world.now())
             .await

@@ -57,8 +57,14 @@ async fn i1_nothing_acknowledged_is_lost_between_any_two_steps() {
             store.open_lots(None).await.unwrap(),
             world.store.open_lots(None).await.unwrap()
         );
-        store.recover(&account(), WINDOW, world.now()).await.unwrap();
-        store.recover(&account(), WINDOW, world.now()).await.unwrap();
+        store
+            .recover(&account(), Some(WINDOW), world.now())
+            .await
+            .unwrap();
+        store
+            .recover(&account(), Some(WINDOW), world.now())
+            .await
+            .unwrap();
         assert_eq!(states(&store).await, [after_recovery]);
         trail(&store).await;
     };
@@ -152,7 +158,10 @@ async fn the_same_story_ends_the_same_after_a_crash_at_any_step() {
             }
             if step == crash_at {
                 let (after, kept) = crashed(&world);
-                after.recover(&account(), WINDOW, world.now()).await.unwrap();
+                after
+                    .recover(&account(), Some(WINDOW), world.now())
+                    .await
+                    .unwrap();
                 store = after;
                 folder = Some(kept);
             }

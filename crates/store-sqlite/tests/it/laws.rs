@@ -198,7 +198,7 @@ impl Play {
                 }
             }
             14 => {
-                store.recover(&account(), WINDOW, now).await.unwrap();
+                store.recover(&account(), Some(WINDOW), now).await.unwrap();
             }
             _ => {
                 let mode = if step.part.is_multiple_of(2) {
@@ -393,9 +393,15 @@ impl Play {
     /// Recovering twice is recovering once.
     async fn check_recovery(&self) -> Result<(), TestCaseError> {
         let store = &self.world.store;
-        let first = store.recover(&account(), WINDOW, self.world.now()).await.unwrap();
+        let first = store
+            .recover(&account(), Some(WINDOW), self.world.now())
+            .await
+            .unwrap();
         let once = self.everything().await;
-        let second = store.recover(&account(), WINDOW, self.world.now()).await.unwrap();
+        let second = store
+            .recover(&account(), Some(WINDOW), self.world.now())
+            .await
+            .unwrap();
         let twice = self.everything().await;
         prop_assert_eq!(first, second);
         prop_assert_eq!(once, twice);

@@ -821,9 +821,15 @@ async fn recovering_twice_is_recovering_once() {
     let waiting = world.approved(buy("3", "DOT-USD", "1")).await;
     let other = world.another_process();
 
-    let first = other.recover(&account(), WINDOW, world.now()).await.unwrap();
+    let first = other
+        .recover(&account(), Some(WINDOW), world.now())
+        .await
+        .unwrap();
     let trail = actions(&world.store).await;
-    let second = other.recover(&account(), WINDOW, world.now()).await.unwrap();
+    let second = other
+        .recover(&account(), Some(WINDOW), world.now())
+        .await
+        .unwrap();
 
     let states: Vec<_> = first.iter().map(|intent| (intent.id, intent.state)).collect();
     assert_eq!(
@@ -840,7 +846,10 @@ async fn recovering_twice_is_recovering_once() {
     world
         .clock
         .set(waiting.valid_until + jiff::SignedDuration::from_secs(1));
-    let later = other.recover(&account(), WINDOW, world.now()).await.unwrap();
+    let later = other
+        .recover(&account(), Some(WINDOW), world.now())
+        .await
+        .unwrap();
     assert_eq!(later.len(), 2);
     assert_eq!(world.intent(&waiting).await.state, IntentState::Expired);
 }
@@ -922,7 +931,11 @@ async fn what_does_not_exist_is_not_found() {
         world.store.request_cancel(nothing, &world.act()).await.err(),
         world.store.observe(&nobody, vec![], world.now()).await.err(),
         world.store.book(&nobody, vec![], world.now()).await.err(),
-        world.store.recover(&nobody, WINDOW, world.now()).await.err(),
+        world
+            .store
+            .recover(&nobody, Some(WINDOW), world.now())
+            .await
+            .err(),
         world
             .store
             .admit(proposal(&world, "no-such", buy("1", "BTC-USD", "1")), world.now())

@@ -6,8 +6,8 @@ use bursar_auth::{Act, Principal};
 use bursar_broker::{VenueOrder, VenueOrderStatus};
 use bursar_controls::{ClearRule, Latch, LatchCause, LatchMode, Policy, Scope};
 use bursar_execution::{
-    Approval, ApprovalError, Approvals, Conditions, Effect, Intent, Journal, JournalError, Measure, MoreLoss,
-    NewLatch, Outcome, Proposed, Reconciliation, Reports, Resolution,
+    Approval, ApprovalError, Approvals, Conditions, Connection, ConnectionState, Effect, Intent, Journal,
+    JournalError, Measure, MoreLoss, NewLatch, Outcome, Proposed, Reconciliation, Reports, Resolution,
 };
 use bursar_model::{Fill, IntentState, LatchId, Side};
 use jiff::SignedDuration;
@@ -108,6 +108,16 @@ impl World {
                 self.store.release(latch.id, &self.first()).await.unwrap();
             }
         }
+    }
+
+    /// How the account's connection is from now on.
+    pub(crate) async fn is(&self, state: ConnectionState) {
+        let connection = Connection {
+            state,
+            cause: String::new(),
+            since: self.now(),
+        };
+        self.store.put_connection(&account(), &connection).await.unwrap();
     }
 
     async fn holds_one(&self) {
@@ -241,9 +251,101 @@ async fn what_contradicts_the_records_cannot_be_said() {
     assert_eq!(rule(filled), "resolve-needs-executions");
 
     let is_open = world.resolved(&open, Resolution::Cancelled, None).await;
+    assert_eq!(rule(is_open), "resolve-reachable");
+    let is_open = world.resolved(&open, Resolution::Absent, None).await;
     assert_eq!(rule(is_open), "resolve-state");
     let taken = world.resolved(&unknown, Resolution::Open, Some("V1")).await;
     assert_eq!(rule(taken), "resolve-contradicts");
+}
+
+/// Its key is gone for good: nobody would ever free what the order holds, and no halt over it would be proved.
+#[tokio::test]
+async fn t14_an_open_order_of_an_account_that_cannot_be_read_is_ended_by_people() {
+    let world = two_people().await;
+    world.reconciled(&[]).await;
+    let order = world.open(buy("1", "BTC-USD", "100"), "V1").await;
+    let end = || world.resolved(&order, Resolution::Cancelled, None);
+
+    assert_eq!(rule(end().await), "resolve-reachable");
+    world.later(3_601);
+    assert_eq!(rule(end().await), "resolve-reachable", "it is connected");
+    world.is(ConnectionState::Degraded).await;
+    assert_eq!(rule(end().await), "resolve-reachable");
+    world.is(ConnectionState::Failed).await;
+    world.reconciled(&[]).await;
+    world.later(3_600);
+    assert_eq!(rule(end().await), "resolve-reachable", "it was an hour ago");
+    world.later(1);
+
+    let ended = end().await.unwrap();
+
+    assert_eq!(ended.state, IntentState::Cancelled);
+    assert!(world.store.reservations(None).await.unwrap().is_empty());
+}
+
+/// They were wrong, and the account comes back.
+#[tokio::test]
+async fn i8_what_people_ended_unread_and_works_on_halts_its_account() {
+    let world = two_people().await;
+    let order = world.open(buy("1", "BTC-USD", "100"), "V1").await;
+    world.is(ConnectionState::Failed).await;
+    world.later(3_601);
+    world.resolved(&order, Resolution::Cancelled, None).await.unwrap();
+    let works = || vec![listed(&order, "V1", "0", VenueOrderStatus::Live)];
+    let halts = async || world.store.latches().await.unwrap().len();
+
+    // A list may lag behind.
+    world.later(62);
+    world
+        .store
+        .observe(&account(), works(), world.now())
+        .await
+        .unwrap();
+    assert_eq!(halts().await, 0);
+    world.later(1);
+    world
+        .store
+        .observe(&account(), works(), world.now())
+        .await
+        .unwrap();
+    assert_eq!(halts().await, 1);
+    world.release_all().await;
+    world
+        .book(vec![fill(
+            "F1",
+            "V1",
+            Side::Buy,
+            "1",
+            "BTC-USD",
+            "100",
+            world.now(),
+        )])
+        .await;
+    assert_eq!(halts().await, 1);
+    let positions = world.store.positions(&account()).await.unwrap();
+    assert_eq!(positions[0].quantity.value(), "1".parse().unwrap());
+}
+
+/// How much of it was executed is known from its list; the executions themselves nobody can read any more.
+#[tokio::test]
+async fn t14_what_an_account_that_is_gone_never_told_does_not_hold_its_order_up() {
+    let world = two_people().await;
+    let order = world.open(buy("1", "BTC-USD", "100"), "V1").await;
+    let partly = vec![listed(&order, "V1", "0.5", VenueOrderStatus::Live)];
+    world
+        .store
+        .observe(&account(), partly, world.now())
+        .await
+        .unwrap();
+    world.is(ConnectionState::Failed).await;
+    world.later(3_601);
+    let order = world.intent(&order).await;
+
+    let wrong = world.resolved(&order, Resolution::Filled, None).await;
+    assert_eq!(rule(wrong), "resolve-contradicts");
+    let ended = world.resolved(&order, Resolution::Cancelled, None).await.unwrap();
+
+    assert_eq!(ended.state, IntentState::Cancelled);
 }
 
 #[tokio::test]

@@ -7,12 +7,13 @@ use bursar_audit::{Action, Value};
 use bursar_broker::VenueOrderStatus;
 use bursar_execution::machine::{Reservation, Step, TRANSITIONS, Transition};
 use bursar_execution::{
-    AbsenceEvidence, ApprovalError, Attempt, Intent, Journal, NegativeLook, Outcome, Reports, Resolution,
+    AbsenceEvidence, ApprovalError, Attempt, ConnectionState, Intent, Journal, NegativeLook, Outcome,
+    Reports, Resolution,
 };
 use bursar_model::{IntentState, Side};
 use jiff::SignedDuration;
 
-use crate::people::{rule, two_people};
+use crate::people::two_people;
 use crate::support::trading::{account, attempt, buy, fill, listed};
 use crate::support::{World, trail};
 
@@ -20,18 +21,6 @@ use crate::support::{World, trail};
 const TOKEN: [u8; 16] = [7; 16];
 /// Of the order, at the exchange.
 const ID: &str = "V1";
-
-/// What the table allows and a guard always refuses: these need the order's id at the exchange, and an order whose id
-/// is known is not unknown. People resolve it as open first, and the gateway ends it.
-const REFUSED: [(IntentState, Step); 3] = [
-    (IntentState::Unknown, Step::ResolveFilled),
-    (IntentState::Unknown, Step::ResolveCancelled),
-    (IntentState::Unknown, Step::ResolveVenueExpired),
-];
-
-fn is_refused(row: &Transition) -> bool {
-    REFUSED.contains(&(row.from, row.step))
-}
 
 fn name(row: &Transition) -> String {
     format!("{}: {} by {} to {}", row.number, row.from, row.step, row.to)
@@ -141,13 +130,33 @@ async fn take(world: &World, order: &Intent, step: Step) -> Result<(), ApprovalE
         }
         Step::ResolveOpen => resolve(world, order, Resolution::Open, Some(ID)).await?,
         Step::ResolveFilled => {
-            fill_it(world).await;
+            if order.state == IntentState::Open {
+                // Its executions were never told.
+                let seen = vec![listed(order, ID, "1", VenueOrderStatus::Live)];
+                drop(world.store.observe(&account(), seen, world.now()).await.unwrap());
+                is_gone(world).await;
+            } else {
+                fill_it(world).await;
+            }
             resolve(world, order, Resolution::Filled, None).await?;
         }
-        Step::ResolveCancelled => resolve(world, order, Resolution::Cancelled, None).await?,
-        Step::ResolveVenueExpired => resolve(world, order, Resolution::VenueExpired, None).await?,
+        Step::ResolveCancelled | Step::ResolveVenueExpired => {
+            is_gone(world).await;
+            let to = if step == Step::ResolveCancelled {
+                Resolution::Cancelled
+            } else {
+                Resolution::VenueExpired
+            };
+            resolve(world, order, to, None).await?;
+        }
     }
     Ok(())
+}
+
+/// Nothing is read of the account any more.
+async fn is_gone(world: &World) {
+    world.is(ConnectionState::Failed).await;
+    world.later(3_601);
 }
 
 async fn fill_it(world: &World) {
@@ -197,7 +206,7 @@ async fn taken(world: &World) -> Vec<&'static Transition> {
 #[tokio::test]
 async fn every_row_of_the_table_is_taken_by_the_store() {
     let mut all: BTreeSet<String> = BTreeSet::new();
-    for row in TRANSITIONS.iter().filter(|row| !is_refused(row)) {
+    for row in TRANSITIONS {
         let world = two_people().await;
         let order = at_the_beginning(&world, row).await;
         assert_eq!(order.state, row.from, "{}", name(row));
@@ -217,23 +226,6 @@ async fn every_row_of_the_table_is_taken_by_the_store() {
         all.extend(taken.into_iter().map(name));
     }
 
-    let table = TRANSITIONS.iter().filter(|row| !is_refused(row)).map(name);
+    let table = TRANSITIONS.iter().map(name);
     assert_eq!(all, table.collect());
-}
-
-#[tokio::test]
-async fn t14_how_an_unknown_order_ended_is_read_at_the_exchange_and_not_said_by_people() {
-    for (from, step) in REFUSED {
-        let row = TRANSITIONS
-            .iter()
-            .find(|row| (row.from, row.step) == (from, step));
-        let row = row.unwrap_or_else(|| panic!("no row leads from {from} by {step}: none is refused then"));
-        let world = two_people().await;
-        let order = at_the_beginning(&world, row).await;
-
-        let said = take(&world, &order, step).await;
-
-        assert_eq!(rule(said), "resolve-needs-executions", "{}", name(row));
-        assert_eq!(world.intent(&order).await.state, from);
-    }
 }
