@@ -156,7 +156,7 @@ impl Switchboard {
             match tokio::time::timeout(STORE_TAKES_A_STOP_WITHIN, self.store.record_held(&latch)).await {
                 Ok(Ok(())) => {
                     info!(latch = %latch.id, scope = %latch.scope, "a stop that held from memory is in the store now");
-                    self.store.carry_out(&latch).await;
+                    self.carry_out(latch);
                 }
                 Ok(Err(_)) | Err(_) => return,
             }
@@ -170,6 +170,13 @@ impl Switchboard {
                 _ = halts.recv() => drop(self.halt_everything("signal SIGUSR1", Principal::Daemon).await),
             }
         }
+    }
+
+    /// Apart from the looks at files: thousands of orders must not hold up the next stop. What is left undone when the
+    /// daemon ends, dispatch and the desks do.
+    fn carry_out(&self, stop: Latch) {
+        let store = Arc::clone(&self.store);
+        tokio::spawn(async move { store.carry_out(&stop).await });
     }
 
     /// Obeys what is in the emergency file at once, and hands it to the store as soon as that takes it.
@@ -231,7 +238,7 @@ impl Switchboard {
                 // The switches are on: what follows from them may take its time. Also for those that an earlier look
                 // put into the store without learning of it.
                 for stop in &found.stops {
-                    self.store.carry_out(&stop.latch()).await;
+                    self.carry_out(stop.latch());
                 }
             }
             Ok(Err(error)) => {
@@ -298,7 +305,7 @@ impl Switchboard {
             match tokio::time::timeout(STORE_TAKES_A_STOP_WITHIN, self.store.trip_emergency(&stop)).await {
                 Ok(Ok(_)) => {
                     self.stops.withdraw(stop.id);
-                    self.store.carry_out(&stop.latch()).await;
+                    self.carry_out(stop.latch());
                     return stop.id;
                 }
                 Ok(Err(error)) => bursar::exit::chain(&error),

@@ -326,7 +326,7 @@ const ENDED: Because = because(
 );
 const ENDED_UNREAD: Because = because(
     "T14",
-    "as for an incident, and only while the account is not connected and was not read for an hour: else it is cancelled, and \
+    "as for an incident, and only while a daemon cannot connect the account, and has not read it for an hour: else it is cancelled, and \
      read to its end",
     "who, why, the evidence",
 );

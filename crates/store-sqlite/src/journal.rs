@@ -315,7 +315,10 @@ impl Journal for SqliteStore {
     }
 }
 
-fn checkpoint(connection: &Connection, account: &AccountId) -> Result<Option<Timestamp>, StoreError> {
+pub(crate) fn checkpoint(
+    connection: &Connection,
+    account: &AccountId,
+) -> Result<Option<Timestamp>, StoreError> {
     let found: Option<Moment> = connection
         .prepare_cached("SELECT at FROM checkpoint WHERE account = ?1")?
         .query_row([Text(account)], |row| row.get(0))

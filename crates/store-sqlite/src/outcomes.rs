@@ -8,7 +8,7 @@ use bursar_controls::LatchMode;
 use bursar_execution::machine::{Forbidden, Step};
 use bursar_execution::{AbsenceEvidence, Booked, ExternalOrder, Intent, JournalError, Outcome, halting};
 use bursar_model::{AccountId, IntentId, IntentState, VenueOrderId};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 use rust_decimal::Decimal;
 
@@ -384,13 +384,22 @@ fn observe_ended(
     now: Timestamp,
 ) -> Result<(), JournalError> {
     let is_same = stored.intent.venue_order_id.as_ref() == Some(&order.id);
-    // A list may still show it as working for a while. People may have ended what nobody could read, and it works on.
-    let is_over = order.status != VenueOrderStatus::Live
-        || now.duration_since(stored.intent.updated_at) <= resolutions::SHOWN_BY
-        || !resolutions::was_ended_by_people(tx, &stored.intent)?;
+    // A list may still show it as working for a while. People may have ended what nobody could read, and it works on:
+    // it is nobody's then, and counts as what comes from outside.
+    let may_lag = (SignedDuration::ZERO..=resolutions::SHOWN_BY)
+        .contains(&now.duration_since(stored.intent.updated_at));
+    let works_on = order.status == VenueOrderStatus::Live
+        && is_same
+        && !may_lag
+        && resolutions::was_ended_by_people(tx, &stored.intent)?;
+    let account = stored.intent.account.clone();
+    let is_known = is_known_external(tx, &account, &order.id)?;
+    if works_on || (is_same && is_known) {
+        write_external(tx, &account, order, now)?;
+    }
     // More than is booked was known when people ended it.
     let is_told = order.filled <= stored.intent.venue_filled;
-    if is_same && is_told && is_over {
+    if is_same && is_told && (is_known || !works_on) {
         return Ok(());
     }
     let facts = if is_same && is_told {

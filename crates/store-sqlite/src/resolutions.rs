@@ -3,24 +3,24 @@
 
 use std::collections::BTreeSet;
 
-use bursar_audit::{Action, Data, Hash};
+use bursar_audit::{Action, Data, Hash, Value};
 use bursar_auth::Act;
+use bursar_controls::LatchCause;
 use bursar_execution::machine::transition;
 use bursar_execution::{Approval, ApprovalError, ConnectionState, Intent, Measure, Resolution, halting};
-use bursar_model::{AccountId, Fill, FillId, IntentState, VenueOrderId, decimal};
+use bursar_model::{Fill, FillId, IntentState, VenueOrderId, decimal};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 use rust_decimal::Decimal;
 
 use crate::audit::actor;
-use crate::conditions;
+use crate::conditions::{self, known_account};
 use crate::error::StoreError;
 use crate::intents::{self, Because, StoredIntent};
-use crate::outcomes;
-use crate::reconciliations;
 use crate::values::Text;
 use crate::writer::Tx;
 use crate::{filing, fills};
+use crate::{journal, latches, outcomes, reconciliations};
 
 /// How long after the acceptance bound a venue may still show an order for the first time: the
 /// largest lag of any venue, and its clock's skew.
@@ -79,10 +79,13 @@ pub(crate) fn check(
             "only orders that are `unknown` or `incident` are, and `open` ones of an account that cannot be read",
         ));
     }
-    if *from == IntentState::Open && !is_out_of_reach(connection, &found.account, now)? {
+    if *from == IntentState::Open && !is_out_of_reach(connection, found, now)? {
         return Err(refuse(
             "resolve-reachable",
-            format!("{} is connected, or was an hour ago", found.account),
+            format!(
+                "{} was read within the last hour, or no daemon has tried to connect it",
+                found.account
+            ),
             "cancel it: the gateway reads how it ended. When the account is never connected again, say it then",
         ));
     }
@@ -107,17 +110,30 @@ pub(crate) fn check(
     Ok(stored)
 }
 
-/// Whether nothing was read of the account for so long that nobody can wait for it: its key is gone for good, or its
-/// exchange is.
-fn is_out_of_reach(connection: &Connection, account: &AccountId, now: Timestamp) -> Result<bool, StoreError> {
-    let is_connected = conditions::connection(connection, account)?.is_some_and(|connection| {
+/// Whether a running daemon could not connect the account, and nothing was read of it for so long that nobody can wait for
+/// it: its key is gone for good, or its exchange is. What was heard of the order itself, and that the store was put
+/// back, count as a reading: the copy knows nothing of later ones.
+fn is_out_of_reach(connection: &Connection, intent: &Intent, now: Timestamp) -> Result<bool, ApprovalError> {
+    let account = known_account(connection, &intent.account)?;
+    let is_away = conditions::connection(connection, account.id())?.is_some_and(|connection| {
         matches!(
             connection.state,
-            ConnectionState::Ready | ConnectionState::Degraded
+            ConnectionState::Failed | ConnectionState::NotConfigured
         )
     });
-    let read_at = reconciliations::find(connection, account)?.map(|found| found.at);
-    Ok(!is_connected && read_at.is_none_or(|at| now.duration_since(at) > UNREAD_FOR))
+    let put_back = (latches::active(connection)?.iter())
+        .filter(|latch| latch.cause == LatchCause::Restored)
+        .filter(|latch| (latch.scope).covers(account.id(), account.owner(), account.broker()))
+        .map(|latch| latch.tripped_at)
+        .max();
+    let read_at = [
+        reconciliations::find(connection, account.id())?.map(|found| found.at),
+        journal::checkpoint(connection, account.id())?,
+        put_back,
+        Some(intent.updated_at),
+    ];
+    let last = read_at.into_iter().flatten().max();
+    Ok(is_away && last.is_none_or(|at| now.duration_since(at) > UNREAD_FOR))
 }
 
 fn was_never_there(
@@ -258,8 +274,7 @@ fn has_ended(
     }
     let read = read_of(intent, aside)?;
     let is_short = read < intent.venue_filled && aside.iter().all(|fill| is_of_its_kind(fill, intent));
-    let nobody_tells =
-        outcomes::is_untold(connection, intent)? || is_out_of_reach(connection, &intent.account, now)?;
+    let nobody_tells = outcomes::is_untold(connection, intent)? || is_out_of_reach(connection, intent, now)?;
     if is_short && !nobody_tells {
         let why = format!(
             "{} of {} executed is booked, and {} executions are kept aside",
@@ -295,12 +310,12 @@ fn has_ended(
     Ok(())
 }
 
-/// Whether people said how it ended. The trail says so: nobody has to believe the row.
+/// Whether people said how it ended, and not that it is at the venue. The trail says so: nobody has to believe the row.
 pub(crate) fn was_ended_by_people(connection: &Connection, intent: &Intent) -> Result<bool, StoreError> {
     let records = filing::of(connection, &intent.id.to_string())?;
-    Ok(records
-        .iter()
-        .any(|record| record.action == Action::IntentResolved))
+    let state = Value::Text(intent.state.to_string());
+    Ok((records.iter())
+        .any(|record| record.action == Action::IntentResolved && record.data.get("to") == Some(&state)))
 }
 
 /// Ends the order, in the transaction of the approval.

@@ -269,8 +269,15 @@ async fn t14_an_open_order_of_an_account_that_cannot_be_read_is_ended_by_people(
     assert_eq!(rule(end().await), "resolve-reachable");
     world.later(3_601);
     assert_eq!(rule(end().await), "resolve-reachable", "it is connected");
-    world.is(ConnectionState::Degraded).await;
-    assert_eq!(rule(end().await), "resolve-reachable");
+    // Of one that nobody tried to connect, nobody knows that it cannot be.
+    for state in [
+        ConnectionState::Degraded,
+        ConnectionState::Connecting,
+        ConnectionState::Stopped,
+    ] {
+        world.is(state).await;
+        assert_eq!(rule(end().await), "resolve-reachable", "{state}");
+    }
     world.is(ConnectionState::Failed).await;
     world.reconciled(&[]).await;
     world.later(3_600);
@@ -281,6 +288,25 @@ async fn t14_an_open_order_of_an_account_that_cannot_be_read_is_ended_by_people(
 
     assert_eq!(ended.state, IntentState::Cancelled);
     assert!(world.store.reservations(None).await.unwrap().is_empty());
+}
+
+/// The copy does not know what was read after it was made.
+#[tokio::test]
+async fn t14_a_store_that_was_just_put_back_ends_nothing_unread() {
+    let world = two_people().await;
+    let order = world.open(buy("1", "BTC-USD", "100"), "V1").await;
+    world.later(7_200);
+    world
+        .store
+        .mark_restored("it was put back", &world.act())
+        .await
+        .unwrap();
+    world.is(ConnectionState::Failed).await;
+    let end = || world.resolved(&order, Resolution::Cancelled, None);
+
+    assert_eq!(rule(end().await), "resolve-reachable");
+    world.later(3_601);
+    assert_eq!(end().await.unwrap().state, IntentState::Cancelled);
 }
 
 /// They were wrong, and the account comes back.
@@ -309,7 +335,19 @@ async fn i8_what_people_ended_unread_and_works_on_halts_its_account() {
         .await
         .unwrap();
     assert_eq!(halts().await, 1);
+    // Nobody's order works there: it counts as one that came from outside, until it is over.
+    let outside = || async { world.store.external_orders(&account()).await.unwrap() };
+    assert_eq!(outside().await[0].order.status, VenueOrderStatus::Live);
     world.release_all().await;
+    world
+        .store
+        .observe(&account(), works(), world.now())
+        .await
+        .unwrap();
+    assert_eq!(halts().await, 0, "it was told");
+    let over = vec![listed(&order, "V1", "0", VenueOrderStatus::Cancelled)];
+    world.store.observe(&account(), over, world.now()).await.unwrap();
+    assert!(outside().await.is_empty());
     world
         .book(vec![fill(
             "F1",
