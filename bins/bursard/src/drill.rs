@@ -211,7 +211,7 @@ impl Drill {
         let called = self.clock.now();
         let latch = self.store.trip_emergency(&stop).await?;
         let committed = self.clock.now();
-        self.store.carry_out(&stop.latch()).await;
+        self.store.carry_out(&latch).await;
         let halted = self.wait_until_halted(&latch.id, &concerned).await;
         let orders = self.orders_of(&concerned);
         let mut withdrawn = 0_usize;

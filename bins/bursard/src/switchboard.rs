@@ -303,9 +303,9 @@ impl Switchboard {
         error!(latch = %stop.id, reason, "all trading is halted");
         let why =
             match tokio::time::timeout(STORE_TAKES_A_STOP_WITHIN, self.store.trip_emergency(&stop)).await {
-                Ok(Ok(_)) => {
+                Ok(Ok(latch)) => {
                     self.stops.withdraw(stop.id);
-                    self.carry_out(stop.latch());
+                    self.carry_out(latch);
                     return stop.id;
                 }
                 Ok(Err(error)) => bursar::exit::chain(&error),

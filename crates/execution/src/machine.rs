@@ -326,8 +326,8 @@ const ENDED: Because = because(
 );
 const ENDED_UNREAD: Because = because(
     "T14",
-    "as for an incident, and only while a daemon cannot connect the account, and has not read it for an hour: else it is cancelled, and \
-     read to its end",
+    "as for an incident, and only while a daemon cannot connect the account, and has not read it for an hour: else it \
+     is cancelled, and read to its end",
     "who, why, the evidence",
 );
 

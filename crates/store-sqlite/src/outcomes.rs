@@ -376,6 +376,21 @@ fn observe_incident(
     follow(tx, stored, order).map_err(Into::into)
 }
 
+/// People may have ended what nobody could read. It is nobody's then, and counts as what comes from outside. A list may
+/// also show an order as working for a while after its end.
+fn works_though_people_ended_it(
+    connection: &Connection,
+    intent: &Intent,
+    order: &VenueOrder,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let since = now.duration_since(intent.updated_at);
+    let may_lag = (SignedDuration::ZERO..=resolutions::SHOWN_BY).contains(&since);
+    Ok(order.status == VenueOrderStatus::Live
+        && !may_lag
+        && resolutions::was_ended_by_people(connection, intent)?)
+}
+
 /// An order that is over stays over, and there is only one.
 fn observe_ended(
     tx: &Tx<'_>,
@@ -384,25 +399,17 @@ fn observe_ended(
     now: Timestamp,
 ) -> Result<(), JournalError> {
     let is_same = stored.intent.venue_order_id.as_ref() == Some(&order.id);
-    // A list may still show it as working for a while. People may have ended what nobody could read, and it works on:
-    // it is nobody's then, and counts as what comes from outside.
-    let may_lag = (SignedDuration::ZERO..=resolutions::SHOWN_BY)
-        .contains(&now.duration_since(stored.intent.updated_at));
-    let works_on = order.status == VenueOrderStatus::Live
-        && is_same
-        && !may_lag
-        && resolutions::was_ended_by_people(tx, &stored.intent)?;
-    let account = stored.intent.account.clone();
-    let is_known = is_known_external(tx, &account, &order.id)?;
-    if works_on || (is_same && is_known) {
-        write_external(tx, &account, order, now)?;
-    }
     // More than is booked was known when people ended it.
-    let is_told = order.filled <= stored.intent.venue_filled;
-    if is_same && is_told && (is_known || !works_on) {
+    let is_told = is_same && order.filled <= stored.intent.venue_filled;
+    let works_on = is_same && works_though_people_ended_it(tx, &stored.intent, order, now)?;
+    let was_outside = is_same && is_known_external(tx, &stored.intent.account, &order.id)?;
+    if works_on || was_outside {
+        write_external(tx, &stored.intent.account, order, now)?;
+    }
+    if is_told && (was_outside || !works_on) {
         return Ok(());
     }
-    let facts = if is_same && is_told {
+    let facts = if is_told {
         "people said that it ended, and it works at the venue".to_owned()
     } else if is_same {
         format!(

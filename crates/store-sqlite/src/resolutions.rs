@@ -19,8 +19,7 @@ use crate::error::StoreError;
 use crate::intents::{self, Because, StoredIntent};
 use crate::values::Text;
 use crate::writer::Tx;
-use crate::{filing, fills};
-use crate::{journal, latches, outcomes, reconciliations};
+use crate::{filing, fills, journal, latches, outcomes, reconciliations};
 
 /// How long after the acceptance bound a venue may still show an order for the first time: the
 /// largest lag of any venue, and its clock's skew.
@@ -69,15 +68,15 @@ pub(crate) fn check(
             "look at it with `bursar explain`, and propose again what is still true",
         ));
     }
-    if *from == IntentState::Unknown && transition(*from, to.step()).is_err() {
-        return Err(not_read());
-    }
     if transition(*from, to.step()).is_err() {
-        return Err(refuse(
-            "resolve-state",
-            format!("an order that is {from} is not ended by people"),
-            "only orders that are `unknown` or `incident` are, and `open` ones of an account that cannot be read",
-        ));
+        return Err(match from {
+            IntentState::Unknown => not_read(),
+            _ => refuse(
+                "resolve-state",
+                format!("an order that is {from} is not ended by people"),
+                "only orders that are `unknown` or `incident` are, and `open` ones of an account that cannot be read",
+            ),
+        });
     }
     if *from == IntentState::Open && !is_out_of_reach(connection, found, now)? {
         return Err(refuse(
@@ -274,8 +273,7 @@ fn has_ended(
     }
     let read = read_of(intent, aside)?;
     let is_short = read < intent.venue_filled && aside.iter().all(|fill| is_of_its_kind(fill, intent));
-    let nobody_tells = outcomes::is_untold(connection, intent)? || is_out_of_reach(connection, intent, now)?;
-    if is_short && !nobody_tells {
+    if is_short && !outcomes::is_untold(connection, intent)? && !is_out_of_reach(connection, intent, now)? {
         let why = format!(
             "{} of {} executed is booked, and {} executions are kept aside",
             intent.filled.normalize(),

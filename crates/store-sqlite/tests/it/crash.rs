@@ -90,17 +90,7 @@ async fn i1_nothing_acknowledged_is_lost_between_any_two_steps() {
         .unwrap();
     check(IntentState::Unknown, IntentState::Unknown).await;
 
-    world
-        .book(vec![fill(
-            "F1",
-            "V1",
-            Side::Buy,
-            "1",
-            "BTC-USD",
-            "100",
-            world.now(),
-        )])
-        .await;
+    world.filled("F1", "V1", Side::Buy, "1", "BTC-USD", "100").await;
     check(IntentState::Unknown, IntentState::Unknown).await;
 
     let order = listed(&intent, "V1", "1", VenueOrderStatus::Live);
@@ -114,17 +104,7 @@ async fn i1_nothing_acknowledged_is_lost_between_any_two_steps() {
     world.store.request_cancel(intent.id, &world.act()).await.unwrap();
     check(IntentState::Open, IntentState::Open).await;
 
-    world
-        .book(vec![fill(
-            "F2",
-            "V1",
-            Side::Buy,
-            "1",
-            "BTC-USD",
-            "100",
-            world.now(),
-        )])
-        .await;
+    world.filled("F2", "V1", Side::Buy, "1", "BTC-USD", "100").await;
     check(IntentState::Filled, IntentState::Filled).await;
 }
 

@@ -7,7 +7,7 @@ use bursar_model::{AccountMode, Balance, BalanceKind, Side, Usd};
 use jiff::SignedDuration;
 use rusqlite::Connection;
 
-use crate::support::trading::{account, buy, decimal, fill, open_account, ready, sell, usd, user};
+use crate::support::trading::{account, buy, decimal, open_account, ready, sell, usd, user};
 use crate::support::{World, at};
 
 impl World {
@@ -106,32 +106,12 @@ async fn h11_our_own_executions_are_no_flows_whichever_is_seen_first() {
     // The balance shows it before it is booked.
     world.shows(&[("USD", "800"), ("BTC", "2")]).await;
     world.pass(SignedDuration::from_secs(5));
-    world
-        .book(vec![fill(
-            "F1",
-            "V1",
-            Side::Buy,
-            "2",
-            "BTC-USD",
-            "100",
-            world.now(),
-        )])
-        .await;
+    world.filled("F1", "V1", Side::Buy, "2", "BTC-USD", "100").await;
     world.shows(&[("USD", "800"), ("BTC", "2")]).await;
     world.price("BTC-USD", "150").await;
     // It is booked before the balance shows it.
     world.open(sell("2", "BTC-USD", "150"), "V2").await;
-    world
-        .book(vec![fill(
-            "F2",
-            "V2",
-            Side::Sell,
-            "2",
-            "BTC-USD",
-            "150",
-            world.now(),
-        )])
-        .await;
+    world.filled("F2", "V2", Side::Sell, "2", "BTC-USD", "150").await;
     world.shows(&[("USD", "800"), ("BTC", "2")]).await;
     world.pass(SignedDuration::from_secs(5));
     world.shows(&[("USD", "1100")]).await;

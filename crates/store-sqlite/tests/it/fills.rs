@@ -35,29 +35,9 @@ async fn i7_a_fill_told_twice_counts_once() {
 async fn a_fill_told_again_with_other_facts_stops_the_account() {
     let world = ready().await;
     let intent = world.open(buy("2", "BTC-USD", "100"), "V1").await;
-    world
-        .book(vec![fill(
-            "F1",
-            "V1",
-            Side::Buy,
-            "1",
-            "BTC-USD",
-            "100",
-            world.now(),
-        )])
-        .await;
+    world.filled("F1", "V1", Side::Buy, "1", "BTC-USD", "100").await;
 
-    world
-        .book(vec![fill(
-            "F1",
-            "V1",
-            Side::Buy,
-            "1",
-            "BTC-USD",
-            "101",
-            world.now(),
-        )])
-        .await;
+    world.filled("F1", "V1", Side::Buy, "1", "BTC-USD", "101").await;
 
     assert_eq!(world.intent(&intent).await.state, IntentState::Incident);
     assert_eq!(world.store.latches().await.unwrap()[0].mode, LatchMode::Halt);
@@ -70,17 +50,7 @@ async fn i7_a_fill_may_come_before_the_venues_id_of_its_order() {
     let intent = world.approved(buy("1", "BTC-USD", "100")).await;
     world.dispatch(&intent).await;
 
-    let early = world
-        .book(vec![fill(
-            "F1",
-            "V1",
-            Side::Buy,
-            "0.4",
-            "BTC-USD",
-            "100",
-            world.now(),
-        )])
-        .await;
+    let early = world.filled("F1", "V1", Side::Buy, "0.4", "BTC-USD", "100").await;
     assert_eq!((early.new, early.external, early.unexplained), (0, 0, 1));
     assert_eq!(world.store.stray_fills(&account()).await.unwrap().len(), 1);
     world
@@ -106,17 +76,7 @@ async fn i7_a_fill_may_come_before_the_venues_id_of_its_order() {
         (IntentState::Open, decimal("0.4"))
     );
     assert_eq!(world.store.stray_fills(&account()).await.unwrap(), []);
-    let rest = world
-        .book(vec![fill(
-            "F2",
-            "V1",
-            Side::Buy,
-            "0.6",
-            "BTC-USD",
-            "100",
-            world.now(),
-        )])
-        .await;
+    let rest = world.filled("F2", "V1", Side::Buy, "0.6", "BTC-USD", "100").await;
     assert_eq!(rest.intents[0].state, IntentState::Filled);
     assert_eq!(held(&world.store, "BTC-USD").await, decimal("1"));
 }
@@ -126,17 +86,7 @@ async fn a_fill_that_completes_the_order_may_come_before_its_acceptance() {
     let world = ready().await;
     let intent = world.approved(buy("1", "BTC-USD", "100")).await;
     world.dispatch(&intent).await;
-    world
-        .book(vec![fill(
-            "F1",
-            "V1",
-            Side::Buy,
-            "1",
-            "BTC-USD",
-            "100",
-            world.now(),
-        )])
-        .await;
+    world.filled("F1", "V1", Side::Buy, "1", "BTC-USD", "100").await;
 
     let accepted = world.accepted(&intent, "V1").await;
 
@@ -149,15 +99,7 @@ async fn a_fill_that_is_not_ours_is_kept_and_never_booked() {
     let world = ready().await;
 
     let booked = world
-        .book(vec![fill(
-            "X1",
-            "MANUAL",
-            Side::Buy,
-            "5",
-            "BTC-USD",
-            "100",
-            world.now(),
-        )])
+        .filled("X1", "MANUAL", Side::Buy, "5", "BTC-USD", "100")
         .await;
 
     assert_eq!((booked.new, booked.external, booked.unexplained), (0, 1, 0));
@@ -214,17 +156,7 @@ async fn an_overfill_is_booked_and_stops_the_account() {
     let world = ready().await;
     let intent = world.open(buy("1", "BTC-USD", "100"), "V1").await;
 
-    world
-        .book(vec![fill(
-            "F1",
-            "V1",
-            Side::Buy,
-            "1.5",
-            "BTC-USD",
-            "100",
-            world.now(),
-        )])
-        .await;
+    world.filled("F1", "V1", Side::Buy, "1.5", "BTC-USD", "100").await;
 
     assert_eq!(world.intent(&intent).await.state, IntentState::Incident);
     assert_eq!(held(&world.store, "BTC-USD").await, decimal("1.5"));
@@ -246,17 +178,7 @@ async fn a_fill_after_the_end_of_its_order_is_booked_and_stops_the_account() {
         .unwrap();
     assert_eq!(world.intent(&intent).await.state, IntentState::Cancelled);
 
-    world
-        .book(vec![fill(
-            "F1",
-            "V1",
-            Side::Buy,
-            "1",
-            "BTC-USD",
-            "100",
-            world.now(),
-        )])
-        .await;
+    world.filled("F1", "V1", Side::Buy, "1", "BTC-USD", "100").await;
 
     let after = world.intent(&intent).await;
     assert_eq!(
@@ -277,17 +199,7 @@ async fn a_fill_of_another_pair_under_our_order_is_kept_aside() {
     let world = ready().await;
     let intent = world.open(buy("1", "BTC-USD", "100"), "V1").await;
 
-    world
-        .book(vec![fill(
-            "F1",
-            "V1",
-            Side::Sell,
-            "1",
-            "BTC-USD",
-            "100",
-            world.now(),
-        )])
-        .await;
+    world.filled("F1", "V1", Side::Sell, "1", "BTC-USD", "100").await;
 
     assert_eq!(world.intent(&intent).await.state, IntentState::Incident);
     assert_eq!(world.store.stray_fills(&account()).await.unwrap().len(), 1);
@@ -298,17 +210,7 @@ async fn a_fill_of_another_pair_under_our_order_is_kept_aside() {
 async fn selling_more_than_was_bought_stops_entries() {
     let world = ready().await;
     world.open(buy("1", "BTC-USD", "100"), "V1").await;
-    world
-        .book(vec![fill(
-            "F1",
-            "V1",
-            Side::Buy,
-            "1",
-            "BTC-USD",
-            "100",
-            world.now(),
-        )])
-        .await;
+    world.filled("F1", "V1", Side::Buy, "1", "BTC-USD", "100").await;
     world.open(sell("1", "BTC-USD", "100"), "V2").await;
     let mut sold = fill("F2", "V2", Side::Sell, "1", "BTC-USD", "100", world.now());
     sold.fee = Amount::new("BTC".parse().unwrap(), decimal("0.01"));
@@ -334,17 +236,7 @@ async fn reservations_shrink_by_what_was_filled_and_go_with_the_order() {
     assert_eq!(held().await[&LimitKind::PositionCost], decimal("400"));
     assert_eq!(held().await[&LimitKind::DayLoss], decimal("20"));
 
-    world
-        .book(vec![fill(
-            "F1",
-            "V1",
-            Side::Buy,
-            "1",
-            "BTC-USD",
-            "90",
-            world.now(),
-        )])
-        .await;
+    world.filled("F1", "V1", Side::Buy, "1", "BTC-USD", "90").await;
     let after = held().await;
     assert_eq!(after[&LimitKind::PositionCost], decimal("300"));
     assert_eq!(after[&LimitKind::DayLoss], decimal("15"));
@@ -498,17 +390,7 @@ async fn a_pair_that_is_not_priced_in_dollars_is_valued_at_the_rate_of_the_momen
     let world = with_euros("BTC-EUR", "100", "1.10").await;
     world.open(buy("1", "BTC-EUR", "100"), "V1").await;
 
-    world
-        .book(vec![fill(
-            "F1",
-            "V1",
-            Side::Buy,
-            "1",
-            "BTC-EUR",
-            "100",
-            world.now(),
-        )])
-        .await;
+    world.filled("F1", "V1", Side::Buy, "1", "BTC-EUR", "100").await;
 
     let positions = world.store.open_positions(None).await.unwrap();
     assert_eq!(positions[0].cost_usd, "110".parse().unwrap());

@@ -32,17 +32,7 @@ async fn i4_a_trip_takes_back_what_is_unsent_and_cancels_what_its_mode_wants() {
     ] {
         let world = ready().await;
         world.open(buy("2", "BTC-USD", "100"), "V1").await;
-        world
-            .book(vec![fill(
-                "F1",
-                "V1",
-                Side::Buy,
-                "2",
-                "BTC-USD",
-                "100",
-                world.now(),
-            )])
-            .await;
+        world.filled("F1", "V1", Side::Buy, "2", "BTC-USD", "100").await;
         let entry = world.open(buy("1", "ETH-USD", "10"), "V2").await;
         let exit = world.open(sell("1", "BTC-USD", "100"), "V3").await;
         let waiting = world.approved(buy("1", "DOT-USD", "1")).await;
@@ -198,42 +188,12 @@ async fn g8_the_fill_that_reaches_the_days_limit_trips_in_its_own_transaction() 
         .await;
     world.open(buy("1", "BTC-USD", "100"), "V1").await;
     let waiting = world.approved(buy("1", "DOT-USD", "1")).await;
-    world
-        .book(vec![fill(
-            "F1",
-            "V1",
-            Side::Buy,
-            "1",
-            "BTC-USD",
-            "100",
-            world.now(),
-        )])
-        .await;
+    world.filled("F1", "V1", Side::Buy, "1", "BTC-USD", "100").await;
     world.open(sell("1", "BTC-USD", "98"), "V2").await;
 
-    let fine = world
-        .book(vec![fill(
-            "F2",
-            "V2",
-            Side::Sell,
-            "0.5",
-            "BTC-USD",
-            "98",
-            world.now(),
-        )])
-        .await;
+    let fine = world.filled("F2", "V2", Side::Sell, "0.5", "BTC-USD", "98").await;
     assert_eq!(fine.tripped, []);
-    let tripped = world
-        .book(vec![fill(
-            "F3",
-            "V2",
-            Side::Sell,
-            "0.5",
-            "BTC-USD",
-            "82",
-            world.now(),
-        )])
-        .await;
+    let tripped = world.filled("F3", "V2", Side::Sell, "0.5", "BTC-USD", "82").await;
 
     assert_eq!(tripped.tripped.len(), 1);
     assert_eq!(tripped.tripped[0].scope, Scope::User(user()));
@@ -256,17 +216,7 @@ async fn i13_a_falling_price_trips_without_any_fill_and_an_exit_stays_possible()
     let world = ready().await;
     world.limit(limits("100000", "10", 10)).await;
     world.open(buy("1", "BTC-USD", "100"), "V1").await;
-    world
-        .book(vec![fill(
-            "F1",
-            "V1",
-            Side::Buy,
-            "1",
-            "BTC-USD",
-            "100",
-            world.now(),
-        )])
-        .await;
+    world.filled("F1", "V1", Side::Buy, "1", "BTC-USD", "100").await;
     assert_eq!(world.store.check_losses(world.now()).await.unwrap(), []);
 
     let tripped = world.price("BTC-USD", "90").await;
@@ -282,17 +232,7 @@ async fn i13_a_falling_price_trips_without_any_fill_and_an_exit_stays_possible()
         (LatchMode::ReduceOnly, LatchCause::DailyLoss)
     );
     world.open(sell("1", "BTC-USD", "90"), "V2").await;
-    world
-        .book(vec![fill(
-            "F2",
-            "V2",
-            Side::Sell,
-            "1",
-            "BTC-USD",
-            "90",
-            world.now(),
-        )])
-        .await;
+    world.filled("F2", "V2", Side::Sell, "1", "BTC-USD", "90").await;
     assert_eq!(held(&world.store, "BTC-USD").await, rust_decimal::Decimal::ZERO);
 }
 
@@ -301,17 +241,7 @@ async fn d4_more_loss_is_allowed_in_so_many_words_and_the_figure_stays() {
     let world = ready().await;
     world.limit(limits("100000", "10", 10)).await;
     world.open(buy("1", "BTC-USD", "100"), "V1").await;
-    world
-        .book(vec![fill(
-            "F1",
-            "V1",
-            Side::Buy,
-            "1",
-            "BTC-USD",
-            "100",
-            world.now(),
-        )])
-        .await;
+    world.filled("F1", "V1", Side::Buy, "1", "BTC-USD", "100").await;
     let tripped = world.price("BTC-USD", "88").await;
 
     let by_hand = world.store.release(tripped[0].id, &world.act()).await;
@@ -337,17 +267,7 @@ async fn d4_the_days_switch_ends_with_the_day_and_yesterdays_loss_is_not_lost_ag
     let world = ready().await;
     world.limit(limits("100000", "10", 10)).await;
     world.open(buy("1", "BTC-USD", "100"), "V1").await;
-    world
-        .book(vec![fill(
-            "F1",
-            "V1",
-            Side::Buy,
-            "1",
-            "BTC-USD",
-            "100",
-            world.now(),
-        )])
-        .await;
+    world.filled("F1", "V1", Side::Buy, "1", "BTC-USD", "100").await;
     world.price("BTC-USD", "85").await;
     world.store.check_losses(world.now()).await.unwrap();
     let manual = world
@@ -392,17 +312,7 @@ async fn d4_the_days_switch_ends_with_the_day_and_yesterdays_loss_is_not_lost_ag
 async fn d25_a_day_that_begins_without_a_fresh_price_says_so() {
     let world = ready().await;
     world.open(buy("1", "BTC-USD", "100"), "V1").await;
-    world
-        .book(vec![fill(
-            "F1",
-            "V1",
-            Side::Buy,
-            "1",
-            "BTC-USD",
-            "100",
-            world.now(),
-        )])
-        .await;
+    world.filled("F1", "V1", Side::Buy, "1", "BTC-USD", "100").await;
 
     world.clock.set(at("2026-03-03T09:00:00Z"));
     world.price("BTC-USD", "95").await;

@@ -499,29 +499,9 @@ async fn a_position_sold_while_its_purchase_still_works_stays_counted() {
     let world = ready().await;
     world.limit(limits("500", "100", 1)).await;
     world.open(buy("2", "BTC-USD", "100"), "V1").await;
-    world
-        .book(vec![fill(
-            "F1",
-            "V1",
-            Side::Buy,
-            "1",
-            "BTC-USD",
-            "100",
-            world.now(),
-        )])
-        .await;
+    world.filled("F1", "V1", Side::Buy, "1", "BTC-USD", "100").await;
     world.open(sell("1", "BTC-USD", "100"), "V2").await;
-    world
-        .book(vec![fill(
-            "F2",
-            "V2",
-            Side::Sell,
-            "1",
-            "BTC-USD",
-            "100",
-            world.now(),
-        )])
-        .await;
+    world.filled("F2", "V2", Side::Sell, "1", "BTC-USD", "100").await;
 
     // Nothing is held, but the rest of the purchase may open the position again.
     let second = world.admit(buy("1", "ETH-USD", "10")).await;

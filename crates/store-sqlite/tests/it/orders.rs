@@ -13,8 +13,8 @@ use bursar_model::{AccountMode, IntentState, OrderKind, OrderRequest, Side, Verd
 use serde_json::json;
 
 use crate::support::trading::{
-    WINDOW, account, attempt, buy, decimal, fill, foreign, held, kraken, limits, listed, open_account,
-    proposal, ready, sell, user, wide,
+    WINDOW, account, attempt, buy, decimal, foreign, held, kraken, limits, listed, open_account, proposal,
+    ready, sell, user, wide,
 };
 use crate::support::{World, actions, at, trail};
 
@@ -219,34 +219,14 @@ async fn an_order_goes_from_admission_to_its_last_fill() {
     );
     assert!(intent.acceptance_bound.is_some() && intent.dispatched_at.is_some());
 
-    let half = world
-        .book(vec![fill(
-            "F1",
-            "V1",
-            Side::Buy,
-            "0.5",
-            "BTC-USD",
-            "100",
-            world.now(),
-        )])
-        .await;
+    let half = world.filled("F1", "V1", Side::Buy, "0.5", "BTC-USD", "100").await;
     assert_eq!((half.new, half.external), (1, 0));
     assert_eq!(
         (half.intents[0].state, half.intents[0].filled),
         (IntentState::Open, decimal("0.5"))
     );
 
-    let rest = world
-        .book(vec![fill(
-            "F2",
-            "V1",
-            Side::Buy,
-            "1.5",
-            "BTC-USD",
-            "99",
-            world.now(),
-        )])
-        .await;
+    let rest = world.filled("F2", "V1", Side::Buy, "1.5", "BTC-USD", "99").await;
     assert_eq!(rest.intents[0].state, IntentState::Filled);
     assert_eq!(held(&world.store, "BTC-USD").await, decimal("2"));
     assert_eq!(world.store.reservations(None).await.unwrap(), []);
@@ -275,17 +255,7 @@ async fn an_order_goes_from_admission_to_its_last_fill() {
 async fn i6_every_change_of_state_has_one_record() {
     let world = ready().await;
     world.open(buy("1", "BTC-USD", "100"), "V1").await;
-    world
-        .book(vec![fill(
-            "F1",
-            "V1",
-            Side::Buy,
-            "1",
-            "BTC-USD",
-            "100",
-            world.now(),
-        )])
-        .await;
+    world.filled("F1", "V1", Side::Buy, "1", "BTC-USD", "100").await;
 
     assert_eq!(
         actions(&world.store).await[9..],
@@ -598,17 +568,7 @@ async fn an_order_ends_only_when_its_fills_are_all_booked() {
         []
     );
 
-    let booked = world
-        .book(vec![fill(
-            "F1",
-            "V1",
-            Side::Buy,
-            "0.5",
-            "BTC-USD",
-            "100",
-            world.now(),
-        )])
-        .await;
+    let booked = world.filled("F1", "V1", Side::Buy, "0.5", "BTC-USD", "100").await;
 
     assert_eq!(
         (booked.intents[0].state, booked.intents[0].filled),
@@ -858,17 +818,7 @@ async fn recovering_twice_is_recovering_once() {
 async fn d15_a_sell_takes_only_what_is_held_and_not_promised() {
     let world = ready().await;
     world.open(buy("1", "BTC-USD", "100"), "V1").await;
-    world
-        .book(vec![fill(
-            "F1",
-            "V1",
-            Side::Buy,
-            "1",
-            "BTC-USD",
-            "100",
-            world.now(),
-        )])
-        .await;
+    world.filled("F1", "V1", Side::Buy, "1", "BTC-USD", "100").await;
 
     let first = world.approved(sell("0.7", "BTC-USD", "100")).await;
     let too_much = world.admit(sell("0.4", "BTC-USD", "100")).await;
@@ -1033,9 +983,7 @@ async fn dust_takes_up_no_place_among_the_positions() {
         let (side, pair) = (request.side, request.pair.to_string());
         world.open(request, order).await;
         let id = format!("F-{order}");
-        world
-            .book(vec![fill(&id, order, side, quantity, &pair, "100", world.now())])
-            .await;
+        world.filled(&id, order, side, quantity, &pair, "100").await;
     };
     trade(buy("1", "BTC-USD", "100"), "V1", "1").await;
     let second = world.admit(buy("1", "ETH-USD", "10")).await;

@@ -123,16 +123,7 @@ impl World {
     async fn holds_one(&self) {
         let intent = self.open(buy("1", "BTC-USD", "100"), "V1").await;
         assert_eq!(intent.state, IntentState::Open);
-        self.book(vec![fill(
-            "F1",
-            "V1",
-            Side::Buy,
-            "1",
-            "BTC-USD",
-            "100",
-            self.now(),
-        )])
-        .await;
+        self.filled("F1", "V1", Side::Buy, "1", "BTC-USD", "100").await;
     }
 }
 
@@ -250,6 +241,15 @@ async fn what_contradicts_the_records_cannot_be_said() {
     let filled = world.resolved(&unknown, Resolution::Filled, Some("V9")).await;
     assert_eq!(rule(filled), "resolve-needs-executions");
 
+    for ended in [
+        Resolution::Filled,
+        Resolution::Cancelled,
+        Resolution::VenueExpired,
+    ] {
+        let said = world.resolved(&unknown, ended, None).await;
+        assert_eq!(rule(said), "resolve-needs-executions", "{ended}");
+    }
+
     let is_open = world.resolved(&open, Resolution::Cancelled, None).await;
     assert_eq!(rule(is_open), "resolve-reachable");
     let is_open = world.resolved(&open, Resolution::Absent, None).await;
@@ -348,17 +348,7 @@ async fn i8_what_people_ended_unread_and_works_on_halts_its_account() {
     let over = vec![listed(&order, "V1", "0", VenueOrderStatus::Cancelled)];
     world.store.observe(&account(), over, world.now()).await.unwrap();
     assert!(outside().await.is_empty());
-    world
-        .book(vec![fill(
-            "F1",
-            "V1",
-            Side::Buy,
-            "1",
-            "BTC-USD",
-            "100",
-            world.now(),
-        )])
-        .await;
+    world.filled("F1", "V1", Side::Buy, "1", "BTC-USD", "100").await;
     assert_eq!(halts().await, 1);
     let positions = world.store.positions(&account()).await.unwrap();
     assert_eq!(positions[0].quantity.value(), "1".parse().unwrap());
@@ -390,17 +380,7 @@ async fn t14_what_an_account_that_is_gone_never_told_does_not_hold_its_order_up(
 async fn t14_an_incident_with_fills_is_never_absent_and_ends_as_its_executions_say() {
     let world = two_people().await;
     let open = world.open(buy("2", "BTC-USD", "100"), "V1").await;
-    world
-        .book(vec![fill(
-            "F1",
-            "V1",
-            Side::Buy,
-            "0.5",
-            "BTC-USD",
-            "100",
-            world.now(),
-        )])
-        .await;
+    world.filled("F1", "V1", Side::Buy, "0.5", "BTC-USD", "100").await;
     let facts = "two orders at the venue".to_owned();
     let incident = world
         .store
@@ -440,17 +420,7 @@ async fn t14_an_order_whose_executions_are_never_all_told_is_ended_by_what_was_t
             .conclude(open.id, untold(booked, executed), world.now());
         concluded.await.unwrap()
     };
-    world
-        .book(vec![fill(
-            "F1",
-            "V1",
-            Side::Buy,
-            "0.5",
-            "BTC-USD",
-            "100",
-            world.now(),
-        )])
-        .await;
+    world.filled("F1", "V1", Side::Buy, "0.5", "BTC-USD", "100").await;
     assert_eq!(
         given_up_on("0.5", "0.5").await.state,
         IntentState::Open,
@@ -832,17 +802,7 @@ async fn an_order_found_by_people_is_followed_like_any_other() {
     let world = two_people().await;
     let intent = world.unknown().await;
     // Its execution was seen before anybody knew whose it was.
-    world
-        .book(vec![fill(
-            "F1",
-            "V1",
-            Side::Buy,
-            "1",
-            "BTC-USD",
-            "100",
-            world.now(),
-        )])
-        .await;
+    world.filled("F1", "V1", Side::Buy, "1", "BTC-USD", "100").await;
 
     let found = world
         .resolved(&intent, Resolution::Open, Some("V1"))

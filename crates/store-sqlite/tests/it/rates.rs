@@ -86,9 +86,7 @@ async fn i3_an_order_that_became_dearer_takes_room_for_that() {
     assert_eq!(held(&world, LimitKind::DayLoss).await, decimal("6.12"));
     assert_eq!(cancels(&world).await, [""; 0]);
     // Half of it is filled: the other half goes on holding its part.
-    world
-        .book(vec![fill("F1", "V1", Side::Buy, "0.5", PAIR, "100", world.now())])
-        .await;
+    world.filled("F1", "V1", Side::Buy, "0.5", PAIR, "100").await;
     assert_eq!(cost(&world).await, decimal("61.2"));
     world.price("EUR-USD", "1.30").await;
     assert_eq!(cost(&world).await, decimal("66.3"));
@@ -116,9 +114,7 @@ async fn i3_an_order_that_no_longer_fits_is_cancelled_and_nothing_else_stops() {
     assert_eq!(broken(&world).await, []);
 
     // It was filled before the cancel arrived: the limit is passed by what nobody could hinder.
-    world
-        .book(vec![fill("F1", "V1", Side::Buy, "1", PAIR, "100", world.now())])
-        .await;
+    world.filled("F1", "V1", Side::Buy, "1", PAIR, "100").await;
 
     let positions = world.store.open_positions(None).await.unwrap();
     assert_eq!(positions[0].cost_usd, "116".parse::<Usd>().unwrap());
@@ -192,9 +188,7 @@ async fn i3_i13_what_an_order_was_sized_with_counts_only_as_far_as_bid_and_ask_a
     ] {
         let world = world("100000").await;
         one(&world).await;
-        world
-            .book(vec![fill("F1", "V1", Side::Buy, "1", PAIR, "100", world.now())])
-            .await;
+        world.filled("F1", "V1", Side::Buy, "1", PAIR, "100").await;
         world.open(sell("1", PAIR, "100"), "V2").await;
         world.open(buy("0.5", PAIR, "100"), "V3").await;
 
@@ -223,9 +217,7 @@ async fn i3_i13_what_an_order_was_sized_with_counts_only_as_far_as_bid_and_ask_a
 async fn i3_what_the_rate_does_not_explain_is_still_found() {
     let world = world("113").await;
     one(&world).await;
-    world
-        .book(vec![fill("F1", "V1", Side::Buy, "0.5", PAIR, "100", world.now())])
-        .await;
+    world.filled("F1", "V1", Side::Buy, "0.5", PAIR, "100").await;
     world.price("EUR-USD", "1.12").await;
     assert_eq!(broken(&world).await, []);
 
@@ -245,9 +237,7 @@ async fn i3_room_that_a_purchase_in_euros_no_longer_holds_is_found() {
     ] {
         let world = world("200").await;
         one(&world).await;
-        world
-            .book(vec![fill("F1", "V1", Side::Buy, "0.5", PAIR, "100", world.now())])
-            .await;
+        world.filled("F1", "V1", Side::Buy, "0.5", PAIR, "100").await;
         assert_eq!(cost(&world).await, decimal("56.1"));
         assert_eq!(held(&world, LimitKind::DayLoss).await, decimal("2.805"));
         assert_eq!(broken(&world).await, []);
@@ -385,15 +375,7 @@ impl Play {
                 let pair = terms.pair.to_string();
                 let quantity = part.max(Decimal::new(1, 8)).min(left).to_string();
                 world
-                    .book(vec![fill(
-                        &id,
-                        &order,
-                        terms.side,
-                        &quantity,
-                        &pair,
-                        "100",
-                        world.now(),
-                    )])
+                    .filled(&id, &order, terms.side, &quantity, &pair, "100")
                     .await;
             }
             6..=8 => {

@@ -25,15 +25,7 @@ async fn busy() -> (World, Vec<Intent>) {
         .await;
     let sold = world.open(sell("1", "BTC-USD", "100"), "V2").await;
     world
-        .book(vec![fill(
-            "F3",
-            "V2",
-            Side::Sell,
-            "0.25",
-            "BTC-USD",
-            "100",
-            world.now(),
-        )])
+        .filled("F3", "V2", Side::Sell, "0.25", "BTC-USD", "100")
         .await;
     let works = world.open(buy("3", "ETH-USD", "10"), "V3").await;
     let unknown = world.approved(buy("5", "DOT-USD", "1")).await;

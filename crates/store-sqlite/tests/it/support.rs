@@ -401,8 +401,8 @@ pub(crate) mod trading {
         pub(crate) async fn bought(&self, order: &str, quantity: &str, price: &str) {
             self.open(buy(quantity, "BTC-USD", price), order).await;
             let id = format!("F-{order}");
-            let all = fill(&id, order, Side::Buy, quantity, "BTC-USD", price, self.now());
-            self.book(vec![all]).await;
+            self.filled(&id, order, Side::Buy, quantity, "BTC-USD", price)
+                .await;
         }
 
         pub(crate) async fn price(&self, pair: &str, price: &str) -> Vec<bursar_controls::Latch> {
@@ -475,6 +475,20 @@ pub(crate) mod trading {
 
         pub(crate) async fn book(&self, fills: Vec<Fill>) -> bursar_execution::Booked {
             self.store.book(&account(), fills, self.now()).await.unwrap()
+        }
+
+        /// Books one execution, of now.
+        pub(crate) async fn filled(
+            &self,
+            id: &str,
+            order: &str,
+            side: Side,
+            quantity: &str,
+            pair: &str,
+            price: &str,
+        ) -> bursar_execution::Booked {
+            let execution = fill(id, order, side, quantity, pair, price, self.now());
+            self.book(vec![execution]).await
         }
 
         /// As if so many more orders like this one had been placed, which the gate would take hours for; what

@@ -126,17 +126,7 @@ async fn i13_what_is_written_off_is_worth_no_more_than_it_was_held_at() {
     let world = with_euros("BTC-EUR", "100", "1.10").await;
     world.store.set_works_alone(false, &world.act()).await.unwrap();
     world.open(buy("1", "BTC-EUR", "100"), "V1").await;
-    world
-        .book(vec![fill(
-            "F1",
-            "V1",
-            Side::Buy,
-            "1",
-            "BTC-EUR",
-            "100",
-            world.now(),
-        )])
-        .await;
+    world.filled("F1", "V1", Side::Buy, "1", "BTC-EUR", "100").await;
     world.spread("EUR-USD", "1.00", "1.20").await;
     world.shows_bitcoins("0").await;
     let before = world.loss().await;
@@ -183,17 +173,7 @@ async fn what_was_sold_by_hand_leaves_the_ledger_and_the_days_loss_is_what_it_wa
     );
     // What is left is sold as ever.
     world.open(sell("1", "BTC-USD", "90"), "V3").await;
-    world
-        .book(vec![fill(
-            "F3",
-            "V3",
-            Side::Sell,
-            "1",
-            "BTC-USD",
-            "90",
-            world.now(),
-        )])
-        .await;
+    world.filled("F3", "V3", Side::Sell, "1", "BTC-USD", "90").await;
     assert_eq!(world.holding().await.held, Decimal::ZERO);
     world.holds_up().await;
 }
