@@ -33,6 +33,7 @@ mod moments;
 #[cfg(feature = "points")]
 mod power;
 #[cfg(test)]
+#[cfg(feature = "points")]
 mod refused;
 #[cfg(test)]
 mod stage;
